@@ -1,0 +1,102 @@
+// What every page gains with JavaScript; without it, every page works. Rules live on the server, not here.
+
+const minute = 60_000;
+
+// A form is sent once. The button is not disabled: its name and value must leave with the form. After ten seconds (or
+// when the page comes back from the browser's cache) it may be sent again; the server recognises a repeat by itself.
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== "post" || form.target) return;
+  if (form.dataset.sent) {
+    event.preventDefault();
+    return;
+  }
+  form.dataset.sent = "1";
+  event.submitter?.setAttribute("aria-disabled", "true");
+  setTimeout(() => release(form), 10_000);
+});
+function release(form) {
+  delete form.dataset.sent;
+  form.querySelectorAll("[aria-disabled]").forEach((button) => button.removeAttribute("aria-disabled"));
+}
+addEventListener("pageshow", (event) => {
+  if (event.persisted) document.querySelectorAll("form[data-sent]").forEach(release);
+});
+
+// Printing: the button exists only where it can work.
+document.querySelectorAll("[data-print]").forEach((button) => { button.hidden = false; });
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-print]")) print();
+});
+
+// « encore 12 min » behind the hour until which places are kept; a screen reader hears it at 10, 5, 2 and 1 minutes.
+for (const time of document.querySelectorAll("time[data-countdown]")) {
+  const end = Date.parse(time.dateTime);
+  const shown = document.createElement("span");
+  const spoken = document.createElement("span");
+  shown.className = "nowrap";
+  shown.ariaHidden = "true";
+  spoken.className = "vh";
+  spoken.setAttribute("role", "status");
+  time.after(" ", shown, spoken);
+  let said = null;
+  const tick = () => {
+    const left = Math.max(0, Math.ceil((end - Date.now()) / minute));
+    const words = left ? `(encore ${left}\u00a0min)` : "(délai écoulé)";
+    if (shown.textContent !== words) shown.textContent = words;
+    if (said !== null && left !== said && [10, 5, 2, 1, 0].includes(left)) {
+      spoken.textContent = left ? `Encore ${left} minute${left > 1 ? "s" : ""} pour terminer votre commande.` : "Le délai est écoulé.";
+    }
+    said = left;
+    if (left) setTimeout(tick, Math.min(end - Date.now() - (left - 1) * minute + 50, minute));
+  };
+  tick();
+}
+
+// A password may be shown while it is typed.
+for (const input of document.querySelectorAll(".field input[type=password]")) {
+  const wrap = document.createElement("div");
+  const button = document.createElement("button");
+  wrap.className = "peek";
+  button.type = "button";
+  button.className = "btn second";
+  const label = () => {
+    const hidden = input.type === "password";
+    button.innerHTML = `${hidden ? "Afficher" : "Masquer"}<span class="vh"> le mot de passe</span>`;
+  };
+  button.addEventListener("click", () => {
+    input.type = input.type === "password" ? "text" : "password";
+    label();
+  });
+  // Sent as a password again, so that no browser remembers it as ordinary text.
+  input.form?.addEventListener("submit", () => { input.type = "password"; });
+  label();
+  input.replaceWith(wrap);
+  wrap.append(input, button);
+}
+
+// Rows shown as cards (phone) lose their table meaning in some browsers: say it again.
+for (const table of document.querySelectorAll(".table.cards")) {
+  table.setAttribute("role", "table");
+  table.querySelectorAll("thead, tbody, tfoot").forEach((part) => part.setAttribute("role", "rowgroup"));
+  table.querySelectorAll("tr").forEach((row) => row.setAttribute("role", "row"));
+  table.querySelectorAll("td").forEach((cell) => cell.setAttribute("role", "cell"));
+  table.querySelectorAll("tbody th, tfoot th").forEach((cell) => cell.setAttribute("role", "rowheader"));
+  table.querySelectorAll("thead th").forEach((cell) => cell.setAttribute("role", "columnheader"));
+}
+
+// Light, dark or as the system says. Kept in a cookie so that the server sends the page in its colours at once.
+for (const place of document.querySelectorAll("[data-theme-switch]")) {
+  const kept = document.documentElement.dataset.theme ?? "";
+  const options = { "": "automatique", light: "clair", dark: "sombre" };
+  place.innerHTML = '<label class="switch">Affichage <select></select></label>';
+  const select = place.querySelector("select");
+  for (const [value, words] of Object.entries(options)) select.add(new Option(words, value, false, value === kept));
+  select.addEventListener("change", () => {
+    const age = select.value ? 31536000 : 0;
+    document.cookie = `theme=${select.value}; path=/; max-age=${age}; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+    if (select.value) document.documentElement.dataset.theme = select.value;
+    else delete document.documentElement.dataset.theme;
+  });
+  place.hidden = false;
+}
