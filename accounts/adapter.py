@@ -1,0 +1,36 @@
+"""How django-allauth works here: its e-mails leave through the outbox, its pages lead to ours."""
+
+import uuid
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.http import HttpRequest
+from django.urls import reverse
+
+from accounts.models import User
+from portal.outbox.actions import queue_message
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Write allauth's e-mail (confirmation, forgotten password…) into the outbox."""
+        message = self.render_mail(template_prefix, email, context)
+        queue_message(
+            key=f"account:{uuid.uuid4()}", to=email, subject=message.subject, body=str(message.body).strip() + "\n"
+        )
+
+    def format_email_subject(self, subject: str) -> str:
+        return " ".join(subject.split())
+
+    def get_login_redirect_url(self, request: HttpRequest) -> str:
+        """Staff land in the administration; somebody who has not finished signing up goes on where they stopped."""
+        user = request.user
+        assert isinstance(user, User)
+        if user.is_staff:
+            return reverse("admin:index")
+        if user.completed_at is None:
+            return reverse("signup_filiations")
+        return reverse("account_home")
+
+    def get_email_verification_redirect_url(self, email_address: Any) -> str:
+        return reverse("signup_filiations") if self.request.user.is_authenticated else reverse("account_login")

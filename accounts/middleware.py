@@ -1,0 +1,67 @@
+"""Who may go where before any view runs: idle people are signed out, unvalidated accounts stay in the lobby."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+SESSION_TOUCH_SECONDS = 60
+
+
+def open_to_pending(view: View) -> View:
+    """Mark a view that a signed-in person may use before the account is validated."""
+    view.open_to_pending = True  # type: ignore[attr-defined]
+    return view
+
+
+def not_activity(view: View) -> View:
+    """Mark a view that a page calls by itself: it does not prolong the session."""
+    view.not_activity = True  # type: ignore[attr-defined]
+    return view
+
+
+class IdleLogoutMiddleware:
+    """Prolong the session of an active person, writing it at most once a minute.
+
+    The session itself ends two hours after its last write (SESSION_COOKIE_AGE), on the server.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        if getattr(view, "not_activity", False) or not request.user.is_authenticated:
+            return
+        now = int(time.time())
+        if now - request.session.get("seen", 0) >= SESSION_TOUCH_SECONDS:
+            request.session["seen"] = now
+
+
+class ValidatedAccountMiddleware:
+    """A person whose account is not validated sees where it stands and finishes signing up, nothing else."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any
+    ) -> HttpResponse | None:
+        if not request.user.is_authenticated or request.user.is_approved:
+            return None
+        is_public = not getattr(view, "login_required", True)  # set by @login_not_required
+        if is_public or getattr(view, "open_to_pending", False):
+            return None
+        messages.info(request, _("Cette page s’ouvrira quand votre compte aura été validé."))
+        return redirect("account_home")

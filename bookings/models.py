@@ -1,0 +1,168 @@
+"""Places taken: holds of a cart and bookings, one row per beneficiary, day and slot."""
+
+import datetime as dt
+from typing import TYPE_CHECKING, Self
+
+import pgtrigger
+from django.conf import settings
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from families.models import Beneficiary
+from services.models import OpenDay, Slot
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+# `OpenDay.taken` is counted here, by PostgreSQL, whatever code writes the bookings; its CHECK then forbids overselling.
+# Whoever takes or frees places locks the days first, in the order of their keys (bookings.actions.lock_days).
+COUNT_PLACES = """
+    UPDATE services_openday d SET taken = d.taken + c.places
+    FROM (
+        SELECT open_day_id, sum(places) AS places FROM ({rows}) AS r GROUP BY open_day_id HAVING sum(places) <> 0
+    ) AS c
+    WHERE d.id = c.open_day_id;
+    RETURN NULL;
+"""
+TAKEN = "SELECT open_day_id, 1 AS places FROM new_rows WHERE ended_at IS NULL"
+FREED = "SELECT open_day_id, -1 AS places FROM old_rows WHERE ended_at IS NULL"
+
+
+class Hold(models.Model):
+    """The places of one cart or unpaid order, kept until a moment that the parent sees."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    expires_at = models.DateTimeField(_("gardées jusqu’à"))
+
+    class Meta:
+        verbose_name = _("places gardées")
+        verbose_name_plural = _("places gardées")
+        indexes = [models.Index(fields=["expires_at"], name="hold_by_expiry")]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.expires_at:%d/%m/%Y %H:%M})"
+
+
+class BookingQuerySet(models.QuerySet["Booking"]):
+    def live(self) -> Self:
+        """Rows that occupy a place: held or booked."""
+        return self.filter(ended_at=None)
+
+    def booked(self) -> Self:
+        return self.filter(status=Booking.Status.BOOKED)
+
+    def held(self) -> Self:
+        return self.filter(status=Booking.Status.HELD)
+
+    def of_family(self, user: "User") -> Self:
+        """Bookings of every beneficiary this adult answers for, whoever made them."""
+        return self.filter(beneficiary__in=Beneficiary.objects.of(user))
+
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(open_day__activity__service__commune__in=user.commune_ids)
+
+
+class Booking(models.Model):
+    """One beneficiary on one open day in one slot (« réservation »).
+
+    held -> booked -> cancelled; held -> expired; expired -> held again when the place is still free.
+    A row is live while `ended_at` is empty: it then occupies a place of its day, which a trigger counts, and the
+    beneficiary's time, which the exclusion constraint guards.
+    """
+
+    class Status(models.TextChoices):
+        HELD = "held", _("Dans le panier")
+        BOOKED = "booked", _("Réservé")
+        CANCELLED = "cancelled", _("Annulé")
+        EXPIRED = "expired", _("Expiré")
+
+    beneficiary = models.ForeignKey(
+        Beneficiary, on_delete=models.PROTECT, related_name="bookings", verbose_name=_("bénéficiaire")
+    )
+    open_day = models.ForeignKey(OpenDay, on_delete=models.PROTECT, related_name="bookings", verbose_name=_("jour"))
+    slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="+", verbose_name=_("type de prestation"))
+    hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="bookings")
+    period = DateTimeRangeField(_("horaire"))
+    may_overlap = models.BooleanField(default=False)
+    status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.HELD)
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("réservé par")
+    )
+    created_at = models.DateTimeField(_("créé le"), auto_now_add=True)
+    booked_at = models.DateTimeField(_("confirmé le"), null=True)
+    ended_at = models.DateTimeField(_("terminé le"), null=True)
+    ended_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("annulé par")
+    )
+    ended_reason = models.CharField(_("motif"), max_length=200, blank=True)
+
+    objects = BookingQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("réservation")
+        verbose_name_plural = _("réservations")
+        ordering = ["period"]
+        constraints = [
+            ExclusionConstraint(
+                name="one_place_at_a_time",
+                expressions=[("beneficiary", RangeOperators.EQUAL), ("period", RangeOperators.OVERLAPS)],
+                condition=Q(ended_at=None, may_overlap=False),
+            ),
+            models.UniqueConstraint(
+                fields=["open_day", "beneficiary", "slot"], condition=Q(ended_at=None), name="booked_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["held", "booked"], ended_at=None)
+                | Q(status__in=["cancelled", "expired"], ended_at__isnull=False),
+                name="ended_booking_is_dated",
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["held", "expired"], booked_at=None)
+                | Q(status__in=["booked", "cancelled"], booked_at__isnull=False),
+                name="confirmed_booking_is_dated",
+            ),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="take_places",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=COUNT_PLACES.format(rows=TAKEN),
+            ),
+            pgtrigger.Trigger(
+                name="move_places",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Update,
+                referencing=pgtrigger.Referencing(old="old_rows", new="new_rows"),
+                func=COUNT_PLACES.format(rows=f"{TAKEN} UNION ALL {FREED}"),
+            ),
+            pgtrigger.Trigger(
+                name="free_places",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Delete,
+                referencing=pgtrigger.Referencing(old="old_rows"),
+                func=COUNT_PLACES.format(rows=FREED),
+            ),
+            pgtrigger.FSM(
+                name="booking_transitions",
+                field="status",
+                transitions=[("held", "booked"), ("held", "expired"), ("expired", "held"), ("booked", "cancelled")],
+            ),
+        ]
+        indexes = [models.Index(fields=["beneficiary", "period"], name="booking_by_beneficiary")]
+
+    def __str__(self) -> str:
+        return f"{self.beneficiary} – {self.open_day} – {self.slot}"
+
+    @property
+    def date(self) -> dt.date:
+        """The day booked."""
+        return self.open_day.date

@@ -1,0 +1,326 @@
+"""From the cart to the paid order: lines with frozen prices, payments, and what providers told us."""
+
+import secrets
+from typing import TYPE_CHECKING, Self
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Address, Commune, Terms
+from bookings.models import Booking, Hold
+from portal.common.money import MoneyField
+from services.models import Tariff
+from wallet.models import Movement
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+def new_reference() -> str:
+    """A reference that nobody guesses: 20 characters, 119 bits."""
+    alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+    return "".join(secrets.choice(alphabet) for _ in range(20))
+
+
+class CartQuerySet(models.QuerySet["Cart"]):
+    def live(self) -> Self:
+        """Carts that are being filled or paid."""
+        return self.exclude(status=Cart.Status.DONE)
+
+
+class Cart(models.Model):
+    """What a person is about to order (« panier »): one live cart each, its places held together until one moment."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("Ouvert")
+        PAYING = "paying", _("En cours de règlement")
+        DONE = "done", _("Commandé")
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="carts")
+    hold = models.OneToOneField(Hold, on_delete=models.PROTECT, related_name="cart")
+    status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.OPEN)
+    address = models.ForeignKey(Address, on_delete=models.SET_NULL, null=True, related_name="+")
+    terms = models.ForeignKey(Terms, on_delete=models.PROTECT, null=True, related_name="+")
+    created_at = models.DateTimeField(_("créé le"), auto_now_add=True)
+
+    objects = CartQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("panier")
+        verbose_name_plural = _("paniers")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user"], condition=Q(status__in=["open", "paying"]), name="one_live_cart_per_user"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name} {self.pk}"
+
+
+class CartLine(models.Model):
+    """One held booking in a cart, with the price that was shown."""
+
+    cart = models.ForeignKey(Cart, on_delete=models.CASCADE, related_name="lines")
+    booking = models.OneToOneField(Booking, on_delete=models.PROTECT, related_name="cart_line")
+    tariff = models.ForeignKey(Tariff, on_delete=models.PROTECT, related_name="+")
+    unit_price = MoneyField(_("prix unitaire"))
+
+    class Meta:
+        verbose_name = _("ligne de panier")
+        verbose_name_plural = _("lignes de panier")
+        constraints = [models.CheckConstraint(condition=Q(unit_price__gte=0), name="cart_price_is_not_negative")]
+
+    def __str__(self) -> str:
+        return str(self.booking)
+
+
+class OrderQuerySet(models.QuerySet["Order"]):
+    def of(self, user: "User") -> Self:
+        return self.filter(user=user)
+
+    def visible_to(self, user: "User") -> Self:
+        """Orders in which one of this member of staff's communes earns something."""
+        if user.is_operator:
+            return self
+        return self.filter(pk__in=OrderLine.objects.filter(commune__in=user.commune_ids).values("order"))
+
+
+class Order(models.Model):
+    """A frozen set of lines to pay (« commande »)."""
+
+    class Kind(models.TextChoices):
+        BOOKING = "booking", _("Réservation")
+        TOP_UP = "top_up", _("Dépôt de fonds")
+
+    class Status(models.TextChoices):
+        PENDING = "pending", _("En attente de règlement")
+        PAID = "paid", _("Payée")
+        CANCELLED = "cancelled", _("Abandonnée")
+
+    reference = models.CharField(_("référence"), max_length=20, unique=True, default=new_reference, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="orders", verbose_name=_("usager")
+    )
+    kind = models.CharField(_("nature"), max_length=10, choices=Kind, default=Kind.BOOKING)
+    status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.PENDING)
+    total = MoneyField(_("total"))
+    cart = models.ForeignKey(Cart, on_delete=models.PROTECT, null=True, related_name="orders")
+    billing_address = models.TextField(_("adresse"), blank=True)
+    terms = models.ForeignKey(
+        Terms, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("conditions acceptées")
+    )
+    created_at = models.DateTimeField(_("créée le"), auto_now_add=True, db_index=True)
+    paid_at = models.DateTimeField(_("payée le"), null=True)
+    cancelled_at = models.DateTimeField(_("abandonnée le"), null=True)
+
+    objects = OrderQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("commande")
+        verbose_name_plural = _("commandes")
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(condition=Q(total__gte=0), name="order_total_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(status="pending", paid_at=None, cancelled_at=None)
+                | Q(status="paid", paid_at__isnull=False, cancelled_at=None)
+                | Q(status="cancelled", paid_at=None, cancelled_at__isnull=False),
+                name="order_status_is_dated",
+            ),
+            models.UniqueConstraint(fields=["cart"], condition=Q(status__in=["pending", "paid"]), name="cart_ordered_once"),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="order_transitions", field="status", transitions=[("pending", "paid"), ("pending", "cancelled")]
+            ),
+            pgtrigger.ReadOnly(name="order_is_frozen", fields=["reference", "user", "kind", "total", "created_at"]),
+            pgtrigger.Protect(name="orders_are_kept", operation=pgtrigger.Delete),
+        ]
+        indexes = [models.Index(fields=["user", "-created_at"], name="order_by_user")]
+
+    def __str__(self) -> str:
+        return f"{self._meta.verbose_name} {self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("order", args=[self.reference])
+
+    @property
+    def number(self) -> str:
+        """What people quote on the telephone: year and serial number, `2026-000123`."""
+        return f"{self.created_at.year}-{self.pk:06d}"
+
+
+class OrderLineQuerySet(models.QuerySet["OrderLine"]):
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(commune__in=user.commune_ids)
+
+
+class OrderLine(models.Model):
+    """One booking or one item of an order, with everything its paper needs frozen."""
+
+    class Kind(models.TextChoices):
+        BOOKING = "booking", _("Réservation")
+        CREDIT = "credit", _("Crédits")
+        FEE = "fee", _("Frais")
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines", verbose_name=_("commande"))
+    kind = models.CharField(_("nature"), max_length=10, choices=Kind, default=Kind.BOOKING)
+    booking = models.ForeignKey(Booking, on_delete=models.PROTECT, null=True, related_name="order_lines")
+    commune = models.ForeignKey(
+        Commune, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("commune qui encaisse")
+    )
+    label = models.CharField(_("produit"), max_length=120)
+    detail = models.CharField(_("prestation"), max_length=60, blank=True)
+    beneficiary_name = models.CharField(_("bénéficiaire"), max_length=165, blank=True)
+    date = models.DateField(_("date"), null=True)
+    unit_price = MoneyField(_("prix"))
+    cancelled_at = models.DateTimeField(_("annulée le"), null=True)
+    refund = models.ForeignKey(
+        Movement, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("remboursement")
+    )
+
+    objects = OrderLineQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("ligne de commande")
+        verbose_name_plural = _("lignes de commande")
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(unit_price__gte=0), name="line_price_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(kind="booking", booking__isnull=False) | (~Q(kind="booking") & Q(booking=None)),
+                name="booking_line_has_a_booking",
+            ),
+            models.CheckConstraint(
+                condition=Q(refund=None) | Q(cancelled_at__isnull=False), name="refunded_line_is_cancelled"
+            ),
+        ]
+        triggers = [
+            pgtrigger.ReadOnly(name="line_is_frozen", exclude=["cancelled_at", "refund"]),
+            pgtrigger.Protect(name="lines_are_kept", operation=pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class PaymentQuerySet(models.QuerySet["Payment"]):
+    def awaiting_provider(self) -> Self:
+        """Payments whose end only the provider knows."""
+        return self.filter(status=Payment.Status.STARTED)
+
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(order__in=Order.objects.visible_to(user))
+
+
+class Payment(models.Model):
+    """One means of payment of an order (« règlement »); wallet and card on one order are two rows.
+
+    started -> captured | refused | abandoned; a card captured when the order can no longer be kept becomes `credited`:
+    the money is in the wallet. reserved -> captured | abandoned for the wallet's part beside a card.
+    """
+
+    WALLET = "wallet"
+
+    class Status(models.TextChoices):
+        STARTED = "started", _("Commencé")
+        RESERVED = "reserved", _("Réservé")
+        CAPTURED = "captured", _("Encaissé")
+        REFUSED = "refused", _("Refusé")
+        ABANDONED = "abandoned", _("Abandonné")
+        CREDITED = "credited", _("Porté au porte-monnaie")
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments", verbose_name=_("commande"))
+    reference = models.CharField(_("référence"), max_length=20, unique=True, default=new_reference, editable=False)
+    provider = models.CharField(_("moyen"), max_length=20)
+    amount = MoneyField(_("montant"))
+    status = models.CharField(_("statut"), max_length=10, choices=Status)
+    provider_reference = models.CharField(_("référence chez le prestataire"), max_length=80, blank=True)
+    created_at = models.DateTimeField(_("commencé le"), auto_now_add=True)
+    ended_at = models.DateTimeField(_("terminé le"), null=True)
+    checked_at = models.DateTimeField(_("dernière question au prestataire"), null=True)
+
+    objects = PaymentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("règlement")
+        verbose_name_plural = _("règlements")
+        ordering = ["pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="payment_is_positive"),
+            models.CheckConstraint(
+                condition=Q(status__in=["started", "reserved"], ended_at=None)
+                | (~Q(status__in=["started", "reserved"]) & Q(ended_at__isnull=False)),
+                name="ended_payment_is_dated",
+            ),
+            models.UniqueConstraint(
+                fields=["order", "provider"],
+                condition=Q(status__in=["started", "reserved"]),
+                name="one_running_payment_per_means",
+            ),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="payment_transitions",
+                field="status",
+                transitions=[
+                    ("started", "captured"),
+                    ("started", "refused"),
+                    ("started", "abandoned"),
+                    ("started", "credited"),
+                    ("refused", "captured"),
+                    ("refused", "credited"),
+                    ("abandoned", "captured"),
+                    ("abandoned", "credited"),
+                    ("reserved", "captured"),
+                    ("reserved", "abandoned"),
+                ],
+            ),
+            pgtrigger.ReadOnly(name="payment_is_frozen", fields=["order", "reference", "provider", "amount"]),
+            pgtrigger.Protect(name="payments_are_kept", operation=pgtrigger.Delete),
+        ]
+        indexes = [models.Index(fields=["created_at"], condition=Q(status="started"), name="payment_started")]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.amount}"
+
+    @property
+    def is_wallet(self) -> bool:
+        """Whether this part is paid from the prepaid wallet."""
+        return self.provider == self.WALLET
+
+
+class ProviderEvent(models.Model):
+    """What a provider told us, stored as it came before anything is made of it."""
+
+    class Outcome(models.TextChoices):
+        RECEIVED = "received", _("Reçu")
+        APPLIED = "applied", _("Appliqué")
+        REPEATED = "repeated", _("Déjà connu")
+        REJECTED = "rejected", _("Rejeté")
+
+    provider = models.CharField(_("prestataire"), max_length=20)
+    payment = models.ForeignKey(Payment, on_delete=models.PROTECT, null=True, related_name="events")
+    source = models.CharField(_("origine"), max_length=20)
+    raw = models.TextField(_("message reçu"))
+    outcome = models.CharField(_("suite"), max_length=10, choices=Outcome, default=Outcome.RECEIVED)
+    note = models.CharField(_("remarque"), max_length=200, blank=True)
+    received_at = models.DateTimeField(_("reçu le"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("message d’un prestataire")
+        verbose_name_plural = _("messages des prestataires")
+        ordering = ["-received_at"]
+        triggers = [
+            pgtrigger.ReadOnly(name="event_is_kept_raw", fields=["provider", "source", "raw", "received_at"]),
+            pgtrigger.Protect(name="events_are_kept", operation=pgtrigger.Delete),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.received_at:%d/%m/%Y %H:%M:%S}"
+

@@ -1,0 +1,112 @@
+"""The people bookings are for, and the adults who answer for them."""
+
+import datetime as dt
+from typing import TYPE_CHECKING, Self
+
+import pghistory
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from portal.common.formats import today
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+
+class BeneficiaryQuerySet(models.QuerySet["Beneficiary"]):
+    def of(self, user: User) -> Self:
+        """The beneficiaries this adult answers for today."""
+        return self.filter(filiations__user=user, filiations__ended_at=None)
+
+    def visible_to(self, user: User) -> Self:
+        if user.is_operator:
+            return self
+        return self.filter(
+            pk__in=Filiation.objects.filter(user__in=User.objects.visible_to(user)).values("beneficiary")
+        )
+
+
+@pghistory.track()
+class Beneficiary(models.Model):
+    """Somebody a booking is for: a child, or an adult for themselves."""
+
+    first_name = models.CharField(_("prénom"), max_length=80)
+    last_name = models.CharField(_("nom"), max_length=80)
+    birth_date = models.DateField(_("date de naissance"), null=True, blank=True)
+    created_at = models.DateTimeField(_("créé le"), auto_now_add=True)
+
+    objects = BeneficiaryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("bénéficiaire")
+        verbose_name_plural = _("bénéficiaires")
+        ordering = ["birth_date", "first_name"]
+
+    def __str__(self) -> str:
+        return f"{self.first_name} {self.last_name}"
+
+    def age_on(self, date: dt.date) -> int | None:
+        """Full years on that date, or None without a date of birth."""
+        if self.birth_date is None:
+            return None
+        before = (date.month, date.day) < (self.birth_date.month, self.birth_date.day)
+        return date.year - self.birth_date.year - before
+
+    @property
+    def age(self) -> int | None:
+        """Full years today."""
+        return self.age_on(today())
+
+
+class FiliationQuerySet(models.QuerySet["Filiation"]):
+    def of(self, user: User) -> Self:
+        """The living links of an adult, eldest child first."""
+        return self.filter(user=user, ended_at=None).order_by(
+            "beneficiary__birth_date", "beneficiary__first_name", "beneficiary"
+        )
+
+
+@pghistory.track()
+class Filiation(models.Model):
+    """The link of an adult to a beneficiary; a child may have two parents' accounts."""
+
+    class Kind(models.TextChoices):
+        FATHER = "father", _("Père")
+        MOTHER = "mother", _("Mère")
+        GUARDIAN = "guardian", _("Tuteur ou tutrice")
+        GRANDPARENT = "grandparent", _("Grand-parent")
+        FOSTER = "foster", _("Famille d’accueil")
+        SELF = "self", _("Moi-même")
+        OTHER = "other", _("Autre")
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="filiations", verbose_name=_("usager")
+    )
+    beneficiary = models.ForeignKey(
+        Beneficiary, on_delete=models.PROTECT, related_name="filiations", verbose_name=_("bénéficiaire")
+    )
+    kind = models.CharField(_("type de filiation"), max_length=12, choices=Kind)
+    created_at = models.DateTimeField(_("créé le"), auto_now_add=True)
+    ended_at = models.DateTimeField(_("retiré le"), null=True, blank=True, editable=False)
+
+    objects = FiliationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("filiation")
+        verbose_name_plural = _("filiations")
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "beneficiary"], condition=Q(ended_at=None), name="one_link_per_beneficiary"
+            ),
+            models.UniqueConstraint(
+                fields=["user"], condition=Q(kind="self", ended_at=None), name="one_self_per_user"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        label: StrOrPromise = self.get_kind_display()
+        return f"{self.beneficiary} ({label})"

@@ -1,0 +1,1 @@
+"""Ground shared by every app: money, French formats, refusals, database helpers. It has no models."""

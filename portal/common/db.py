@@ -1,0 +1,58 @@
+"""Database helpers: constraint names become sentences, and a lost lock race is tried again."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
+
+import psycopg.errors
+from django.db import IntegrityError, OperationalError, connection, transaction
+
+from portal.common.errors import Refused
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def violated_constraint(error: IntegrityError) -> str:
+    """The name of the constraint that PostgreSQL refused, or an empty text."""
+    cause = error.__cause__
+    if isinstance(cause, psycopg.Error):
+        return cause.diag.constraint_name or ""
+    return ""
+
+
+@contextlib.contextmanager
+def refusing(sentences: dict[str, str]) -> Iterator[None]:
+    """Run a block in a savepoint and turn a violation of a named constraint into its sentence.
+
+    Raises Refused with the sentence, the constraint's name being its code; other violations pass unchanged.
+    """
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        name = violated_constraint(error)
+        if name in sentences:
+            raise Refused(sentences[name], code=name) from error
+        raise
+
+
+def retry_on_deadlock(function: Callable[P, R]) -> Callable[P, R]:
+    """Run an atomic action again, at most twice, when PostgreSQL chose it to break a deadlock.
+
+    Only for actions that open their own transaction: inside an outer one the whole of it is already lost.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        for _attempt in range(2):
+            try:
+                return function(*args, **kwargs)
+            except OperationalError as error:
+                retryable = isinstance(error.__cause__, psycopg.errors.DeadlockDetected)
+                if not retryable or connection.in_atomic_block:
+                    raise
+        return function(*args, **kwargs)
+
+    return wrapper

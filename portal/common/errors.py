@@ -1,0 +1,19 @@
+"""What an action says when a rule forbids what was asked."""
+
+from collections.abc import Sequence
+
+
+class Refused(Exception):
+    """A rule of the house forbids the request; nothing was written.
+
+    The messages are whole French sentences for the person who asked: what happened, what to do, where the money is.
+    `code` names the rule for tests and for callers that react to it.
+    """
+
+    def __init__(self, *messages: str, code: str = "refused") -> None:
+        super().__init__(*messages)
+        self.messages: Sequence[str] = messages
+        self.code = code
+
+    def __str__(self) -> str:
+        return " ".join(self.messages)

@@ -1,0 +1,93 @@
+"""How French people write amounts, days and moments. Plain Python: a school year on one page formats 365 days."""
+
+import datetime as dt
+import unicodedata
+from collections.abc import Iterable
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+PARIS = ZoneInfo("Europe/Paris")
+NBSP = "\u00a0"
+WEEKDAYS = ("lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche")
+MONTHS = (
+    "janvier",
+    "février",
+    "mars",
+    "avril",
+    "mai",
+    "juin",
+    "juillet",
+    "août",
+    "septembre",
+    "octobre",
+    "novembre",
+    "décembre",
+)
+
+
+def now() -> dt.datetime:
+    """This moment, in Paris time."""
+    return dt.datetime.now(tz=PARIS)
+
+
+def today() -> dt.date:
+    """The date in Paris."""
+    return now().date()
+
+
+def euros(amount: Decimal | None) -> str:
+    """`31,60 €`, `1 234,50 €`, `−4,00 €`; an empty text for None."""
+    if amount is None:
+        return ""
+    text = f"{abs(amount):,.2f}".replace(",", "\u202f").replace(".", ",")
+    return f"{'−' if amount < 0 else ''}{text}{NBSP}€"
+
+
+def day(date: dt.date) -> str:
+    """`mercredi 14 juin`."""
+    return f"{WEEKDAYS[date.weekday()]} {_day_number(date)} {MONTHS[date.month - 1]}"
+
+
+def long_date(date: dt.date) -> str:
+    """`mercredi 14 juin 2023`."""
+    return f"{day(date)} {date.year}"
+
+
+def short_date(date: dt.date) -> str:
+    """`14/06/2023`."""
+    return f"{date:%d/%m/%Y}"
+
+
+def month(date: dt.date) -> str:
+    """`Juin 2023`."""
+    return f"{MONTHS[date.month - 1].capitalize()} {date.year}"
+
+
+def hour(time: dt.time) -> str:
+    """`12 h`, `7 h 30`."""
+    return f"{time.hour}{NBSP}h" + (f"{NBSP}{time.minute:02}" if time.minute else "")
+
+
+def moment(when: dt.datetime) -> str:
+    """`jeudi 26 novembre à 12 h`, in Paris time."""
+    local = when.astimezone(PARIS)
+    return f"{day(local.date())} à {hour(local.time())}"
+
+
+def enumeration(items: Iterable[str]) -> str:
+    """`a`, `a et b`, `a, b et c`."""
+    words = list(items)
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} et {words[-1]}"
+
+
+def sort_key(text: str) -> str:
+    """The text without accents, marks and case, for sorting and searching names as a French reader expects."""
+    decomposed = unicodedata.normalize("NFKD", text.replace("œ", "oe").replace("Œ", "OE"))
+    plain = "".join(c for c in decomposed if not unicodedata.combining(c))
+    return " ".join(plain.replace("’", " ").replace("'", " ").replace("-", " ").lower().split())
+
+
+def _day_number(date: dt.date) -> str:
+    return "1er" if date.day == 1 else str(date.day)

@@ -1,0 +1,46 @@
+"""Template filters for amounts, days and moments (builtin in every template)."""
+
+import datetime as dt
+from decimal import Decimal
+
+from django import template
+
+from portal.common import formats
+
+register = template.Library()
+
+
+@register.filter
+def euros(amount: Decimal | None) -> str:
+    """`31,60 €`."""
+    return formats.euros(amount)
+
+
+@register.filter
+def day(date: dt.date | None) -> str:
+    """`mercredi 14 juin`."""
+    return formats.day(date) if date else ""
+
+
+@register.filter
+def long_date(date: dt.date | None) -> str:
+    """`mercredi 14 juin 2023`."""
+    return formats.long_date(date) if date else ""
+
+
+@register.filter
+def short_date(date: dt.date | None) -> str:
+    """`14/06/2023`."""
+    return formats.short_date(date) if date else ""
+
+
+@register.filter
+def moment(when: dt.datetime | None) -> str:
+    """`jeudi 26 novembre à 12 h`."""
+    return formats.moment(when) if when else ""
+
+
+@register.filter
+def hour(time: dt.time | None) -> str:
+    """`7 h 30`."""
+    return formats.hour(time) if time else ""

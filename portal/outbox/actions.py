@@ -1,0 +1,106 @@
+"""Writing e-mails into the outbox, and sending what is due."""
+
+import datetime as dt
+import hashlib
+import logging
+from smtplib import SMTPException
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.db import transaction
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from portal.outbox.models import Email
+
+logger = logging.getLogger(__name__)
+
+# Minutes before the next try, by the number of tries made; after the last one an operator decides.
+BACK_OFF_MINUTES = (1, 2, 5, 15, 60, 180, 720, 1440)
+
+
+def queue_email(*, key: str, to: str, template: str, context: dict[str, object]) -> None:
+    """Write an e-mail that leaves once the surrounding transaction is committed.
+
+    `template` names `emails/<template>.txt`, whose first line is the subject. The same key is written once: asking
+    again changes nothing, so a repeated action does not write to its reader twice.
+    """
+    text = render_to_string(f"emails/{template}.txt", {"site_url": settings.SITE_URL, **context})
+    subject, _, body = text.strip().partition("\n")
+    queue_message(key=key, to=to, subject=subject, body=body.strip() + "\n")
+
+
+def queue_message(*, key: str, to: str, subject: str, body: str, html: str = "") -> None:
+    """Write an e-mail whose text is ready (allauth renders its own); see queue_email."""
+    _email, created = Email.objects.get_or_create(
+        key=key, defaults={"to": to, "subject": " ".join(subject.split())[:200], "body": body, "html": html}
+    )
+    if created:
+        transaction.on_commit(poke, robust=True)
+
+
+def poke() -> None:
+    """Tell a worker that something waits. May fail while the broker is down: beat sweeps every minute."""
+    from portal.outbox.tasks import sweep
+
+    try:
+        sweep.delay()
+    except sweep.OperationalError:
+        logger.warning("The broker does not answer; the e-mail leaves with the next sweep.")
+
+
+def send_due(*, limit: int = 100) -> int:
+    """Send up to `limit` e-mails whose turn it is; returns how many left.
+
+    Must not run inside a transaction: each e-mail is claimed, sent and marked in one of its own, so that a crash
+    loses at most the mark of one, whose second copy carries the same Message-ID and is dropped by mail servers.
+    """
+    sent = 0
+    for _attempt in range(limit):
+        with transaction.atomic(durable=True):
+            email = Email.objects.due().select_for_update(skip_locked=True).order_by("next_attempt_at").first()
+            if email is None:
+                break
+            sent += _send(email)
+    return sent
+
+
+def retry(*, email: Email) -> None:
+    """Put an abandoned e-mail back in line (an operator's decision)."""
+    Email.objects.filter(pk=email.pk, status=Email.Status.DEAD).update(
+        status=Email.Status.WAITING, attempts=0, next_attempt_at=timezone.now()
+    )
+    transaction.on_commit(poke, robust=True)
+
+
+def _send(email: Email) -> bool:
+    message = EmailMultiAlternatives(
+        subject=email.subject,
+        body=email.body,
+        to=[email.to],
+        headers={"Message-ID": _message_id(email), "Auto-Submitted": "auto-generated"},
+    )
+    if email.html:
+        message.attach_alternative(email.html, "text/html")
+    email.attempts += 1
+    try:
+        message.send()
+    except (OSError, SMTPException, ValueError) as error:
+        email.last_error = f"{type(error).__name__}: {error}"[:500]
+        if email.attempts > len(BACK_OFF_MINUTES):
+            email.status = Email.Status.DEAD
+            logger.error("E-mail %s is abandoned after %s tries: %s", email.key, email.attempts, email.last_error)
+        else:
+            email.next_attempt_at = timezone.now() + dt.timedelta(minutes=BACK_OFF_MINUTES[email.attempts - 1])
+        email.save(update_fields=["attempts", "last_error", "status", "next_attempt_at"])
+        return False
+    email.status = Email.Status.SENT
+    email.sent_at = timezone.now()
+    email.last_error = ""
+    email.save(update_fields=["attempts", "status", "sent_at", "last_error"])
+    return True
+
+
+def _message_id(email: Email) -> str:
+    host = settings.SITE_URL.split("//")[-1].split(":")[0].split("/")[0]
+    return f"<{hashlib.sha256(email.key.encode()).hexdigest()[:40]}@{host}>"

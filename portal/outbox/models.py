@@ -1,0 +1,54 @@
+"""E-mails that must leave: written with the change they tell of, sent after it is committed."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class EmailQuerySet(models.QuerySet["Email"]):
+    def due(self) -> Self:
+        """E-mails whose turn it is."""
+        return self.filter(status=Email.Status.WAITING, next_attempt_at__lte=timezone.now())
+
+
+class Email(models.Model):
+    """One e-mail to one person, at least once tried, never sent twice under the same key."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("En attente")
+        SENT = "sent", _("Envoyé")
+        DEAD = "dead", _("Abandonné")
+
+    key = models.CharField(_("clé d’unicité"), max_length=120, unique=True)
+    to = models.EmailField(_("destinataire"))
+    subject = models.CharField(_("objet"), max_length=200)
+    body = models.TextField(_("texte"))
+    html = models.TextField(_("texte mis en forme"), blank=True)
+    status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.WAITING)
+    attempts = models.PositiveSmallIntegerField(_("essais"), default=0)
+    next_attempt_at = models.DateTimeField(_("prochain essai"), default=timezone.now)
+    last_error = models.TextField(_("dernière erreur"), blank=True)
+    created_at = models.DateTimeField(_("écrit le"), auto_now_add=True)
+    sent_at = models.DateTimeField(_("envoyé le"), null=True)
+
+    objects = EmailQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("courriel")
+        verbose_name_plural = _("courriels")
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="sent", sent_at__isnull=False) | (~Q(status="sent") & Q(sent_at=None)),
+                name="sent_email_is_dated",
+            )
+        ]
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=Q(status="waiting"), name="email_waiting")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} → {self.to}"

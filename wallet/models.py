@@ -1,0 +1,211 @@
+"""The régie's double-entry ledger and the families' prepaid wallets.
+
+An entry's amount is in euros; positive credits the account, negative debits it, and every movement sums to zero.
+PostgreSQL guards it: entries and movements refuse UPDATE and DELETE, a deferred trigger refuses a movement that does
+not balance, and a wallet's stored balance moves only with its entries.
+"""
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Self
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models import Q, Sum
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Commune
+from portal.common.money import ZERO, MoneyField
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+class Account(models.Model):
+    """A ledger account. Only a wallet's balance is stored; every other account is summed, so that no row is hot."""
+
+    class Kind(models.TextChoices):
+        WALLET = "wallet", _("Porte-monnaie d’un usager")
+        RESERVED = "reserved", _("Porte-monnaie, parts réservées")
+        CLEARING = "clearing", _("Encaissements à recevoir")
+        REVENUE = "revenue", _("Recettes dues à une commune")
+        FEES = "fees", _("Frais")
+        ADJUSTMENT = "adjustment", _("Régularisations")
+
+    kind = models.CharField(_("nature"), max_length=12, choices=Kind)
+    code = models.CharField(_("code"), max_length=60, unique=True)
+    commune = models.ForeignKey(Commune, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("commune"))
+
+    class Meta:
+        verbose_name = _("compte")
+        verbose_name_plural = _("comptes")
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return self.code
+
+    def balance(self) -> Decimal:
+        """The sum of the account's entries, in euros."""
+        return Entry.objects.filter(account=self).aggregate(total=Sum("amount"))["total"] or ZERO
+
+
+class WalletQuerySet(models.QuerySet["Wallet"]):
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(user__in=type(user).objects.visible_to(user))
+
+
+class Wallet(models.Model):
+    """A family's prepaid money (« porte-monnaie »), a liability of the régie."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="wallet", verbose_name=_("usager")
+    )
+    account = models.OneToOneField(Account, on_delete=models.PROTECT, related_name="wallet", verbose_name=_("compte"))
+    balance = MoneyField(_("solde"), default=ZERO, editable=False)
+
+    objects = WalletQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("porte-monnaie")
+        verbose_name_plural = _("porte-monnaie")
+        constraints = [models.CheckConstraint(condition=Q(balance__gte=0), name="wallet_is_not_overdrawn")]
+        triggers = [
+            # The balance follows the entries (trigger `move_balance`), which run it one trigger deeper.
+            pgtrigger.Trigger(
+                name="balance_follows_entries",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("balance"),
+                condition=pgtrigger.Condition("OLD.balance IS DISTINCT FROM NEW.balance AND pg_trigger_depth() = 0"),
+                func="RAISE EXCEPTION 'wallet_wallet.balance moves only with its entries';",
+            ),
+            pgtrigger.Trigger(
+                name="wallet_starts_empty",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.balance <> 0"),
+                func="RAISE EXCEPTION 'a wallet starts empty: post a movement';",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.user)
+
+
+class Movement(models.Model):
+    """One event of the ledger: its entries sum to zero. A correction is another movement that reverses it."""
+
+    class Kind(models.TextChoices):
+        TOP_UP = "top_up", _("Dépôt de fonds")
+        ORDER = "order", _("Règlement de commande")
+        RESERVE = "reserve", _("Part réservée pour une commande")
+        RELEASE = "release", _("Part réservée rendue")
+        CANCELLATION = "cancellation", _("Annulation de réservation")
+        LATE_PAYMENT = "late_payment", _("Règlement reçu trop tard, porté au porte-monnaie")
+        ADJUSTMENT = "adjustment", _("Régularisation")
+
+    kind = models.CharField(_("nature"), max_length=12, choices=Kind)
+    key = models.CharField(
+        _("clé d’unicité"), max_length=80, unique=True, help_text=_("La même clé ne s’écrit jamais deux fois.")
+    )
+    label = models.CharField(_("libellé"), max_length=160)
+    at = models.DateTimeField(_("date"), auto_now_add=True, db_index=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("par")
+    )
+    reverses = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, related_name="reversed_by", verbose_name=_("contre-passe")
+    )
+
+    class Meta:
+        verbose_name = _("mouvement")
+        verbose_name_plural = _("mouvements")
+        ordering = ["-at", "-pk"]
+        triggers = [
+            pgtrigger.Protect(name="movements_are_append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            pgtrigger.Trigger(
+                name="movement_has_entries",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                timing=pgtrigger.Deferred,
+                func="""
+                    IF (SELECT count(*) FROM wallet_entry WHERE movement_id = NEW.id) < 2 THEN
+                        RAISE EXCEPTION 'wallet_movement % has fewer than two entries', NEW.id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class EntryQuerySet(models.QuerySet["Entry"]):
+    def of_wallet(self, wallet: Wallet) -> Self:
+        """The movements of a wallet, newest first."""
+        return self.filter(account=wallet.account_id).select_related("movement").order_by("-pk")
+
+
+class Entry(models.Model):
+    """One line of a movement: an account and an amount in euros, positive for a credit."""
+
+    movement = models.ForeignKey(
+        Movement, on_delete=models.PROTECT, related_name="entries", verbose_name=_("mouvement")
+    )
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="entries", verbose_name=_("compte"))
+    amount = MoneyField(_("montant"))
+    balance_after = MoneyField(_("solde après"), null=True, help_text=_("Pour un porte-monnaie, écrit par la base."))
+
+    objects = EntryQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("écriture")
+        verbose_name_plural = _("écritures")
+        constraints = [models.CheckConstraint(condition=~Q(amount=0), name="entry_is_not_zero")]
+        triggers = [
+            pgtrigger.Protect(name="entries_are_append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            pgtrigger.Trigger(
+                name="movement_sums_to_zero",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                timing=pgtrigger.Deferred,
+                func="""
+                    IF (SELECT sum(amount) FROM wallet_entry WHERE movement_id = NEW.movement_id) <> 0 THEN
+                        RAISE EXCEPTION 'wallet_movement % does not sum to zero', NEW.movement_id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
+            pgtrigger.Trigger(
+                name="move_balance",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func="""
+                    UPDATE wallet_wallet SET balance = balance + NEW.amount WHERE account_id = NEW.account_id
+                        RETURNING balance INTO NEW.balance_after;
+                    RETURN NEW;
+                """,
+            ),
+        ]
+        indexes = [models.Index(fields=["account", "-id"], name="entry_by_account")]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.amount}"
+
+
+class TopUpPack(models.Model):
+    """A pack of credits that parents buy without fee (« Pack 25 crédits », 25,00 €)."""
+
+    amount = MoneyField(_("montant"), unique=True)
+    is_active = models.BooleanField(_("proposé"), default=True)
+
+    class Meta:
+        verbose_name = _("pack de crédits")
+        verbose_name_plural = _("packs de crédits")
+        ordering = ["amount"]
+        constraints = [models.CheckConstraint(condition=Q(amount__gt=0), name="pack_is_positive")]
+
+    def __str__(self) -> str:
+        return f"{self.amount} €"
