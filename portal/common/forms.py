@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from typing import ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -133,7 +134,7 @@ class DateField(forms.Field):
     """A calendar date whose errors say which box is wrong."""
 
     widget = DateParts
-    default_error_messages = {
+    default_error_messages: ClassVar = {
         "required": _("Indiquez la date."),
         "incomplete": _("La date doit comporter un jour, un mois et une année\u00a0: il manque %(missing)s."),
         "year": _("L’année s’écrit avec quatre chiffres, par exemple 2018."),

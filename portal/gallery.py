@@ -1,0 +1,142 @@
+"""The component gallery at /composants/: every component with real content. Only in development and in the demo."""
+
+import calendar
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from portal.common import formats
+from portal.common.forms import DateField, DateParts
+
+
+class SampleForm(forms.Form):
+    """One field of each kind, half of them wrong."""
+
+    last_name = forms.CharField(label="Nom", widget=forms.TextInput(attrs={"autocomplete": "family-name"}))
+    email = forms.EmailField(
+        label="Adresse e-mail",
+        help_text="Nous y envoyons les confirmations de réservation.",
+        widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+    )
+    phone = forms.CharField(
+        label="Téléphone", required=False, widget=forms.TextInput(attrs={"type": "tel", "autocomplete": "tel"})
+    )
+    password = forms.CharField(
+        label="Mot de passe",
+        help_text="12 caractères ou plus, avec une minuscule, une majuscule, un chiffre et un caractère spécial.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+    birth_date = DateField(
+        label="Date de naissance", help_text="Par exemple 10 5 2018.", widget=DateParts(attrs={"autocomplete": "bday"})
+    )
+    kind = forms.ChoiceField(
+        label="Type de filiation",
+        choices=[("", "Choisir"), ("father", "Père"), ("mother", "Mère"), ("guardian", "Tuteur")],
+    )
+    profile = forms.ChoiceField(
+        label="Votre situation",
+        help_text="Choisissez, dans votre commune, l’élément qui correspond à votre situation.",
+        widget=forms.RadioSelect,
+        choices=[
+            ("Rosières", [("1", "Résident de la commune"), ("2", "Résident hors commune")]),
+            ("Polignac", [("3", "Adultes"), ("4", "Enfants")]),
+        ],
+    )
+    diets = forms.MultipleChoiceField(
+        label="Repas",
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        choices=[("plain", "Repas courant"), ("meatless", "Repas sans viande")],
+    )
+    message = forms.CharField(label="Précisions pour la mairie", required=False, widget=forms.Textarea)
+    document = forms.FileField(
+        label="Justificatif de domicile", required=False, help_text="PDF, JPEG ou PNG, 5 Mo au plus."
+    )
+    terms = forms.BooleanField(
+        label="J’accepte les conditions générales",
+        error_messages={"required": "Cochez la case pour accepter les conditions."},
+    )
+
+
+def gallery(request: HttpRequest) -> HttpResponse:
+    """Show every component."""
+    if not (settings.DEBUG or getattr(settings, "DEMO", False)):
+        raise Http404
+    wrong = {
+        "last_name": "Dupont",
+        "email": "claire.dupont",
+        "birth_date_day": "31",
+        "birth_date_month": "2",
+        "birth_date_year": "2018",
+    }
+    return render(
+        request,
+        "gallery.html",
+        {
+            "sample": SampleForm(),
+            "wrong": SampleForm(wrong, auto_id="wrong_%s"),
+            "months": [_month(2026, 11), _month(2026, 12)],
+            "page": Paginator(range(95), 10).get_page(3),
+            "amount": Decimal("31.60"),
+            "hold_until": formats.now() + dt.timedelta(minutes=24),
+            "icons": ICONS,
+        },
+    )
+
+
+ICONS = ["fork-knife", "puzzle", "bus-front", "palette", "bicycle", "person-vcard", "trophy", "wallet2", "basket3", "person-circle", "calendar-check"]
+
+
+def _month(year: int, month: int) -> dict[str, Any]:
+    """A month of a canteen, as the booking page builds it (see templates/components/month.html)."""
+    weeks = [
+        [_cell(date) if date.month == month else None for date in week]
+        for week in calendar.Calendar().monthdatescalendar(year, month)
+    ]
+    title = formats.month(dt.date(year, month, 1))
+    return {
+        "title": title,
+        "weeks": weeks,
+        "weekdays": [
+            {
+                "short": name[:3],
+                "name": name,
+                "pick": f"{year}-{month:02}-{n}" if any(week[n - 1] and week[n - 1]["iso"] for week in weeks) else "",
+                "pick_label": f"Tous les {name}s de {title.lower()}",
+            }
+            for n, name in enumerate(formats.WEEKDAYS, start=1)
+        ],
+    }
+
+
+def _cell(date: dt.date) -> dict[str, Any]:
+    cell: dict[str, Any] = {
+        "day": date.day,
+        "iso": "",
+        "kind": "c",
+        "reason": "fermé",
+        "letters": "",
+        "skip": "",
+        "checked": False,
+    }
+    if date == dt.date(2026, 11, 11):
+        cell |= {"reason": "férié : Armistice"}
+    elif date.weekday() in (2, 5, 6) or date > dt.date(2026, 12, 18):
+        pass
+    elif date < dt.date(2026, 11, 27):
+        cell |= {"kind": "l", "reason": "délai passé"}
+    elif date == dt.date(2026, 12, 1):
+        cell |= {"kind": "m", "reason": "déjà réservé pour Louane et Théo", "letters": "L T"}
+    elif date == dt.date(2026, 12, 10):
+        cell |= {"kind": "f", "reason": "complet"}
+    else:
+        cell |= {"iso": f"{date:%Y-%m-%d}", "label": formats.long_date(date), "checked": date.day in (7, 8, 14, 15, 17)}
+        if date == dt.date(2026, 12, 3):
+            cell |= {"label": f"{cell['label']}, déjà réservé pour Louane", "letters": "L", "skip": "1"}
+    return cell
