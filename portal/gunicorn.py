@@ -15,9 +15,7 @@ preload_app = True
 timeout = 60
 graceful_timeout = 20
 # A worker proves that it lives by touching a file: on a disk, a slow write would look like a dead worker.
-worker_tmp_dir = (
-    "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
-)
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm", os.W_OK) else None
 # By default gunicorn opens a control socket in the home folder of whoever starts it; nothing here uses it.
 control_socket_disable = True
 accesslog = "-" if os.environ.get("ACCESS_LOG", "off") == "on" else None
