@@ -18,6 +18,14 @@ from portal.common import formats
 class BoundField(DjangoBoundField):
     """What the field template needs beyond Django's own: where an error link lands, and which fields may stay empty."""
 
+    def __init__(self, form, field, name):
+        super().__init__(form, field, name)
+        # « Ce champ est obligatoire. » says nothing in a summary on top of the page: name the field instead. The
+        # field is the form's own copy, so nothing leaks to the class.
+        if field.required and field.error_messages.get("required") == forms.Field.default_error_messages["required"]:
+            sentence = _("Cochez «\u00a0%s\u00a0».") if self.is_single_checkbox else _("Renseignez «\u00a0%s\u00a0».")
+            field.error_messages["required"] = sentence % self.label
+
     @property
     def error_target(self):
         """The id an error summary links to: the first control, since a group's own box cannot take the focus."""
@@ -135,7 +143,6 @@ class DateField(forms.Field):
 
     widget = DateParts
     default_error_messages: ClassVar = {
-        "required": _("Indiquez la date."),
         "incomplete": _("La date doit comporter un jour, un mois et une année\u00a0: il manque %(missing)s."),
         "year": _("L’année s’écrit avec quatre chiffres, par exemple 2018."),
         "invalid": _("Cette date n’existe pas au calendrier\u00a0: vérifiez le jour et le mois."),
