@@ -401,6 +401,9 @@ class OpenDay(models.Model):
     taken = models.PositiveIntegerField(_("places prises"), default=0, editable=False)
     is_open = models.BooleanField(_("ouvert"), default=True)
     closed_reason = models.CharField(_("motif de fermeture"), max_length=120, blank=True)
+    by_hand = models.BooleanField(
+        _("réglé à la main"), default=False, help_text=_("Coché : la génération du calendrier n’y touche plus.")
+    )
     book_until = models.DateTimeField(_("réservable jusqu’au"))
     cancel_until = models.DateTimeField(_("annulable jusqu’au"))
 

@@ -1,0 +1,350 @@
+"""Taking, keeping and giving back places. Every rule of a booking is checked here, whatever a form said.
+
+Lock order, everywhere: cart, order, payment, beneficiaries, open days, bookings, wallets; each kind by ascending key.
+"""
+
+import datetime as dt
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+from psycopg.types.range import TimestamptzRange
+
+from accounts.models import User
+from bookings.models import Booking, Hold
+from families.models import Beneficiary
+from portal.common.errors import Refused
+from portal.common.formats import PARIS, day, enumeration, moment
+from services.models import Activity, OpenDay, Slot
+
+# A hold that has just run out is left to its owner for a moment: who presses « Payer » in the last second does not
+# race against whoever wants the place (see release_expired_holds and confirm).
+GRACE = dt.timedelta(seconds=60)
+
+SENTENCES = {
+    "one_place_at_a_time": gettext_lazy(
+        "Un de ces bénéficiaires a déjà une réservation à la même heure. Rien n’a été ajouté et rien n’a été débité."
+    ),
+    "booked_once": gettext_lazy("Une de ces dates vient d’être réservée pour le même bénéficiaire. Rien n’a été ajouté."),
+    "places_are_not_oversold": gettext_lazy("Une de ces dates vient d’être complète. Rien n’a été ajouté et rien n’a été débité."),
+}
+
+
+@dataclass(frozen=True, order=True)
+class Wish:
+    """One place asked for: who (their key) and when."""
+
+    beneficiary_id: int
+    date: dt.date
+
+
+@dataclass
+class Held:
+    """What hold_places did: the rows it made, in the order of their dates, and the wishes that were booked before."""
+
+    bookings: list[Booking]
+    already: list[Booking] = field(default_factory=list)
+
+
+def lock_days(ids: Collection[int]) -> dict[int, OpenDay]:
+    """Lock open days in the order of their keys and return them by key; their places stand still until the commit."""
+    return _lock_days(Q(pk__in=ids))
+
+
+def _lock_days(which: Q) -> dict[int, OpenDay]:
+    return {row.pk: row for row in OpenDay.objects.filter(which).order_by("pk").select_for_update(no_key=True)}
+
+
+def hold_places(*, user: User, activity: Activity, slot: Slot, wishes: Collection[Wish], hold: Hold) -> Held:
+    """Take places for some beneficiaries on some days of an activity, all or none. Runs in the caller's transaction.
+
+    A wish that is already booked or held in the same slot is left out and returned in `already`. Raises Refused with
+    a sentence that names the days that are unknown, closed, past their deadline or full, and the beneficiaries who are
+    somebody else's or already elsewhere at that time.
+    """
+    if not wishes:
+        raise Refused(_("Choisissez au moins une date et un bénéficiaire."), code="nothing_chosen")
+    beneficiaries = _lock_beneficiaries(user, {wish.beneficiary_id for wish in wishes})
+    dates = {wish.date for wish in wishes}
+    others = _live_bookings(beneficiaries, dates)
+    stale = [row.open_day_id for row in others if row.status == Booking.Status.HELD and _is_stale(row.hold)]
+    # Days of other activities are locked only to free a stale hold of one of these beneficiaries.
+    locked = _lock_days(Q(activity=activity, date__in=dates) | Q(pk__in=stale))
+    crowded = _crowded(wishes, _by_date(activity, locked))
+    if (stale or crowded) and _expire(locked):
+        locked = lock_days(locked)
+        others = _live_bookings(beneficiaries, dates)
+    days = _by_date(activity, locked)
+    _check_bookable(dates, days)
+
+    before = {Wish(row.beneficiary_id, row.open_day.date): row for row in others if row.slot_id == slot.pk}
+    already = [before[wish] for wish in wishes if wish in before]
+    new = [wish for wish in wishes if wish not in before]
+    _check_places(new, days)
+    rows = [_new_booking(user, activity, slot, wish, days[wish.date], hold) for wish in new]
+    if not activity.may_overlap:
+        _check_overlaps(rows, [row for row in others if not row.may_overlap], beneficiaries)
+    # The rows go in by beneficiary and time, so that two transactions meet in the exclusion index in one order.
+    rows.sort(key=lambda row: (row.beneficiary_id, row.period.lower))
+    Booking.objects.bulk_create(rows)
+    for row in [*rows, *already]:
+        row.beneficiary = beneficiaries[row.beneficiary_id]
+    return Held(bookings=rows, already=already)
+
+
+def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booking]:
+    """Hold expired bookings again where that is still possible; returns those that could not be taken.
+
+    For a cart that its owner comes back to, and for a card payment that was confirmed after its hold ran out; the
+    booking deadline counts at `at`, the moment the parent acted. Runs in the caller's transaction.
+    """
+    expired = [row for row in bookings if row.status == Booking.Status.EXPIRED]
+    if not expired:
+        return []
+    list(_locked_beneficiaries({row.beneficiary_id for row in expired}))
+    days = lock_days({row.open_day_id for row in expired})
+    _expire(set(days))
+    days |= lock_days(days.keys())
+    free = {pk: row.free for pk, row in days.items()}
+    rivals = list(
+        Booking.objects.live()
+        .filter(beneficiary__in={row.beneficiary_id for row in expired}, period__overlap=_span(expired))
+        .only("beneficiary_id", "period", "may_overlap", "open_day_id", "slot_id")
+    )
+    back, lost = [], []
+    for row in sorted(expired, key=lambda row: row.open_day_id):
+        open_day = days[row.open_day_id]
+        clash = any(
+            rival.beneficiary_id == row.beneficiary_id
+            and (
+                (_overlap(rival, row) and not (rival.may_overlap or row.may_overlap))
+                or (rival.open_day_id == row.open_day_id and rival.slot_id == row.slot_id)
+            )
+            for rival in rivals
+        )
+        if clash or not open_day.is_open or open_day.book_until <= at or free[open_day.pk] < 1:
+            lost.append(row)
+            continue
+        free[open_day.pk] -= 1
+        rivals.append(row)
+        back.append(row)
+    Booking.objects.filter(pk__in=[row.pk for row in back], status=Booking.Status.EXPIRED).update(
+        status=Booking.Status.HELD, ended_at=None, ended_reason=""
+    )
+    for row in back:
+        row.status, row.ended_at = Booking.Status.HELD, None
+    return lost
+
+
+def confirm(*, ids: Collection[int]) -> bool:
+    """Turn held bookings into booked ones; False when some are no longer held (the caller rolls back or retakes)."""
+    changed = Booking.objects.filter(pk__in=ids, status=Booking.Status.HELD).update(
+        status=Booking.Status.BOOKED, booked_at=timezone.now()
+    )
+    return changed == len(ids)
+
+
+def drop_held(*, ids: Collection[int], by: User) -> None:
+    """Give back held places that their owner no longer wants. Runs in the caller's transaction."""
+    rows = Booking.objects.filter(pk__in=ids, status=Booking.Status.HELD)
+    lock_days(set(rows.values_list("open_day", flat=True)))
+    rows.update(
+        status=Booking.Status.EXPIRED, ended_at=timezone.now(), ended_by=by, ended_reason=_("Retiré du panier")
+    )
+
+
+def cancel(*, ids: Collection[int], by: User) -> list[Booking]:
+    """Cancel booked places before their deadline, all or none, and return them with their days.
+
+    Only the person who booked may cancel: the money goes back to where it came from. The caller refunds in the same
+    transaction. Raises Refused with the days that can no longer be cancelled.
+    """
+    rows = Booking.objects.filter(pk__in=ids, made_by=by)
+    days = lock_days(set(rows.values_list("open_day", flat=True)))
+    bookings = list(
+        rows.filter(status=Booking.Status.BOOKED)
+        .select_related("beneficiary", "slot", "open_day__activity")
+        .order_by("pk")
+        .select_for_update(of=("self",))
+    )
+    if not bookings or len(bookings) != len(set(ids)):
+        raise Refused(
+            _("Cette réservation a déjà été annulée, ou n’est pas la vôtre. Rien n’a été changé."), code="not_booked"
+        )
+    now = timezone.now()
+    late = [row for row in bookings if days[row.open_day_id].cancel_until <= now]
+    if late:
+        raise Refused(
+            _("Trop tard pour annuler %s. Rien n’a été changé.")
+            % _some(
+                _("%(day)s (c’était possible jusqu’au %(limit)s)")
+                % {"day": day(row.date), "limit": moment(days[row.open_day_id].cancel_until)}
+                for row in late
+            ),
+            code="too_late",
+        )
+    Booking.objects.filter(pk__in=[row.pk for row in bookings]).update(
+        status=Booking.Status.CANCELLED, ended_at=now, ended_by=by, ended_reason=_("Annulé par la famille")
+    )
+    return bookings
+
+
+@transaction.atomic
+def release_expired_holds(*, limit: int = 1000) -> int:
+    """Give back the places of holds that ran out; returns how many. Swept each minute, nobody waits for it."""
+    stale = Booking.objects.held().filter(hold__expires_at__lt=timezone.now() - GRACE)
+    days = set(stale.order_by("pk").values_list("open_day", flat=True)[:limit])
+    if not days:
+        return 0
+    lock_days(days)
+    return _expire(days)
+
+
+def _expire(days: Collection[int]) -> int:
+    """End the stale holds on days that the caller has locked; returns how many places came free."""
+    now = timezone.now()
+    return (
+        Booking.objects.held()
+        .filter(open_day__in=days, hold__expires_at__lt=now - GRACE)
+        .update(status=Booking.Status.EXPIRED, ended_at=now, ended_reason=_("Délai du panier dépassé"))
+    )
+
+
+def _is_stale(hold: Hold) -> bool:
+    return hold.expires_at < timezone.now() - GRACE
+
+
+def _locked_beneficiaries(ids: Collection[int]) -> Iterable[Beneficiary]:
+    return Beneficiary.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
+
+
+def _lock_beneficiaries(user: User, ids: Collection[int]) -> dict[int, Beneficiary]:
+    """Lock the beneficiaries, so that two parents booking one child go one after the other."""
+    rows = Beneficiary.objects.of(user).filter(pk__in=ids).order_by("pk")
+    found = {row.pk: row for row in rows.select_for_update(no_key=True, of=("self",))}
+    if len(found) != len(set(ids)):
+        raise Refused(
+            _("Un des bénéficiaires choisis ne fait pas partie de vos filiations. Rien n’a été ajouté."),
+            code="not_yours",
+        )
+    return found
+
+
+def _by_date(activity: Activity, days: dict[int, OpenDay]) -> dict[dt.date, OpenDay]:
+    return {row.date: row for row in days.values() if row.activity_id == activity.pk}
+
+
+def _crowded(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> list[OpenDay]:
+    """The days that have fewer free places than are asked for, in the order of their dates."""
+    asked = Counter(wish.date for wish in wishes)
+    return sorted(
+        (days[date] for date, count in asked.items() if date in days and days[date].free < count),
+        key=lambda row: row.date,
+    )
+
+
+def _live_bookings(beneficiaries: Collection[int], dates: Collection[dt.date]) -> list[Booking]:
+    """What these beneficiaries have on these dates, in any activity."""
+    return list(
+        Booking.objects.live()
+        .filter(beneficiary__in=beneficiaries, open_day__date__in=dates)
+        .select_related("hold", "open_day__activity", "slot")
+    )
+
+
+def _check_bookable(dates: Collection[dt.date], days: dict[dt.date, OpenDay]) -> None:
+    now = timezone.now()
+    rows = [days[date] for date in sorted(dates) if date in days]
+    unknown = [_("%s (pas de service ce jour-là)") % day(date) for date in sorted(dates) if date not in days]
+    closed = unknown + [f"{day(row.date)} ({row.closed_reason})" for row in rows if not row.is_open]
+    late = [row for row in rows if row.is_open and row.book_until <= now]
+    sentences = []
+    if closed:
+        sentences.append(ngettext("Fermé : %s.", "Fermés : %s.", len(closed)) % _some(closed))
+    if late:
+        sentences.append(
+            _("Trop tard pour réserver : %s.")
+            % _some(
+                _("%(day)s (c’était possible jusqu’au %(limit)s)")
+                % {"day": day(row.date), "limit": moment(row.book_until)}
+                for row in late
+            )
+        )
+    if sentences:
+        raise Refused(*sentences, _("Rien n’a été ajouté au panier."), code="not_bookable")
+
+
+def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> None:
+    full = _crowded(wishes, days)
+    if full:
+        raise Refused(
+            ngettext("Cette date est complète : %s.", "Ces dates sont complètes : %s.", len(full))
+            % enumeration(
+                day(row.date)
+                if row.free <= 0
+                else ngettext("%(day)s (il reste %(free)d place)", "%(day)s (il reste %(free)d places)", row.free)
+                % {"day": day(row.date), "free": row.free}
+                for row in full
+            ),
+            _("Rien n’a été ajouté au panier : retirez-les de votre choix et recommencez."),
+            code="full",
+        )
+
+
+def _some(items: Iterable[str], most: int = 5) -> str:
+    """The first few of many, and how many more there are."""
+    words = list(items)
+    rest = len(words) - most
+    return enumeration([*words[:most], _("%d autres") % rest] if rest > 1 else words)
+
+
+def _check_overlaps(
+    rows: Sequence[Booking], others: Sequence[Booking], beneficiaries: dict[int, Beneficiary]
+) -> None:
+    by_child: dict[int, list[Booking]] = {}
+    for other in others:
+        by_child.setdefault(other.beneficiary_id, []).append(other)
+    clashes = [
+        _("%(child)s a déjà « %(activity)s, %(slot)s » %(day)s à la même heure")
+        % {
+            "child": beneficiaries[row.beneficiary_id].first_name,
+            "activity": other.open_day.activity,
+            "slot": other.slot,
+            "day": day(other.open_day.date),
+        }
+        for row in rows
+        for other in by_child.get(row.beneficiary_id, ())
+        if _overlap(row, other)
+    ]
+    if clashes:
+        raise Refused(
+            f"{_some(clashes)}.", _("Rien n’a été ajouté au panier : décochez ces dates."), code="one_place_at_a_time"
+        )
+
+
+def _overlap(one: Booking, other: Booking) -> bool:
+    return bool(one.period.lower < other.period.upper and other.period.lower < one.period.upper)
+
+
+def _span(bookings: Sequence[Booking]) -> TimestamptzRange:
+    return TimestamptzRange(min(row.period.lower for row in bookings), max(row.period.upper for row in bookings))
+
+
+def _new_booking(user: User, activity: Activity, slot: Slot, wish: Wish, open_day: OpenDay, hold: Hold) -> Booking:
+    return Booking(
+        beneficiary_id=wish.beneficiary_id,
+        open_day=open_day,
+        slot=slot,
+        hold=hold,
+        made_by=user,
+        may_overlap=activity.may_overlap,
+        period=TimestamptzRange(
+            dt.datetime.combine(open_day.date, slot.starts_at, tzinfo=PARIS),
+            dt.datetime.combine(open_day.date, slot.ends_at, tzinfo=PARIS),
+        ),
+    )

@@ -1,0 +1,190 @@
+"""The booking page's calendar: what each day of a school year is for this family, in words that a screen can say."""
+
+import calendar
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from bookings.models import Booking
+from families.models import Beneficiary
+from portal.common.formats import WEEKDAYS, long_date, month, moment
+from services.calendars import public_holidays
+from services.models import Activity, OpenDay
+
+FEW_PLACES = 5
+SHORT_WEEKDAYS = tuple(name[:3] for name in WEEKDAYS)
+
+
+@dataclass(slots=True)
+class Cell:
+    """One day. `iso` is set when it can be ticked; otherwise `kind` and `reason` say why not."""
+
+    day: int
+    iso: str = ""
+    label: str = ""
+    checked: bool = False
+    kind: str = ""
+    reason: str = ""
+    letters: str = ""
+    skip: str = ""
+
+
+@dataclass(slots=True)
+class Weekday:
+    """A column's head: its names, and the button that ticks the column (`pick` empty: nothing to tick)."""
+
+    short: str
+    name: str
+    pick: str = ""
+    pick_label: str = ""
+
+
+@dataclass(slots=True)
+class Month:
+    title: str
+    weekdays: list[Weekday]
+    weeks: list[list[Cell | None]]
+
+
+@dataclass
+class YearCalendar:
+    """The months that have at least one day of the activity, and what can be ticked in them."""
+
+    months: list[Month]
+    tickable: list[dt.date]
+
+    def weekdays(self) -> list[tuple[int, str]]:
+        """The weekdays that can be ticked all at once, as (1 for Monday …, name)."""
+        present = {date.weekday() for date in self.tickable}
+        return [(number + 1, WEEKDAYS[number]) for number in sorted(present)]
+
+
+def family_bookings(
+    *, beneficiaries: Collection[Beneficiary], activity: Activity, first: dt.date, last: dt.date
+) -> dict[dt.date, list[Booking]]:
+    """What these beneficiaries have in an activity between two dates, by date; stale holds of a cart count as held."""
+    found: dict[dt.date, list[Booking]] = {}
+    rows = (
+        Booking.objects.live()
+        .filter(beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last))
+        .select_related("open_day")
+        .only("beneficiary_id", "status", "slot_id", "open_day__date")
+    )
+    for row in rows:
+        found.setdefault(row.open_day.date, []).append(row)
+    return found
+
+
+def build(
+    *,
+    days: Sequence[OpenDay],
+    booked: Mapping[dt.date, Sequence[Booking]],
+    beneficiaries: Sequence[Beneficiary],
+    ticked: Collection[dt.date],
+) -> YearCalendar:
+    """Lay out the open days of an activity by month for a family; `ticked` are the dates that come ticked."""
+    now = timezone.now()
+    by_date = {row.date: row for row in days}
+    if not by_date:
+        return YearCalendar([], [])
+    first, last = min(by_date), max(by_date)
+    off = public_holidays(first, last)
+    letters = {row.pk: row.first_name[:1].upper() for row in beneficiaries}
+    names = {row.pk: row.first_name for row in beneficiaries}
+    tickable: list[dt.date] = []
+    months = []
+    for year, number in _months(first, last):
+        weeks: list[list[Cell | None]] = []
+        for week in calendar.Calendar().monthdatescalendar(year, number):
+            cells: list[Cell | None] = []
+            for date in week:
+                if date.month != number:
+                    cells.append(None)
+                    continue
+                open_day = by_date.get(date)
+                if open_day is None:
+                    cells.append(Cell(date.day, kind="c", reason=off.get(date) or ""))
+                    continue
+                cell = _cell(open_day, now, booked.get(date, ()), letters, names)
+                cell.checked = bool(cell.iso) and date in ticked
+                cells.append(cell)
+            weeks.append(cells)
+        dates = [dt.date.fromisoformat(c.iso) for w in weeks for c in w if c is not None and c.iso]
+        tickable += dates
+        months.append(_month(year, number, weeks, dates))
+    return YearCalendar(months, tickable)
+
+
+def picked(calendar_dates: Iterable[dt.date], pick: str) -> set[dt.date]:
+    """The dates that a quick-choice button stands for: `3` every Wednesday, `2026-12:3` those of December 2026."""
+    period, _sep, number = pick.rpartition(":")
+    if not number.isdigit():
+        return set()
+    return {
+        date
+        for date in calendar_dates
+        if date.isoweekday() == int(number) and (not period or f"{date:%Y-%m}" == period)
+    }
+
+
+def _months(first: dt.date, last: dt.date) -> Iterable[tuple[int, int]]:
+    for index in range(first.year * 12 + first.month - 1, last.year * 12 + last.month):
+        yield index // 12, index % 12 + 1
+
+
+def _month(year: int, number: int, weeks: list[list[Cell | None]], tickable: Sequence[dt.date]) -> Month:
+    title = month(dt.date(year, number, 1))
+    present = {date.weekday() for date in tickable}
+    weekdays = [
+        Weekday(
+            short=SHORT_WEEKDAYS[index],
+            name=WEEKDAYS[index],
+            pick=f"{year}-{number:02}:{index + 1}" if index in present else "",
+            pick_label=_("Tous les %(weekday)s de %(month)s")
+            % {"weekday": WEEKDAYS[index] + "s", "month": title.lower()},
+        )
+        for index in range(7)
+    ]
+    return Month(title, weekdays, weeks)
+
+
+def _cell(
+    open_day: OpenDay,
+    now: dt.datetime,
+    booked: Sequence[Booking],
+    letters: Mapping[int, str],
+    names: Mapping[int, str],
+) -> Cell:
+    date = open_day.date
+    who = sorted({row.beneficiary_id for row in booked}, key=list(names).index)
+    cell = Cell(date.day, letters="".join(letters[pk] for pk in who))
+    waiting = any(row.status == Booking.Status.HELD for row in booked)
+    if not open_day.is_open:
+        cell.kind, cell.reason = "c", open_day.closed_reason
+    elif who and len(who) == len(names):
+        cell.kind = "m"
+        cell.reason = (_("dans le panier : %s") if waiting else _("déjà réservé : %s")) % ", ".join(names[pk] for pk in who)
+    elif open_day.book_until <= now:
+        cell.kind = "m" if who else "l"
+        cell.reason = (
+            _("déjà réservé : %s") % ", ".join(names[pk] for pk in who)
+            if who
+            else _("délai passé (%s)") % moment(open_day.book_until)
+        )
+    elif open_day.free <= 0:
+        cell.kind = "m" if who else "f"
+        cell.reason = (_("complet ; déjà réservé : %s") % ", ".join(names[pk] for pk in who)) if who else _("complet")
+    else:
+        parts = [long_date(date)]
+        if who:
+            parts.append(_("déjà réservé : %s") % ", ".join(names[pk] for pk in who))
+        if open_day.free <= FEW_PLACES:
+            parts.append(ngettext("%d place libre", "%d places libres", open_day.free) % open_day.free)
+        cell.iso = date.isoformat()
+        cell.label = ", ".join(parts)
+        cell.skip = " ".join(str(pk) for pk in who)
+    return cell

@@ -1,0 +1,9 @@
+from celery import shared_task
+
+from bookings import actions
+
+
+@shared_task(name="bookings.release_expired_holds")
+def release_expired_holds() -> int:
+    """Give back the places of carts whose time ran out; returns how many."""
+    return actions.release_expired_holds()

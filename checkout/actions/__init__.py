@@ -1,0 +1,23 @@
+"""Everything that changes a cart, an order or a payment."""
+
+from checkout.actions.cancellation import cancel_bookings
+from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines
+from checkout.actions.completion import apply_message
+from checkout.actions.payment import Means, abandon_order, accept_sale_terms, choose_address, pay
+from checkout.actions.top_up import TOP_UP_FEE, start_top_up
+
+__all__ = [
+    "TOP_UP_FEE",
+    "Added",
+    "Means",
+    "abandon_order",
+    "accept_sale_terms",
+    "add_to_cart",
+    "apply_message",
+    "cancel_bookings",
+    "choose_address",
+    "pay",
+    "recover_places",
+    "remove_lines",
+    "start_top_up",
+]

@@ -1,0 +1,155 @@
+"""Filling the cart. Places are taken when a line enters it and kept together until one moment."""
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from bookings import actions as bookings
+from bookings.models import Booking, Hold
+from checkout.models import Cart, CartLine
+from portal.common.db import refusing, retry_on_deadlock
+from portal.common.errors import Refused
+from portal.common.formats import day, enumeration
+from portal.common.money import ZERO
+from services.models import Activity, Slot, Subscription
+from services.pricing import PriceGrid
+
+
+@dataclass(frozen=True)
+class Added:
+    """What entered the cart: how many lines for how many euros, and what was booked before and left out."""
+
+    quantity: int
+    total: Decimal
+    already: list[str]
+
+
+def hold_time() -> dt.timedelta:
+    """How long a cart keeps its places after the last change."""
+    return dt.timedelta(minutes=settings.HOLD_MINUTES)
+
+
+@retry_on_deadlock
+def add_to_cart(
+    *, user: User, activity: Activity, slot: Slot, subscription: Subscription, wishes: Collection[bookings.Wish]
+) -> Added:
+    """Take the places wished for and put them into the person's cart at the price of the tariff in force, all or none.
+
+    The whole cart is then kept for HOLD_MINUTES. Raises Refused with a sentence for the parent: service not validated,
+    no price for the slot, an order being paid, and all that bookings.actions.hold_places refuses.
+    """
+    with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
+        _check_offer(user, activity, slot, subscription)
+        cart = open_cart(user)
+        held = bookings.hold_places(user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold)
+        grid = PriceGrid(profile=subscription.profile, slots=[slot])
+        lines = [_line(cart, row, grid) for row in held.bookings]
+        if not lines:
+            raise Refused(
+                _("Toutes ces dates sont déjà réservées ou dans votre panier. Rien n’a été ajouté."), code="already"
+            )
+        CartLine.objects.bulk_create(lines)
+        extend(cart)
+    return Added(
+        quantity=len(lines),
+        total=sum((line.unit_price for line in lines), ZERO),
+        already=[f"{row.beneficiary.first_name}, {day(row.open_day.date)}" for row in held.already],
+    )
+
+
+def remove_lines(*, user: User, ids: Collection[int]) -> int:
+    """Take lines out of the person's open cart and give their places back; returns how many went."""
+    with refusing({}):
+        cart = _locked_cart(user)
+        if cart is None:
+            return 0
+        if cart.status == Cart.Status.PAYING:
+            raise Refused(_being_paid(), code="being_paid")
+        lines = CartLine.objects.filter(cart=cart, pk__in=ids)
+        booking_ids = list(lines.values_list("booking", flat=True))
+        lines.delete()
+        bookings.drop_held(ids=booking_ids, by=user)
+    return len(booking_ids)
+
+
+def recover_places(*, user: User) -> list[str]:
+    """Hold the expired places of the cart again; returns the sentences about those that could not be had.
+
+    What is gone leaves the cart, what remains is kept for HOLD_MINUTES from now, at today's price.
+    """
+    with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
+        cart = _locked_cart(user)
+        if cart is None:
+            return []
+        return [sentence for sentence in [retake(cart)] if sentence]
+
+
+def retake(cart: Cart) -> str:
+    """Under the cart's lock: hold expired lines again; returns a sentence that names those that are gone, or nothing."""
+    lines = list(CartLine.objects.filter(cart=cart).select_related("booking__open_day", "booking__beneficiary"))
+    expired = [line for line in lines if line.booking.status == Booking.Status.EXPIRED]
+    lost = {row.pk for row in bookings.retake_places(bookings=[line.booking for line in expired], at=timezone.now())}
+    gone = [line for line in expired if line.booking_id in lost]
+    CartLine.objects.filter(pk__in=[line.pk for line in gone]).delete()
+    extend(cart)
+    if not gone:
+        return ""
+    names = enumeration(f"{line.booking.beneficiary.first_name} {day(line.booking.open_day.date)}" for line in gone)
+    return _("Ces places n’ont pas pu être reprises et ont quitté votre panier : %s. Rien n’a été débité.") % names
+
+
+def extend(cart: Cart) -> None:
+    """Keep the cart's places for HOLD_MINUTES from now."""
+    Hold.objects.filter(pk=cart.hold_id).update(expires_at=timezone.now() + hold_time())
+
+
+def open_cart(user: User) -> Cart:
+    """The person's cart, locked, opened when there is none. Raises Refused while its order is being paid."""
+    cart = _locked_cart(user)
+    if cart is None:
+        hold = Hold.objects.create(user=user, expires_at=timezone.now() + hold_time())
+        return Cart.objects.create(user=user, hold=hold)
+    if cart.status == Cart.Status.PAYING:
+        raise Refused(_being_paid(), code="being_paid")
+    return cart
+
+
+def _locked_cart(user: User) -> Cart | None:
+    return Cart.objects.live().filter(user=user).select_related("hold").select_for_update(of=("self",)).first()
+
+
+def _being_paid() -> str:
+    return _("Une commande attend son règlement : terminez-le, ou abandonnez-le depuis votre panier, puis recommencez.")
+
+
+def _check_offer(user: User, activity: Activity, slot: Slot, subscription: Subscription) -> None:
+    approved = (
+        subscription.user_id == user.pk
+        and subscription.status == Subscription.Status.APPROVED
+        and subscription.profile.service_id == activity.service_id
+    )
+    if not approved:
+        raise Refused(
+            _("Votre accès à ce service n’est pas validé : demandez-le depuis « Mes services »."), code="no_access"
+        )
+    if slot.activity_id != activity.pk or not (slot.is_active and activity.is_active and activity.service.is_active):
+        raise Refused(_("Cette prestation n’est pas proposée. Rien n’a été ajouté."), code="not_offered")
+    opens_on = activity.booking_opens_on
+    if opens_on and opens_on > timezone.localdate():
+        raise Refused(_("Les réservations ouvrent le %s.") % day(opens_on), code="not_open_yet")
+
+
+def _line(cart: Cart, booking: Booking, grid: PriceGrid) -> CartLine:
+    tariff = grid.tariff(booking.slot_id, booking.open_day.date)
+    if tariff is None:
+        raise Refused(
+            _("Aucun tarif n’est fixé pour votre situation le %s. Rien n’a été ajouté.") % day(booking.open_day.date),
+            code="no_tariff",
+        )
+    return CartLine(cart=cart, booking=booking, tariff=tariff, unit_price=tariff.price)

@@ -1,0 +1,226 @@
+"""What a provider told us, applied once: an order is paid, or its money is in the wallet, and its owner is told."""
+
+import logging
+from collections.abc import Sequence
+from decimal import Decimal
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from bookings import actions as bookings
+from bookings.models import Booking
+from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
+from checkout.providers.base import Message, Outcome
+from portal.common.db import retry_on_deadlock
+from portal.common.formats import day
+from portal.common.money import ZERO
+from portal.outbox.actions import queue_email
+from wallet import actions as ledger
+from wallet.models import Movement
+
+logger = logging.getLogger(__name__)
+
+ENDED_WITH_MONEY = {Payment.Status.CAPTURED, Payment.Status.CREDITED}
+
+
+@retry_on_deadlock
+def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> Payment | None:
+    """Apply a provider's verified message to its payment, once; returns the payment as it then stands.
+
+    Copies change nothing, and the order of arrival does not matter: money that was captured ends either in the order
+    or in the wallet. A message about an unknown payment, another provider's or another amount is kept and rejected.
+    """
+    with transaction.atomic():
+        found = Payment.objects.filter(reference=message.reference, provider=provider).values("pk", "order__cart").first()
+        if found is None:
+            return _close(event, ProviderEvent.Outcome.REJECTED, "unknown payment")
+        # The lock order of the whole checkout: cart, order, payment.
+        if found["order__cart"]:
+            Cart.objects.select_for_update().get(pk=found["order__cart"])
+        order = Order.objects.select_for_update().get(payments=found["pk"])
+        payment = Payment.objects.select_for_update().get(pk=found["pk"])
+        payment.order = order
+        event.payment = payment
+        if payment.amount != message.amount:
+            logger.error("Provider %s states %s for payment %s of %s", provider, message.amount, payment.pk, payment.amount)
+            return _close(event, ProviderEvent.Outcome.REJECTED, f"amount {message.amount}, expected {payment.amount}")
+        if payment.status in ENDED_WITH_MONEY:
+            return _close(event, ProviderEvent.Outcome.REPEATED)
+        if message.outcome == Outcome.CAPTURED:
+            _capture(order, payment, message)
+        elif payment.status == Payment.Status.STARTED and message.outcome != Outcome.PENDING:
+            ended = Payment.Status.REFUSED if message.outcome == Outcome.REFUSED else Payment.Status.ABANDONED
+            _end(payment, ended)
+            _release_wallet_part(order)
+        else:
+            return _close(event, ProviderEvent.Outcome.REPEATED)
+        return _close(event, ProviderEvent.Outcome.APPLIED)
+
+
+def end_payment(*, payment_id: int, status: Payment.Status) -> None:
+    """End a running payment without money: the wallet's reserved part comes back."""
+    with transaction.atomic():
+        payment = Payment.objects.select_for_update().select_related("order__user").get(pk=payment_id)
+        if payment.status == Payment.Status.RESERVED:
+            _release(payment)
+        elif payment.status == Payment.Status.STARTED:
+            _end(payment, status)
+            _release_wallet_part(payment.order)
+
+
+def complete(order: Order, *, card: Payment | None) -> None:
+    """Make a pending order paid: places confirmed, money posted, cart closed, e-mail written. Under the order's lock.
+
+    `card` is the captured card payment; what it does not cover comes from the wallet's reserved part, or else from
+    the wallet. Raises Refused when the wallet holds too little.
+    """
+    lines = list(order.lines.select_related("booking").order_by("pk"))
+    lost = _confirm_places(order, lines)
+    refund = sum((line.unit_price for line in lost), ZERO)
+    now = timezone.now()
+    sources = _sources(order, card)
+    amounts = {code: -amount for code, amount in sources.items()}
+    for line in lines:
+        if line not in lost:
+            code = _income_code(order, line)
+            amounts[code] = amounts.get(code, ZERO) + line.unit_price
+    if refund:
+        wallet = ledger.wallet_code(order.user_id)
+        ledger.wallet_of(order.user)
+        amounts[wallet] = amounts.get(wallet, ZERO) + refund
+    movement = None
+    if order.total:
+        top_up = order.kind == Order.Kind.TOP_UP
+        movement = ledger.post(
+            kind=Movement.Kind.TOP_UP if top_up else Movement.Kind.ORDER,
+            key=f"order:{order.pk}:paid",
+            label=_("Dépôt de fonds") if top_up else _("Commande %s") % order.number,
+            amounts=amounts,
+            by=order.user,
+        )
+    Order.objects.filter(pk=order.pk).update(status=Order.Status.PAID, paid_at=now)
+    order.status, order.paid_at = Order.Status.PAID, now
+    if lost:
+        OrderLine.objects.filter(pk__in=[line.pk for line in lost]).update(cancelled_at=now, refund=movement)
+    if order.cart_id:
+        Cart.objects.filter(pk=order.cart_id).update(status=Cart.Status.DONE)
+        CartLine.objects.filter(cart=order.cart_id).delete()
+    queue_email(
+        key=f"order:{order.pk}:paid",
+        to=order.user.email,
+        template="order_paid",
+        context={
+            "order": order,
+            "lines": [line for line in lines if line not in lost],
+            "lost": [f"{line.beneficiary_name}, {day(line.date)}" for line in lost if line.date],
+            "refund": refund,
+        },
+    )
+
+
+def _capture(order: Order, payment: Payment, message: Message) -> None:
+    payment.provider_reference = message.provider_reference[:80]
+    if order.status == Order.Status.PENDING and _wallet_covers_the_rest(order, payment):
+        complete(order, card=payment)
+        _end(payment, Payment.Status.CAPTURED)
+        return
+    # Paid twice, abandoned, or the wallet's part is spent: the card's money is kept for its owner, and they are told.
+    _end(payment, Payment.Status.CREDITED)
+    ledger.wallet_of(order.user)
+    ledger.post(
+        kind=Movement.Kind.LATE_PAYMENT,
+        key=f"payment:{payment.reference}:credited",
+        label=_("Règlement par carte de la commande %s, porté au porte-monnaie") % order.number,
+        amounts={ledger.clearing_code(payment.provider): -payment.amount, ledger.wallet_code(order.user_id): payment.amount},
+        by=order.user,
+    )
+    queue_email(
+        key=f"payment:{payment.pk}:credited",
+        to=order.user.email,
+        template="payment_credited",
+        context={"order": order, "payment": payment},
+    )
+
+
+def _wallet_covers_the_rest(order: Order, card: Payment) -> bool:
+    rest = order.total - card.amount
+    if not rest or order.payments.filter(status=Payment.Status.RESERVED, amount=rest).exists():
+        return True
+    return ledger.wallet_of(order.user).balance >= rest
+
+
+def _sources(order: Order, card: Payment | None) -> dict[str, Decimal]:
+    """Where the order's money comes from, in euros by account code; the wallet's part becomes captured."""
+    sources: dict[str, Decimal] = {}
+    rest = order.total
+    if card is not None:
+        sources[ledger.clearing_code(card.provider)] = card.amount
+        rest -= card.amount
+    if not rest:
+        return sources
+    reserved = order.payments.select_for_update().filter(status=Payment.Status.RESERVED, amount=rest).first()
+    if reserved is not None:
+        sources[ledger.RESERVED] = rest
+        _end(reserved, Payment.Status.CAPTURED)
+        return sources
+    sources[ledger.wallet_code(order.user_id)] = rest
+    ledger.wallet_of(order.user)
+    Payment.objects.create(
+        order=order, provider=Payment.WALLET, amount=rest, status=Payment.Status.CAPTURED, ended_at=timezone.now()
+    )
+    return sources
+
+
+def _confirm_places(order: Order, lines: Sequence[OrderLine]) -> list[OrderLine]:
+    """Book the order's held places; retake those that expired. Returns the lines whose places are gone."""
+    rows = [line.booking for line in lines if line.booking is not None]
+    lost: set[int] = set()
+    if any(row.status == Booking.Status.EXPIRED for row in rows):
+        lost = {row.pk for row in bookings.retake_places(bookings=rows, at=order.created_at)}
+    kept = [row.pk for row in rows if row.pk not in lost]
+    if not bookings.confirm(ids=kept):
+        # Somebody ended a stale hold between our look and now: look again, with its days locked.
+        fresh = list(Booking.objects.filter(pk__in=[row.pk for row in rows]))
+        lost = {row.pk for row in bookings.retake_places(bookings=fresh, at=order.created_at)}
+        bookings.confirm(ids=[row.pk for row in fresh if row.pk not in lost and row.status == Booking.Status.HELD])
+    return [line for line in lines if line.booking_id in lost]
+
+
+def _income_code(order: Order, line: OrderLine) -> str:
+    if line.kind == OrderLine.Kind.CREDIT:
+        return ledger.wallet_code(order.user_id)
+    if line.kind == OrderLine.Kind.FEE:
+        return ledger.FEES
+    return ledger.revenue_code(line.commune_id)
+
+
+def _release_wallet_part(order: Order) -> None:
+    for part in order.payments.filter(status=Payment.Status.RESERVED).select_for_update():
+        part.order = order
+        _release(part)
+
+
+def _release(part: Payment) -> None:
+    """Give a reserved wallet part back."""
+    owner: User = part.order.user
+    _end(part, Payment.Status.ABANDONED)
+    ledger.post(
+        kind=Movement.Kind.RELEASE,
+        key=f"payment:{part.reference}:release",
+        label=_("Part rendue de la commande %s") % part.order.number,
+        amounts={ledger.RESERVED: -part.amount, ledger.wallet_code(owner): part.amount},
+        by=owner,
+    )
+
+
+def _end(payment: Payment, status: Payment.Status) -> None:
+    payment.status, payment.ended_at = status, timezone.now()
+    payment.save(update_fields=["status", "ended_at", "provider_reference"])
+
+
+def _close(event: ProviderEvent, outcome: ProviderEvent.Outcome, note: str = "") -> Payment | None:
+    event.outcome, event.note = outcome, note
+    event.save(update_fields=["outcome", "note", "payment"])
+    return event.payment

@@ -1,0 +1,52 @@
+"""Putting money into the wallet by card: packs without fee, a custom amount for one cent more (seed 000)."""
+
+from decimal import Decimal
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from checkout.actions.payment import Started, start_at_provider
+from checkout.models import Order, OrderLine, Payment
+from checkout.providers import default_provider
+from portal.common.errors import Refused
+from portal.common.formats import euros
+from portal.common.money import round_cents
+from wallet import actions as ledger
+from wallet.models import TopUpPack
+
+TOP_UP_FEE = Decimal("0.01")
+SMALLEST, LARGEST = Decimal("1.00"), Decimal("500.00")
+
+
+def start_top_up(*, user: User, amount: Decimal) -> Started:
+    """Order credits of `amount` euros and start the card payment.
+
+    An amount that is not one of the packs costs TOP_UP_FEE more. Raises Refused outside SMALLEST to LARGEST, and
+    when no card provider is configured or it does not answer.
+    """
+    provider = default_provider()
+    if provider is None:
+        raise Refused(_("Le paiement par carte n’est pas proposé : rechargez votre porte-monnaie en mairie."), code="no_card")
+    if amount != round_cents(amount) or not SMALLEST <= amount <= LARGEST:
+        raise Refused(
+            _("Le montant va de %(least)s à %(most)s, au centime près.")
+            % {"least": euros(SMALLEST), "most": euros(LARGEST)},
+            code="amount",
+        )
+    fee = round_cents(0) if TopUpPack.objects.filter(amount=amount, is_active=True).exists() else TOP_UP_FEE
+    with transaction.atomic():
+        ledger.wallet_of(user)
+        order = Order.objects.create(user=user, kind=Order.Kind.TOP_UP, total=amount + fee)
+        lines = [
+            OrderLine(order=order, kind=OrderLine.Kind.CREDIT, label=_("Crédits du porte-monnaie"), unit_price=amount)
+        ]
+        if fee:
+            lines.append(
+                OrderLine(order=order, kind=OrderLine.Kind.FEE, label=_("Frais de montant personnalisé"), unit_price=fee)
+            )
+        OrderLine.objects.bulk_create(lines)
+        payment = Payment.objects.create(
+            order=order, provider=provider.slug, amount=order.total, status=Payment.Status.STARTED
+        )
+    return Started(order, start_at_provider(payment, user))

@@ -1,0 +1,23 @@
+"""Recompute the ledger: manage.py verify_ledger. Exit status 1 on any difference."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from wallet.actions import verify
+from wallet.models import Entry, Movement, Wallet
+
+
+class Command(BaseCommand):
+    help = "Recalcule tous les mouvements et tous les soldes ; échoue à la moindre différence."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        differences = list(verify())
+        for sentence in differences:
+            self.stderr.write(self.style.ERROR(sentence))
+        if differences:
+            raise CommandError(f"Le grand livre a {len(differences)} différence(s).")
+        self.stdout.write(
+            f"Le grand livre est juste : {Movement.objects.count()} mouvements, {Entry.objects.count()} écritures, "
+            f"{Wallet.objects.count()} porte-monnaie."
+        )

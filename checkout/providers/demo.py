@@ -1,0 +1,80 @@
+"""The demonstration provider: a true redirect-and-notification bank (portal/demo/bank.py) at the other end of HTTP.
+
+Never outside the demonstration: settings, a system check and `provider()` below each refuse it.
+"""
+
+import hmac
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.crypto import salted_hmac
+
+from checkout.providers.base import Forged, Message, Outcome, Request, Unreachable
+
+SIGNATURE = "signature"
+QUERY_TIMEOUT_SECONDS = 5
+
+
+def sign(data: Mapping[str, str]) -> dict[str, str]:
+    """The fields with their HMAC-SHA256, as both sides of the demonstration send them."""
+    text = urllib.parse.urlencode(sorted(data.items()))
+    return {**data, SIGNATURE: salted_hmac("checkout.demo-bank", text, algorithm="sha256").hexdigest()}
+
+
+def verify(data: Mapping[str, str]) -> dict[str, str]:
+    """The fields without their signature. Raises Forged when it is missing or wrong."""
+    fields = {name: value for name, value in data.items() if name != SIGNATURE}
+    if not hmac.compare_digest(sign(fields)[SIGNATURE], data.get(SIGNATURE, "")):
+        raise Forged("signature")
+    return fields
+
+
+class DemoProvider:
+    slug = "demo"
+    label = "Carte bancaire (banque de démonstration)"
+
+    def start(self, request: Request) -> str:
+        fields = {
+            "reference": request.reference,
+            "amount": str(request.amount),
+            "label": request.label,
+            "return_url": request.return_url,
+            "notify_url": request.notify_url,
+        }
+        return f"{settings.SITE_URL}/demo/banque/?{urllib.parse.urlencode(sign(fields))}"
+
+    def read(self, data: Mapping[str, str], body: bytes) -> Message:
+        return self._message(verify(data))
+
+    def query(self, reference: str) -> Message:
+        address = f"{settings.SITE_URL}/demo/banque/etat/{urllib.parse.quote(reference)}/"
+        try:
+            with urllib.request.urlopen(address, timeout=QUERY_TIMEOUT_SECONDS) as response:
+                data = json.load(response)
+        except (urllib.error.URLError, TimeoutError, ValueError) as error:
+            raise Unreachable(str(error)) from error
+        return self._message(verify(data))
+
+    def _message(self, fields: Mapping[str, str]) -> Message:
+        try:
+            return Message(
+                reference=fields["reference"],
+                outcome=Outcome(fields["outcome"]),
+                amount=Decimal(fields["amount"]),
+                provider_reference=fields.get("bank_reference", ""),
+            )
+        except (KeyError, ValueError, InvalidOperation) as error:
+            raise Forged(str(error)) from error
+
+
+def provider() -> DemoProvider:
+    """The provider. Raises ImproperlyConfigured outside the demonstration."""
+    if not settings.DEMO:
+        raise ImproperlyConfigured("The demonstration provider exists only with DEMO=on.")
+    return DemoProvider()

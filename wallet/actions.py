@@ -1,0 +1,144 @@
+"""Posting to the ledger. Nothing else writes it, and what is written stays."""
+
+from collections.abc import Collection, Iterator, Mapping
+from decimal import Decimal
+
+from django.db import connection, transaction
+from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import Commune, User
+from portal.common.errors import Refused
+from portal.common.formats import euros
+from portal.common.money import ZERO
+from wallet.models import Account, Entry, Movement, Wallet
+
+RESERVED = "reserved"
+FEES = "fees"
+ADJUSTMENT = "adjustment"
+
+NOT_ENOUGH = gettext_lazy("Votre porte-monnaie ne contient pas assez pour ce règlement. Rien n’a été débité.")
+
+
+def revenue_code(commune: Commune | int | None) -> str:
+    """The code of the account that owes a commune (by key) its share; None stands for the agglomération."""
+    if commune is None:
+        return "revenue:agglo"
+    return f"revenue:{commune.pk if isinstance(commune, Commune) else commune}"
+
+
+def clearing_code(provider: str) -> str:
+    """The code of the account of what a provider has taken from cards and still owes the régie."""
+    return f"clearing:{provider}"
+
+
+def wallet_code(user: User | int) -> str:
+    return f"wallet:{user.pk if isinstance(user, User) else user}"
+
+
+def wallet_of(user: User) -> Wallet:
+    """The person's wallet, opened empty when it is first needed."""
+    wallet = Wallet.objects.filter(user=user).first()
+    if wallet is None:
+        with transaction.atomic():
+            account, _created = Account.objects.get_or_create(
+                code=wallet_code(user), defaults={"kind": Account.Kind.WALLET}
+            )
+            wallet, _created = Wallet.objects.get_or_create(user=user, defaults={"account": account})
+    return wallet
+
+
+def post(
+    *, kind: Movement.Kind, key: str, label: str, amounts: Mapping[str, Decimal], by: User | None
+) -> int:
+    """Write one movement of entries in euros, by account code, and return its key in the table.
+
+    Runs in the caller's transaction. The same `key` is written once: a second call returns the first movement and
+    posts nothing. Entries of zero are left out. Raises Refused when a wallet holds too little, ValueError when the
+    amounts do not sum to zero (a mistake of ours, which the database would refuse at commit).
+    """
+    entries = {code: amount for code, amount in amounts.items() if amount}
+    if sum(entries.values()) != ZERO:
+        raise ValueError(f"the movement {key} does not sum to zero: {entries}")
+    accounts = _accounts(entries.keys())
+    # Wallets are locked before their entries are numbered: the order of the entries is then that of the balances.
+    wallets = Wallet.objects.filter(account__in=accounts.values()).order_by("pk").select_for_update(no_key=True)
+    balances = {wallet.account_id: wallet.balance for wallet in wallets}
+    if any(balances.get(accounts[code].pk, -amount) + amount < 0 for code, amount in entries.items()):
+        raise Refused(str(NOT_ENOUGH), code="wallet_is_not_overdrawn")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """INSERT INTO wallet_movement (kind, key, label, at, by_id) VALUES (%s, %s, %s, %s, %s)
+               ON CONFLICT (key) DO NOTHING RETURNING id""",
+            [kind, key, label[:160], timezone.now(), by.pk if by else None],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return Movement.objects.values_list("pk", flat=True).get(key=key)
+    movement_id: int = row[0]
+    Entry.objects.bulk_create(
+        [Entry(movement_id=movement_id, account=accounts[code], amount=amount) for code, amount in entries.items()]
+    )
+    return movement_id
+
+
+@transaction.atomic
+def adjust(*, user: User, amount: Decimal, reason: str, key: str, by: User) -> None:
+    """Credit (or debit) a wallet by hand, in euros, with a reason that its owner reads.
+
+    Raises Refused without a reason, and when the wallet holds too little.
+    """
+    if not reason.strip():
+        raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
+    wallet_of(user)
+    post(
+        kind=Movement.Kind.ADJUSTMENT,
+        key=key,
+        label=reason.strip(),
+        amounts={wallet_code(user): amount, ADJUSTMENT: -amount},
+        by=by,
+    )
+
+
+def verify() -> Iterator[str]:
+    """Recompute the ledger from its entries; yields one sentence per difference, none when all is right."""
+    for movement in Movement.objects.annotate(total=Sum("entries__amount"), count=Count("entries")).filter(
+        ~Q(total=0) | Q(count__lt=2) | Q(total=None)
+    ):
+        yield _("Mouvement %(id)s (%(key)s) : la somme des écritures vaut %(total)s.") % {
+            "id": movement.pk,
+            "key": movement.key,
+            "total": euros(movement.total or ZERO),  # type: ignore[attr-defined]
+        }
+    newest = Entry.objects.filter(account=OuterRef("account")).order_by("-pk")
+    for wallet in (
+        Wallet.objects.select_related("user")
+        .annotate(
+            summed=Coalesce(Sum("account__entries__amount"), ZERO),
+            newest=Coalesce(Subquery(newest.values("balance_after")[:1]), ZERO),
+        )
+        .exclude(balance=F("summed"), newest=F("summed"))
+    ):
+        yield _("Porte-monnaie de %(user)s : solde %(balance)s, somme des écritures %(summed)s.") % {
+            "user": wallet.user,
+            "balance": euros(wallet.balance),
+            "summed": euros(wallet.summed),  # type: ignore[attr-defined]
+        }
+    total = Entry.objects.aggregate(total=Sum("amount"))["total"] or ZERO
+    if total:
+        yield _("La somme de toutes les écritures vaut %s au lieu de zéro.") % euros(total)
+
+
+def _accounts(codes: Collection[str]) -> dict[str, Account]:
+    wanted = set(codes)
+    found = {account.code: account for account in Account.objects.filter(code__in=wanted)}
+    for code in wanted - found.keys():
+        kind, _sep, owner = code.partition(":")
+        commune = int(owner) if kind == Account.Kind.REVENUE and owner.isdigit() else None
+        found[code], _created = Account.objects.get_or_create(
+            code=code, defaults={"kind": Account.Kind(kind), "commune_id": commune}
+        )
+    return found
