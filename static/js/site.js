@@ -34,7 +34,6 @@ for (const time of document.querySelectorAll("time[data-countdown]")) {
   const end = Date.parse(time.dateTime);
   const shown = document.createElement("span");
   const spoken = document.createElement("span");
-  shown.className = "nowrap";
   shown.ariaHidden = "true";
   spoken.className = "vh";
   spoken.setAttribute("role", "status");
