@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
@@ -40,6 +40,11 @@ def die_with_parent(signum: int) -> Callable[[], None] | None:
         prctl(PR_SET_PDEATHSIG, signum)
 
     return hook
+
+
+def identity(user: pwd.struct_passwd | None) -> dict[str, Any]:
+    """What subprocess needs to run a program as that user; None is whoever runs this."""
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
 
 
 @dataclass
@@ -103,7 +108,7 @@ def start(
             cwd=cwd,
             start_new_session=True,
             preexec_fn=die_with_parent(stop_signal),
-            **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}),  # type: ignore[arg-type]
+            **identity(user),
         )
     note = notes / f"{name}.json"
     note.write_text(json.dumps({"pid": popen.pid, "argv": arguments, "signal": int(stop_signal)}))

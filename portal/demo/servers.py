@@ -29,7 +29,7 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -315,8 +315,7 @@ class Postgres:
         unfinished = self.data.with_name("postgresql.en-cours")
         shutil.rmtree(unfinished, ignore_errors=True)
         make_server_folder(unfinished)
-        user = server_user()
-        command = [
+        command: list[str | Path] = [
             binaries / "initdb",
             "-D",
             unfinished,
@@ -344,7 +343,7 @@ class Postgres:
                 env=program_environment(self.run),
                 cwd="/",
                 start_new_session=True,
-                **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}),  # type: ignore[arg-type]
+                **identity(server_user()),
             )
         if done.returncode:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -501,8 +500,10 @@ def sweep(parent: Path, prefix: str) -> None:
 
 
 @contextlib.contextmanager
-def throwaway(database: str = "portail") -> Iterator[dict[str, str]]:
-    """Fresh servers in a temporary folder; yields their DATABASE_URL and REDIS_URL, and leaves nothing behind."""
+def throwaway(
+    database: str = "portail", only: Collection[str] = ("DATABASE_URL", "REDIS_URL")
+) -> Iterator[dict[str, str]]:
+    """Fresh servers in a temporary folder; yields the variables named in `only`, and leaves nothing behind."""
     parent = Path("/var/tmp") if Path("/var/tmp").is_dir() else Path(tempfile.gettempdir())
     prefix = f"{NAME}-tests-{os.geteuid()}-"
     sweep(parent, prefix)
@@ -513,15 +514,14 @@ def throwaway(database: str = "portail") -> Iterator[dict[str, str]]:
     base = fresh.rename(fresh.with_name(fresh.name.removeprefix(".")))
     try:
         with contextlib.ExitStack() as stack:
-            postgres, valkey = Postgres(base, durable=False), Valkey(base)
-            stack.callback(postgres.stop)
-            stack.callback(valkey.stop)
-            valkey.launch()
-            postgres.launch()
-            valkey.wait_ready()
-            postgres.wait_ready()
-            postgres.ensure_database(database)
-            yield {"DATABASE_URL": postgres.url(database), "REDIS_URL": valkey.url()}
+            variables = {}
+            if "REDIS_URL" in only:
+                variables["REDIS_URL"] = stack.enter_context(Valkey(base)).url()
+            if "DATABASE_URL" in only:
+                postgres = stack.enter_context(Postgres(base, durable=False))
+                postgres.ensure_database(database)
+                variables["DATABASE_URL"] = postgres.url(database)
+            yield variables
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Refusal(no_space(base)) from error
