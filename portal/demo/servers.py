@@ -44,6 +44,7 @@ from portal.demo.processes import (
     Child,
     Lock,
     Refusal,
+    identity,
     start,
     stop_noted,
     tail,
