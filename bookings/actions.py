@@ -30,8 +30,12 @@ SENTENCES = {
     "one_place_at_a_time": gettext_lazy(
         "Un de ces bénéficiaires a déjà une réservation à la même heure. Rien n’a été ajouté et rien n’a été débité."
     ),
-    "booked_once": gettext_lazy("Une de ces dates vient d’être réservée pour le même bénéficiaire. Rien n’a été ajouté."),
-    "places_are_not_oversold": gettext_lazy("Une de ces dates vient d’être complète. Rien n’a été ajouté et rien n’a été débité."),
+    "booked_once": gettext_lazy(
+        "Une de ces dates vient d’être réservée pour le même bénéficiaire. Rien n’a été ajouté."
+    ),
+    "places_are_not_oversold": gettext_lazy(
+        "Une de ces dates vient d’être complète. Rien n’a été ajouté et rien n’a été débité."
+    ),
 }
 
 
@@ -153,9 +157,7 @@ def drop_held(*, ids: Collection[int], by: User) -> None:
     """Give back held places that their owner no longer wants. Runs in the caller's transaction."""
     rows = Booking.objects.filter(pk__in=ids, status=Booking.Status.HELD)
     lock_days(set(rows.values_list("open_day", flat=True)))
-    rows.update(
-        status=Booking.Status.EXPIRED, ended_at=timezone.now(), ended_by=by, ended_reason=_("Retiré du panier")
-    )
+    rows.update(status=Booking.Status.EXPIRED, ended_at=timezone.now(), ended_by=by, ended_reason=_("Retiré du panier"))
 
 
 def cancel(*, ids: Collection[int], by: User) -> list[Booking]:
@@ -303,9 +305,7 @@ def _some(items: Iterable[str], most: int = 5) -> str:
     return enumeration([*words[:most], _("%d autres") % rest] if rest > 1 else words)
 
 
-def _check_overlaps(
-    rows: Sequence[Booking], others: Sequence[Booking], beneficiaries: dict[int, Beneficiary]
-) -> None:
+def _check_overlaps(rows: Sequence[Booking], others: Sequence[Booking], beneficiaries: dict[int, Beneficiary]) -> None:
     by_child: dict[int, list[Booking]] = {}
     for other in others:
         by_child.setdefault(other.beneficiary_id, []).append(other)

@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from bookings.models import Booking
 from families.models import Beneficiary
-from portal.common.formats import WEEKDAYS, long_date, month, moment
+from portal.common.formats import WEEKDAYS, long_date, moment, month
 from services.calendars import public_holidays
 from services.models import Activity, OpenDay
 
@@ -167,7 +167,9 @@ def _cell(
         cell.kind, cell.reason = "c", open_day.closed_reason
     elif who and len(who) == len(names):
         cell.kind = "m"
-        cell.reason = (_("dans le panier : %s") if waiting else _("déjà réservé : %s")) % ", ".join(names[pk] for pk in who)
+        cell.reason = (_("dans le panier : %s") if waiting else _("déjà réservé : %s")) % ", ".join(
+            names[pk] for pk in who
+        )
     elif open_day.book_until <= now:
         cell.kind = "m" if who else "l"
         cell.reason = (

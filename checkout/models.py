@@ -132,7 +132,9 @@ class Order(models.Model):
                 | Q(status="cancelled", paid_at=None, cancelled_at__isnull=False),
                 name="order_status_is_dated",
             ),
-            models.UniqueConstraint(fields=["cart"], condition=Q(status__in=["pending", "paid"]), name="cart_ordered_once"),
+            models.UniqueConstraint(
+                fields=["cart"], condition=Q(status__in=["pending", "paid"]), name="cart_ordered_once"
+            ),
         ]
         triggers = [
             pgtrigger.FSM(
@@ -323,4 +325,3 @@ class ProviderEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.received_at:%d/%m/%Y %H:%M:%S}"
-

@@ -1,3 +1,23 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from checkout.views import booking, cart, orders, providers, reservations, steps, wallet
+
+urlpatterns = [
+    path("services/<slug:service>/<slug:slug>/", booking.activity, name="activity"),
+    path("panier/", cart.cart, name="cart"),
+    path("panier/retirer/", cart.remove, name="cart_remove"),
+    path("panier/reprendre/", cart.recover, name="cart_recover"),
+    path("commande/<str:reference>/abandonner/", cart.abandon, name="order_abandon"),
+    path("commande/recapitulatif/", steps.summary, name="checkout_summary"),
+    path("commande/connexion/", steps.login, name="checkout_login"),
+    path("commande/adresse/", steps.address, name="checkout_address"),
+    path("commande/conditions/", steps.terms, name="checkout_terms"),
+    path("commande/paiement/", steps.payment, name="checkout_payment"),
+    path("paiement/<slug:provider>/retour/", providers.back, name="payment_return"),
+    path("paiement/<slug:provider>/notification/", providers.notification, name="payment_notification"),
+    path("mon-compte/commandes/", orders.orders, name="orders"),
+    path("mon-compte/commandes/<str:reference>/", orders.order, name="order"),
+    path("mon-compte/reservations/", reservations.reservations, name="reservations"),
+    path("mon-compte/reservations/annuler/", reservations.cancel, name="reservations_cancel"),
+    path("mon-compte/porte-monnaie/", wallet.wallet, name="wallet"),
+]

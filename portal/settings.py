@@ -174,7 +174,7 @@ CELERY_BEAT_SCHEDULE = {
     "outbox": {"task": "outbox.sweep", "schedule": 60},
     "holds": {"task": "bookings.release_expired_holds", "schedule": 60},
     "payments": {"task": "checkout.reconcile_payments", "schedule": 120},
-    "ledger": {"task": "wallet.verify_ledger", "schedule": 24 * 3600},
+    "ledger": {"task": "checkout.verify_ledger", "schedule": 24 * 3600},
     "sessions": {"task": "accounts.clear_sessions", "schedule": 24 * 3600},
 }
 

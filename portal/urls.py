@@ -12,8 +12,6 @@ urlpatterns = [
     path("", include("accounts.urls")),
     path("mon-compte/", include("families.urls")),
     path("", include("services.urls")),
-    path("", include("bookings.urls")),
-    path("mon-compte/", include("wallet.urls")),
     path("", include("checkout.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -27,7 +27,9 @@ class Category(models.Model):
 
     name = models.CharField(_("nom"), max_length=60)
     slug = models.SlugField(unique=True)
-    icon = models.CharField(_("icône"), max_length=30, default="grid", help_text=_("Nom d’un dessin de static/icons.svg."))
+    icon = models.CharField(
+        _("icône"), max_length=30, default="grid", help_text=_("Nom d’un dessin de static/icons.svg.")
+    )
     introduction = models.TextField(_("présentation"), blank=True)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
 
@@ -330,7 +332,9 @@ class TariffQuerySet(models.QuerySet["Tariff"]):
 class Tariff(models.Model):
     """The price in euros of a slot for one situation, over a range of dates (upper bound excluded)."""
 
-    slot = models.ForeignKey(Slot, on_delete=models.PROTECT, related_name="tariffs", verbose_name=_("type de prestation"))
+    slot = models.ForeignKey(
+        Slot, on_delete=models.PROTECT, related_name="tariffs", verbose_name=_("type de prestation")
+    )
     profile = models.ForeignKey(
         AccessProfile, on_delete=models.PROTECT, related_name="tariffs", verbose_name=_("situation")
     )
@@ -395,7 +399,9 @@ class OpenDayQuerySet(models.QuerySet["OpenDay"]):
 class OpenDay(models.Model):
     """One date of an activity, with its places. `taken` is written by PostgreSQL alone, from the bookings' rows."""
 
-    activity = models.ForeignKey(Activity, on_delete=models.PROTECT, related_name="open_days", verbose_name=_("activité"))
+    activity = models.ForeignKey(
+        Activity, on_delete=models.PROTECT, related_name="open_days", verbose_name=_("activité")
+    )
     date = models.DateField(_("date"))
     capacity = models.PositiveIntegerField(_("places"))
     taken = models.PositiveIntegerField(_("places prises"), default=0, editable=False)

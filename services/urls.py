@@ -1,3 +1,8 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from services import views
+
+urlpatterns = [
+    path("univers/<slug:slug>/", views.category, name="category"),
+    path("services/<slug:slug>/", views.service, name="service"),
+]

@@ -51,9 +51,7 @@ def wallet_of(user: User) -> Wallet:
     return wallet
 
 
-def post(
-    *, kind: Movement.Kind, key: str, label: str, amounts: Mapping[str, Decimal], by: User | None
-) -> int:
+def post(*, kind: Movement.Kind, key: str, label: str, amounts: Mapping[str, Decimal], by: User | None) -> int:
     """Write one movement of entries in euros, by account code, and return its key in the table.
 
     Runs in the caller's transaction. The same `key` is written once: a second call returns the first movement and

@@ -34,7 +34,9 @@ class Account(models.Model):
 
     kind = models.CharField(_("nature"), max_length=12, choices=Kind)
     code = models.CharField(_("code"), max_length=60, unique=True)
-    commune = models.ForeignKey(Commune, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("commune"))
+    commune = models.ForeignKey(
+        Commune, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("commune")
+    )
 
     class Meta:
         verbose_name = _("compte")

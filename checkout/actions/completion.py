@@ -33,7 +33,9 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
     or in the wallet. A message about an unknown payment, another provider's or another amount is kept and rejected.
     """
     with transaction.atomic():
-        found = Payment.objects.filter(reference=message.reference, provider=provider).values("pk", "order__cart").first()
+        found = (
+            Payment.objects.filter(reference=message.reference, provider=provider).values("pk", "order__cart").first()
+        )
         if found is None:
             return _close(event, ProviderEvent.Outcome.REJECTED, "unknown payment")
         # The lock order of the whole checkout: cart, order, payment.
@@ -44,7 +46,9 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
         payment.order = order
         event.payment = payment
         if payment.amount != message.amount:
-            logger.error("Provider %s states %s for payment %s of %s", provider, message.amount, payment.pk, payment.amount)
+            logger.error(
+                "Provider %s states %s for payment %s of %s", provider, message.amount, payment.pk, payment.amount
+            )
             return _close(event, ProviderEvent.Outcome.REJECTED, f"amount {message.amount}, expected {payment.amount}")
         if payment.status in ENDED_WITH_MONEY:
             return _close(event, ProviderEvent.Outcome.REPEATED)
@@ -133,7 +137,10 @@ def _capture(order: Order, payment: Payment, message: Message) -> None:
         kind=Movement.Kind.LATE_PAYMENT,
         key=f"payment:{payment.reference}:credited",
         label=_("Règlement par carte de la commande %s, porté au porte-monnaie") % order.number,
-        amounts={ledger.clearing_code(payment.provider): -payment.amount, ledger.wallet_code(order.user_id): payment.amount},
+        amounts={
+            ledger.clearing_code(payment.provider): -payment.amount,
+            ledger.wallet_code(order.user_id): payment.amount,
+        },
         by=order.user,
     )
     queue_email(

@@ -142,7 +142,9 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> Order:
     total = sum((line.unit_price for line in lines), ZERO)
     if total != shown_total:
         raise Refused(
-            _("Votre panier a changé : il vaut maintenant %(now)s au lieu de %(before)s. Vérifiez-le avant de payer ; rien n’a été débité.")
+            _(
+                "Votre panier a changé : il vaut maintenant %(now)s au lieu de %(before)s. Vérifiez-le avant de payer ; rien n’a été débité."
+            )
             % {"now": euros(total), "before": euros(shown_total)},
             code="changed",
         )
@@ -151,9 +153,7 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> Order:
     if cart.terms is None:
         raise Refused(_("Acceptez d’abord les conditions générales de vente."), code="no_terms")
     extend(cart)
-    order = Order.objects.create(
-        user=user, cart=cart, total=total, billing_address=str(cart.address), terms=cart.terms
-    )
+    order = Order.objects.create(user=user, cart=cart, total=total, billing_address=str(cart.address), terms=cart.terms)
     for line in lines:
         line.order = order
     OrderLine.objects.bulk_create(lines)
@@ -163,9 +163,7 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> Order:
 def _order_lines(cart: Cart) -> Sequence[OrderLine]:
     rows = (
         CartLine.objects.filter(cart=cart)
-        .select_related(
-            "booking__beneficiary", "booking__slot", "booking__open_day__activity__service"
-        )
+        .select_related("booking__beneficiary", "booking__slot", "booking__open_day__activity__service")
         .order_by("booking__open_day__date", "pk")
     )
     return [
@@ -196,12 +194,12 @@ def _start(order: Order, user: User, means: Means) -> Payment | None:
         return None
     provider = default_provider()
     if provider is None:
-        raise Refused(_("Le paiement par carte n’est pas proposé : rechargez votre porte-monnaie en mairie."), code="no_card")
+        raise Refused(
+            _("Le paiement par carte n’est pas proposé : rechargez votre porte-monnaie en mairie."), code="no_card"
+        )
     if from_wallet:
         _reserve(order, user, from_wallet)
-    return Payment.objects.create(
-        order=order, provider=provider.slug, amount=from_card, status=Payment.Status.STARTED
-    )
+    return Payment.objects.create(order=order, provider=provider.slug, amount=from_card, status=Payment.Status.STARTED)
 
 
 def _wallet_part(order: Order, user: User, means: Means) -> Decimal:

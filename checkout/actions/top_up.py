@@ -27,7 +27,9 @@ def start_top_up(*, user: User, amount: Decimal) -> Started:
     """
     provider = default_provider()
     if provider is None:
-        raise Refused(_("Le paiement par carte n’est pas proposé : rechargez votre porte-monnaie en mairie."), code="no_card")
+        raise Refused(
+            _("Le paiement par carte n’est pas proposé : rechargez votre porte-monnaie en mairie."), code="no_card"
+        )
     if amount != round_cents(amount) or not SMALLEST <= amount <= LARGEST:
         raise Refused(
             _("Le montant va de %(least)s à %(most)s, au centime près.")
@@ -43,7 +45,9 @@ def start_top_up(*, user: User, amount: Decimal) -> Started:
         ]
         if fee:
             lines.append(
-                OrderLine(order=order, kind=OrderLine.Kind.FEE, label=_("Frais de montant personnalisé"), unit_price=fee)
+                OrderLine(
+                    order=order, kind=OrderLine.Kind.FEE, label=_("Frais de montant personnalisé"), unit_price=fee
+                )
             )
         OrderLine.objects.bulk_create(lines)
         payment = Payment.objects.create(

@@ -33,7 +33,12 @@ class CardForm(forms.Form):
     outcome = forms.ChoiceField(choices=BankPayment.Outcome.choices[1:])
     notification = forms.ChoiceField(
         label=_("Notification de la banque à la plateforme"),
-        choices=[("now", _("tout de suite")), ("late", _("30 secondes plus tard")), ("twice", _("deux fois")), ("never", _("jamais"))],
+        choices=[
+            ("now", _("tout de suite")),
+            ("late", _("30 secondes plus tard")),
+            ("twice", _("deux fois")),
+            ("never", _("jamais")),
+        ],
     )
     stay = forms.BooleanField(label=_("Fermer le navigateur : ne pas revenir sur la plateforme"), required=False)
 
@@ -50,10 +55,19 @@ def pay(request: HttpRequest) -> HttpResponse:
     known = BankPayment.objects.filter(reference=fields["reference"]).first()
     if request.method == "GET":
         form = CardForm(initial={"notification": "now"})
-        return render(request, "demo/bank.html", {"form": form, "payment": fields, "amount": Decimal(fields["amount"]), "known": known})
+        return render(
+            request,
+            "demo/bank.html",
+            {"form": form, "payment": fields, "amount": Decimal(fields["amount"]), "known": known},
+        )
     form = CardForm(request.POST)
     if not form.is_valid():
-        return render(request, "demo/bank.html", {"form": form, "payment": fields, "amount": Decimal(fields["amount"]), "known": known}, status=422)
+        return render(
+            request,
+            "demo/bank.html",
+            {"form": form, "payment": fields, "amount": Decimal(fields["amount"]), "known": known},
+            status=422,
+        )
     payment = _decide(fields, form.cleaned_data)
     _schedule(payment, form.cleaned_data["notification"])
     if form.cleaned_data["stay"]:

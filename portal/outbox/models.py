@@ -46,9 +46,7 @@ class Email(models.Model):
                 name="sent_email_is_dated",
             )
         ]
-        indexes = [
-            models.Index(fields=["next_attempt_at"], condition=Q(status="waiting"), name="email_waiting")
-        ]
+        indexes = [models.Index(fields=["next_attempt_at"], condition=Q(status="waiting"), name="email_waiting")]
 
     def __str__(self) -> str:
         return f"{self.subject} → {self.to}"

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from wallet.actions import verify
+from checkout.verification import verify
 from wallet.models import Entry, Movement, Wallet
 
 

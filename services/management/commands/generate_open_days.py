@@ -17,7 +17,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--activity", type=int, help="Le numéro d’une activité (toutes par défaut).")
-        parser.add_argument("--from", dest="first", type=dt.date.fromisoformat, help="AAAA-MM-JJ, aujourd’hui par défaut.")
+        parser.add_argument(
+            "--from", dest="first", type=dt.date.fromisoformat, help="AAAA-MM-JJ, aujourd’hui par défaut."
+        )
         parser.add_argument(
             "--until", type=dt.date.fromisoformat, help="AAAA-MM-JJ, fin de la prochaine année scolaire par défaut."
         )

@@ -1,0 +1,138 @@
+"""What the booking, checkout and wallet pages send. A price is never among it, but what the person was shown is."""
+
+import datetime as dt
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.http import QueryDict
+from django.utils.translation import gettext_lazy as _
+
+from bookings.actions import Wish
+from checkout.actions.payment import Means
+from checkout.actions.top_up import LARGEST, SMALLEST
+
+MOST_DATES = 400
+
+
+class BookingForm(forms.Form):
+    """One slot, some beneficiaries, some dates. Values that a browser cannot have sent are dropped as not chosen."""
+
+    def __init__(
+        self, data: QueryDict | None, *, slots: Iterable[Any], people: Iterable[Any], profiles: Iterable[Any]
+    ) -> None:
+        super().__init__(data)
+        self.fields["profile"] = forms.ChoiceField(
+            label=_("Situation"), choices=[(str(row.pk), str(row.profile)) for row in profiles], required=False
+        )
+        self.fields["slot"] = forms.ChoiceField(
+            label=_("Type de prestation"),
+            choices=[(str(row.pk), row.name) for row in slots],
+            error_messages={
+                "required": _("Choisissez un type de prestation."),
+                "invalid_choice": _("Ce type de prestation n’est pas proposé ici : choisissez-en un autre."),
+            },
+        )
+        self.fields["people"] = forms.MultipleChoiceField(
+            label=_("Bénéficiaire"),
+            choices=[(str(row.pk), str(row)) for row in people],
+            error_messages={
+                "required": _("Choisissez au moins un bénéficiaire."),
+                "invalid_choice": _("Un des bénéficiaires choisis ne fait pas partie de vos filiations."),
+            },
+        )
+        self.fields["dates"] = DatesField(label=_("Date de réservation"))
+
+    @property
+    def wishes(self) -> list[Wish]:
+        """Each chosen beneficiary on each chosen date."""
+        return [
+            Wish(int(person), date)
+            for date in sorted(self.cleaned_data["dates"])
+            for person in self.cleaned_data["people"]
+        ]
+
+
+class DatesField(forms.Field):
+    """ISO dates from the calendar's checkboxes."""
+
+    widget = forms.SelectMultiple
+    default_error_messages = {
+        "required": _("Choisissez au moins une date dans le calendrier."),
+        "invalid": _("Une des dates n’est pas lisible : choisissez-la dans le calendrier."),
+        "too_many": _("Choisissez %d dates au plus à la fois.") % MOST_DATES,
+    }
+
+    def to_python(self, value: Any) -> set[dt.date]:
+        texts = set(value or ())
+        if len(texts) > MOST_DATES:
+            raise forms.ValidationError(self.error_messages["too_many"], code="too_many")
+        try:
+            return {dt.date.fromisoformat(text) for text in texts}
+        except ValueError as error:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from error
+
+
+class PayForm(forms.Form):
+    """Which cart, how, and the total that the page showed (the server's own is what is paid)."""
+
+    cart = forms.IntegerField(min_value=1)
+    total = forms.DecimalField(max_digits=10, decimal_places=2)
+    means = forms.ChoiceField(
+        choices=[(means.value, means.value) for means in Means],
+        error_messages={
+            "required": _("Choisissez un moyen de paiement."),
+            "invalid_choice": _("Ce moyen de paiement n’existe pas : choisissez-en un autre."),
+        },
+    )
+
+
+class TermsForm(forms.Form):
+    """Step 04."""
+
+    accept = forms.BooleanField(
+        label=_("J’ai lu les conditions générales de vente et j’y adhère sans réserve."),
+        error_messages={"required": _("Cochez la case pour accepter les conditions générales de vente.")},
+    )
+
+
+class TopUpForm(forms.Form):
+    """A pack, or an amount of one's own."""
+
+    CUSTOM = "custom"
+
+    def __init__(self, data: QueryDict | None = None, *, packs: Iterable[Decimal]) -> None:
+        super().__init__(data)
+        self.fields["pack"] = forms.ChoiceField(
+            label=_("Choisissez un pack de crédits"),
+            choices=[(str(amount), str(amount)) for amount in packs] + [(self.CUSTOM, _("Personnalisé"))],
+            error_messages={
+                "required": _("Choisissez un pack, ou « Personnalisé » et un montant."),
+                "invalid_choice": _("Ce pack n’existe pas : choisissez-en un autre."),
+            },
+        )
+        self.fields["amount"] = forms.DecimalField(
+            label=_("Montant personnalisé, en euros"),
+            required=False,
+            localize=True,
+            min_value=SMALLEST,
+            max_value=LARGEST,
+            max_digits=10,
+            decimal_places=2,
+            help_text=_("De 1 à 500 €. Des frais de 0,01 € s’ajoutent à un montant personnalisé."),
+            widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 8}),
+        )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("pack") == self.CUSTOM and data.get("amount") is None and "amount" not in self.errors:
+            self.add_error("amount", _("Écrivez le montant à créditer, par exemple 30,00."))
+        return data
+
+    @property
+    def chosen(self) -> Decimal:
+        """The credits in euros, without the fee."""
+        pack = self.cleaned_data["pack"]
+        amount: Decimal = self.cleaned_data["amount"] if pack == self.CUSTOM else Decimal(pack)
+        return amount

@@ -1,0 +1,1 @@
+"""The pages from the calendar to the paid order."""

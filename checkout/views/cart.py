@@ -1,0 +1,54 @@
+"""The cart."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST, require_safe
+
+from checkout.actions import abandon_order, recover_places, remove_lines
+from checkout.models import Order
+from checkout.summary import CartSummary
+
+
+@login_not_required
+@require_safe
+def cart(request: HttpRequest) -> HttpResponse:
+    """What is in the cart, until when its places are kept, and how to go on."""
+    summary = CartSummary.of(request.user) if request.user.is_authenticated else None
+    return render(request, "checkout/cart.html", {"cart": summary})
+
+
+@require_POST
+def remove(request: HttpRequest) -> HttpResponse:
+    """Take some lines (fields `line`) out of the cart."""
+    ids = [int(text) for text in request.POST.getlist("line") if text.isdigit()]
+    removed = remove_lines(user=request.user, ids=ids)
+    messages.success(
+        request,
+        ngettext("%d réservation a quitté votre panier.", "%d réservations ont quitté votre panier.", removed)
+        % removed,
+    )
+    return redirect("cart")
+
+
+@require_POST
+def recover(request: HttpRequest) -> HttpResponse:
+    """Hold the places again that ran out of time."""
+    lost = recover_places(user=request.user)
+    for sentence in lost:
+        messages.warning(request, sentence)
+    if not lost:
+        messages.success(request, _("Vos places sont de nouveau gardées."))
+    return redirect("cart")
+
+
+@require_POST
+def abandon(request: HttpRequest, reference: str) -> HttpResponse:
+    """Give up paying an order and open its cart again."""
+    order = get_object_or_404(Order.objects.of(request.user), reference=reference)
+    abandon_order(user=request.user, order=order)
+    messages.info(request, _("Le règlement est abandonné, rien n’a été débité. Votre panier est de nouveau ouvert."))
+    return redirect("cart")

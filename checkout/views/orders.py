@@ -1,0 +1,39 @@
+"""« Mes commandes » : list, detail, on paper."""
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from checkout.models import Order, OrderLine, Payment
+from checkout.summary import order_groups
+from portal.common.money import ZERO
+
+PAGE_SIZE = 20
+
+
+@require_safe
+def orders(request: HttpRequest) -> HttpResponse:
+    """The person's orders, newest first."""
+    rows = Order.objects.of(request.user).prefetch_related("payments")
+    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    return render(request, "checkout/orders.html", {"page": page})
+
+
+@require_safe
+def order(request: HttpRequest, reference: str) -> HttpResponse:
+    """One order with its lines, payments and what was cancelled; prints as a receipt."""
+    found = get_object_or_404(Order.objects.of(request.user).select_related("terms"), reference=reference)
+    lines = list(OrderLine.objects.filter(order=found).order_by("date", "pk"))
+    payments = list(Payment.objects.filter(order=found))
+    cancelled = [line for line in lines if line.cancelled_at]
+    context = {
+        "order": found,
+        "groups": order_groups(lines),
+        "cancelled": order_groups(cancelled),
+        "refunded": sum((line.unit_price for line in cancelled), ZERO),
+        "payments": [row for row in payments if row.status == Payment.Status.CAPTURED],
+        "credited": [row for row in payments if row.status == Payment.Status.CREDITED],
+        "waiting": any(row.status == Payment.Status.STARTED for row in payments),
+    }
+    return render(request, "checkout/order.html", context)

@@ -1,0 +1,149 @@
+"""The five steps of an order. Each shows itself only when those before it are answered."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.forms import AddressForm
+from accounts.models import Address, Terms, User
+from checkout.actions import Means, accept_sale_terms, choose_address, pay
+from checkout.forms import PayForm, TermsForm
+from checkout.providers import default_provider
+from checkout.summary import CartSummary
+from portal.common.errors import Refused
+from portal.common.money import ZERO
+from wallet.actions import wallet_of
+
+SUMMARY, LOGIN, ADDRESS, TERMS, PAYMENT = 1, 2, 3, 4, 5
+
+
+def _cart(user: User) -> CartSummary | None:
+    """The cart that can be ordered: something in it, and its places still kept."""
+    cart = CartSummary.of(user)
+    return None if cart is None or not cart.groups or cart.expired else cart
+
+
+def _done(cart: CartSummary) -> list[int]:
+    """The steps with nothing left to ask."""
+    done = [LOGIN]
+    if cart.cart.address_id:
+        done.append(ADDRESS)
+    if cart.cart.terms_id:
+        done.append(TERMS)
+    return done
+
+
+@require_safe
+def summary(request: HttpRequest) -> HttpResponse:
+    """01 Récapitulatif."""
+    cart = _cart(request.user)
+    if cart is None:
+        return redirect("cart")
+    return render(
+        request, "checkout/summary.html", {"cart": cart, "checkout_step": SUMMARY, "checkout_done": _done(cart)}
+    )
+
+
+@login_not_required
+@require_safe
+def login(request: HttpRequest) -> HttpResponse:
+    """02 Connexion: nothing to ask of somebody who is signed in."""
+    if request.user.is_authenticated:
+        return redirect("checkout_address")
+    return redirect(f"{reverse('account_login')}?next={reverse('checkout_summary')}")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def address(request: HttpRequest) -> HttpResponse:
+    """03 Adresse: one of the person's addresses, or a new one."""
+    cart = _cart(request.user)
+    if cart is None:
+        return redirect("cart")
+    addresses = list(Address.objects.of(request.user))
+    form = AddressForm(request.POST or None, instance=Address(user=request.user))
+    if request.method == "POST":
+        chosen = next((row for row in addresses if str(row.pk) == request.POST.get("address")), None)
+        if chosen is None and form.is_valid():
+            chosen = form.save()
+        if chosen is not None:
+            choose_address(user=request.user, address=chosen)
+            return redirect("checkout_terms")
+    context = {
+        "cart": cart,
+        "addresses": addresses,
+        "form": form,
+        "chosen": cart.cart.address_id or (addresses[0].pk if addresses else None),
+        "checkout_step": ADDRESS,
+        "checkout_done": _done(cart),
+    }
+    return render(request, "checkout/address.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def terms(request: HttpRequest) -> HttpResponse:
+    """04 Conditions générales de vente, accepted in their current version."""
+    cart = _cart(request.user)
+    if cart is None:
+        return redirect("cart")
+    if cart.cart.address_id is None:
+        return redirect("checkout_address")
+    current = Terms.objects.current(Terms.Kind.SALE)
+    form = TermsForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        accept_sale_terms(user=request.user, terms=current)
+        return redirect("checkout_payment")
+    context = {"cart": cart, "form": form, "terms": current, "checkout_step": TERMS, "checkout_done": _done(cart)}
+    return render(request, "checkout/terms.html", context, status=422 if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def payment(request: HttpRequest) -> HttpResponse:
+    """05 Paiement."""
+    if request.method == "POST":
+        return _pay(request)
+    cart = _cart(request.user)
+    if cart is None:
+        return redirect("cart")
+    if cart.cart.address_id is None:
+        return redirect("checkout_address")
+    if cart.cart.terms_id is None:
+        return redirect("checkout_terms")
+    return _payment_page(request, cart)
+
+
+def _pay(request: HttpRequest) -> HttpResponse:
+    form = PayForm(request.POST)
+    if not form.is_valid():
+        cart = _cart(request.user)
+        if cart is None:
+            return redirect("cart")
+        return _payment_page(request, cart, form, status=422)
+    data = form.cleaned_data
+    try:
+        started = pay(user=request.user, cart_id=data["cart"], means=Means(data["means"]), shown_total=data["total"])
+    except Refused as refusal:
+        for text in refusal.messages:
+            messages.error(request, text)
+        return redirect("cart" if refusal.code in {"expired", "empty", "no_cart", "changed"} else "checkout_payment")
+    return redirect(started.redirect or started.order)
+
+
+def _payment_page(
+    request: HttpRequest, cart: CartSummary, form: PayForm | None = None, status: int = 200
+) -> HttpResponse:
+    provider = default_provider()
+    balance = wallet_of(request.user).balance
+    context = {
+        "cart": cart,
+        "form": form,
+        "balance": balance,
+        "wallet_covers": balance >= cart.total,
+        "rest": cart.total - balance if ZERO < balance < cart.total else ZERO,
+        "card": provider,
+        "checkout_step": PAYMENT,
+        "checkout_done": _done(cart),
+    }
+    return render(request, "checkout/payment.html", context, status=status)

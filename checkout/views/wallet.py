@@ -1,0 +1,49 @@
+"""« Mon porte-monnaie » : balance, movements, putting money in."""
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from checkout.actions import TOP_UP_FEE, start_top_up
+from checkout.forms import TopUpForm
+from checkout.providers import default_provider
+from portal.common.errors import Refused
+from wallet.actions import wallet_of
+from wallet.models import Entry, TopUpPack
+
+PAGE_SIZE = 20
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def wallet(request: HttpRequest) -> HttpResponse:
+    """The balance, packs and a custom amount whose fee is said before paying, and the movements.
+
+    Without JavaScript a custom amount first comes back with its fee and total in words (button « Voir le total »).
+    """
+    packs = list(TopUpPack.objects.filter(is_active=True))
+    form = TopUpForm(request.POST or None, packs=[pack.amount for pack in packs])
+    confirm = None
+    if request.method == "POST" and form.is_valid():
+        custom = form.cleaned_data["pack"] == TopUpForm.CUSTOM
+        if custom and "confirmed" not in request.POST and form.chosen not in {pack.amount for pack in packs}:
+            confirm = {"amount": form.chosen, "fee": TOP_UP_FEE, "total": form.chosen + TOP_UP_FEE}
+            return render(request, "wallet/confirm.html", {"confirm": confirm})
+        try:
+            return redirect(start_top_up(user=request.user, amount=form.chosen).redirect)
+        except Refused as refusal:
+            for text in refusal.messages:
+                messages.error(request, text)
+            return redirect("wallet")
+    mine = wallet_of(request.user)
+    page = Paginator(Entry.objects.of_wallet(mine), PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {
+        "wallet": mine,
+        "packs": packs,
+        "form": form,
+        "fee": TOP_UP_FEE,
+        "page": page,
+        "card": default_provider(),
+    }
+    return render(request, "wallet/wallet.html", context, status=422 if form.errors else 200)
