@@ -1,12 +1,20 @@
 """Everything that changes an account: its sign-up, its validation, its residence."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.models import Commune, CommuneFile, Consent, Terms, User
+from accounts.models import Address, Commune, CommuneFile, Consent, Terms, User
 from portal.common.errors import Refused
 from portal.outbox.actions import queue_email
+
+EDITABLE_DETAILS = {
+    "title", "first_name", "last_name", "birth_date", "phone", "company", "newsletter", "partner_offers"
+}  # fmt: skip
+MAX_ADDRESSES = 20
 
 
 @transaction.atomic
@@ -18,6 +26,56 @@ def set_residence(*, user: User, commune: Commune | None) -> None:
     residence.exclude(commune=commune).delete()
     if commune is not None:
         CommuneFile.objects.get_or_create(user=user, commune=commune, reason=CommuneFile.Reason.RESIDENT)
+
+
+@transaction.atomic
+def update_details(*, user: User, details: Mapping[str, Any], by: User) -> None:
+    """Write what a person tells of themselves: civility, names, date of birth, telephone, company, letters.
+
+    `details` holds names of EDITABLE_DETAILS; where the person lives is another matter (set_residence).
+    """
+    unknown = set(details) - EDITABLE_DETAILS
+    if unknown:
+        raise ValueError(f"not a personal detail: {sorted(unknown)}")
+    for name, value in details.items():
+        setattr(user, name, value)
+    user.save(update_fields=list(details))
+
+
+@transaction.atomic
+def save_address(*, user: User, address: Address | None = None, values: Mapping[str, Any], by: User) -> Address:
+    """Add an address, or change one of this person's. The first is the main one; there is always exactly one."""
+    User.objects.select_for_update().get(pk=user.pk)  # two pages may both ask for the main address
+    others = Address.objects.of(user)
+    if address is None:
+        if others.count() >= MAX_ADDRESSES:
+            raise Refused(
+                _("Vous avez déjà %d adresses : supprimez-en une avant d’en ajouter.") % MAX_ADDRESSES, code="too_many"
+            )
+        address = Address(user=user)
+    else:
+        address = others.get(pk=address.pk)
+        others = others.exclude(pk=address.pk)
+    was_default = address.is_default
+    for name in ("label", "line1", "line2", "postal_code", "city"):
+        if name in values:
+            setattr(address, name, values[name])
+    address.is_default = bool(values.get("is_default")) or was_default or not others.filter(is_default=True).exists()
+    if address.is_default:
+        others.filter(is_default=True).update(is_default=False)
+    address.save()
+    return address
+
+
+@transaction.atomic
+def delete_address(*, address: Address, by: User) -> None:
+    """Remove an address; when it was the main one, the oldest of the others takes its place."""
+    User.objects.select_for_update().get(pk=address.user_id)
+    user, was_default = address.user, address.is_default
+    address.delete()
+    if was_default and (heir := Address.objects.of(user).order_by("pk").first()):
+        heir.is_default = True
+        heir.save(update_fields=["is_default"])
 
 
 @transaction.atomic
@@ -35,7 +93,9 @@ def complete_signup(*, user: User) -> None:
     account.completed_at = user.completed_at = timezone.now()
     account.save(update_fields=["completed_at"])
     if account.status == User.Status.PENDING:
-        queue_email(key=f"signup:{account.pk}", to=account.email, template="signup_completed", context={"user": account})
+        queue_email(
+            key=f"signup:{account.pk}", to=account.email, template="signup_completed", context={"user": account}
+        )
 
 
 @transaction.atomic

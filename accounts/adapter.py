@@ -6,12 +6,23 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from portal.outbox.actions import queue_message
 
 
 class AccountAdapter(DefaultAccountAdapter):
+    error_messages = {
+        **DefaultAccountAdapter.error_messages,
+        "email_password_mismatch": _("L’adresse e-mail ou le mot de passe n’est pas le bon."),
+        "enter_current_password": _("Ce n’est pas votre mot de passe actuel."),
+        "too_many_login_attempts": _(
+            "Trop d’essais de connexion avec cette adresse : attendez cinq minutes, ou choisissez un nouveau mot de passe "
+            "par « Mot de passe oublié ? »."
+        ),
+    }
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Write allauth's e-mail (confirmation, forgotten password…) into the outbox."""
         message = self.render_mail(template_prefix, email, context)

@@ -1,5 +1,6 @@
 """Who may go where before any view runs: idle people are signed out, unvalidated accounts stay in the lobby."""
 
+import functools
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,6 +19,19 @@ def open_to_pending(view: View) -> View:
     """Mark a view that a signed-in person may use before the account is validated."""
     view.open_to_pending = True  # type: ignore[attr-defined]
     return view
+
+
+def signup_step(view: View) -> View:
+    """Mark a view as one of the three steps: open before validation, closed once the account is refused."""
+
+    @functools.wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.user.is_authenticated and request.user.status == request.user.Status.REFUSED:
+            return redirect("account_home")
+        response: HttpResponse = view(request, *args, **kwargs)
+        return response
+
+    return open_to_pending(wrapper)  # type: ignore[return-value]
 
 
 def not_activity(view: View) -> View:

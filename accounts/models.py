@@ -1,6 +1,7 @@
 """Who uses the platform: communes (the tenants), adults with an account, staff and what each may see."""
 
 import uuid
+from collections.abc import Iterable
 from typing import Any, Self
 
 import pghistory
@@ -106,7 +107,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         APPROVED = "approved", _("Validé")
         REFUSED = "refused", _("Refusé")
 
-    email = models.EmailField(_("adresse e-mail"), unique=True, error_messages={"unique": _("Cette adresse est déjà utilisée.")})
+    email = models.EmailField(
+        _("adresse e-mail"), unique=True, error_messages={"unique": _("Cette adresse est déjà utilisée.")}
+    )
     title = models.CharField(_("civilité"), max_length=3, choices=Title, blank=True)
     first_name = models.CharField(_("prénom"), max_length=80)
     last_name = models.CharField(_("nom"), max_length=80)
@@ -114,7 +117,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     phone = models.CharField(_("téléphone"), max_length=20, blank=True, validators=[phone_number])
     company = models.CharField(_("société"), max_length=120, blank=True)
     commune = models.ForeignKey(
-        Commune, on_delete=models.PROTECT, null=True, blank=True, verbose_name=_("commune de résidence"), related_name="+"
+        Commune,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        verbose_name=_("commune de résidence"),
+        related_name="+",
     )
     newsletter = models.BooleanField(_("reçoit la lettre d’information"), default=False)
     partner_offers = models.BooleanField(_("reçoit les offres des partenaires"), default=False)
@@ -288,6 +296,11 @@ class TermsQuerySet(models.QuerySet["Terms"]):
     def current(self, kind: "Terms.Kind") -> "Terms":
         """The version in force. Raises Terms.DoesNotExist when none is published."""
         return self.filter(kind=kind, published_at__lte=timezone.now()).latest("published_at")
+
+    def in_force(self, kinds: "Iterable[Terms.Kind]") -> "dict[str, Terms]":
+        """The versions in force of several texts, by kind; a text that is not published is missing."""
+        published = self.filter(kind__in=kinds, published_at__lte=timezone.now())
+        return {terms.kind: terms for terms in published.order_by("kind", "-published_at").distinct("kind")}
 
 
 class Terms(models.Model):

@@ -32,6 +32,7 @@ class CharacterClassesValidator:
             raise ValidationError(_("Il manque au mot de passe : %s.") % ", ".join(missing), code="password_classes")
 
     def get_help_text(self) -> str:
-        return _(
-            "Au moins %d caractères, dont un chiffre, une minuscule, une majuscule et un caractère spécial."
-        ) % self.min_length
+        return (
+            _("Au moins %d caractères, dont un chiffre, une minuscule, une majuscule et un caractère spécial.")
+            % self.min_length
+        )

@@ -102,9 +102,7 @@ class Filiation(models.Model):
             models.UniqueConstraint(
                 fields=["user", "beneficiary"], condition=Q(ended_at=None), name="one_link_per_beneficiary"
             ),
-            models.UniqueConstraint(
-                fields=["user"], condition=Q(kind="self", ended_at=None), name="one_self_per_user"
-            ),
+            models.UniqueConstraint(fields=["user"], condition=Q(kind="self", ended_at=None), name="one_self_per_user"),
         ]
 
     def __str__(self) -> str:

@@ -1,3 +1,13 @@
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from families import views
+
+urlpatterns = [
+    path("inscription/filiations/", views.signup_filiations, name="signup_filiations"),
+    path("inscription/filiations/<int:pk>/retirer/", views.signup_filiation_end, name="signup_filiation_end"),
+    path("mon-compte/filiations/", views.filiations, name="filiations"),
+    path("mon-compte/filiations/ajouter/", views.filiation_add, name="filiation_add"),
+    path("mon-compte/filiations/moi-meme/", views.filiation_add_self, name="filiation_add_self"),
+    path("mon-compte/filiations/<int:pk>/", views.filiation_edit, name="filiation_edit"),
+    path("mon-compte/filiations/<int:pk>/retirer/", views.filiation_end, name="filiation_end"),
+]

@@ -10,7 +10,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("sante/", views.health, name="health"),
     path("", include("accounts.urls")),
-    path("mon-compte/", include("families.urls")),
+    path("", include("families.urls")),
     path("", include("services.urls")),
     path("", include("checkout.urls")),
     path("admin/", admin.site.urls),

@@ -1,0 +1,128 @@
+"""« Mes filiations », in the account and as the second step of signing up."""
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.middleware import signup_step
+from accounts.models import User
+from accounts.views import current_user, get_or_post
+from families import actions
+from families.forms import FiliationForm
+from families.models import Filiation
+from portal.common.errors import Refused
+
+
+@require_safe
+def filiations(request: HttpRequest) -> HttpResponse:
+    return render(request, "families/filiations.html", {"filiations": _of(current_user(request))})
+
+
+@get_or_post
+def filiation_add(request: HttpRequest) -> HttpResponse:
+    user = current_user(request)
+    form = FiliationForm(request.POST or None, initial={"last_name": user.last_name})
+    if form.is_valid() and _add(request, form):
+        return redirect("filiations")
+    return render(request, "families/filiation_form.html", {"form": form, "adding": True})
+
+
+@get_or_post
+def filiation_edit(request: HttpRequest, pk: int) -> HttpResponse:
+    user = current_user(request)
+    filiation = get_object_or_404(_of(user), pk=pk)
+    form = FiliationForm.of(filiation, request.POST or None)
+    if form.is_valid():
+        try:
+            actions.update_filiation(filiation=filiation, **form.cleaned_data, by=user)
+        except Refused as refused:
+            form.add_error(None, list(refused.messages))
+        else:
+            messages.success(request, _("C’est enregistré."))
+            return redirect("filiations")
+    return render(request, "families/filiation_form.html", {"form": form, "adding": False})
+
+
+@get_or_post
+def filiation_end(request: HttpRequest, pk: int) -> HttpResponse:
+    user = current_user(request)
+    filiation = get_object_or_404(_of(user), pk=pk)
+    if request.method == "POST":
+        actions.end_filiation(filiation=filiation, by=user)
+        messages.success(request, _("%s ne fait plus partie de votre compte.") % filiation.beneficiary)
+        return redirect("filiations")
+    return render(request, "families/filiation_end.html", {"filiation": filiation})
+
+
+@require_POST
+def filiation_add_self(request: HttpRequest) -> HttpResponse:
+    """« Réserver aussi pour moi-même »."""
+    _add_self(request)
+    return redirect("filiations")
+
+
+# --- Second step of signing up ---------------------------------------------------------------------------------------
+
+
+@signup_step
+@get_or_post
+def signup_filiations(request: HttpRequest) -> HttpResponse:
+    """Add beneficiaries one after the other, then go on; what was typed is kept whichever button is pressed."""
+    user = current_user(request)
+    if user.is_approved and user.completed_at is not None:
+        return redirect("filiations")
+    initial = {"last_name": user.last_name}
+    form = FiliationForm(initial=initial)
+    if request.method == "POST":
+        if "self" in request.POST:
+            _add_self(request)
+            return redirect("signup_filiations")
+        going_on = "continue" in request.POST
+        form = FiliationForm(request.POST, initial=initial)
+        if going_on and not form.has_changed():
+            return redirect("signup_services")
+        if form.is_valid() and _add(request, form):
+            return redirect("signup_services" if going_on else "signup_filiations")
+    people = list(_of(user))
+    context = {"form": form, "filiations": people, "has_self": any(each.kind == Filiation.Kind.SELF for each in people)}
+    return render(request, "families/signup_filiations.html", context)
+
+
+@signup_step
+@require_POST
+def signup_filiation_end(request: HttpRequest, pk: int) -> HttpResponse:
+    """« Retirer », without a page in between: nothing is booked yet, and adding again is as quick."""
+    user = current_user(request)
+    if user.is_approved:
+        return redirect("filiations")
+    filiation = get_object_or_404(_of(user), pk=pk)
+    actions.end_filiation(filiation=filiation, by=user)
+    messages.success(request, _("%s est retiré(e) de la liste.") % filiation.beneficiary)
+    return redirect("signup_filiations")
+
+
+def _of(user: User):  # type: ignore[no-untyped-def]
+    return Filiation.objects.of(user).select_related("beneficiary")
+
+
+def _add(request: HttpRequest, form: FiliationForm) -> bool:
+    user = current_user(request)
+    try:
+        filiation = actions.add_filiation(user=user, **form.cleaned_data, by=user)
+    except Refused as refused:
+        form.add_error(None, list(refused.messages))
+        return False
+    messages.success(request, _("%s est ajouté(e) à votre compte.") % filiation.beneficiary)
+    return True
+
+
+def _add_self(request: HttpRequest) -> None:
+    user = current_user(request)
+    try:
+        actions.add_self(user=user, by=user)
+    except Refused as refused:
+        messages.info(request, str(refused))
+    else:
+        messages.success(request, _("Vous pourrez réserver pour vous-même."))

@@ -1,0 +1,110 @@
+"""Everything that changes who may use a service."""
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import CommuneFile, User
+from portal.common.errors import Refused
+from portal.outbox.actions import queue_email
+from services.models import AccessProfile, Subscription
+
+# --- Access to services (« Mes services ») ---------------------------------------------------------------------------
+
+
+@transaction.atomic
+def request_subscriptions(*, user: User, profiles: Iterable[AccessProfile], by: User) -> list[Subscription]:
+    """Ask for access to services, each in one situation; the commune of each gets the person's file.
+
+    A refused request is asked again; one that waits or is validated stays as it is and is not returned. Raises
+    Refused when a situation is no longer offered: then none is asked.
+    """
+    wanted = {profile.pk for profile in profiles}
+    # One at a time for one person: two tabs ask for the same thing without meeting at the unique constraint.
+    User.objects.select_for_update().get(pk=user.pk)
+    offered = list(
+        AccessProfile.objects.filter(pk__in=wanted, is_active=True, service__is_active=True)
+        .select_related("service")
+        .order_by("pk")
+    )
+    if len(offered) < len(wanted):
+        raise Refused(
+            _("L’un des services choisis n’est plus proposé : vérifiez vos choix et validez de nouveau."),
+            code="not_offered",
+        )
+    existing = {
+        subscription.profile_id: subscription
+        for subscription in Subscription.objects.of(user).filter(profile__in=offered).order_by("pk").select_for_update()
+    }
+    new = [Subscription(user=user, profile=profile) for profile in offered if profile.pk not in existing]
+    again = [each for each in existing.values() if each.status == Subscription.Status.REFUSED]
+    for subscription in again:
+        subscription.status = Subscription.Status.PENDING
+        subscription.requested_at = timezone.now()
+        subscription.decided_at = subscription.decided_by = None
+        subscription.reason = ""
+    Subscription.objects.bulk_create(new)
+    Subscription.objects.bulk_update(again, ["status", "requested_at", "decided_at", "decided_by", "reason"])
+    communes = {profile.service.commune_id for profile in offered} - {None}
+    CommuneFile.objects.bulk_create(
+        [
+            CommuneFile(user=user, commune_id=commune, reason=CommuneFile.Reason.REQUEST)
+            for commune in sorted(communes)  # type: ignore[type-var]
+        ],
+        ignore_conflicts=True,
+    )
+    return new + again
+
+
+@transaction.atomic
+def approve_subscription(*, subscription: Subscription, by: User) -> Subscription:
+    """Validate a request: the person may book this service, and an e-mail tells them so.
+
+    Raises Refused when it is already validated, or belongs to a commune this member of staff does not work for.
+    """
+    current = _to_decide(subscription, by)
+    if current.status == Subscription.Status.APPROVED:
+        raise Refused(_("Cette demande d’accès est déjà validée."), code="already_decided")
+    return _decide(current, status=Subscription.Status.APPROVED, reason="", by=by)
+
+
+@transaction.atomic
+def refuse_subscription(*, subscription: Subscription, reason: str, by: User) -> Subscription:
+    """Refuse a request, or withdraw an access, with a reason that the person reads. Raises Refused without one."""
+    reason = reason.strip()
+    if not reason:
+        raise Refused(_("Écrivez le motif du refus : la personne le lira dans son courriel."), code="reason_missing")
+    current = _to_decide(subscription, by)
+    if current.status == Subscription.Status.REFUSED:
+        raise Refused(_("Cette demande d’accès est déjà refusée."), code="already_decided")
+    return _decide(current, status=Subscription.Status.REFUSED, reason=reason, by=by)
+
+
+def _to_decide(subscription: Subscription, by: User) -> Subscription:
+    current = (
+        Subscription.objects.visible_to(by)
+        .select_for_update(of=["self"])
+        .select_related("user", "profile__service__commune")
+        .filter(pk=subscription.pk)
+        .first()
+    )
+    if current is None:
+        raise Refused(_("Cette demande concerne un service d’une autre commune."), code="out_of_scope")
+    return current
+
+
+def _decide(subscription: Subscription, *, status: Subscription.Status, reason: str, by: User) -> Subscription:
+    subscription.status = status
+    subscription.decided_at = timezone.now()
+    subscription.decided_by = by
+    subscription.reason = reason
+    subscription.save(update_fields=["status", "decided_at", "decided_by", "reason"])
+    queue_email(
+        key=f"subscription:{subscription.pk}:{status}:{subscription.decided_at:%Y%m%d%H%M%S%f}",
+        to=subscription.user.email,
+        template=f"subscription_{status}",
+        context={"user": subscription.user, "subscription": subscription, "reason": reason},
+    )
+    return subscription

@@ -1,0 +1,90 @@
+"""« Mes services », in the account and as the third step of signing up."""
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_POST
+
+from accounts.actions import complete_signup
+from accounts.middleware import signup_step
+from accounts.models import User
+from accounts.views import current_user, get_or_post
+from portal.common.errors import Refused
+from services.actions import request_subscriptions
+from services.models import Subscription
+from services.subscription_forms import SubscriptionForm
+
+
+@get_or_post
+def subscriptions(request: HttpRequest) -> HttpResponse:
+    user = current_user(request)
+    form = SubscriptionForm(request.POST if request.method == "POST" else None, user=user)
+    if form.is_valid():
+        try:
+            asked = request_subscriptions(user=user, profiles=form.cleaned_data["profiles"], by=user)
+        except Refused as refused:
+            form.add_error("profiles", list(refused.messages))
+        else:
+            _thank(request, len(asked))
+            return redirect("subscriptions")
+    return render(request, "services/subscriptions.html", {"form": form, "subscriptions": _of(user)})
+
+
+@require_POST
+def subscription_again(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask again for an access that was refused."""
+    user = current_user(request)
+    subscription = get_object_or_404(Subscription.objects.of(user).select_related("profile"), pk=pk)
+    try:
+        asked = request_subscriptions(user=user, profiles=[subscription.profile], by=user)
+    except Refused as refused:
+        messages.error(request, str(refused))
+    else:
+        _thank(request, len(asked))
+    return redirect("subscriptions")
+
+
+@signup_step
+@get_or_post
+def signup_services(request: HttpRequest) -> HttpResponse:
+    """The third step; « Terminer mon inscription » completes it, with or without a choice."""
+    user = current_user(request)
+    if user.is_approved and user.completed_at is not None:
+        return redirect("subscriptions")
+    form = SubscriptionForm(request.POST if request.method == "POST" else None, user=user, required=False)
+    if form.is_valid():
+        try:
+            with transaction.atomic():
+                request_subscriptions(user=user, profiles=form.cleaned_data["profiles"], by=user)
+                complete_signup(user=user)
+        except Refused as refused:
+            form.add_error("profiles", list(refused.messages))
+        else:
+            return redirect("signup_done")
+    return render(request, "services/subscriptions_signup.html", {"form": form, "subscriptions": _of(user)})
+
+
+def _of(user: User) -> list[Subscription]:
+    return list(
+        Subscription.objects.of(user)
+        .select_related("profile__service__commune")
+        .order_by("profile__service__name", "profile__position", "pk")
+    )
+
+
+def _thank(request: HttpRequest, count: int) -> None:
+    if not count:
+        messages.info(request, _("Ces services figurent déjà parmi vos demandes."))
+        return
+    messages.success(
+        request,
+        ngettext(
+            "Votre demande est envoyée à la mairie. Vous recevrez un courriel dès qu’elle aura répondu.",
+            "Vos %(count)d demandes sont envoyées. Vous recevrez un courriel à chaque réponse.",
+            count,
+        )
+        % {"count": count},
+    )
