@@ -7,9 +7,11 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth.decorators import login_not_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.views.decorators.http import require_safe
 
 from portal.common import formats
 from portal.common.forms import DateField, DateParts
@@ -64,6 +66,8 @@ class SampleForm(forms.Form):
     )
 
 
+@login_not_required
+@require_safe
 def gallery(request: HttpRequest) -> HttpResponse:
     """Show every component."""
     if not (settings.DEBUG or getattr(settings, "DEMO", False)):
@@ -90,7 +94,19 @@ def gallery(request: HttpRequest) -> HttpResponse:
     )
 
 
-ICONS = ["fork-knife", "puzzle", "bus-front", "palette", "bicycle", "person-vcard", "trophy", "wallet2", "basket3", "person-circle", "calendar-check"]
+ICONS = [
+    "fork-knife",
+    "puzzle",
+    "bus-front",
+    "palette",
+    "bicycle",
+    "person-vcard",
+    "trophy",
+    "wallet2",
+    "basket3",
+    "person-circle",
+    "calendar-check",
+]
 
 
 def _month(year: int, month: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import datetime
 import re
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -18,7 +18,7 @@ from portal.common import formats
 class BoundField(DjangoBoundField):
     """What the field template needs beyond Django's own: where an error link lands, and which fields may stay empty."""
 
-    def __init__(self, form, field, name):
+    def __init__(self, form: forms.BaseForm, field: forms.Field, name: str) -> None:
         super().__init__(form, field, name)
         # « Ce champ est obligatoire. » says nothing in a summary on top of the page: name the field instead. The
         # field is the form's own copy, so nothing leaks to the class.
@@ -27,31 +27,32 @@ class BoundField(DjangoBoundField):
             field.error_messages["required"] = sentence % self.label
 
     @property
-    def error_target(self):
+    def error_target(self) -> str:
         """The id an error summary links to: the first control, since a group's own box cannot take the focus."""
         if not self.auto_id:
             return ""
         if hasattr(self.field.widget, "first_control"):
             return self.field.widget.first_control(self.auto_id)
-        if isinstance(self.field.widget, forms.RadioSelect | forms.CheckboxSelectMultiple):
-            return f"{self.auto_id}_0"
+        if self.is_option_group:
+            options = [option for _group, options in self.option_groups for option in options]
+            return options[0].id_for_label if options else ""
         return self.id_for_label or self.auto_id
 
     @property
-    def is_single_checkbox(self):
+    def is_single_checkbox(self) -> bool:
         return isinstance(self.field.widget, forms.CheckboxInput)
 
     @property
-    def is_option_group(self):
+    def is_option_group(self) -> bool:
         return isinstance(self.field.widget, forms.RadioSelect | forms.CheckboxSelectMultiple)
 
     @property
-    def says_optional(self):
+    def says_optional(self) -> bool:
         """Only the exceptions are marked, in words; an unticked box is an answer in itself."""
         return not (self.field.required or self.field.disabled or self.is_single_checkbox)
 
     @cached_property
-    def option_groups(self):
+    def option_groups(self) -> list[tuple[str | None, list[BoundWidget]]]:
         """The choices as (group name or None, [options]): one query for a model choice, groups kept."""
         widget = self.field.widget
         attrs = self.build_widget_attrs({"id": self.auto_id} if self.auto_id else {})
@@ -83,7 +84,7 @@ class SummaryOnPage:
 # the picker's language and order follow the browser, not the page; and screen readers still disagree about it.
 
 
-def _month_number(text):
+def _month_number(text: str) -> str:
     """« 5 », « 05 », « mai », « déc. » : the number of the month, or the text as it came."""
     plain = formats.sort_key(text).strip(".")
     if len(plain) >= 3 and plain.isalpha():
@@ -100,21 +101,21 @@ class DateParts(forms.MultiWidget):
     use_fieldset = True
     parts = (("day", _("Jour"), 2), ("month", _("Mois"), 10), ("year", _("Année"), 4))
 
-    def __init__(self, attrs=None):
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         self.autocomplete = (attrs or {}).get("autocomplete", "")
         super().__init__({part: forms.TextInput for part, _label, _size in self.parts}, attrs)
 
-    def first_control(self, auto_id):
+    def first_control(self, auto_id: str) -> str:
         return f"{auto_id}_0"
 
-    def decompress(self, value):
+    def decompress(self, value: Any) -> list[Any]:
         if isinstance(value, datetime.date):
             return [value.day, value.month, value.year]
         if isinstance(value, str) and value.count("-") == 2:
             return value.split("-")[::-1]
         return ["", "", ""]
 
-    def get_context(self, name, value, attrs):
+    def get_context(self, name: str, value: Any, attrs: dict[str, Any] | None) -> dict[str, Any]:
         context = super().get_context(name, value, attrs)
         for (part, label, size), box in zip(self.parts, context["widget"]["subwidgets"], strict=True):
             box["part"], box["label"] = part, label
@@ -127,14 +128,14 @@ class DateParts(forms.MultiWidget):
                 box["attrs"]["autocomplete"] = f"bday-{part}"
         return context
 
-    def value_from_datadict(self, data, files, name):
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
         texts = [str(data.get(f"{name}_{part}") or "").strip().replace("-", "") for part, _label, _size in self.parts]
         if not any(texts):
             return data.get(name) or None
         day, month, year = texts
         return f"{year}-{_month_number(month)}-{day}"
 
-    def value_omitted_from_data(self, data, files, name):
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
         return name not in data and super().value_omitted_from_data(data, files, name)
 
 
@@ -149,7 +150,7 @@ class DateField(forms.Field):
     }
     missing_words = (_("l’année"), _("le mois"), _("le jour"))
 
-    def to_python(self, value):
+    def to_python(self, value: Any) -> datetime.date | None:
         if value in self.empty_values:
             return None
         if isinstance(value, datetime.datetime):
@@ -164,7 +165,7 @@ class DateField(forms.Field):
             raise ValidationError(
                 self.error_messages["incomplete"],
                 code="incomplete",
-                params={"missing": str(_(" et ")).join(reversed(missing))},
+                params={"missing": formats.enumeration(reversed(missing))},
             )
         if not re.fullmatch(r"[0-9]{4}", parts[0]):
             raise ValidationError(self.error_messages["year"], code="year")
@@ -173,7 +174,7 @@ class DateField(forms.Field):
         except (ValueError, OverflowError) as error:
             raise ValidationError(self.error_messages["invalid"], code="invalid") from error
 
-    def has_changed(self, initial, data):
+    def has_changed(self, initial: Any, data: Any) -> bool:
         try:
             return super().has_changed(initial, self.to_python(data))
         except ValidationError:
