@@ -103,9 +103,9 @@ def install() -> None:
     assert pip.stdout is not None
     for line in pip.stdout:
         lines.append(line.rstrip())
-        if found := re.match(r"(Collecting|Requirement already satisfied:|Ignoring) ([^ :;]+)", line):
+        if found := re.match(r"(Collecting|Processing|Requirement already satisfied:|Ignoring) ([^\s:;]+)", line):
             seen += 1
-            doing = found.group(2)
+            doing = found.group(2).rpartition("/")[2]
         elif line.startswith("Installing collected"):
             doing = "mise en place"
         elif "Retrying" in line:

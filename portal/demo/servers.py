@@ -358,17 +358,14 @@ class Postgres:
         unfinished.rename(self.data)
 
     def _forget_the_dead(self) -> None:
-        """Remove the lock file of a server that is gone.
+        """Remove the lock files of a server that is gone.
 
-        PostgreSQL does this itself, unless the pid it noted is given again to another process of the same user, as
-        happens in a restarted container. It is safe only once no process of the old server works in the folder.
+        PostgreSQL does this itself, unless the pid it noted belongs to a process of the same user: given again in a
+        restarted container, or a zombie that a careless init never buries. It is safe only once no process of the old
+        server works in the folder.
         """
-        lock = self.data / "postmaster.pid"
-        try:
-            pid = int(lock.read_text().split("\n", 1)[0])
-        except (OSError, ValueError):
-            return
-        if not psutil.pid_exists(pid):
+        locks = [self.data / "postmaster.pid", self.run / SOCKET, self.run / f"{SOCKET}.lock"]
+        if not any(lock.exists() for lock in locks):
             return
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
@@ -376,7 +373,8 @@ class Postgres:
                     raise Refusal(
                         f"Un PostgreSQL travaille déjà sur {self.data} (processus {process.pid}) : arrêtez-le, puis relancez."
                     )
-        lock.unlink()
+        for lock in locks:
+            lock.unlink(missing_ok=True)
 
     def _damaged(self, cause: str) -> Refusal:
         return Refusal(
