@@ -97,7 +97,8 @@ def address_edit(request: HttpRequest, pk: int | None = None) -> HttpResponse:
         else:
             messages.success(request, _("L’adresse est enregistrée."))
             return redirect(back)
-    return render(request, "accounts/address_form.html", {"form": form, "adding": address is None, "back": back})
+    context = {"form": form, "adding": address is None, "back": back, "account_section": "addresses"}
+    return render(request, "accounts/address_form.html", context)
 
 
 def _usual_city(user: User) -> str:
@@ -128,7 +129,7 @@ def address_delete(request: HttpRequest, pk: int) -> HttpResponse:
         actions.delete_address(address=address, by=user)
         messages.success(request, _("L’adresse « %s » est supprimée.") % address.label)
         return redirect("addresses")
-    return render(request, "accounts/address_delete.html", {"address": address})
+    return render(request, "accounts/address_delete.html", {"address": address, "account_section": "addresses"})
 
 
 # --- Supporting documents --------------------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ def document_delete(request: HttpRequest, pk: int) -> HttpResponse:
         delete_document(document=document, by=user)
         messages.success(request, _("« %s » est supprimé.") % document.name)
         return redirect("documents")
-    return render(request, "accounts/document_delete.html", {"document": document})
+    return render(request, "accounts/document_delete.html", {"document": document, "account_section": "documents"})
 
 
 # --- Legal texts -----------------------------------------------------------------------------------------------------

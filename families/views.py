@@ -1,6 +1,9 @@
 """« Mes filiations », in the account and as the second step of signing up."""
 
+from typing import Any
+
 from django.contrib import messages
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -14,10 +17,12 @@ from families.forms import FiliationForm
 from families.models import Filiation
 from portal.common.errors import Refused
 
+SECTION = {"account_section": "filiations"}  # the entry of the account's menu
+
 
 @require_safe
 def filiations(request: HttpRequest) -> HttpResponse:
-    return render(request, "families/filiations.html", {"filiations": _of(current_user(request))})
+    return render(request, "families/filiations.html", _people(current_user(request)))
 
 
 @get_or_post
@@ -26,7 +31,7 @@ def filiation_add(request: HttpRequest) -> HttpResponse:
     form = FiliationForm(request.POST or None, initial={"last_name": user.last_name})
     if form.is_valid() and _add(request, form):
         return redirect("filiations")
-    return render(request, "families/filiation_form.html", {"form": form, "adding": True})
+    return render(request, "families/filiation_form.html", {"form": form, "adding": True, **SECTION})
 
 
 @get_or_post
@@ -42,7 +47,7 @@ def filiation_edit(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             messages.success(request, _("C’est enregistré."))
             return redirect("filiations")
-    return render(request, "families/filiation_form.html", {"form": form, "adding": False})
+    return render(request, "families/filiation_form.html", {"form": form, "adding": False, **SECTION})
 
 
 @get_or_post
@@ -53,7 +58,7 @@ def filiation_end(request: HttpRequest, pk: int) -> HttpResponse:
         actions.end_filiation(filiation=filiation, by=user)
         messages.success(request, _("%s ne fait plus partie de votre compte.") % filiation.beneficiary)
         return redirect("filiations")
-    return render(request, "families/filiation_end.html", {"filiation": filiation})
+    return render(request, "families/filiation_end.html", {"filiation": filiation, **SECTION})
 
 
 @require_POST
@@ -85,9 +90,7 @@ def signup_filiations(request: HttpRequest) -> HttpResponse:
             return redirect("signup_services")
         if form.is_valid() and _add(request, form):
             return redirect("signup_services" if going_on else "signup_filiations")
-    people = list(_of(user))
-    context = {"form": form, "filiations": people, "has_self": any(each.kind == Filiation.Kind.SELF for each in people)}
-    return render(request, "families/signup_filiations.html", context)
+    return render(request, "families/signup_filiations.html", {"form": form, **_people(user)})
 
 
 @signup_step
@@ -103,7 +106,13 @@ def signup_filiation_end(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("signup_filiations")
 
 
-def _of(user: User):  # type: ignore[no-untyped-def]
+def _people(user: User) -> dict[str, Any]:
+    filiations = list(_of(user))
+    has_self = any(each.kind == Filiation.Kind.SELF for each in filiations)
+    return {"filiations": filiations, "has_self": has_self}
+
+
+def _of(user: User) -> QuerySet[Filiation]:
     return Filiation.objects.of(user).select_related("beneficiary")
 
 
