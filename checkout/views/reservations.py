@@ -17,7 +17,7 @@ from checkout.actions import cancel_bookings
 from checkout.models import OrderLine
 from families.models import Filiation
 from portal.common.errors import Refused
-from portal.common.formats import euros
+from portal.common.formats import WEEKDAYS, euros
 from portal.common.money import ZERO
 
 PAGE_SIZE = 30
@@ -37,9 +37,8 @@ def reservations(request: HttpRequest) -> HttpResponse:
     page = Paginator(upcoming(beneficiaries=people, since=today), PAGE_SIZE).get_page(request.GET.get("page"))
     now = timezone.now()
     rows = [(row, row.made_by_id == request.user.pk and row.open_day.cancel_until > now) for row in page.object_list]
-    return render(
-        request, "checkout/reservations.html", {"agenda": agenda, "people": people, "page": page, "rows": rows}
-    )
+    context = {"agenda": agenda, "people": people, "page": page, "rows": rows, "weekday_names": WEEKDAYS}
+    return render(request, "checkout/reservations.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -8,7 +8,8 @@ from smtplib import SMTPException
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
-from django.template.loader import render_to_string
+from django.template import Context
+from django.template.loader import get_template
 from django.utils import timezone
 
 from portal.outbox.models import Email
@@ -25,7 +26,9 @@ def queue_email(*, key: str, to: str, template: str, context: dict[str, object])
     `template` names `emails/<template>.txt`, whose first line is the subject. The same key is written once: asking
     again changes nothing, so a repeated action does not write to its reader twice.
     """
-    text = render_to_string(f"emails/{template}.txt", {"site_url": settings.SITE_URL, **context})
+    source = get_template(f"emails/{template}.txt")
+    # Plain text: an apostrophe in a name must not arrive as &#x27;.
+    text = source.template.render(Context({"site_url": settings.SITE_URL, **context}, autoescape=False))  # type: ignore[attr-defined]
     subject, _, body = text.strip().partition("\n")
     queue_message(key=key, to=to, subject=subject, body=body.strip() + "\n")
 

@@ -1,0 +1,337 @@
+"""The catalogue of the demonstration: the services, situations and prices that the guides name (seeds 000 to 003)."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from services.models import Activity
+
+SCHOOL_DAYS = (0, 1, 3, 4)
+WEDNESDAY = (2,)
+WORKING_DAYS = (0, 1, 2, 3, 4)
+EVERY_DAY_BUT_SUNDAY = (0, 1, 2, 3, 4, 5)
+
+CATEGORIES = (
+    ("Cantines", "cantines", "fork-knife", "Les repas du midi à l’école, réservés au jour, à la semaine ou à l’année."),
+    ("Garderies", "garderies", "puzzle", "L’accueil avant et après la classe."),
+    ("Ramassage scolaire", "ramassage-scolaire", "bus-front", "Les trajets en car entre la maison et l’école."),
+    ("Centres de loisirs", "centres-de-loisirs", "balloon", "Les mercredis et les vacances."),
+    ("Vélo en Velay", "velo-en-velay", "bicycle", "Des vélos à assistance électrique à la journée."),
+    ("Pass’Card", "pass-card", "ticket-perforated", "Les sorties et ateliers du Pass’Card."),
+    ("Sports", "sports", "trophy", "Les stages et l’école des sports."),
+)
+
+DEADLINES = {
+    # name: (basis, offset, weekday, time, skip weekends, skip holidays)
+    "Jeudi 12 h de la semaine précédente": ("week", 0, 3, dt.time(12), True, True),
+    "Deux jours avant à 12 h, hors week-ends et fériés": ("days", 2, None, dt.time(12), True, True),
+    "La veille à 17 h": ("days", 1, None, dt.time(17), False, False),
+    "Le jour même à 7 h": ("days", 0, None, dt.time(7), False, False),
+}
+THURSDAY, TWO_DAYS, DAY_BEFORE, SAME_DAY = DEADLINES
+
+
+@dataclass(frozen=True)
+class SlotPlan:
+    """A way to attend, with its price in euros for each situation of the service, in their order."""
+
+    name: str
+    starts_at: str
+    ends_at: str
+    prices: tuple[str, ...]
+    meal: bool = False
+
+    def price(self, index: int) -> Decimal:
+        return Decimal(self.prices[min(index, len(self.prices) - 1)])
+
+
+@dataclass(frozen=True)
+class ActivityPlan:
+    name: str
+    slug: str
+    weekdays: tuple[int, ...]
+    capacity: int
+    slots: tuple[SlotPlan, ...]
+    unit: str = "date"
+    term: str = Activity.Term.SCHOOL
+    booking: str = THURSDAY
+    cancel: str = THURSDAY
+    may_overlap: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class ServicePlan:
+    """A service; `commune` is empty for the agglomération's own."""
+
+    commune: str
+    category: str
+    name: str
+    slug: str
+    profiles: tuple[str, ...]
+    activities: tuple[ActivityPlan, ...]
+    description: str = ""
+    contact: str = field(default="")
+
+
+def canteen(commune: str, of: str, slug: str, profiles: tuple[str, ...], prices: tuple[str, ...]) -> ServicePlan:
+    """A school canteen with one meal a day."""
+    meal = SlotPlan("Repas", "12:00", "13:20", prices, meal=True)
+    return ServicePlan(
+        commune,
+        "cantines",
+        f"Mairie {of} – Restauration scolaire",
+        f"{slug}-restauration-scolaire",
+        profiles,
+        (
+            ActivityPlan(
+                f"Réservation de repas Cantines {commune}",
+                "repas",
+                SCHOOL_DAYS,
+                90,
+                (meal,),
+                unit="repas",
+                description="Le repas du midi au restaurant scolaire, les lundis, mardis, jeudis et vendredis d’école.",
+            ),
+        ),
+        description="Les repas sont préparés sur place ; un menu sans viande est proposé chaque jour.",
+    )
+
+
+ROSIERES_SLOTS = (
+    SlotPlan("Matin", "07:30", "12:00", ("6.90", "7.90")),
+    SlotPlan("Matin + Repas", "07:30", "13:30", ("10.70", "11.90"), meal=True),
+    SlotPlan("Après-midi", "13:30", "18:30", ("6.90", "7.90")),
+    SlotPlan("Après-midi + Repas", "12:00", "18:30", ("10.70", "11.90"), meal=True),
+    SlotPlan("Journée", "07:30", "18:30", ("12.20", "13.90")),
+    SlotPlan("Journée + Repas", "07:30", "18:30", ("15.90", "17.90"), meal=True),
+)
+
+SERVICES = (
+    canteen("Aiguilhe", "d’Aiguilhe", "aiguilhe", ("Usager",), ("3.80",)),
+    ServicePlan(
+        "Aiguilhe",
+        "garderies",
+        "Mairie d’Aiguilhe – Garderie",
+        "aiguilhe-garderie",
+        (
+            "1er enfant à la garderie",
+            "2ème enfant à la garderie",
+            "3ème enfant à la garderie",
+            "Réservation tardive garderie",
+        ),
+        (
+            ActivityPlan(
+                "Garderie du matin et du soir",
+                "garderie",
+                SCHOOL_DAYS,
+                40,
+                (
+                    SlotPlan("Matin", "07:15", "08:20", ("1.90", "1.30", "1.00", "2.90")),
+                    SlotPlan("Soir", "16:30", "18:30", ("2.40", "1.80", "1.30", "3.40")),
+                ),
+                unit="accueil",
+                booking=DAY_BEFORE,
+                cancel=DAY_BEFORE,
+            ),
+        ),
+        description="À l’école publique d’Aiguilhe, avant et après la classe.",
+    ),
+    canteen(
+        "Allègre", "d’Allègre", "allegre", ("Réservation pour adultes", "Réservation pour enfants"), ("6.20", "3.60")
+    ),
+    canteen("Bains", "de Bains", "bains", ("Réservation repas adultes", "Réservation repas enfants"), ("6.00", "3.70")),
+    canteen(
+        "Blavozy",
+        "de Blavozy",
+        "blavozy",
+        ("Résidents commune", "Résidents hors commune", "Commune 3 enfants", "Hors commune 3 enfants"),
+        ("3.90", "4.60", "3.40", "4.10"),
+    ),
+    canteen(
+        "Brives-Charensac",
+        "de Brives-Charensac",
+        "brives-charensac",
+        ("Résident commune", "Hors commune", "1 parent travaillant à Brives", "Tarif réduit"),
+        ("3.95", "5.10", "4.40", "2.50"),
+    ),
+    canteen(
+        "Coubon", "de Coubon", "coubon", ("Enfant commune", "Enfant hors commune", "Adulte"), ("3.75", "4.50", "6.50")
+    ),
+    canteen(
+        "Craponne-sur-Arzon", "de Craponne-sur-Arzon", "craponne-sur-arzon", ("Enfants", "Adultes"), ("3.50", "6.00")
+    ),
+    canteen("Polignac", "de Polignac", "polignac", ("Enfants", "Adultes"), ("3.85", "6.30")),
+    canteen(
+        "Saint-Étienne-Lardeyrol",
+        "de Saint-Étienne-Lardeyrol",
+        "saint-etienne-lardeyrol",
+        ("Enfants", "Adultes"),
+        ("3.60", "6.00"),
+    ),
+    canteen("Rosières", "de Rosières", "rosieres", ("Enfants", "Adultes"), ("3.70", "6.20")),
+    ServicePlan(
+        "Rosières",
+        "centres-de-loisirs",
+        "Mairie de Rosières – Accueil de loisirs",
+        "rosieres-accueil-de-loisirs",
+        ("Résident commune", "Résident hors-commune"),
+        (
+            ActivityPlan(
+                "Inscription Accueil Périscolaire (mercredis)",
+                "mercredis",
+                WEDNESDAY,
+                32,
+                ROSIERES_SLOTS,
+                booking=TWO_DAYS,
+                cancel=TWO_DAYS,
+                description="Jeux, sorties et ateliers du mercredi, de 3 à 12 ans.",
+            ),
+            ActivityPlan(
+                "Accueil de loisirs (vacances)",
+                "vacances",
+                WORKING_DAYS,
+                32,
+                ROSIERES_SLOTS[4:],
+                unit="journée",
+                term=Activity.Term.HOLIDAYS,
+                booking=THURSDAY,
+                cancel=THURSDAY,
+            ),
+        ),
+        description="L’accueil de loisirs de Rosières, ouvert aux enfants des communes voisines.",
+        contact="04 71 57 40 00",
+    ),
+    ServicePlan(
+        "",
+        "ramassage-scolaire",
+        "Agglomération – Ramassage scolaire",
+        "agglo-ramassage-scolaire",
+        ("Élève de l’agglomération", "Élève hors agglomération"),
+        (
+            ActivityPlan(
+                "Ligne 12 : Rosières – Le Puy-en-Velay",
+                "ligne-12",
+                WORKING_DAYS,
+                50,
+                (
+                    SlotPlan("Aller", "07:10", "07:50", ("1.00", "1.60")),
+                    SlotPlan("Retour", "17:10", "17:50", ("1.00", "1.60")),
+                ),
+                unit="trajet",
+                booking=DAY_BEFORE,
+                cancel=DAY_BEFORE,
+                may_overlap=True,
+            ),
+        ),
+    ),
+    ServicePlan(
+        "",
+        "velo-en-velay",
+        "Agglomération – Vélo en Velay",
+        "agglo-velo-en-velay",
+        ("Habitant de l’agglomération", "Tarif réduit"),
+        (
+            ActivityPlan(
+                "Vélo à assistance électrique",
+                "velo-electrique",
+                EVERY_DAY_BUT_SUNDAY,
+                20,
+                (
+                    SlotPlan("Matin", "09:00", "13:00", ("6.00", "3.00")),
+                    SlotPlan("Après-midi", "13:30", "18:00", ("6.00", "3.00")),
+                    SlotPlan("Journée", "09:00", "18:00", ("10.00", "5.00")),
+                ),
+                unit="location",
+                term=Activity.Term.ALWAYS,
+                booking=DAY_BEFORE,
+                cancel=DAY_BEFORE,
+                may_overlap=True,
+            ),
+        ),
+    ),
+    ServicePlan(
+        "",
+        "pass-card",
+        "Agglomération – Pass’Card",
+        "agglo-pass-card",
+        ("Titulaire du Pass’Card", "Tarif réduit"),
+        (
+            ActivityPlan(
+                "Sorties Pass’Card (vacances)",
+                "sorties",
+                WORKING_DAYS,
+                24,
+                (SlotPlan("Après-midi", "13:30", "17:30", ("4.00", "2.00")),),
+                unit="sortie",
+                term=Activity.Term.HOLIDAYS,
+                booking=TWO_DAYS,
+                cancel=TWO_DAYS,
+            ),
+        ),
+    ),
+    ServicePlan(
+        "",
+        "sports",
+        "Agglomération – École des sports",
+        "agglo-ecole-des-sports",
+        ("Enfants", "Tarif réduit"),
+        (
+            ActivityPlan(
+                "Mercredis multisports",
+                "mercredis-multisports",
+                WEDNESDAY,
+                24,
+                (SlotPlan("Après-midi", "14:00", "16:30", ("5.00", "2.50")),),
+                unit="séance",
+                booking=DAY_BEFORE,
+                cancel=TWO_DAYS,
+            ),
+        ),
+    ),
+)
+
+SALE_TERMS = """Article 1 – Objet
+Les présentes conditions règlent la réservation et le paiement en ligne des services proposés par les communes et par la Communauté d’agglomération du Puy-en-Velay.
+
+Article 2 – Réservation
+Une réservation est définitive une fois payée. Les places d’un panier sont gardées pendant la durée affichée ; passé ce délai elles sont proposées à d’autres familles.
+
+Article 3 – Prix
+Le prix est fixé par délibération de la collectivité qui organise le service. Il dépend de la situation validée dans « Mes services » et s’affiche avant chaque choix.
+
+Article 4 – Paiement
+Le paiement se fait par carte bancaire ou avec le porte-monnaie. Les sommes déposées sur le porte-monnaie restent la propriété de la famille et peuvent être utilisées en plusieurs fois.
+
+Article 5 – Annulation
+Une réservation peut être annulée jusqu’au délai affiché sur la page de l’activité. Son prix revient alors dans le porte-monnaie de la personne qui a payé.
+
+Article 6 – Réclamations
+Toute question s’adresse à la mairie qui organise le service, puis au médiateur de la collectivité."""
+
+USE_TERMS = """Article 1 – Objet
+La plateforme citoyenne est un guichet en ligne facultatif et gratuit, hors coûts de connexion.
+
+Article 2 – Compte
+Le compte est personnel. Il est validé par la collectivité. Les informations déclarées doivent être exactes et tenues à jour.
+
+Article 3 – Sécurité
+Le mot de passe compte au moins 12 caractères. La session se ferme après deux heures d’inactivité.
+
+Article 4 – Disponibilité
+La collectivité met en œuvre les moyens nécessaires au bon fonctionnement du service et prévient des interruptions prévues."""
+
+PRIVACY = """Qui traite vos données ?
+La Communauté d’agglomération du Puy-en-Velay, et la commune dont vous demandez un service.
+
+Pourquoi ?
+Pour gérer votre compte, vos réservations et vos paiements, dans le cadre d’une mission d’intérêt public.
+
+Qui les voit ?
+Les agents de la commune où vous habitez ou dont vous avez demandé un service, et les agents habilités de l’agglomération.
+
+Combien de temps ?
+Le temps de votre compte, puis la durée légale de conservation des pièces comptables.
+
+Vos droits
+Vous pouvez consulter, corriger ou faire effacer vos données en écrivant au délégué à la protection des données de l’agglomération, et saisir la CNIL."""

@@ -1,0 +1,284 @@
+"""Loading the demonstration: real communes, the guides' catalogue, families who book through the real actions."""
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+
+from allauth.account.models import EmailAddress
+from django.contrib.auth.hashers import make_password
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.actions import complete_signup, set_residence
+from accounts.communes import load_communes
+from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, User
+from bookings.actions import Wish
+from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_address, pay
+from checkout.models import Cart
+from families.models import Beneficiary, Filiation
+from portal.common.formats import today
+from portal.demo import catalogue
+from services.calendars import generate_open_days, import_school_holidays, school_year
+from services.models import AccessProfile, Activity, Category, Deadline, OpenDay, Service, Slot, Subscription, Tariff
+from wallet.actions import adjust
+from wallet.models import TopUpPack
+
+PASSWORD = "Velay-Demo-2026!"
+TARIFFS_FROM = dt.date(2020, 9, 1)
+Progress = Callable[[str], None]
+
+
+def load(progress: Progress) -> None:
+    """Load what is missing; a second run finds everything there and changes nothing but new open days."""
+    load_communes()
+    _catalogue(progress)
+    _open_days(progress)
+    operator = _staff()
+    _main_family(operator)
+    _newcomer()
+    _neighbours(operator, progress)
+
+
+def _catalogue(progress: Progress) -> None:
+    if Service.objects.exists():
+        return
+    progress("Services, situations et tarifs des guides")
+    with transaction.atomic():
+        for position, (name, slug, icon, text) in enumerate(catalogue.CATEGORIES):
+            Category.objects.create(name=name, slug=slug, icon=icon, introduction=text, position=position)
+        for name, (basis, offset, weekday, time, weekends, holidays) in catalogue.DEADLINES.items():
+            Deadline.objects.create(
+                name=name,
+                basis=basis,
+                offset=offset,
+                weekday=weekday,
+                time=time,
+                skip_weekends=weekends,
+                skip_holidays=holidays,
+            )
+        for plan in catalogue.SERVICES:
+            _service(plan)
+        for amount in (1, 5, 10, 25, 50):
+            TopUpPack.objects.create(amount=Decimal(amount))
+        for kind, body in (
+            (Terms.Kind.SALE, catalogue.SALE_TERMS),
+            (Terms.Kind.USE, catalogue.USE_TERMS),
+            (Terms.Kind.PRIVACY, catalogue.PRIVACY),
+        ):
+            Terms.objects.create(kind=kind, version="2026-1", body=body, published_at=timezone.now())
+
+
+def _service(plan: catalogue.ServicePlan) -> None:
+    service = Service.objects.create(
+        commune=Commune.objects.get(name=plan.commune) if plan.commune else None,
+        category=Category.objects.get(slug=plan.category),
+        name=plan.name,
+        slug=plan.slug,
+        description=plan.description,
+        contact=plan.contact,
+    )
+    profiles = [
+        AccessProfile.objects.create(service=service, label=label, position=index)
+        for index, label in enumerate(plan.profiles)
+    ]
+    for position, item in enumerate(plan.activities):
+        activity = Activity.objects.create(
+            service=service,
+            name=item.name,
+            slug=item.slug,
+            description=item.description,
+            unit_name=item.unit,
+            weekdays=list(item.weekdays),
+            term=item.term,
+            capacity=item.capacity,
+            booking_deadline=Deadline.objects.get(name=item.booking),
+            cancel_deadline=Deadline.objects.get(name=item.cancel),
+            may_overlap=item.may_overlap,
+            position=position,
+        )
+        for index, way in enumerate(item.slots):
+            slot = Slot.objects.create(
+                activity=activity,
+                name=way.name,
+                starts_at=dt.time.fromisoformat(way.starts_at),
+                ends_at=dt.time.fromisoformat(way.ends_at),
+                includes_meal=way.meal,
+                position=index,
+            )
+            for rank, profile in enumerate(profiles):
+                Tariff.objects.create(slot=slot, profile=profile, price=way.price(rank), valid=(TARIFFS_FROM, None))
+
+
+def _open_days(progress: Progress) -> None:
+    first, _last = school_year(today())
+    last = school_year(first + dt.timedelta(days=400))[1]
+    if OpenDay.objects.filter(date__gt=last - dt.timedelta(days=90)).exists():
+        return
+    progress("Calendriers de cette année scolaire et de la suivante")
+    import_school_holidays(first.year, last.year)
+    for activity in Activity.objects.select_related("booking_deadline", "cancel_deadline"):
+        generate_open_days(activity=activity, first=first, last=last)
+    _one_closed_day()
+
+
+def _one_closed_day() -> None:
+    day = OpenDay.objects.filter(
+        activity__service__slug="aiguilhe-restauration-scolaire", date__gt=today() + dt.timedelta(days=24)
+    ).first()
+    if day is not None:
+        day.is_open, day.closed_reason, day.by_hand = False, "Travaux dans la cuisine", True
+        day.save()
+
+
+def _person(email: str, title: str, first_name: str, last_name: str, commune: str, *, password: str = "") -> User:
+    user = User(
+        email=email, title=title, first_name=first_name, last_name=last_name, phone="04 71 00 00 00", password=password
+    )
+    if not password:
+        user.set_password(PASSWORD)
+    user.save()
+    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+    set_residence(user=user, commune=Commune.objects.get(name=commune) if commune else None)
+    return user
+
+
+def _approve(user: User, by: User | None) -> None:
+    now = timezone.now()
+    User.objects.filter(pk=user.pk).update(status=User.Status.APPROVED, decided_at=now, decided_by=by, completed_at=now)
+    user.refresh_from_db()
+
+
+def _staff() -> User:
+    known = User.objects.filter(email="agglo@demo.example").first()
+    if known is not None:
+        return known
+    with transaction.atomic():
+        operator = _person("agglo@demo.example", "MME", "Hélène", "Faure", "Le Puy-en-Velay")
+        StaffRole.objects.create(user=operator, kind=StaffRole.Kind.OPERATOR)
+        _approve(operator, None)
+        agents = (
+            ("rosieres@demo.example", "MME", "Sylvie", "Chabanon", "Rosières"),
+            ("aiguilhe@demo.example", "M", "Marc", "Vidal", "Aiguilhe"),
+        )
+        for email, title, first_name, last_name, commune in agents:
+            agent = _person(email, title, first_name, last_name, commune)
+            StaffRole.objects.create(user=agent, kind=StaffRole.Kind.AGENT, commune=Commune.objects.get(name=commune))
+            _approve(agent, operator)
+        User.objects.filter(staff_roles__isnull=False).update(is_staff=True)
+    return operator
+
+
+def _child(user: User, first_name: str, last_name: str, birth: str, kind: str) -> Beneficiary:
+    child = Beneficiary.objects.create(
+        first_name=first_name, last_name=last_name, birth_date=dt.date.fromisoformat(birth)
+    )
+    Filiation.objects.create(user=user, beneficiary=child, kind=kind)
+    return child
+
+
+def _access(user: User, service: str, label: str, *, by: User | None) -> Subscription:
+    """Ask for a situation of a service; validated by `by`, or left waiting."""
+    profile = AccessProfile.objects.select_related("service").get(service__slug=service, label=label)
+    row = Subscription.objects.create(user=user, profile=profile)
+    if profile.service.commune_id:
+        CommuneFile.objects.get_or_create(
+            user=user, commune_id=profile.service.commune_id, reason=CommuneFile.Reason.REQUEST
+        )
+    if by is not None:
+        row.status, row.decided_at, row.decided_by = Subscription.Status.APPROVED, timezone.now(), by
+        row.save()
+    return row
+
+
+@transaction.atomic
+def _main_family(operator: User) -> None:
+    if User.objects.filter(email="parent@demo.example").exists():
+        return
+    parent = _person("parent@demo.example", "MME", "Claire", "Dupont", "Aiguilhe")
+    _approve(parent, operator)
+    Address.objects.create(user=parent, line1="12 rue du Rocher", postal_code="43000", city="Aiguilhe", is_default=True)
+    _child(parent, "Louane", "Dupont", "2018-05-10", Filiation.Kind.MOTHER)
+    _child(parent, "Théo", "Dupont", "2013-07-12", Filiation.Kind.MOTHER)
+    _access(parent, "aiguilhe-restauration-scolaire", "Usager", by=operator)
+    _access(parent, "rosieres-accueil-de-loisirs", "Résident hors-commune", by=operator)
+    adjust(
+        user=parent,
+        amount=Decimal("50.00"),
+        reason="Crédits de départ de la démonstration",
+        key="demo:wallet:parent",
+        by=operator,
+    )
+
+
+@transaction.atomic
+def _newcomer() -> None:
+    if User.objects.filter(email="nouveau@demo.example").exists():
+        return
+    user = _person("nouveau@demo.example", "M", "Julien", "Mercier", "Rosières")
+    _child(user, "Inès", "Mercier", "2019-02-03", Filiation.Kind.FATHER)
+    _access(user, "rosieres-accueil-de-loisirs", "Résident commune", by=None)
+    complete_signup(user=user)
+
+
+NEIGHBOURS = (
+    ("Amandine", "Roche", ("Lina", "Hugo")),
+    ("Karim", "Benali", ("Yanis",)),
+    ("Élodie", "Chapuis", ("Zoé", "Malo")),
+    ("Thomas", "Exbrayat", ("Jade",)),
+    ("Nathalie", "Giraud", ("Nolan", "Éva")),
+    ("Sébastien", "Boyer", ("Tom",)),
+    ("Fatou", "Diallo", ("Aminata", "Ibrahim")),
+    ("Julie", "Pascal", ("Manon",)),
+)
+
+
+def _neighbours(operator: User, progress: Progress) -> None:
+    """A few families who book the coming weeks by the real actions, so that days fill and one is full."""
+    if User.objects.filter(email="famille1@demo.example").exists():
+        return
+    progress("Quelques familles et leurs réservations")
+    password = make_password(PASSWORD)
+    with transaction.atomic():
+        for number, (first_name, last_name, children) in enumerate(NEIGHBOURS, start=1):
+            _neighbour(number, first_name, last_name, children, operator, password)
+        _one_full_day()
+
+
+def _neighbour(
+    number: int, first_name: str, last_name: str, children: tuple[str, ...], operator: User, password: str
+) -> None:
+    commune, service, slug, label = (
+        ("Aiguilhe", "aiguilhe-restauration-scolaire", "repas", "Usager")
+        if number % 2
+        else ("Rosières", "rosieres-accueil-de-loisirs", "mercredis", "Résident commune")
+    )
+    user = _person(f"famille{number}@demo.example", "", first_name, last_name, commune, password=password)
+    _approve(user, operator)
+    Address.objects.create(
+        user=user, line1=f"{number} place de la Mairie", postal_code="43000", city=commune, is_default=True
+    )
+    people = [
+        _child(user, name, last_name, f"{2016 + index}-0{number}-1{index}", Filiation.Kind.MOTHER)
+        for index, name in enumerate(children)
+    ]
+    access = _access(user, service, label, by=operator)
+    adjust(user=user, amount=Decimal("300.00"), reason="Dépôt en mairie", key=f"demo:wallet:{number}", by=operator)
+    activity = Activity.objects.select_related("service").get(service__slug=service, slug=slug)
+    days = OpenDay.objects.filter(activity=activity).bookable(at=timezone.now()).order_by("date")[: 6 + number]
+    wishes = [Wish(person.pk, day.date) for day in days for person in people]
+    slot = Slot.objects.filter(activity=activity).first()
+    if not wishes or slot is None:
+        return
+    added = add_to_cart(user=user, activity=activity, slot=slot, subscription=access, wishes=wishes)
+    choose_address(user=user, address=Address.objects.get(user=user))
+    accept_sale_terms(user=user, terms=Terms.objects.current(Terms.Kind.SALE))
+    cart = Cart.objects.live().get(user=user)
+    pay(user=user, cart_id=cart.pk, means=Means.WALLET, shown_total=added.total)
+
+
+def _one_full_day() -> None:
+    for slug in ("repas", "mercredis"):
+        day = OpenDay.objects.filter(activity__slug=slug, taken__gt=0).order_by("date")[2:3].first()
+        if day is not None:
+            day.capacity, day.by_hand = day.taken, True
+            day.save()
