@@ -55,6 +55,7 @@ LOGINS = [
 ]
 SPACE_FIRST = 400 * 1024**2  # bytes that a first start writes, with room to work
 SPACE_LATER = 50 * 1024**2
+SPACE_LAST = 16 * 1024**2  # PostgreSQL asks for as much at once, for its log
 FAULT = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b|^Traceback|^\w*(Error|Exception): ")
 
 
@@ -296,11 +297,15 @@ class Demo:
         self.children.remove(child)
         child.note.unlink(missing_ok=True)
         if code:
-            text = tail(child.log, 15)
-            if "No space left on device" in text or "Disk quota exceeded" in text:
-                raise Refusal(servers.no_space(self.home))
-            say(text)
+            self.refuse_full_disk(child)
+            say(tail(child.log, 15))
             raise Refusal(f"{failure} : le détail est ci-dessus, et dans {child.log}")
+
+    def refuse_full_disk(self, child: Child) -> None:
+        """A full disk shows in many ways, and seldom in the log of the one that fell first."""
+        full = "No space left on device" in tail(child.log, 40)
+        if full or shutil.disk_usage(self.home).free < SPACE_LAST:
+            raise Refusal(servers.no_space(self.home))
 
     def answers(self) -> bool:
         try:
@@ -344,6 +349,7 @@ class Demo:
         for child in ours:
             code = child.popen.poll()
             if code is not None:
+                self.refuse_full_disk(child)
                 say(tail(child.log))
                 how = f"signal {-code}" if code < 0 else f"code {code}"
                 raise Refusal(f"« {child.name} » s'est arrêté ({how}), la démonstration aussi. Journal : {child.log}")
@@ -403,8 +409,6 @@ def parse_port(text: str) -> int:
 
 
 def explain(error: OSError, home: Path) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return servers.no_space(home)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{error.filename or home} n'est pas accessible ({error.strerror}) : vérifiez à qui est ce dossier, puis relancez."
     return f"La démonstration s'arrête sur une erreur du système : {error}"
@@ -431,9 +435,12 @@ def main() -> int:
         print(f"\n{refusal}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"\n{explain(error, home)}", file=sys.stderr)
+        print(f"\n{servers.no_space(home) if servers.lacks_space(error) else explain(error, home)}", file=sys.stderr)
         return 1
     except Exception as error:
+        if servers.lacks_space(error):
+            print(f"\n{servers.no_space(home)}", file=sys.stderr)
+            return 1
         journal = home / "journaux" / "demo.log"
         with contextlib.suppress(OSError):
             journal.write_text(traceback.format_exc())

@@ -185,9 +185,16 @@ def sentence_for(log: Path, what: str, otherwise: str) -> Refusal:
     """What the end of a failed program's log says, in one sentence."""
     text = tail(log, 40)
     if "No space left on device" in text or "Disk quota exceeded" in text:
-        return Refusal(no_space(log.parent))
+        return Refusal(no_space(log.parents[1]))
     cause = re.findall(r"(?:FATAL|PANIC|error|ERROR|# Fatal[^:]*):\s+(.+)", text) or text.splitlines()[-1:] or ["?"]
     return Refusal(f"{what} (« {cause[-1].strip()} ») : {otherwise} Journal : {log}")
+
+
+def lacks_space(error: BaseException) -> bool:
+    """Whether the disk (or a quota) is full, whoever says so: the system, a copy of many files, PostgreSQL."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return "No space left on device" in str(error) or "Disk quota exceeded" in str(error)
 
 
 def no_space(folder: Path) -> str:
@@ -521,8 +528,8 @@ def throwaway(
                 postgres.ensure_database(database)
                 variables["DATABASE_URL"] = postgres.url(database)
             yield variables
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if lacks_space(error):
             raise Refusal(no_space(base)) from error
         raise
     finally:
