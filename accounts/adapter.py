@@ -43,5 +43,8 @@ class AccountAdapter(DefaultAccountAdapter):
             return reverse("signup_filiations")
         return reverse("account_home")
 
+    def get_signup_redirect_url(self, request: HttpRequest) -> str:
+        return reverse("signup_filiations")
+
     def get_email_verification_redirect_url(self, email_address: Any) -> str:
         return reverse("signup_filiations") if self.request.user.is_authenticated else reverse("account_login")

@@ -2,8 +2,7 @@
 
 import datetime as dt
 import unicodedata
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -65,15 +64,13 @@ class BirthDateField(DateField):
 class ResidenceField(forms.ChoiceField):
     """A commune of the agglomération, or « J’habite hors de l’agglomération », which is None once cleaned."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=self._communes, **kwargs)
-
-    @staticmethod
-    def _communes() -> Iterator[tuple[str, Any]]:
-        yield "", _("Choisissez votre commune")
-        yield OUTSIDE, _("J’habite hors de l’agglomération")
-        for commune in Commune.objects.only("name"):
-            yield str(commune.pk), commune.name
+    def load(self) -> None:
+        """Read the communes, once for each form; its __init__ calls this."""
+        self.choices = [
+            ("", _("Choisissez votre commune")),
+            (OUTSIDE, _("J’habite hors de l’agglomération")),
+            *((str(commune.pk), commune.name) for commune in Commune.objects.only("name")),
+        ]
 
     def clean(self, value: Any) -> Commune | None:
         key = super().clean(value)
@@ -127,6 +124,10 @@ class DetailsForm(forms.Form):
         "newsletter",
         "partner_offers",
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        cast(ResidenceField, self.fields["commune"]).load()
 
     def clean_phone(self) -> str:
         return " ".join(self.cleaned_data["phone"].split())

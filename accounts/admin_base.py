@@ -1,0 +1,443 @@
+"""What every page of the administration stands on: who reaches which rows, and refusals that become sentences.
+
+Law 6, deny by default: an admin class says what agents and operators may do with its table, nothing being the default;
+rows, choices, filters and inlines all pass through `visible_rows`; a stranger's row answers 404 like a missing one.
+"""
+
+import enum
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import get_fields_from_path
+from django.core.exceptions import NON_FIELD_ERRORS, ImproperlyConfigured, PermissionDenied, ValidationError
+from django.db import DatabaseError, IntegrityError, InternalError, models
+from django.db.models import PROTECT
+from django.forms.utils import ErrorList
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import User
+from portal.common.db import violated_constraint
+from portal.common.formats import enumeration
+
+logger = logging.getLogger(__name__)
+
+UNKNOWN_REFUSAL = gettext_lazy(
+    "Ces valeurs ne vont pas avec ce qui est déjà enregistré, ou quelqu’un vient de modifier les mêmes données : rien n’a "
+    "été enregistré. Vérifiez, puis recommencez."
+)
+
+
+class Right(enum.Flag):
+    """What a role may do with a table of the administration."""
+
+    NONE = 0
+    VIEW = enum.auto()
+    ADD = enum.auto()
+    CHANGE = enum.auto()
+    DELETE = enum.auto()
+    DECIDE = enum.auto()
+    EDIT = VIEW | ADD | CHANGE
+    ALL = VIEW | ADD | CHANGE | DELETE
+
+
+@dataclass(frozen=True)
+class Todo:
+    """One line of « À valider » on the administration's home page."""
+
+    label: str
+    count: int
+    url: str
+
+
+def works_here(user: Any) -> bool:
+    """Whether the administration exists for this person: validated staff with at least one role."""
+    return bool(
+        user.is_authenticated
+        and user.is_active
+        and user.is_staff
+        and user.is_approved
+        and (user.is_operator or user.commune_ids)
+    )
+
+
+def visible_rows(queryset: models.QuerySet[Any], user: User) -> models.QuerySet[Any]:
+    """The rows this member of staff may reach. A table that does not say whose its rows are belongs to operators."""
+    if user.is_operator:
+        return queryset
+    scope = getattr(queryset, "visible_to", None)
+    return scope(user) if scope else queryset.none()
+
+
+def signatures(viewer: User, people: Iterable[int | None]) -> dict[int, str]:
+    """The names that this member of staff may read under an act, by account, in one query.
+
+    Colleagues and the agglomération's operators are named, as are the accounts one may open; an agent of another
+    commune is only that.
+    """
+    wanted = {pk for pk in people if pk is not None}
+    if not wanted:
+        return {}
+    rows = User.objects.filter(pk__in=wanted)
+    if not viewer.is_operator:
+        operators = models.Q(is_superuser=True) | models.Q(staff_roles__commune=None, staff_roles__isnull=False)
+        colleagues = models.Q(staff_roles__commune__in=viewer.commune_ids)
+        citizens = models.Q(pk__in=User.objects.visible_to(viewer).values("pk"))
+        rows = rows.filter(operators | colleagues | citizens).distinct()
+    names = {row.pk: str(row) for row in rows}
+    return {pk: names.get(pk, _("un agent d’une autre commune")) for pk in wanted}
+
+
+def to_list(value: Any) -> list[Any]:
+    """The values of a list column as they are shown, an empty one as a dash."""
+    return list(value) or ["–"]
+
+
+# --- Forms whose refusals are sentences --------------------------------------------------------------------------------
+
+
+class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A form that says in French which rule of the database was broken, whether it is found before or on saving."""
+
+    # The name of a constraint -> the field it concerns ("" for the whole form) and the sentence.
+    constraint_messages: Mapping[str, tuple[str, Any]] = {}
+    violations: Sequence[str] = ()
+
+    def _post_clean(self) -> None:
+        super()._post_clean()  # type: ignore[misc]
+        self._translate_constraints()
+        for name in self.violations:
+            self._add_violation(name)
+
+    def _translate_constraints(self) -> None:
+        """Replace « Constraint “x” is violated » where we have a better sentence."""
+        opts = self._meta.model._meta
+        names = {str(each.get_violation_error_message()): each.name for each in opts.constraints}
+        errors = self.errors.get(NON_FIELD_ERRORS)
+        if not errors:
+            return
+        kept, found = [], []
+        for error in errors.as_data():
+            name = names.get(str(error.message), "")
+            found.append(name) if name in self.constraint_messages else kept.append(error)
+        if not found:
+            return
+        if kept:
+            self._errors[NON_FIELD_ERRORS] = ErrorList(kept, error_class="nonfield", renderer=self.renderer)
+        else:
+            del self._errors[NON_FIELD_ERRORS]
+        for name in found:
+            self._add_violation(name)
+
+    def _add_violation(self, name: str) -> None:
+        field, sentence = self.constraint_messages.get(name, ("", UNKNOWN_REFUSAL))
+        self.add_error(field if field in self.fields else None, ValidationError(sentence, code=name or "refused"))
+
+
+# --- Scope -------------------------------------------------------------------------------------------------------------
+
+
+class ScopedRelatedFilter(admin.RelatedFieldListFilter):
+    """A filter on a relation whose choices are the rows that the person may reach."""
+
+    def field_choices(
+        self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[Any, str]]:
+        rows = field.remote_field.model._default_manager.all()
+        if field.name not in getattr(model_admin, "shared", ()):
+            rows = visible_rows(rows, request.user)  # type: ignore[arg-type]
+        return [(row.pk, str(row)) for row in rows]
+
+
+class Scoped:
+    """Scope for a table's own pages and for inlines alike; the two classes below are the ones to inherit from."""
+
+    agents = Right.NONE
+    operators = Right.NONE
+    # Relations to tables that belong to no commune, whose rows every member of staff may choose (univers, délais).
+    shared: Sequence[str] = ()
+    constraint_messages: Mapping[str, tuple[str, Any]] = {}
+    form: Any = ScopedForm
+
+    def rights(self, request: HttpRequest) -> Right:
+        user = request.user
+        if not works_here(user):
+            return Right.NONE
+        return self.operators if user.is_operator else self.agents  # type: ignore[union-attr]
+
+    def may(self, request: HttpRequest, right: Right, obj: Any = None) -> bool:
+        return right in self.rights(request) and self.reaches(request, obj)
+
+    def reaches(self, request: HttpRequest, obj: Any) -> bool:
+        return True
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self.rights(request) != Right.NONE
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, Right.VIEW, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, Right.ADD)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, Right.CHANGE, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, Right.DELETE, obj)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        return visible_rows(super().get_queryset(request), request.user)  # type: ignore[misc, arg-type]
+
+    def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> models.QuerySet[Any]:
+        """The choices of a relation, below whatever widget shows them."""
+        remote = db_field.remote_field.model
+        rows = super().get_field_queryset(db, db_field, request)  # type: ignore[misc]
+        rows = remote._default_manager.all() if rows is None else rows
+        target = self.admin_site._registry.get(remote)  # type: ignore[attr-defined]
+        if related := getattr(target, "label_related", ()):
+            rows = rows.select_related(*related)
+        return rows if db_field.name in self.shared else visible_rows(rows, request.user)  # type: ignore[arg-type]
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if "queryset" in kwargs:
+            raise ImproperlyConfigured(f"{db_field}: choices are scoped in get_field_queryset")
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
+        target = self.admin_site._registry.get(db_field.remote_field.model)  # type: ignore[attr-defined]
+        if field is not None and isinstance(target, ScopedAdmin):
+            field.label_from_instance = target.label_for
+        return field
+
+
+class ScopedInline(Scoped, admin.TabularInline):  # type: ignore[type-arg]
+    """Rows shown inside the page of what they hang on."""
+
+    extra = 0
+    show_change_link = False
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, **kwargs)
+        formset.form.constraint_messages = self.constraint_messages  # type: ignore[attr-defined]
+        return formset
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, Right.ADD)
+
+
+class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
+    """The pages of a table. The administration's site accepts no other kind (portal.admin_site)."""
+
+    # Sentences of `Service – activité – prestation` read their parents: what to join when many are shown.
+    label_related: Sequence[str] = ()
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    actions_on_top = True  # without either, Django writes a style into the page, which our CSP refuses
+    save_as = False
+    view_on_site: Any = False
+    delete_selected_confirmation_template = None
+
+    def label_for(self, obj: Any) -> str:
+        """How a row is named where it is chosen among many."""
+        return str(obj)
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        """What waits for somebody's decision, for the home page."""
+        return []
+
+    # -- Rows --
+
+    def reaches(self, request: HttpRequest, obj: Any) -> bool:
+        if obj is None or request.user.is_operator:  # type: ignore[union-attr]
+            return True
+        known = self._reached(request)
+        if obj.pk not in known:
+            known[obj.pk] = self.get_queryset(request).filter(pk=obj.pk).exists()
+        return known[obj.pk]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        obj = super().get_object(request, object_id, from_field)
+        if obj is not None:
+            self._reached(request)[obj.pk] = True
+        return obj
+
+    def object_or_404(self, request: HttpRequest, object_id: str) -> Any:
+        """The row for a page of ours, 404 when it is missing or a stranger's."""
+        obj = self.get_object(request, object_id)
+        if obj is None:
+            raise Http404
+        return obj
+
+    def _reached(self, request: HttpRequest) -> dict[Any, bool]:
+        """What this request already knows of rows: their permissions are asked for a dozen times a page."""
+        key = f"_reached_{self.opts.label_lower}"
+        if not hasattr(request, key):
+            setattr(request, key, {})
+        return getattr(request, key)
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        raise Http404(_("Cette page n’existe pas."))
+
+    # -- Lists --
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return [self._scoped_filter(entry) for entry in super().get_list_filter(request)]
+
+    def _scoped_filter(self, entry: Any) -> Any:
+        """A filter whose choices cannot name another commune's rows; one that could is a mistake of ours."""
+        if isinstance(entry, type):
+            return entry
+        path, chosen = entry if isinstance(entry, list | tuple) else (entry, None)
+        field: Any = get_fields_from_path(self.model, path)[-1]
+        if field.remote_field:
+            if chosen is not None and not issubclass(chosen, ScopedRelatedFilter):
+                raise ImproperlyConfigured(f"{path}: a filter on a relation is a ScopedRelatedFilter")
+            return (path, chosen or ScopedRelatedFilter)
+        if chosen is None and not (field.choices or isinstance(field, models.BooleanField | models.DateField)):
+            raise ImproperlyConfigured(f"{path}: Django would list the values of every commune")
+        return entry
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Only what a filter of ours asks: `?password__startswith=` would otherwise tell secrets letter by letter."""
+        assert request is not None
+        allowed = {self.date_hierarchy} if self.date_hierarchy else set()
+        for entry in self.get_list_filter(request):
+            allowed.add(entry.parameter_name if isinstance(entry, type) else entry[0] if isinstance(entry, tuple) else entry)
+        return any(lookup == name or lookup.startswith(f"{name}__") for name in allowed)
+
+    # -- Writing --
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.constraint_messages = self.constraint_messages
+        form.violations = getattr(request, "_violations", ())
+        return form
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Django's page; what only the database could refuse (a race, a count it keeps) is shown on the form again."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except (IntegrityError, InternalError) as error:
+            self._reached(request).clear()
+            request._violations = [self._violation(error)]  # type: ignore[attr-defined]
+            return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def _violation(self, error: DatabaseError) -> str:
+        name = violated_constraint(error) if isinstance(error, IntegrityError) else ""
+        if name not in self.constraint_messages:
+            logger.error("The administration has no sentence for this refusal: %s", error)
+        return name
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        # The form offers only the person's own rows; were it ever wrong, the transaction ends here.
+        self._reached(request).pop(obj.pk, None)
+        if not self.reaches(request, obj):
+            raise PermissionDenied
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        written = {row.pk for row in formset.new_objects} | {row.pk for row, _fields in formset.changed_objects}
+        rows = visible_rows(formset.model._default_manager.filter(pk__in=written), request.user)  # type: ignore[arg-type]
+        if written and rows.count() != len(written):
+            raise PermissionDenied
+
+    # -- Deleting: only what nothing hangs on --
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's page, unless something hangs on the row: that is said instead of listed, row by row."""
+        obj = self.get_object(request, object_id)
+        if obj is not None and self.has_delete_permission(request, obj):
+            if used_by := self._used_by(obj):
+                return self._refuse_delete(request, obj, used_by)
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except (models.ProtectedError, IntegrityError):  # used between the two looks
+            return self._refuse_delete(request, obj, self._used_by(obj))
+
+    def _used_by(self, obj: Any) -> list[str]:
+        counts = []
+        for relation in obj._meta.related_objects:
+            if relation.on_delete is PROTECT:
+                count = relation.related_model._default_manager.filter(**{relation.field.name: obj}).count()
+                if count:
+                    names = relation.related_model._meta
+                    counts.append(f"{count} {names.verbose_name if count == 1 else names.verbose_name_plural}")
+        return counts
+
+    def _refuse_delete(self, request: HttpRequest, obj: Any, used_by: list[str]) -> HttpResponse:
+        messages.error(
+            request,
+            _("« %(name)s » ne peut pas être supprimé : %(rows)s en dépendent. Rien n’a changé.")
+            % {"name": obj, "rows": enumeration(used_by) or _("d’autres données")},
+        )
+        return redirect(self.url("change", obj.pk))
+
+    # -- Pages --
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        from accounts.admin_history import history_of
+
+        obj = self.object_or_404(request, object_id)
+        if not self.has_view_or_change_permission(request, obj):
+            raise PermissionDenied
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Historique de « %s »") % obj,
+            "subtitle": None,
+            "history": history_of(obj, request.user),  # type: ignore[arg-type]
+            "module_name": capfirst(str(self.opts.verbose_name_plural)),
+            "object": obj,
+            "opts": self.opts,
+            **(extra_context or {}),
+        }
+        return self.page(request, "admin/object_history.html", context)
+
+    def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        """A page of ours inside the administration's frame."""
+        from django.template.response import TemplateResponse
+
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        return TemplateResponse(
+            request,
+            template,
+            {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "subtitle": None, **context},
+        )
+
+    def url(self, name: str, *args: Any) -> str:
+        """The address of one of this table's pages: `url("changelist")`, `url("change", 12)`."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
+
+    @staticmethod
+    def say(request: HttpRequest, level: int, sentences: Sequence[str | SafeString]) -> None:
+        for sentence in sentences:
+            messages.add_message(request, level, sentence)
+
+
+class ReadOnlyAdmin(ScopedAdmin):
+    """Money and states: written by the actions alone, whatever address is tried here."""
+
+    operators = Right.VIEW
+
+
+class ReadOnlyInline(ScopedInline):
+    """Rows that are only shown."""
+
+    operators = Right.VIEW
+    can_delete = False
