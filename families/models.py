@@ -68,6 +68,10 @@ class FiliationQuerySet(models.QuerySet["Filiation"]):
             "beneficiary__birth_date", "beneficiary__first_name", "beneficiary"
         )
 
+    def visible_to(self, user: User) -> Self:
+        """Links of the accounts that this member of staff may reach: the other parent's may not be one of them."""
+        return self if user.is_operator else self.filter(user__in=User.objects.visible_to(user))
+
 
 @pghistory.track()
 class Filiation(models.Model):

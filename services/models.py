@@ -90,6 +90,11 @@ class Service(models.Model):
         return self.commune.name if self.commune else str(_("Agglomération du Puy-en-Velay"))
 
 
+class AccessProfileQuerySet(models.QuerySet["AccessProfile"]):
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(service__commune__in=user.commune_ids)
+
+
 @pghistory.track()
 class AccessProfile(models.Model):
     """The « élément correspondant à votre situation » that fixes the price grid: Résident, 1er enfant, Tarif réduit…"""
@@ -98,6 +103,8 @@ class AccessProfile(models.Model):
     label = models.CharField(_("situation"), max_length=120)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
     is_active = models.BooleanField(_("proposé"), default=True)
+
+    objects = AccessProfileQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("situation")
@@ -293,6 +300,11 @@ class Activity(models.Model):
         return reverse("activity", args=[self.service.slug, self.slug])
 
 
+class SlotQuerySet(models.QuerySet["Slot"]):
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(activity__service__commune__in=user.commune_ids)
+
+
 @pghistory.track()
 class Slot(models.Model):
     """A way to attend (« type de prestation »): Matin, Matin + Repas, Journée…"""
@@ -304,6 +316,8 @@ class Slot(models.Model):
     includes_meal = models.BooleanField(_("repas compris"), default=False)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
     is_active = models.BooleanField(_("proposé"), default=True)
+
+    objects = SlotQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("type de prestation")
