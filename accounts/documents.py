@@ -16,6 +16,7 @@ from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils.translation import gettext as _
+from pikepdf.settings import qpdf_limit_errors, set_qpdf_limits
 from PIL import Image, ImageOps
 
 from accounts.models import SupportingDocument, User
@@ -31,6 +32,19 @@ MAX_PIXELS = 50_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 # An A4 page at 300 dots per inch: more only costs space.
 MAX_SIDE = 3508
+
+# A PDF of one megabyte can unpack to gigabytes; these bounds are qpdf's own, for the whole process.
+MAX_UNPACKED = 64 * 1024 * 1024
+set_qpdf_limits(
+    flate_max_memory=MAX_UNPACKED,
+    png_max_memory=MAX_UNPACKED,
+    tiff_max_memory=MAX_UNPACKED,
+    run_length_max_memory=MAX_UNPACKED,
+    max_stream_filters=4,
+    doc_max_warnings=200,
+    parser_max_nesting=100,
+    parser_max_container_size=200_000,
+)
 
 EXTENSIONS = {"application/pdf": "pdf", "image/jpeg": "jpg", "image/png": "png"}
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, Image.DecompressionBombError)
@@ -162,21 +176,23 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 def _clean_pdf(data: bytes) -> bytes:
     damaged = _("Ce PDF est abîmé et ne s’ouvre pas : enregistrez-le de nouveau, ou envoyez-en une photo.")
+    limits_met = qpdf_limit_errors()
     try:
-        with pikepdf.open(io.BytesIO(data), access_mode=pikepdf.AccessMode.default) as pdf:
+        with pikepdf.open(io.BytesIO(data)) as pdf:
             if not 0 < len(pdf.pages) <= MAX_PAGES:
                 raise Refused(_("Un PDF de 1 à %d pages est attendu.") % MAX_PAGES, code="pages")
             _make_passive(pdf)
             output = io.BytesIO()
             # Only what the pages lead to is written; an encrypted file without password comes out in clear.
-            pdf.save(output, encryption=False, static_id=False)
+            pdf.save(output, encryption=False)
+            unpacked_too_far = any("limit exceeded" in warning for warning in pdf.get_warnings())
     except pikepdf.PasswordError as error:
         raise Refused(
             _("Ce PDF est protégé par un mot de passe : enregistrez-le sans protection."), code="password"
         ) from error
     except (pikepdf.PdfError, *UNREADABLE, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise Refused(damaged, code="damaged") from error
-    if output.tell() > 2 * MAX_BYTES:
+    if output.tell() > 2 * MAX_BYTES or unpacked_too_far or qpdf_limit_errors() > limits_met:
         raise Refused(damaged, code="damaged")
     return output.getvalue()
 
