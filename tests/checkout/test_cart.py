@@ -1,0 +1,158 @@
+"""The cart: prices frozen by the server, places kept until one moment, everything given back."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from bookings.actions import release_expired_holds
+from bookings.models import Booking, Hold
+from checkout.actions import recover_places, remove_lines
+from checkout.models import CartLine
+from checkout.summary import CartSummary
+from portal.common.errors import Refused
+from services.models import OpenDay, Subscription, Tariff
+from tests.factories import SlotFactory, SubscriptionFactory, TariffFactory
+from tests.shop import Shop, family, open_shop
+
+pytestmark = pytest.mark.django_db
+
+
+def run_out(shop: Shop) -> None:
+    Hold.objects.filter(user=shop.user).update(expires_at=timezone.now() - dt.timedelta(minutes=5))
+
+
+def test_the_price_is_that_of_the_tariff_in_force_on_each_date() -> None:
+    shop = open_shop(days=2, price="7.90")
+    change = shop.days[1].date
+    Tariff.objects.filter(pk=shop.tariff.pk).update(valid=(None, change))
+    TariffFactory(slot=shop.slot, profile=shop.tariff.profile, price=Decimal("8.20"), valid=(change, None))
+    assert shop.add().total == Decimal("16.10")
+
+
+def test_no_tariff_is_refused_and_no_place_is_lost() -> None:
+    shop = open_shop(days=2)
+    Tariff.objects.update(valid=(None, shop.days[1].date))
+    with pytest.raises(Refused) as refusal:
+        shop.add()
+    assert refusal.value.code == "no_tariff"
+    assert shop.fresh().taken == 0
+
+
+@pytest.mark.parametrize("status", [Subscription.Status.PENDING, Subscription.Status.REFUSED])
+def test_without_a_validated_access_nothing_is_added(status: str) -> None:
+    shop = open_shop()
+    shop.subscription = SubscriptionFactory(
+        profile=TariffFactory(slot=shop.slot).profile, user=shop.user, **{status: True}
+    )
+    with pytest.raises(Refused) as refusal:
+        shop.add()
+    assert refusal.value.code == "no_access"
+
+
+def test_anothers_access_and_another_services_access_are_refused() -> None:
+    shop = open_shop()
+    for access in (family(shop.tariff).subscription, SubscriptionFactory(user=shop.user)):
+        shop.subscription = access
+        with pytest.raises(Refused) as refusal:
+            shop.add()
+        assert refusal.value.code == "no_access"
+
+
+def test_another_activitys_slot_is_refused() -> None:
+    shop = open_shop()
+    shop.tariff.slot.activity.pk  # noqa: B018  read before the slot is exchanged
+    foreign = SlotFactory()
+    with pytest.raises(Refused) as refusal:
+        from checkout.actions import add_to_cart
+
+        add_to_cart(
+            user=shop.user,
+            activity=shop.activity,
+            slot=foreign,
+            subscription=shop.subscription,
+            wishes=shop.wishes(),
+        )
+    assert refusal.value.code == "not_offered"
+
+
+def test_an_activity_opens_on_its_day() -> None:
+    shop = open_shop()
+    shop.activity.booking_opens_on = timezone.localdate() + dt.timedelta(days=3)
+    with pytest.raises(Refused, match="ouvrent le"):
+        shop.add()
+
+
+def test_each_addition_keeps_the_whole_cart() -> None:
+    shop = open_shop(days=2)
+    shop.add(days=shop.days[:1])
+    Hold.objects.update(expires_at=timezone.now() + dt.timedelta(minutes=2))
+    shop.add(days=shop.days[1:])
+    assert Hold.objects.get().expires_at > timezone.now() + dt.timedelta(minutes=29)
+    assert CartLine.objects.filter(cart=shop.cart).count() == 2
+
+
+def test_removing_a_line_gives_the_place_back() -> None:
+    shop = open_shop(days=2)
+    shop.add()
+    line = CartLine.objects.get(booking__open_day=shop.days[0])
+    assert remove_lines(user=shop.user, ids=[line.pk]) == 1
+    assert (shop.fresh(0).taken, shop.fresh(1).taken) == (0, 1)
+
+
+def test_nobody_removes_anothers_lines() -> None:
+    shop = open_shop()
+    shop.add()
+    other = family(shop.tariff, days=shop.days)
+    other.add()
+    ids = list(CartLine.objects.filter(cart=shop.cart).values_list("pk", flat=True))
+    assert remove_lines(user=other.user, ids=ids) == 0
+    assert shop.fresh().taken == 2
+
+
+def test_expired_places_are_taken_again_when_they_are_free() -> None:
+    shop = open_shop(days=2)
+    shop.add()
+    run_out(shop)
+    release_expired_holds()
+    summary = CartSummary.of(shop.user)
+    assert summary is not None and summary.expired and not summary.groups
+    assert recover_places(user=shop.user) == []
+    assert set(Booking.objects.values_list("status", flat=True)) == {"held"}
+    assert shop.fresh().taken == 1
+
+
+def test_expired_places_that_are_gone_leave_the_cart_by_name() -> None:
+    shop = open_shop(days=2, capacity=1)
+    shop.add()
+    run_out(shop)
+    quick = family(shop.tariff, days=shop.days)
+    quick.add(days=quick.days[:1])
+    run_out(shop)
+    release_expired_holds()
+    (sentence,) = recover_places(user=shop.user)
+    assert shop.children[0].first_name in sentence and "Rien n’a été débité" in sentence
+    assert CartLine.objects.filter(cart=shop.cart).count() == 1
+
+
+def test_a_place_past_its_deadline_is_not_taken_again() -> None:
+    shop = open_shop(days=1)
+    shop.add()
+    run_out(shop)
+    release_expired_holds()
+    OpenDay.objects.update(book_until=timezone.now() - dt.timedelta(minutes=1))
+    assert recover_places(user=shop.user)
+    assert shop.fresh().taken == 0
+
+
+def test_the_cart_is_shown_as_in_the_guide() -> None:
+    """Seed 003: one group, both children on one line with their dates."""
+    shop = open_shop(days=2, children=2, price="3.80")
+    shop.add()
+    summary = CartSummary.of(shop.user)
+    assert summary is not None
+    (group,) = summary.groups
+    names = ", ".join(str(child) for child in shop.children)
+    assert (group.quantity, group.total, summary.total) == (4, Decimal("15.20"), Decimal("15.20"))
+    assert group.shared() == [(names, [day.date for day in shop.days])]

@@ -1,0 +1,101 @@
+"""E-mails leave after the commit, once, again when the server was down, and visibly when it stays down."""
+
+import datetime as dt
+import time
+from smtplib import SMTPServerDisconnected
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.core.mail.backends.locmem import EmailBackend
+from django.db import transaction
+from django.utils import timezone
+
+from portal.celery import app
+from portal.outbox import actions
+from portal.outbox.models import Email
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _mail(settings: Any) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+
+
+def queue(key: str = "k") -> None:
+    actions.queue_message(key=key, to="parent@exemple.fr", subject="Bonjour\nà vous", body="Texte")
+
+
+def test_an_e_mail_is_sent_and_marked() -> None:
+    queue()
+    assert actions.send_due() == 1
+    row = Email.objects.get()
+    assert row.status == Email.Status.SENT and row.sent_at and mail.outbox[0].subject == "Bonjour à vous"
+
+
+def test_the_same_key_is_written_once() -> None:
+    queue()
+    queue()
+    actions.send_due()
+    queue()
+    assert actions.send_due() == 0 and len(mail.outbox) == 1
+
+
+def test_a_copy_would_carry_the_same_message_id() -> None:
+    queue()
+    actions.send_due()
+    Email.objects.update(status=Email.Status.WAITING, sent_at=None)  # the mark was lost in a crash
+    actions.send_due()
+    first, second = (message.extra_headers["Message-ID"] for message in mail.outbox)
+    assert first == second
+
+
+def test_a_rolled_back_change_writes_to_nobody() -> None:
+    with pytest.raises(ZeroDivisionError), transaction.atomic():
+        queue()
+        1 / 0  # noqa: B018
+    assert actions.send_due() == 0
+
+
+def test_a_server_that_is_down_is_tried_again_later_then_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(self: EmailBackend, messages: object) -> int:
+        raise SMTPServerDisconnected("down")
+
+    queue()
+    with monkeypatch.context() as patch:
+        patch.setattr(EmailBackend, "send_messages", down)
+        for _attempt in range(len(actions.BACK_OFF_MINUTES)):
+            Email.objects.update(next_attempt_at=timezone.now())
+            assert actions.send_due() == 0
+            row = Email.objects.get()
+            assert row.status == Email.Status.WAITING and row.next_attempt_at > timezone.now()
+        Email.objects.update(next_attempt_at=timezone.now() - dt.timedelta(minutes=1))
+        actions.send_due()
+    row = Email.objects.get()
+    assert row.status == Email.Status.DEAD and "down" in row.last_error
+    actions.retry(email=row)
+    assert actions.send_due() == 1
+
+
+def test_an_apostrophe_arrives_as_one() -> None:
+    from tests.factories import UserFactory
+
+    user = UserFactory(last_name="d'Arsac & fils")
+    actions.queue_email(key="a", to=user.email, template="signup_completed", context={"user": user})
+    assert "d'Arsac & fils" in Email.objects.get().body
+
+
+def test_the_page_does_not_wait_for_a_broker_that_is_down(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, django_capture_on_commit_callbacks: Any
+) -> None:
+    """A poke that fails is a line in the log; the sweep sends the e-mail (settings: one quick try)."""
+    monkeypatch.setattr(app.conf, "broker_url", "redis://127.0.0.1:1/0")
+    monkeypatch.setattr(app, "_pool", None)
+    monkeypatch.setattr(app.amqp, "_producer_pool", None)
+    start = time.monotonic()
+    with django_capture_on_commit_callbacks(execute=True) as callbacks:
+        queue()
+    assert len(callbacks) == 1 and "does not answer" in caplog.text
+    assert time.monotonic() - start < 1
+    assert actions.send_due() == 1
