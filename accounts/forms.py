@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.details import OUTSIDE, DetailsForm
 from accounts.documents import MAX_MEGABYTES
 from accounts.models import Address, SupportingDocument, User
+from portal.common.forms import SummaryOnPage
 
 PASSWORD_RULE = _(
     "12 caractères au moins, dont un chiffre, une minuscule, une majuscule et un caractère spécial (! ? € -)."
@@ -25,7 +26,7 @@ def _plain(field: forms.Field, label: Any, help_text: Any = "") -> None:
     field.widget.attrs.pop("placeholder", None)
 
 
-class LoginForm(allauth_forms.LoginForm):
+class LoginForm(SummaryOnPage, allauth_forms.LoginForm):
     """« Déjà inscrit ? »"""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -34,7 +35,7 @@ class LoginForm(allauth_forms.LoginForm):
         _plain(self.fields["password"], _("Mot de passe"))
 
 
-class StartSignupForm(forms.Form):
+class StartSignupForm(SummaryOnPage, forms.Form):
     """« Créez votre compte »: the address that the first step will be filled with."""
 
     email = forms.EmailField(
@@ -106,6 +107,10 @@ class PersonalDetailsForm(DetailsForm):
         "is_company",
         "company",
     ]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["commune"].help_text = ""
 
     @classmethod
     def of(cls, user: User, data: Any = None) -> "PersonalDetailsForm":
