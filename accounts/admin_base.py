@@ -6,7 +6,7 @@ rows, choices, filters and inlines all pass through `visible_rows`; a stranger's
 
 import enum
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,14 @@ from django.db.models import PROTECT
 from django.forms.utils import ErrorList
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.admin_history import history_of
 from accounts.models import User
 from portal.common.db import violated_constraint
 from portal.common.formats import enumeration
@@ -78,30 +80,6 @@ def visible_rows(queryset: models.QuerySet[Any], user: User) -> models.QuerySet[
     return scope(user) if scope else queryset.none()
 
 
-def signatures(viewer: User, people: Iterable[int | None]) -> dict[int, str]:
-    """The names that this member of staff may read under an act, by account, in one query.
-
-    Colleagues and the agglomération's operators are named, as are the accounts one may open; an agent of another
-    commune is only that.
-    """
-    wanted = {pk for pk in people if pk is not None}
-    if not wanted:
-        return {}
-    rows = User.objects.filter(pk__in=wanted)
-    if not viewer.is_operator:
-        operators = models.Q(is_superuser=True) | models.Q(staff_roles__commune=None, staff_roles__isnull=False)
-        colleagues = models.Q(staff_roles__commune__in=viewer.commune_ids)
-        citizens = models.Q(pk__in=User.objects.visible_to(viewer).values("pk"))
-        rows = rows.filter(operators | colleagues | citizens).distinct()
-    names = {row.pk: str(row) for row in rows}
-    return {pk: names.get(pk, _("un agent d’une autre commune")) for pk in wanted}
-
-
-def to_list(value: Any) -> list[Any]:
-    """The values of a list column as they are shown, an empty one as a dash."""
-    return list(value) or ["–"]
-
-
 # --- Forms whose refusals are sentences --------------------------------------------------------------------------------
 
 
@@ -150,7 +128,7 @@ class ScopedRelatedFilter(admin.RelatedFieldListFilter):
     """A filter on a relation whose choices are the rows that the person may reach."""
 
     def field_choices(
-        self, field: Any, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+        self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]"
     ) -> list[tuple[Any, str]]:
         rows = field.remote_field.model._default_manager.all()
         if field.name not in getattr(model_admin, "shared", ()):
@@ -311,7 +289,9 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
         assert request is not None
         allowed = {self.date_hierarchy} if self.date_hierarchy else set()
         for entry in self.get_list_filter(request):
-            allowed.add(entry.parameter_name if isinstance(entry, type) else entry[0] if isinstance(entry, tuple) else entry)
+            allowed.add(
+                entry.parameter_name if isinstance(entry, type) else entry[0] if isinstance(entry, tuple) else entry
+            )
         return any(lookup == name or lookup.startswith(f"{name}__") for name in allowed)
 
     # -- Writing --
@@ -362,9 +342,8 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's page, unless something hangs on the row: that is said instead of listed, row by row."""
         obj = self.get_object(request, object_id)
-        if obj is not None and self.has_delete_permission(request, obj):
-            if used_by := self._used_by(obj):
-                return self._refuse_delete(request, obj, used_by)
+        if obj is not None and self.has_delete_permission(request, obj) and (used_by := self._used_by(obj)):
+            return self._refuse_delete(request, obj, used_by)
         try:
             return super().delete_view(request, object_id, extra_context)
         except (models.ProtectedError, IntegrityError):  # used between the two looks
@@ -391,8 +370,6 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
     # -- Pages --
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        from accounts.admin_history import history_of
-
         obj = self.object_or_404(request, object_id)
         if not self.has_view_or_change_permission(request, obj):
             raise PermissionDenied
@@ -411,13 +388,17 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         """A page of ours inside the administration's frame."""
-        from django.template.response import TemplateResponse
-
         request.current_app = self.admin_site.name  # type: ignore[attr-defined]
         return TemplateResponse(
             request,
             template,
-            {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "subtitle": None, **context},
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "media": self.media,
+                "subtitle": None,
+                **context,
+            },
         )
 
     def url(self, name: str, *args: Any) -> str:

@@ -1,16 +1,17 @@
 """What happened to a row, for people: who, when and which facts, from pghistory's events or the admin's journal."""
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.admin.models import ADDITION, LogEntry
 from django.contrib.admin.options import get_content_type_for_model
 from django.db import models
+from django.utils import timezone
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from accounts.admin_base import signatures
 from accounts.models import User
 from portal.common.formats import short_date
 
@@ -24,6 +25,25 @@ class Happening:
     when: dt.datetime
     who: str
     what: list[str]
+
+
+def signatures(viewer: User, people: Iterable[int | None]) -> dict[int, str]:
+    """The names that this member of staff may read under an act, by account, in one query.
+
+    Colleagues and the agglomération's operators are named, as are the accounts one may open; an agent of another
+    commune is only that.
+    """
+    wanted = {pk for pk in people if pk is not None}
+    if not wanted:
+        return {}
+    rows = User.objects.filter(pk__in=wanted)
+    if not viewer.is_operator:
+        operators = models.Q(is_superuser=True) | models.Q(staff_roles__commune=None, staff_roles__isnull=False)
+        colleagues = models.Q(staff_roles__commune__in=viewer.commune_ids)
+        citizens = models.Q(pk__in=User.objects.visible_to(viewer).values("pk"))
+        rows = rows.filter(operators | colleagues | citizens).distinct()
+    names = {row.pk: str(row) for row in rows}
+    return {pk: names.get(pk, _("un agent d’une autre commune")) for pk in wanted}
 
 
 def history_of(obj: Any, viewer: User) -> list[Happening]:
@@ -85,8 +105,6 @@ def _words(field: Any, event: Any) -> str:
     if field.choices:
         return str(getattr(event, f"get_{field.name}_display")())
     if isinstance(field, models.DateTimeField):
-        from django.utils import timezone
-
         return f"{timezone.localtime(value):%d/%m/%Y %H:%M}"
     if isinstance(value, dt.date):
         return short_date(value)

@@ -1,0 +1,129 @@
+"""Communes, roles of the staff and legal texts. The accounts themselves are in families/admin.py, with the children."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+import accounts.admin_outbox  # noqa: F401  registers the outbox
+from accounts.admin_base import Right, ScopedAdmin, ScopedForm
+from accounts.models import Commune, Consent, StaffRole, Terms, User
+from accounts.staff import grant_role, withdraw_role
+from portal.common.errors import Refused
+
+
+@admin.register(Commune)
+class CommuneAdmin(ScopedAdmin):
+    operators = Right.EDIT  # never deleted: files and accounts hang on it
+    list_display = ["name", "postal_code", "insee_code", "population"]
+    search_fields = ["name", "name_key", "postal_code", "insee_code"]
+    fields = ["name", "postal_code", "insee_code", "population"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Commune | None = None) -> list[str]:
+        return ["insee_code"] if obj else []
+
+
+class StaffRoleForm(ScopedForm):
+    class Meta:
+        model = StaffRole
+        fields = ["user", "kind", "commune"]
+        help_texts = {
+            "commune": gettext_lazy("Vide pour un opérateur de l’agglomération, qui voit toutes les communes.")
+        }
+
+    def clean_user(self) -> User:
+        user: User = self.cleaned_data["user"]
+        if not user.is_approved:
+            raise forms.ValidationError(
+                _("Le compte de %s n’est pas encore validé : validez-le d’abord.") % user, code="not_approved"
+            )
+        return user
+
+
+@admin.register(StaffRole)
+class StaffRoleAdmin(ScopedAdmin):
+    operators = Right.VIEW | Right.ADD | Right.DELETE  # another role is another row: the history stays plain
+    form = StaffRoleForm
+    list_display = ["user", "email", "kind", "commune_name"]
+    list_filter = ["kind", "commune"]
+    list_select_related = ["user", "commune"]
+    search_fields = ["user__last_name", "user__first_name", "user__email", "commune__name"]
+    autocomplete_fields = ["user"]
+    ordering = ["user__last_name", "pk"]
+    constraint_messages = {
+        "agent_has_a_commune": (
+            "commune",
+            gettext_lazy("Un agent de mairie travaille pour une commune ; un opérateur, pour aucune en particulier."),
+        ),
+        "one_role_per_commune": ("commune", gettext_lazy("Cette personne a déjà un rôle dans cette commune.")),
+    }
+
+    @admin.display(description=gettext_lazy("adresse e-mail"), ordering="user__email")
+    def email(self, obj: StaffRole) -> str:
+        return obj.user.email
+
+    @admin.display(description=gettext_lazy("commune"), ordering="commune__name_key")
+    def commune_name(self, obj: StaffRole) -> str:
+        return str(obj.commune or _("toutes les communes"))
+
+    def save_model(self, request: HttpRequest, obj: StaffRole, form: Any, change: bool) -> None:
+        assert isinstance(request.user, User)
+        grant_role(role=obj, by=request.user)
+
+    def delete_model(self, request: HttpRequest, obj: StaffRole) -> None:
+        assert isinstance(request.user, User)
+        withdraw_role(role=obj, by=request.user)
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+            return redirect(self.url("changelist"))
+
+
+@admin.register(Terms)
+class TermsAdmin(ScopedAdmin):
+    operators = Right.ALL
+    list_display = ["kind", "version", "published_at", "is_accepted"]
+    list_filter = ["kind"]
+    fields = ["kind", "version", "published_at", "body"]
+    constraint_messages = {
+        "one_text_per_version": (
+            "version",
+            gettext_lazy("Ce texte a déjà une version de ce nom : donnez-lui le suivant."),
+        )
+    }
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Terms]:
+        accepted = models.Exists(Consent.objects.filter(terms=models.OuterRef("pk")))
+        return super().get_queryset(request).annotate(accepted=accepted)
+
+    @admin.display(description=gettext_lazy("déjà accepté"), boolean=True)
+    def is_accepted(self, obj: Terms) -> bool:
+        return bool(obj.accepted)  # type: ignore[attr-defined]
+
+    def has_change_permission(self, request: HttpRequest, obj: Terms | None = None) -> bool:
+        """What somebody has accepted stays as they read it; PostgreSQL refuses it too."""
+        return super().has_change_permission(request, obj) and not getattr(obj, "accepted", False)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Terms | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and not getattr(obj, "accepted", False)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        obj = self.get_object(request, object_id)
+        if request.method == "GET" and obj is not None and obj.accepted:
+            messages.info(
+                request,
+                _(
+                    "Des usagers ont accepté cette version : elle ne change plus. Pour corriger le texte, ajoutez une version."
+                ),
+            )
+        return super().change_view(request, object_id, form_url, extra_context)

@@ -1,0 +1,59 @@
+"""The outbox for operators: what left, what waits, what was given up and may be sent again.
+
+It stands here because portal.outbox is below accounts, whose scope every page of the administration uses.
+"""
+
+import re
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_base import ReadOnlyAdmin, Right, Todo
+from portal.outbox.actions import retry
+from portal.outbox.models import Email
+
+ADDRESS = re.compile(r"https?://\S+")
+
+
+@admin.register(Email)
+class EmailAdmin(ReadOnlyAdmin):
+    actions = ["send_again"]
+    list_display = ["created_at", "to", "subject", "status", "attempts", "sent_at"]
+    list_filter = ["status"]
+    date_hierarchy = "created_at"
+    search_fields = ["to", "subject"]
+    ordering = ["-created_at", "-pk"]
+    fields = [
+        *("to", "subject", "status", "attempts", "created_at", "next_attempt_at", "sent_at"),
+        *("last_error", "readable_body"),
+    ]
+    readonly_fields = ["readable_body"]
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, Right.VIEW)
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.has_view_permission(request):
+            return []
+        dead = Email.objects.filter(status=Email.Status.DEAD).count()
+        return [Todo(_("Courriels abandonnés, à renvoyer"), dead, self.url("changelist") + "?status__exact=dead")]
+
+    @admin.display(description=gettext_lazy("texte"))
+    def readable_body(self, obj: Email) -> str:
+        """Without its links: one of them may open the account of whoever clicks first."""
+        return ADDRESS.sub(_("[lien masqué]"), obj.body)
+
+    @admin.action(description=gettext_lazy("Renvoyer"), permissions=["retry"])
+    def send_again(self, request: HttpRequest, queryset: Any) -> None:
+        dead = list(queryset.filter(status=Email.Status.DEAD))
+        for email in dead:
+            retry(email=email)
+        others = queryset.exclude(pk__in=[email.pk for email in dead]).count()
+        if dead:
+            said = ngettext("%d courriel est remis en file.", "%d courriels sont remis en file.", len(dead)) % len(dead)
+            self.say(request, messages.SUCCESS, [said])
+        if others:
+            self.say(request, messages.WARNING, [_("Seuls les courriels abandonnés peuvent être renvoyés.")])

@@ -1,0 +1,35 @@
+"""Who works for a mairie or the agglomération: giving a role, taking it back."""
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts.models import StaffRole, User
+from portal.common.errors import Refused
+
+
+@transaction.atomic
+def grant_role(*, role: StaffRole, by: User) -> StaffRole:
+    """Give somebody a role. Raises Refused for an account that is not validated: it could not come in."""
+    user = User.objects.select_for_update().get(pk=role.user_id)
+    if not user.is_approved:
+        raise Refused(_("Le compte de %s n’est pas encore validé : validez-le d’abord.") % user, code="not_approved")
+    role.save()
+    if not user.is_staff:
+        user.is_staff = True
+        user.save(update_fields=["is_staff"])
+    return role
+
+
+@transaction.atomic
+def withdraw_role(*, role: StaffRole, by: User) -> None:
+    """Take a role back; with the last one the person no longer belongs to the staff.
+
+    Raises Refused for one's own role: nobody locks themselves out by a click.
+    """
+    if role.user_id == by.pk:
+        raise Refused(_("Vous ne pouvez pas retirer votre propre rôle : demandez-le à un collègue."), code="own_role")
+    user = User.objects.select_for_update().get(pk=role.user_id)
+    role.delete()
+    if not user.is_superuser and not StaffRole.objects.filter(user=user).exists():
+        user.is_staff = False
+        user.save(update_fields=["is_staff"])

@@ -1,0 +1,52 @@
+"""Bookings are looked up here; they are made, cancelled and counted elsewhere."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy
+
+from accounts.admin_base import ReadOnlyAdmin, Right
+from accounts.admin_history import signatures
+from bookings.models import Booking
+from portal.common.formats import long_date
+
+
+@admin.register(Booking)
+class BookingAdmin(ReadOnlyAdmin):
+    agents = Right.VIEW
+    list_display = ["day", "beneficiary", "activity", "slot", "status", "booked_at"]
+    list_filter = ["status", "open_day__activity"]
+    list_select_related = ["beneficiary", "open_day__activity", "slot"]
+    date_hierarchy = "open_day__date"
+    search_fields = ["beneficiary__last_name", "beneficiary__first_name", "open_day__activity__name"]
+    search_help_text = gettext_lazy("Nom de l’enfant ou activité.")
+    ordering = ["-open_day__date", "-pk"]
+    fields = [
+        *("beneficiary", "activity", "day", "slot", "status"),
+        *("made", "created_at", "booked_at", "ended_at", "ended", "ended_reason"),
+    ]
+    readonly_fields = ["activity", "day", "made", "ended"]
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        booking = super().get_object(request, object_id, from_field)
+        if booking is not None:  # which names stand under an act depends on who reads
+            booking.signed = signatures(request.user, [booking.made_by_id, booking.ended_by_id])  # type: ignore[arg-type]
+        return booking
+
+    @admin.display(description=gettext_lazy("jour"), ordering="open_day__date")
+    def day(self, obj: Booking) -> str:
+        return capfirst(long_date(obj.date))
+
+    @admin.display(description=gettext_lazy("activité"), ordering="open_day__activity__name")
+    def activity(self, obj: Booking) -> str:
+        return str(obj.open_day.activity)
+
+    @admin.display(description=gettext_lazy("réservé par"))
+    def made(self, obj: Booking) -> str:
+        return obj.signed[obj.made_by_id]  # type: ignore[attr-defined]
+
+    @admin.display(description=gettext_lazy("annulé par"))
+    def ended(self, obj: Booking) -> str:
+        return obj.signed.get(obj.ended_by_id, "–")  # type: ignore[attr-defined]

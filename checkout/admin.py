@@ -1,0 +1,143 @@
+"""Orders and payments, to be read: a commune sees the lines that it earns, the agglomération everything."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Prefetch, Q, Sum
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo
+from checkout.models import Order, OrderLine, Payment, ProviderEvent
+from portal.common.formats import euros
+
+
+class LineInline(ReadOnlyInline):
+    model = OrderLine
+    agents = Right.VIEW
+    fields = ["label", "detail", "beneficiary_name", "date", "price", "commune", "cancelled_at"]
+    readonly_fields = ["price"]
+    verbose_name_plural = gettext_lazy("Lignes")
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).select_related("commune")
+
+    @admin.display(description=gettext_lazy("prix"))
+    def price(self, obj: OrderLine) -> str:
+        return euros(obj.unit_price)
+
+
+class PaymentInline(ReadOnlyInline):
+    """How it was paid concerns the régie alone."""
+
+    model = Payment
+    fields = ["provider", "euros", "status", "created_at", "ended_at"]
+    readonly_fields = ["euros"]
+
+    @admin.display(description=gettext_lazy("montant"))
+    def euros(self, obj: Payment) -> str:
+        return euros(obj.amount)
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyAdmin):
+    agents = Right.VIEW
+    inlines = [LineInline, PaymentInline]
+    list_display = ["order_number", "created_at", "user", "kind", "status", "amount", "beneficiaries"]
+    list_filter = ["status", "kind"]
+    list_select_related = ["user"]
+    date_hierarchy = "created_at"
+    # Read by get_search_results below; the names among the lines are searched in the visible ones only.
+    search_fields = ["user__last_name", "user__first_name", "user__email", "reference"]
+    search_help_text = gettext_lazy("Numéro de commande, nom ou adresse e-mail de l’usager, nom d’un enfant.")
+    ordering = ["-created_at", "-pk"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        lines = OrderLine.objects.visible_to(request.user)  # type: ignore[arg-type]
+        rows = super().get_queryset(request).prefetch_related(Prefetch("lines", queryset=lines, to_attr="shown_lines"))
+        if request.user.is_operator:  # type: ignore[union-attr]
+            return rows.annotate(shown_total=Sum("lines__unit_price"))
+        return rows.annotate(
+            shown_total=Sum("lines__unit_price", filter=Q(lines__commune__in=request.user.commune_ids))  # type: ignore[union-attr]
+        )
+
+    def get_fields(self, request: HttpRequest, obj: Order | None = None) -> list[str]:
+        common = ["order_number", "user", "kind", "status", "created_at", "paid_at", "cancelled_at", "amount"]
+        return [*common, "billing_address", "terms", "reference"] if request.user.is_operator else common  # type: ignore[union-attr]
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        found, duplicates = super().get_search_results(request, queryset, search_term)
+        if not search_term:
+            return found, duplicates
+        lines = OrderLine.objects.visible_to(request.user)  # type: ignore[arg-type]
+        for word in search_term.split():
+            lines = lines.filter(beneficiary_name__icontains=word)
+        also = Q(pk__in=lines.values("order"))
+        year, _dash, number = search_term.strip().partition("-")
+        if year.isdecimal() and number.isdecimal() and len(number) < 18:
+            also |= Q(pk=int(number), created_at__year=int(year[:4]))
+        return queryset.filter(also | Q(pk__in=found.values("pk"))), False
+
+    @admin.display(description=gettext_lazy("commande"), ordering="pk")
+    def order_number(self, obj: Order) -> str:
+        return obj.number
+
+    @admin.display(description=gettext_lazy("montant"))
+    def amount(self, obj: Order) -> str:
+        """What the lines that one may see are worth; a mairie does not read what another earns."""
+        return euros(obj.shown_total)  # type: ignore[attr-defined]
+
+    @admin.display(description=gettext_lazy("bénéficiaires"))
+    def beneficiaries(self, obj: Order) -> str:
+        names = dict.fromkeys(line.beneficiary_name for line in obj.shown_lines if line.beneficiary_name)  # type: ignore[attr-defined]
+        return ", ".join(names) or "–"
+
+
+@admin.register(Payment)
+class PaymentAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "order_number", "person", "provider", "sum", "status", "ended_at"]
+    list_filter = ["status"]
+    list_select_related = ["order__user"]
+    date_hierarchy = "created_at"
+    search_fields = ["reference", "provider_reference", "order__user__last_name", "order__user__email"]
+    ordering = ["-created_at", "-pk"]
+    fields = [
+        *("order", "reference", "provider", "provider_reference", "sum", "status"),
+        *("created_at", "ended_at", "checked_at"),
+    ]
+    readonly_fields = ["sum"]
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.has_view_permission(request):
+            return []
+        waiting = Payment.objects.visible_to(request.user).awaiting_provider().count()  # type: ignore[arg-type]
+        return [
+            Todo(
+                _("Règlements qui attendent leur prestataire"),
+                waiting,
+                self.url("changelist") + "?status__exact=started",
+            )
+        ]
+
+    @admin.display(description=gettext_lazy("commande"))
+    def order_number(self, obj: Payment) -> str:
+        return obj.order.number
+
+    @admin.display(description=gettext_lazy("usager"), ordering="order__user__last_name")
+    def person(self, obj: Payment) -> str:
+        return str(obj.order.user)
+
+    @admin.display(description=gettext_lazy("montant"), ordering="amount")
+    def sum(self, obj: Payment) -> str:
+        return euros(obj.amount)
+
+
+@admin.register(ProviderEvent)
+class ProviderEventAdmin(ReadOnlyAdmin):
+    list_display = ["received_at", "provider", "source", "outcome", "note"]
+    list_filter = ["outcome"]
+    date_hierarchy = "received_at"
+    search_fields = ["payment__reference", "raw"]
+    ordering = ["-received_at", "-pk"]
+    fields = ["received_at", "provider", "source", "payment", "outcome", "note", "raw"]

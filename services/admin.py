@@ -1,0 +1,392 @@
+"""The catalogue: services, who may use them, activities, prices and calendars."""
+
+import datetime as dt
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_base import Right, ScopedAdmin, ScopedInline
+from portal.common.errors import Refused
+from portal.common.formats import euros, hour, long_date, short_date, today
+from services.admin_forms import ActivityForm, OpenDayForm, ServiceForm, TariffForm
+from services.calendars import generate_open_days, import_school_holidays, school_year
+from services.deadlines import sentence
+from services.models import (
+    AccessProfile,
+    Activity,
+    Category,
+    Deadline,
+    OpenDay,
+    SchoolHoliday,
+    Service,
+    Slot,
+    Tariff,
+)
+
+PROFILE_SENTENCES = {
+    "one_profile_per_label": ("label", gettext_lazy("Ce service propose déjà cette situation.")),
+}
+SLOT_SENTENCES = {
+    "one_slot_per_name": ("name", gettext_lazy("Cette activité a déjà un type de prestation de ce nom.")),
+    "slot_ends_after_it_starts": ("ends_at", gettext_lazy("La fin doit venir après le début.")),
+}
+
+
+@admin.register(Category)
+class CategoryAdmin(ScopedAdmin):
+    operators = Right.ALL
+    list_display = ["name", "position", "icon"]
+    search_fields = ["name"]
+    prepopulated_fields = {"slug": ["name"]}
+
+
+# --- Services ----------------------------------------------------------------------------------------------------------
+
+
+class ProfileInline(ScopedInline):
+    model = AccessProfile
+    agents = operators = Right.EDIT
+    can_delete = False  # « proposé » is unticked instead: requests and prices hang on it
+    fields = ["label", "position", "is_active"]
+    constraint_messages = PROFILE_SENTENCES
+
+
+@admin.register(Service)
+class ServiceAdmin(ScopedAdmin):
+    agents = operators = Right.ALL
+    form = ServiceForm
+    inlines = [ProfileInline]
+    shared = ["category"]
+    list_display = ["name", "commune_name", "category", "is_active"]
+    list_filter = ["category", "commune", "is_active"]
+    list_select_related = ["commune", "category"]
+    search_fields = ["name", "commune__name"]
+    prepopulated_fields = {"slug": ["name"]}
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.for_operator = request.user.is_operator  # type: ignore[union-attr]
+        return form
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Service | None = None) -> list[str]:
+        """Who earns a service's money is settled once; only the agglomération corrects it."""
+        return ["commune"] if obj and not request.user.is_operator else []  # type: ignore[union-attr]
+
+    def view_on_site(self, obj: Service) -> str:
+        return obj.get_absolute_url()
+
+    @admin.display(description=gettext_lazy("commune"), ordering="commune__name_key")
+    def commune_name(self, obj: Service) -> str:
+        return obj.commune_name
+
+
+@admin.register(AccessProfile)
+class AccessProfileAdmin(ScopedAdmin):
+    agents = operators = Right.ALL
+    list_display = ["label", "service", "position", "is_active"]
+    list_filter = ["service", "is_active"]
+    list_select_related = ["service"]
+    label_related = ["service"]
+    search_fields = ["label", "service__name"]
+    ordering = ["service__name", "position", "pk"]
+    constraint_messages = PROFILE_SENTENCES
+
+    def label_for(self, obj: AccessProfile) -> str:
+        return f"{obj.service} – {obj.label}"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: AccessProfile | None = None) -> list[str]:
+        return ["service"] if obj else []  # the requests and prices that hang on it stay with their service
+
+
+# --- Activities --------------------------------------------------------------------------------------------------------
+
+
+class SlotInline(ScopedInline):
+    model = Slot
+    agents = operators = Right.EDIT
+    can_delete = False
+    fields = ["name", "starts_at", "ends_at", "includes_meal", "position", "is_active"]
+    constraint_messages = SLOT_SENTENCES
+
+
+# What a change of decides which days are open, for how many, until when they are booked.
+CALENDAR_RULES = {"weekdays", "term", "open_on_public_holidays", "capacity", "booking_deadline", "cancel_deadline"}
+
+
+@admin.register(Activity)
+class ActivityAdmin(ScopedAdmin):
+    agents = operators = Right.ALL
+    form = ActivityForm
+    inlines = [SlotInline]
+    shared = ["booking_deadline", "cancel_deadline"]
+    change_form_template = "admin/services/activity/change_form.html"
+    list_display = ["name", "service", "days", "capacity", "is_active"]
+    list_filter = ["service", "is_active"]
+    list_select_related = ["service"]
+    label_related = ["service"]
+    search_fields = ["name", "service__name"]
+    ordering = ["service__name", "position", "name", "pk"]
+    prepopulated_fields = {"slug": ["name"]}
+    constraint_messages = {
+        "one_activity_per_slug": ("slug", gettext_lazy("Ce service a déjà une activité à cette adresse.")),
+        "activity_has_places": ("capacity", gettext_lazy("Une activité a au moins une place.")),
+    }
+    fieldsets = [
+        (None, {"fields": ["service", "name", "slug", "description", "unit_name", "position", "is_active"]}),
+        (
+            _("Calendrier"),
+            {"fields": ["weekdays", "term", "open_on_public_holidays", "capacity", "booking_opens_on"]},
+        ),
+        (_("Délais et règles"), {"fields": ["booking_deadline", "cancel_deadline", "may_overlap"]}),
+    ]
+
+    def label_for(self, obj: Activity) -> str:
+        return f"{obj.service} – {obj.name}"
+
+    def view_on_site(self, obj: Activity) -> str:
+        return obj.get_absolute_url()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Activity | None = None) -> list[str]:
+        return ["service"] if obj else []  # prices and bookings were made for this service
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Activity | None = None) -> Any:
+        return {} if obj else self.prepopulated_fields  # an address that has been printed does not change by itself
+
+    @admin.display(description=gettext_lazy("jours d’ouverture"))
+    def days(self, obj: Activity) -> str:
+        names = dict(Activity._meta.get_field("weekdays").base_field.choices)  # type: ignore[union-attr]
+        return ", ".join(str(names[number]) for number in sorted(obj.weekdays))
+
+    def save_model(self, request: HttpRequest, obj: Activity, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change or CALENDAR_RULES & set(form.changed_data):
+            words = _("Les jours ouverts ne suivent pas encore ces règles :")
+            link = format_html('<a href="{}">{}</a>', self.url("generate", obj.pk), _("générez-les maintenant"))
+            self.say(request, messages.WARNING, [format_html("{} {}.", words, link)])
+
+    # -- Calendar --
+
+    def get_urls(self) -> list[Any]:
+        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
+        return [
+            path("<int:pk>/generer/", guard(self.generate_view), name="services_activity_generate"),
+            *super().get_urls(),
+        ]
+
+    def generate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """GET says what will be done, POST does it and shows the report (doing it again changes nothing)."""
+        activity = self.object_or_404(request, str(pk))
+        if not self.has_change_permission(request, activity):
+            raise PermissionDenied
+        first = today()
+        last = school_year(school_year(first)[1] + dt.timedelta(days=1))[1]
+        report = None
+        if request.method == "POST":
+            try:
+                report = generate_open_days(activity=activity, first=first, last=last)
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                self.log_change(request, activity, _("Jours ouverts générés."))
+        days = f"{reverse('admin:services_openday_changelist')}?activity__id__exact={activity.pk}"
+        context = {
+            "title": _("Jours ouverts : %s") % activity,
+            "activity": activity,
+            "first": long_date(first),
+            "last": long_date(last),
+            "report": report,
+            "days_url": days,
+            "back_url": self.url("change", activity.pk),
+        }
+        return self.page(request, "admin/services/activity/generate.html", context)
+
+
+@admin.register(Slot)
+class SlotAdmin(ScopedAdmin):
+    """Slots are filled in on their activity's page; this one is where prices look for them."""
+
+    agents = operators = Right.ALL
+    list_display = ["name", "activity_name", "hours", "includes_meal", "is_active"]
+    list_filter = ["activity__service", "is_active"]
+    list_select_related = ["activity__service"]
+    label_related = ["activity__service"]
+    search_fields = ["name", "activity__name", "activity__service__name"]
+    ordering = ["activity__service__name", "activity__name", "position", "pk"]
+    constraint_messages = SLOT_SENTENCES
+
+    def label_for(self, obj: Slot) -> str:
+        return f"{obj.activity.service} – {obj.activity} – {obj.name}"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Slot | None = None) -> list[str]:
+        return ["activity"] if obj else []
+
+    @admin.display(description=gettext_lazy("activité"), ordering="activity__name")
+    def activity_name(self, obj: Slot) -> str:
+        return f"{obj.activity.service} – {obj.activity}"
+
+    @admin.display(description=gettext_lazy("horaires"), ordering="starts_at")
+    def hours(self, obj: Slot) -> str:
+        return obj.hours
+
+
+@admin.register(Tariff)
+class TariffAdmin(ScopedAdmin):
+    agents = operators = Right.ALL
+    form = TariffForm
+    list_display = ["name", "situation", "amount", "validity", "decision"]
+    list_filter = ["slot__activity__service"]
+    list_select_related = ["slot__activity__service", "profile"]
+    search_fields = [
+        "slot__name",
+        "slot__activity__name",
+        "slot__activity__service__name",
+        "profile__label",
+        "decision",
+    ]
+    autocomplete_fields = ["slot", "profile"]
+    ordering = ["slot__activity__service__name", "slot__activity__name", "slot", "profile", "valid"]
+    fields = ["slot", "profile", "price", "first_day", "last_day", "decision"]
+    constraint_messages = {
+        "price_is_not_negative": ("price", gettext_lazy("Un prix ne peut pas être négatif.")),
+        "one_price_at_a_time": (
+            "first_day",
+            gettext_lazy(
+                "Un autre tarif vaut déjà pour cette prestation et cette situation pendant ces dates : terminez-le d’abord."
+            ),
+        ),
+    }
+
+    @admin.display(description=gettext_lazy("prestation"), ordering="slot__name")
+    def name(self, obj: Tariff) -> str:
+        return f"{obj.slot.activity.service} – {obj.slot.activity} – {obj.slot}"
+
+    @admin.display(description=gettext_lazy("situation"), ordering="profile__label")
+    def situation(self, obj: Tariff) -> str:
+        return str(obj.profile)
+
+    @admin.display(description=gettext_lazy("prix"), ordering="price")
+    def amount(self, obj: Tariff) -> str:
+        return euros(obj.price)
+
+    @admin.display(description=gettext_lazy("valable"), ordering="valid")
+    def validity(self, obj: Tariff) -> str:
+        first = short_date(obj.valid.lower) if obj.valid.lower else "…"
+        last = short_date(obj.valid.upper - dt.timedelta(days=1)) if obj.valid.upper else "…"
+        return _("du %(first)s au %(last)s") % {"first": first, "last": last}
+
+
+# --- Calendars ---------------------------------------------------------------------------------------------------------
+
+
+@admin.register(OpenDay)
+class OpenDayAdmin(ScopedAdmin):
+    agents = operators = Right.EDIT  # a day is closed, never deleted: the calendar would open it again
+    form = OpenDayForm
+    list_display = ["day", "activity_name", "capacity", "taken", "free", "is_open", "by_hand"]
+    list_filter = ["activity", "is_open", "by_hand"]
+    list_select_related = ["activity__service"]
+    date_hierarchy = "date"
+    search_fields = ["activity__name", "activity__service__name"]
+    autocomplete_fields = ["activity"]
+    ordering = ["date", "activity", "pk"]
+    constraint_messages = {
+        "one_open_day_per_date": ("date", gettext_lazy("Cette activité a déjà ce jour dans son calendrier.")),
+        "places_are_not_oversold": (
+            "capacity",
+            gettext_lazy("Des places ont été prises entre-temps : la capacité ne peut pas descendre en dessous."),
+        ),
+        "closed_day_says_why": (
+            "closed_reason",
+            gettext_lazy("Écrivez pourquoi ce jour est fermé : les parents le liront."),
+        ),
+    }
+
+    def get_fields(self, request: HttpRequest, obj: OpenDay | None = None) -> list[str]:
+        rules = ["capacity", "is_open", "closed_reason", "book_until", "cancel_until"]
+        return ["activity", "date", "taken", *rules, "by_hand"] if obj else ["activity", "date", *rules]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: OpenDay | None = None) -> list[str]:
+        return ["activity", "date", "taken"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: OpenDay, form: Any, change: bool) -> None:
+        # What a person set stays: the generation passes over it. Unticking the box alone gives the day back.
+        if not change or set(form.changed_data) - {"by_hand"}:
+            obj.by_hand = True
+        super().save_model(request, obj, form, change)
+        if not obj.is_open and obj.taken:
+            taken = ngettext(
+                "%d place est prise ce jour-là : fermer le jour n’annule pas cette réservation.",
+                "%d places sont prises ce jour-là : fermer le jour n’annule pas ces réservations.",
+                obj.taken,
+            )
+            self.say(request, messages.WARNING, [taken % obj.taken])
+
+    @admin.display(description=gettext_lazy("jour"), ordering="date")
+    def day(self, obj: OpenDay) -> str:
+        return capfirst(long_date(obj.date))
+
+    @admin.display(description=gettext_lazy("activité"), ordering="activity__name")
+    def activity_name(self, obj: OpenDay) -> str:
+        return f"{obj.activity.service} – {obj.activity}"
+
+    @admin.display(description=gettext_lazy("places libres"))
+    def free(self, obj: OpenDay) -> int:
+        return obj.free
+
+
+@admin.register(Deadline)
+class DeadlineAdmin(ScopedAdmin):
+    operators = Right.ALL
+    list_display = ["name", "rule"]
+    search_fields = ["name"]
+    constraint_messages = {
+        "deadline_week_has_a_weekday": (
+            "weekday",
+            gettext_lazy("Choisissez un jour de la semaine pour un jour fixe, et aucun pour un nombre de jours."),
+        )
+    }
+
+    @admin.display(description=gettext_lazy("règle"))
+    def rule(self, obj: Deadline) -> str:
+        return capfirst(sentence(obj)) or hour(obj.time)
+
+
+@admin.register(SchoolHoliday)
+class SchoolHolidayAdmin(ScopedAdmin):
+    operators = Right.ALL
+    change_list_template = "admin/services/schoolholiday/change_list.html"
+    list_display = ["name", "first_day", "last_day"]
+    search_fields = ["name"]
+    date_hierarchy = "first_day"
+    constraint_messages = {
+        "holiday_ends_after_it_starts": ("last_day", gettext_lazy("Le dernier jour est avant le premier.")),
+        "one_holiday_per_first_day": ("first_day", gettext_lazy("Des vacances commencent déjà ce jour-là.")),
+    }
+
+    def get_urls(self) -> list[Any]:
+        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
+        return [path("importer/", guard(self.import_view), name="services_schoolholiday_import"), *super().get_urls()]
+
+    def import_view(self, request: HttpRequest) -> HttpResponse:
+        """Add what the packaged calendar of zone A knows and this table does not."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        year = today().year
+        added = import_school_holidays(year - 1, year + 3)
+        said = ngettext(
+            "%d période de vacances ajoutée ; celles qui existaient n’ont pas changé.",
+            "%d périodes de vacances ajoutées ; celles qui existaient n’ont pas changé.",
+            added,
+        )
+        self.say(request, messages.SUCCESS, [said % added])
+        return redirect(self.url("changelist"))
