@@ -64,9 +64,7 @@ def post(*, kind: Movement.Kind, key: str, label: str, amounts: Mapping[str, Dec
     accounts = _accounts(entries.keys())
     # Wallets are locked before their entries are numbered: the order of the entries is then that of the balances.
     wallets = Wallet.objects.filter(account__in=accounts.values()).order_by("pk").select_for_update(no_key=True)
-    balances = {wallet.account_id: wallet.balance for wallet in wallets}
-    if any(balances.get(accounts[code].pk, -amount) + amount < 0 for code, amount in entries.items()):
-        raise Refused(str(NOT_ENOUGH), code="wallet_is_not_overdrawn")
+    _check_covered(entries, accounts, {wallet.account_id: wallet.balance for wallet in wallets})
     with connection.cursor() as cursor:
         cursor.execute(
             """INSERT INTO wallet_movement (kind, key, label, at, by_id) VALUES (%s, %s, %s, %s, %s)
@@ -128,6 +126,14 @@ def verify() -> Iterator[str]:
     total = Entry.objects.aggregate(total=Sum("amount"))["total"] or ZERO
     if total:
         yield _("La somme de toutes les écritures vaut %s au lieu de zéro.") % euros(total)
+
+
+def _check_covered(
+    entries: Mapping[str, Decimal], accounts: Mapping[str, Account], balances: Mapping[int, Decimal]
+) -> None:
+    """Say in a sentence what the wallet's CHECK would refuse."""
+    if any(balances.get(accounts[code].pk, -amount) + amount < 0 for code, amount in entries.items()):
+        raise Refused(str(NOT_ENOUGH), code="wallet_is_not_overdrawn")
 
 
 def _accounts(codes: Collection[str]) -> dict[str, Account]:

@@ -113,6 +113,10 @@ def open_cart(user: User) -> Cart:
     """The person's cart, locked, opened when there is none. Raises Refused while its order is being paid."""
     cart = _locked_cart(user)
     if cart is None:
+        # Two tabs may get here at once: the second waits for the first one's cart.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        cart = _locked_cart(user)
+    if cart is None:
         hold = Hold.objects.create(user=user, expires_at=timezone.now() + hold_time())
         return Cart.objects.create(user=user, hold=hold)
     if cart.status == Cart.Status.PAYING:
