@@ -506,28 +506,18 @@ def sweep(parent: Path, prefix: str) -> None:
 
 
 @contextlib.contextmanager
-def throwaway(
-    database: str = "portail", only: Collection[str] = ("DATABASE_URL", "REDIS_URL")
-) -> Iterator[dict[str, str]]:
-    """Fresh servers in a temporary folder; yields the variables named in `only`, and leaves nothing behind."""
+def throwaway_folder(purpose: str) -> Iterator[Path]:
+    """A fresh folder for servers that leave nothing behind; those of killed runs are swept away first."""
     parent = Path("/var/tmp") if Path("/var/tmp").is_dir() else Path(tempfile.gettempdir())
-    prefix = f"{NAME}-tests-{os.geteuid()}-"
+    prefix = f"{NAME}-{purpose}-{os.geteuid()}-"
     sweep(parent, prefix)
     fresh = make_private(Path(tempfile.mkdtemp(prefix=f".{prefix}", dir=parent)), traversable=as_root())
     lock = Lock(fresh / "verrou")
     lock.acquire()
-    # Named so that sweep() sees it only now that it is locked: two test runs may start together.
+    # Named so that sweep() sees it only now that it is locked: two runs may start together.
     base = fresh.rename(fresh.with_name(fresh.name.removeprefix(".")))
     try:
-        with contextlib.ExitStack() as stack:
-            variables = {}
-            if "REDIS_URL" in only:
-                variables["REDIS_URL"] = stack.enter_context(Valkey(base)).url()
-            if "DATABASE_URL" in only:
-                postgres = stack.enter_context(Postgres(base, durable=False))
-                postgres.ensure_database(database)
-                variables["DATABASE_URL"] = postgres.url(database)
-            yield variables
+        yield base
     except Exception as error:
         if lacks_space(error):
             raise Refusal(no_space(base)) from error
@@ -535,3 +525,19 @@ def throwaway(
     finally:
         shutil.rmtree(base, ignore_errors=True)
         lock.release()
+
+
+@contextlib.contextmanager
+def throwaway(
+    database: str = "portail", only: Collection[str] = ("DATABASE_URL", "REDIS_URL")
+) -> Iterator[dict[str, str]]:
+    """Fresh servers in a temporary folder; yields the variables named in `only`, and leaves nothing behind."""
+    with throwaway_folder("tests") as base, contextlib.ExitStack() as stack:
+        variables = {}
+        if "REDIS_URL" in only:
+            variables["REDIS_URL"] = stack.enter_context(Valkey(base)).url()
+        if "DATABASE_URL" in only:
+            postgres = stack.enter_context(Postgres(base, durable=False))
+            postgres.ensure_database(database)
+            variables["DATABASE_URL"] = postgres.url(database)
+        yield variables

@@ -1,0 +1,246 @@
+"""`make bench`: starts its own servers and site, measures, prints one table, stops everything."""
+
+import argparse
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import psutil
+
+from portal.demo import servers
+from portal.demo.bench.fleet import Failure, Fleet
+from portal.demo.bench.measures import CLIENTS, QUICK, Measures, Row, Size
+from portal.demo.bench.report import missed, table
+from portal.demo.processes import Child, Refusal, start, tail, wait_until
+from portal.demo.progress import say, seconds, step
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+WORKERS = 2
+FAMILIES, BOOKINGS, BUYERS = 150, 40_000, 190
+QUICK_FAMILIES, QUICK_BOOKINGS, QUICK_BUYERS = 6, 300, 90
+MEMORY_AIM = 150  # MB
+
+
+class Stopped(BaseException):
+    """Ctrl-C or SIGTERM."""
+
+
+def stop(signum: int, frame: FrameType | None) -> None:
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)  # once is enough: what follows is the orderly end
+    raise Stopped
+
+
+class Bench:
+    """The servers and the site under measure, in a folder that goes away with them."""
+
+    def __init__(self, base: Path, *, quick: bool) -> None:
+        self.base, self.quick = base, quick
+        self.port = servers.free_port()
+        self.web: Child | None = None
+        self.env: dict[str, str] = {}
+
+    def run(self) -> list[Row]:
+        with contextlib.ExitStack() as stack:
+            with step("PostgreSQL (écritures durables) et Valkey"):
+                postgres = stack.enter_context(servers.Postgres(self.base, durable=True))
+                valkey = stack.enter_context(servers.Valkey(self.base))
+                postgres.ensure_database("mesures")
+            self.env = self.environment(postgres.url("mesures"), valkey.url())
+            plan = self.load()
+            stack.enter_context(self.site())
+            fleet = Fleet(CLIENTS)
+            stack.callback(fleet.close)
+            say("  … Mesures")
+            clock = Busy()
+            rows = Measures(
+                self.port, plan, fleet, QUICK if self.quick else Size(), lambda name: say(f"    {name}")
+            ).run()
+            rows.append(self.memory())
+            say(f"  ✓ Mesures ({seconds(clock.duration())}) ; {clock.others()}")
+            self.verify()
+            return rows
+
+    def environment(self, database_url: str, redis_url: str) -> dict[str, str]:
+        address = f"http://127.0.0.1:{self.port}"
+        return {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "portal.demo.bench.settings",
+            "DEMO": "on",
+            "DEBUG": "off",
+            "SECRET_KEY": secrets.token_urlsafe(50),
+            "DATABASE_URL": database_url,
+            "DATABASE_POOL_SIZE": "0",
+            "REDIS_URL": redis_url,
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "SITE_URL": address,
+            "CSRF_TRUSTED_ORIGINS": address,
+            "BEHIND_PROXY": "off",
+            "CARD_PROVIDERS": "demo",
+            "STATIC_ROOT": str(self.base / "statiques"),
+            "MEDIA_ROOT": str(self.base / "medias"),
+            "BIND": f"127.0.0.1:{self.port}",
+            "WEB_CONCURRENCY": str(WORKERS),
+            "ACCESS_LOG": "off",
+            "LOG_LEVEL": "WARNING",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def load(self) -> dict[str, Any]:
+        sizes = (QUICK_FAMILIES, QUICK_BOOKINGS, QUICK_BUYERS) if self.quick else (FAMILIES, BOOKINGS, BUYERS)
+        target = self.base / "plan.json"
+        child = self.start("annee", "-m", "portal.demo.bench.year", *map(str, sizes), str(target), echo=True)
+        try:
+            if child.popen.wait():
+                raise Refusal(f"Les données n'ont pas pu être chargées :\n{tail(child.log, 20)}")
+        finally:
+            child.stop()
+        plan: dict[str, Any] = json.loads(target.read_text())
+        return plan
+
+    @contextlib.contextmanager
+    def site(self) -> Iterator[None]:
+        (self.base / "statiques").mkdir(exist_ok=True)
+        with step(f"Gunicorn, {WORKERS} processus synchrones, sur 127.0.0.1:{self.port}"):
+            self.web = self.start("gunicorn", "-m", "gunicorn", "-c", "portal/gunicorn.py", "portal.wsgi")
+        try:
+            web = self.web
+            if not wait_until(lambda: web.popen.poll() is not None or self.answers(), 60) or web.popen.poll():
+                raise Refusal(f"Le site n'a pas démarré :\n{tail(web.log, 20)}")
+            yield
+        except Failure as failure:
+            raise Refusal(f"{failure}\n{tail(self.web.log, 40)}") from failure
+        finally:
+            self.web.stop(timeout=15)
+
+    def start(self, name: str, *arguments: str, echo: bool = False) -> Child:
+        return start(
+            name,
+            [sys.executable, *arguments],
+            notes=self.base / "processus",
+            log=self.base / "journaux" / f"{name}.log",
+            env=self.env,
+            cwd=CHECKOUT,
+            echo=echo,
+        )
+
+    def answers(self) -> bool:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with contextlib.suppress(OSError):
+            opener.open(f"http://127.0.0.1:{self.port}/sante/", timeout=5).close()
+            return True
+        return False
+
+    def memory(self) -> Row:
+        """The most that a worker has held, the part shared with its parent included."""
+        assert self.web is not None
+        peaks = [peak_memory(worker) for worker in psutil.Process(self.web.pid).children()]
+        row = Row("Mémoire d’un processus de Gunicorn, au plus fort")
+        row.text = f"{max(peaks):.0f} Mo"
+        row.aim(f"{MEMORY_AIM} Mo au plus", max(peaks) <= MEMORY_AIM)
+        return row
+
+    def verify(self) -> None:
+        with step("Vérification des comptes et des places (verify_ledger)"):
+            done = subprocess.run(
+                [sys.executable, "manage.py", "verify_ledger"],
+                env=self.env,
+                cwd=CHECKOUT,
+                capture_output=True,
+                text=True,
+            )
+        if done.returncode:
+            raise Refusal(f"Les comptes ne sont pas justes après les mesures :\n{done.stdout}{done.stderr}")
+
+
+def peak_memory(process: psutil.Process) -> float:
+    """Peak resident memory in megabytes; where the system does not keep the peak, what is held now."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    resident: int = process.memory_info().rss
+    return resident / 1024**2
+
+
+class Busy:
+    """How much of the machine other programs took while we measured."""
+
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+        self.all, self.ours = self._all(), self._ours()
+
+    def duration(self) -> float:
+        return time.monotonic() - self.begun
+
+    def others(self) -> str:
+        total = self.duration() * (psutil.cpu_count() or 1)
+        busy, ours = self._all() - self.all, self._ours() - self.ours
+        return (
+            f"processeurs occupés à {100 * busy / total:.0f} %, dont "
+            f"{100 * max(0.0, busy - ours) / total:.0f} points par d'autres programmes"
+        )
+
+    @staticmethod
+    def _all() -> float:
+        times = psutil.cpu_times()
+        return float(sum(value for name, value in times._asdict().items() if name not in ("idle", "iowait", "guest")))
+
+    @staticmethod
+    def _ours() -> float:
+        spent = 0.0
+        me = psutil.Process()
+        for process in (me, *me.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                spent += times.user + times.system
+        return spent
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Mesures sur une année réaliste.")
+    parser.add_argument(
+        "--quick", action="store_true", help="quelques secondes : montre que tout marche, ne mesure rien"
+    )
+    options = parser.parse_args()
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, stop)
+    os.umask(0o077)
+    begun = time.monotonic()
+    try:
+        with servers.throwaway_folder("mesures") as base:
+            rows = Bench(base, quick=options.quick).run()
+    except (Stopped, KeyboardInterrupt):
+        say("Interrompu ; tout est arrêté.")
+        return 130
+    except Refusal as refusal:
+        print(f"\n{refusal}", file=sys.stderr)
+        return 1
+    say()
+    say(table(rows))
+    say()
+    say(
+        "SQL : requêtes d'une page, BEGIN et COMMIT compris. CPU : temps de processeur de Python dans le processus du "
+        "site, PostgreSQL non compris. × réf. : médiane rapportée à celle de la page de référence."
+    )
+    say(f"Durée totale : {seconds(time.monotonic() - begun)}")
+    if options.quick:
+        say("--quick : ces chiffres ne mesurent rien, ils montrent que les mesures marchent.")
+    else:
+        faults = missed(rows)
+        say(f"Objectifs manqués : {len(faults)}" + "".join(f"\n  ✗ {fault}" for fault in faults))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
