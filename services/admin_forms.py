@@ -19,6 +19,8 @@ from services.models import Activity, OpenDay, Service, Tariff
 
 ONE_DAY = dt.timedelta(days=1)
 
+PAGE_ADDRESS = {"slug": gettext_lazy("Adresse de la page")}
+
 
 class ServiceForm(ScopedForm):
     """An agent's service belongs to one of their communes; only an operator leaves it to the agglomération."""
@@ -26,6 +28,7 @@ class ServiceForm(ScopedForm):
     class Meta:
         model = Service
         fields = ["commune", "category", "name", "slug", "description", "contact", "is_active"]
+        labels = PAGE_ADDRESS
 
     for_operator = False
 
@@ -50,6 +53,7 @@ class ActivityForm(ScopedForm):
     class Meta:
         model = Activity
         exclude: list[str] = []
+        labels = PAGE_ADDRESS
 
 
 class TariffForm(ScopedForm):

@@ -77,8 +77,8 @@ def _packaged_holidays(first_year: int, last_year: int) -> Iterator[tuple[str, d
 def generate_open_days(*, activity: Activity, first: dt.date, last: dt.date) -> Report:
     """Make the calendar of an activity between two dates agree with its rules; running it again changes nothing.
 
-    A day set by hand is left alone. A day on which somebody holds a place is never changed: it is named in the
-    report. Raises Refused when the school calendar is not known up to `last`.
+    A day set by hand is left alone. A day on which somebody holds a place stays, loses nothing that its families count
+    on (places, time to cancel), and is named in the report. Raises Refused when the school calendar is not known up to `last`.
     """
     known_until = SchoolHoliday.objects.order_by("-last_day").values_list("last_day", flat=True).first()
     if activity.term != Activity.Term.ALWAYS and (known_until is None or known_until < last):

@@ -29,7 +29,7 @@ class Command(BaseCommand):
         last = options["until"] or school_year(school_year(first)[1] + dt.timedelta(days=1))[1]
         import_school_holidays(first.year - 1, last.year)
         activities = Activity.objects.select_related("booking_deadline", "cancel_deadline").order_by("pk")
-        if options["activity"]:
+        if options["activity"] is not None:
             activities = activities.filter(pk=options["activity"])
             if not activities:
                 raise CommandError(f"Aucune activité ne porte le numéro {options['activity']}.")

@@ -1,0 +1,157 @@
+"""Open days from rules: the real school calendar and holidays, again without change, bookings never touched silently."""
+
+import datetime as dt
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from portal.common.errors import Refused
+from portal.common.formats import PARIS
+from services.calendars import generate_open_days, import_school_holidays, public_holidays, school_year
+from services.models import Activity, OpenDay, SchoolHoliday
+from tests.factories import ActivityFactory
+from tests.shop import open_shop
+
+pytestmark = pytest.mark.django_db
+FIRST, LAST = dt.date(2026, 9, 1), dt.date(2027, 8, 31)
+
+
+@pytest.fixture
+def _school() -> None:
+    import_school_holidays(2026, 2027)
+
+
+def generate(activity: Activity) -> object:
+    return generate_open_days(activity=activity, first=FIRST, last=LAST)
+
+
+def dates(activity: Activity) -> set[dt.date]:
+    return set(OpenDay.objects.filter(activity=activity, is_open=True).values_list("date", flat=True))
+
+
+def test_the_real_calendar_of_zone_a(_school: None) -> None:
+    christmas = SchoolHoliday.objects.get(first_day=dt.date(2026, 12, 19))
+    assert (christmas.name, christmas.last_day) == ("Vacances de Noël", dt.date(2027, 1, 3))
+    assert import_school_holidays(2026, 2027) == 0
+
+
+def test_public_holidays_have_french_names() -> None:
+    assert public_holidays(FIRST, LAST)[dt.date(2026, 11, 11)].startswith("Armistice")
+
+
+def test_school_days_open_and_holidays_do_not(_school: None) -> None:
+    activity = ActivityFactory(weekdays=[0, 1, 3, 4])
+    generate(activity)
+    opened = dates(activity)
+    assert dt.date(2026, 12, 18) in opened  # the last Friday before Christmas
+    assert dt.date(2026, 12, 21) not in opened  # holidays
+    assert dt.date(2026, 12, 16) not in opened  # a Wednesday
+    assert dt.date(2027, 3, 29) not in opened  # Easter Monday
+    assert 130 < len(opened) < 150
+
+
+def test_holiday_activities_open_in_holidays_alone(_school: None) -> None:
+    activity = ActivityFactory(weekdays=[0, 1, 2, 3, 4], term=Activity.Term.HOLIDAYS)
+    generate(activity)
+    assert dt.date(2026, 12, 21) in dates(activity) and dt.date(2026, 12, 18) not in dates(activity)
+
+
+def test_running_again_changes_nothing(_school: None) -> None:
+    activity = ActivityFactory()
+    first = generate(activity)
+    before = list(OpenDay.objects.order_by("pk").values())
+    again = generate(activity)
+    assert first.created > 30 and (again.created, again.updated, again.removed) == (0, 0, 0)  # type: ignore[attr-defined]
+    assert list(OpenDay.objects.order_by("pk").values()) == before
+
+
+def test_the_deadline_becomes_a_moment(_school: None) -> None:
+    activity = ActivityFactory(weekdays=[0])
+    generate(activity)
+    day = OpenDay.objects.get(date=dt.date(2026, 12, 7))
+    assert day.book_until == dt.datetime(2026, 12, 3, 12, tzinfo=PARIS)
+
+
+def test_a_day_set_by_hand_is_left_alone(_school: None) -> None:
+    activity = ActivityFactory()
+    generate(activity)
+    day = OpenDay.objects.filter(activity=activity).first()
+    assert day is not None
+    day.capacity, day.by_hand = 3, True
+    day.save()
+    Activity.objects.update(capacity=50)
+    activity.refresh_from_db()
+    report = generate(activity)
+    day.refresh_from_db()
+    assert day.capacity == 3 and report.updated == OpenDay.objects.count() - 1  # type: ignore[attr-defined]
+
+
+class TestBookedDays:
+    """A day that somebody holds a place on is never changed without saying so, and nobody loses by a change."""
+
+    @pytest.fixture
+    def activity(self) -> Activity:
+        shop = open_shop(days=1, children=2)
+        self.day = shop.days[0]
+        self.first, self.last = self.day.date - dt.timedelta(days=1), self.day.date + dt.timedelta(days=1)
+        shop.add()
+        activity = shop.activity
+        activity.term, activity.open_on_public_holidays = Activity.Term.ALWAYS, True
+        return activity
+
+    def report(self, activity: Activity) -> object:
+        return generate_open_days(activity=activity, first=self.first, last=self.last)
+
+    def test_stays_open_when_the_rule_closes_it(self, activity: Activity) -> None:
+        activity.weekdays = [(self.day.date.weekday() + 3) % 7]
+        report = self.report(activity)
+        assert "reste ouvert" in report.kept[0] and OpenDay.objects.filter(pk=self.day.pk, is_open=True).exists()  # type: ignore[attr-defined]
+
+    def test_keeps_the_places_taken_when_the_rule_has_fewer(self, activity: Activity) -> None:
+        activity.weekdays, activity.capacity = [self.day.date.weekday()], 1
+        report = self.report(activity)
+        assert OpenDay.objects.get(pk=self.day.pk).capacity == 2
+        assert "place(s) prise(s)" in report.kept[0]  # type: ignore[attr-defined]
+
+    def test_keeps_the_promise_to_those_who_may_still_cancel(self, activity: Activity) -> None:
+        activity.weekdays = [self.day.date.weekday()]
+        activity.cancel_deadline.offset = 20
+        before = OpenDay.objects.get(pk=self.day.pk).cancel_until
+        self.report(activity)
+        assert OpenDay.objects.get(pk=self.day.pk).cancel_until == before
+
+
+def test_a_day_once_booked_is_closed_instead_of_deleted(_school: None) -> None:
+    shop = open_shop(days=1)
+    shop.add()
+    from checkout.actions import remove_lines
+    from checkout.models import CartLine
+
+    remove_lines(user=shop.user, ids=list(CartLine.objects.values_list("pk", flat=True)))
+    activity = shop.activity
+    activity.term, activity.weekdays = Activity.Term.ALWAYS, [(shop.days[0].date.weekday() + 1) % 7]
+    generate_open_days(activity=activity, first=shop.days[0].date, last=shop.days[0].date)
+    day = OpenDay.objects.get(pk=shop.days[0].pk)
+    assert not day.is_open and day.closed_reason
+
+
+def test_an_unknown_school_calendar_opens_nothing() -> None:
+    with pytest.raises(Refused, match="calendrier scolaire"):
+        generate(ActivityFactory())
+    with pytest.raises(CommandError, match="n’est connu que"):
+        call_command("generate_open_days", "--from", "2040-09-01", "--until", "2041-07-01")
+
+
+def test_the_command_reports_each_activity(capsys: pytest.CaptureFixture[str]) -> None:
+    activity = ActivityFactory()
+    call_command("generate_open_days", "--from", "2026-09-01", "--until", "2027-07-01", "--activity", str(activity.pk))
+    assert "jours ouverts" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="Aucune activité"):
+        call_command("generate_open_days", "--activity", "0")
+
+
+@pytest.mark.parametrize(
+    "date, start", [("2026-11-21", 2026), ("2026-08-31", 2025), ("2026-09-01", 2026), ("2027-01-01", 2026)]
+)
+def test_the_school_year(date: str, start: int) -> None:
+    assert school_year(dt.date.fromisoformat(date)) == (dt.date(start, 9, 1), dt.date(start + 1, 8, 31))
