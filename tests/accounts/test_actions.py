@@ -1,0 +1,155 @@
+"""Validating and refusing accounts, and finishing to sign up."""
+
+import threading
+
+import pytest
+from django.db import connection
+
+from accounts import actions
+from accounts.models import CommuneFile, Consent, User, UserQuerySet
+from portal.common.errors import Refused
+from portal.outbox.models import Email
+from tests.factories import CommuneFactory, TermsFactory, UserFactory, agent_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def agent():
+    return agent_of(CommuneFactory())
+
+
+def test_validating_is_dated_signed_and_told(agent):
+    user = UserFactory(pending=True, first_name="Zoé", last_name="D’Août & Cie")
+    actions.approve_user(user=user, by=agent)
+    user.refresh_from_db()
+    assert (user.status, user.decided_by) == ("approved", agent)
+    assert user.decided_at is not None
+    email = Email.objects.get()
+    assert (email.to, email.subject) == (user.email, "Votre compte usager est validé")
+    assert "Bonjour Zoé D’Août & Cie," in email.body  # plain text: nothing is escaped
+    assert "http://127.0.0.1:8000/mon-compte/services/" in email.body
+    with pytest.raises(Refused) as refused:
+        actions.approve_user(user=user, by=agent)
+    assert refused.value.code == "already_decided"
+    assert Email.objects.count() == 1
+
+
+def test_an_address_that_is_not_verified_cannot_be_validated(agent):
+    user = UserFactory(pending=True, verified_email=False)
+    with pytest.raises(Refused) as refused:
+        actions.approve_user(user=user, by=agent)
+    assert refused.value.code == "email_not_verified"
+    assert not Email.objects.exists()
+
+
+def test_refusing_needs_a_reason_which_the_person_reads(agent):
+    user = UserFactory(pending=True)
+    with pytest.raises(Refused) as refused:
+        actions.refuse_user(user=user, reason="  ", by=agent)
+    assert refused.value.code == "reason_missing"
+    actions.refuse_user(user=user, reason="Le justificatif date de 2019.", by=agent)
+    user.refresh_from_db()
+    assert (user.status, user.decision_reason) == ("refused", "Le justificatif date de 2019.")
+    email = Email.objects.get()
+    assert email.subject == "Votre compte usager n’a pas été validé"
+    assert "Le justificatif date de 2019." in email.body
+    assert "04 71 06 07 00" in email.body
+    with pytest.raises(Refused):
+        actions.refuse_user(user=user, reason="Encore.", by=agent)
+    actions.approve_user(user=user, by=agent)  # a mistake is put right
+    user.refresh_from_db()
+    assert (user.status, user.decision_reason) == ("approved", "")
+    assert Email.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("second", ["approve", "refuse"])
+def test_two_members_of_staff_decide_one_account_at_once(second):
+    """Each answer is given once: the second to come finds the account decided, or overrules what it has seen."""
+    user = UserFactory(pending=True)
+    agents = [agent_of(CommuneFactory()) for _ in range(2)]
+    barrier, outcomes = threading.Barrier(2), []
+
+    def decide(agent, refuse):
+        try:
+            barrier.wait(timeout=10)
+            if refuse:
+                actions.refuse_user(user=User(pk=user.pk), reason="Double compte.", by=agent)
+            else:
+                actions.approve_user(user=User(pk=user.pk), by=agent)
+            outcomes.append("done")
+        except Refused as refused:
+            outcomes.append(refused.code)
+        finally:
+            connection.close()
+
+    threads = [
+        threading.Thread(target=decide, args=(agents[0], False)),
+        threading.Thread(target=decide, args=(agents[1], second == "refuse")),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    expected = ["already_decided", "done"] if second == "approve" else ["done", "done"]
+    assert sorted(outcomes) == expected
+    assert Email.objects.count() == outcomes.count("done")
+    user.refresh_from_db()
+    # The last e-mail says what the account is.
+    last = Email.objects.order_by("pk").last()
+    assert (user.status == "approved") == (last.subject == "Votre compte usager est validé")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_the_lock_both_would_have_answered(monkeypatch):
+    """The fault that the row's lock prevents: both read « en attente », both decide, two e-mails leave."""
+    user = UserFactory(pending=True)
+    agents = [agent_of(CommuneFactory()) for _ in range(2)]
+    both_have_read, decide = threading.Barrier(2), actions._decide
+
+    def decide_after_both_have_read(account, **kwargs):
+        both_have_read.wait(timeout=10)
+        decide(account, **kwargs)
+
+    monkeypatch.setattr(UserQuerySet, "select_for_update", lambda self, **_kwargs: self)
+    monkeypatch.setattr(actions, "_decide", decide_after_both_have_read)
+
+    def approve(agent):
+        try:
+            actions.approve_user(user=User(pk=user.pk), by=agent)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=approve, args=(agent,)) for agent in agents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Email.objects.count() == 2
+
+
+def test_finishing_tells_once():
+    user = UserFactory(unfinished=True)
+    for _again in range(2):
+        actions.complete_signup(user=user)
+    user.refresh_from_db()
+    assert user.completed_at is not None
+    assert Email.objects.get().subject == "Votre inscription est bien reçue"
+
+
+def test_residence_gives_one_commune_the_file():
+    first, second = CommuneFactory(), CommuneFactory()
+    user = UserFactory(commune=first)
+    asked = CommuneFile.objects.create(user=user, commune=first, reason="request")
+    actions.set_residence(user=user, commune=second)
+    assert set(CommuneFile.objects.values_list("commune", "reason")) == {(second.pk, "resident"), (first.pk, "request")}
+    actions.set_residence(user=user, commune=None)
+    assert CommuneFile.objects.get() == asked
+
+
+def test_accepting_twice_is_accepting_once():
+    user, terms = UserFactory(), TermsFactory()
+    for _again in range(2):
+        actions.accept_terms(user=user, terms=terms)
+    assert Consent.objects.count() == 1
