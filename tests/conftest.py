@@ -44,6 +44,8 @@ def prepare_environment() -> None:
         SITE_URL="http://127.0.0.1:8000",
         CSRF_TRUSTED_ORIGINS="http://127.0.0.1:8000",
         BEHIND_PROXY="off",
+        TRUSTED_PROXY_COUNT="0",
+        HOLD_MINUTES="30",
         CARD_PROVIDERS="demo",
         DATABASE_POOL_SIZE="0",
         MEDIA_ROOT=str(files / "media"),

@@ -56,7 +56,7 @@ LOGINS = [
 SPACE_FIRST = 400 * 1024**2  # bytes that a first start writes, with room to work
 SPACE_LATER = 50 * 1024**2
 SPACE_LAST = 16 * 1024**2  # PostgreSQL asks for as much at once, for its log
-FAULT = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b|^Traceback|^\w*(Error|Exception): ")
+FAULT = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC)\b|^Traceback|^[\w.]*(Error|Exception)\b")
 
 
 class Stopped(BaseException):
@@ -255,6 +255,7 @@ class Demo:
             "SITE_URL": self.address,
             "CSRF_TRUSTED_ORIGINS": f"{self.address},http://localhost:{self.port}",
             "BEHIND_PROXY": "off",
+            "TRUSTED_PROXY_COUNT": "0",
             "CARD_PROVIDERS": "demo",
             "STATIC_ROOT": str(self.home / "statiques"),
             "MEDIA_ROOT": str(self.home / "medias"),

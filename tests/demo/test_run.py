@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from portal.demo import run, servers
-from portal.demo.processes import Refusal, wait_until
+from portal.demo.processes import Refusal, start, wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
@@ -208,3 +208,21 @@ def test_static_files_are_collected_again_when_they_change(monkeypatch: pytest.M
     assert run.static_fingerprint() == before
     (tmp_path / "static/site.css").write_text("ab")
     assert run.static_fingerprint() != before
+
+
+def test_what_a_child_logs_as_an_error_is_shown(machine: Machine, capsys: pytest.CaptureFixture[str]) -> None:
+    demo = run.Demo(machine.home, machine.port)
+    log = machine.home / "gunicorn.log"
+    program = (
+        "print('2026-12-09 12:00:00,000 INFO portal tout va bien')\n"
+        "print('2026-12-09 12:00:01,000 ERROR django.request Internal Server Error: /panier/')\n"
+        "print('django.db.utils.OperationalError: the connection is lost')\n"
+    )
+    child = start("gunicorn", [sys.executable, "-c", program], notes=machine.home, log=log)
+    child.popen.wait()
+    demo.children.append(child)
+    demo.show_faults()
+    demo.show_faults()
+    shown = capsys.readouterr().out
+    assert shown.count("Internal Server Error: /panier/") == shown.count("the connection is lost") == 1
+    assert "tout va bien" not in shown
