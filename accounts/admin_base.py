@@ -13,6 +13,12 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import get_fields_from_path
+from django.contrib.admin.widgets import (
+    AdminSplitDateTime,
+    AdminTimeWidget,
+    AutocompleteSelect,
+    RelatedFieldWidgetWrapper,
+)
 from django.core.exceptions import NON_FIELD_ERRORS, ImproperlyConfigured, PermissionDenied, ValidationError
 from django.db import DatabaseError, IntegrityError, InternalError, models
 from django.db.models import PROTECT
@@ -136,6 +142,14 @@ class ScopedRelatedFilter(admin.RelatedFieldListFilter):
         return [(row.pk, str(row)) for row in rows]
 
 
+class NamedAutocomplete(AutocompleteSelect):
+    """Django's, whose empty box would otherwise have no name for a screen reader."""
+
+    def build_attrs(self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None) -> dict[str, Any]:
+        attrs = super().build_attrs(base_attrs, extra_attrs)
+        return {**attrs, "data-placeholder": _("Choisir : %s") % self.field.verbose_name}
+
+
 class Scoped:
     """Scope for a table's own pages and for inlines alike; the two classes below are the ones to inherit from."""
 
@@ -145,6 +159,7 @@ class Scoped:
     shared: Sequence[str] = ()
     constraint_messages: Mapping[str, tuple[str, Any]] = {}
     form: Any = ScopedForm
+    formfield_overrides = {models.TimeField: {"widget": AdminTimeWidget(format="%H:%M")}}
 
     def rights(self, request: HttpRequest) -> Right:
         user = request.user
@@ -186,9 +201,22 @@ class Scoped:
             rows = rows.select_related(*related)
         return rows if db_field.name in self.shared else visible_rows(rows, request.user)  # type: ignore[arg-type]
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
+        if field is not None and isinstance(field.widget, AdminSplitDateTime):
+            # Two boxes under one label: each says which it is.
+            for box, part in zip(field.widget.widgets, (_("date"), _("heure")), strict=True):
+                box.attrs["aria-label"] = f"{capfirst(str(field.label))} – {part}"
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            # Beside a choice one may add what is missing; changing or deleting has its own page.
+            field.widget.can_change_related = field.widget.can_delete_related = field.widget.can_view_related = False
+        return field
+
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if "queryset" in kwargs:
             raise ImproperlyConfigured(f"{db_field}: choices are scoped in get_field_queryset")
+        if db_field.name in self.get_autocomplete_fields(request):  # type: ignore[attr-defined]
+            kwargs["widget"] = NamedAutocomplete(db_field, self.admin_site)  # type: ignore[attr-defined]
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
         target = self.admin_site._registry.get(db_field.remote_field.model)  # type: ignore[attr-defined]
         if field is not None and isinstance(target, ScopedAdmin):
@@ -206,6 +234,13 @@ class ScopedInline(Scoped, admin.TabularInline):  # type: ignore[type-arg]
         formset = super().get_formset(request, obj, **kwargs)
         formset.form.constraint_messages = self.constraint_messages  # type: ignore[attr-defined]
         return formset
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A cell's box has only its column's head for a label: say it to those who do not see the column."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and field.label:
+            field.widget.attrs["aria-label"] = capfirst(str(field.label))
+        return field
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.may(request, Right.ADD)
@@ -293,6 +328,18 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
                 entry.parameter_name if isinstance(entry, type) else entry[0] if isinstance(entry, tuple) else entry
             )
         return any(lookup == name or lookup.startswith(f"{name}__") for name in allowed)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Django's page under the table's name rather than « Sélectionnez l’objet… »."""
+        title = {"title": capfirst(str(self.opts.verbose_name_plural))}
+        return super().changelist_view(request, {**title, **(extra_context or {})})
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Under the row's own name, rather than « Modification de activité »."""
+        obj = kwargs.get("obj")
+        title = self.label_for(obj) if obj else _("Ajouter : %s") % self.opts.verbose_name
+        context |= {"title": capfirst(title), "subtitle": None}
+        return super().render_change_form(request, context, *args, **kwargs)
 
     # -- Writing --
 

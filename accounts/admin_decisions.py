@@ -12,7 +12,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.http import urlencode
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -245,8 +244,6 @@ class DecisionAdmin(ScopedAdmin):
             "history": history_of(obj, self._user(request)),
             "approve_url": self.url("approve", obj.pk),
             "refuse_url": f"{self.url('refuse')}?pk={obj.pk}",
-            "title": capfirst(str(obj)),
-            "subtitle": None,
         }
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -16,8 +16,8 @@ from portal.common.formats import euros
 class LineInline(ReadOnlyInline):
     model = OrderLine
     agents = Right.VIEW
-    fields = ["label", "detail", "beneficiary_name", "date", "price", "commune", "cancelled_at"]
-    readonly_fields = ["price"]
+    fields = ["label", "detail", "beneficiary_name", "date", "price", "earner", "cancelled_at"]
+    readonly_fields = ["price", "earner"]
     verbose_name_plural = gettext_lazy("Lignes")
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -26,6 +26,10 @@ class LineInline(ReadOnlyInline):
     @admin.display(description=gettext_lazy("prix"))
     def price(self, obj: OrderLine) -> str:
         return euros(obj.unit_price)
+
+    @admin.display(description=gettext_lazy("commune qui encaisse"))
+    def earner(self, obj: OrderLine) -> str:
+        return str(obj.commune or _("Agglomération"))
 
 
 class PaymentInline(ReadOnlyInline):

@@ -85,7 +85,7 @@ class AccountAdmin(DecisionAdmin):
     agents = operators = Right.VIEW | Right.DECIDE
     subject = gettext_lazy("Compte")
     reason_field = "decision_reason"
-    list_display = ["name", "email", "email_is_verified", "commune", "children", "state", "completed_at"]
+    list_display = ["name", "email", "email_is_verified", "commune", "children", "state", "finished"]
     list_filter = [AccountStateFilter, "commune", StaffFilter]
     list_select_related = ["commune"]
     search_fields = [
@@ -102,9 +102,9 @@ class AccountAdmin(DecisionAdmin):
         (_("Personne"), {"fields": ["title", "last_name", "first_name", "birth_date", "company"]}),
         (
             _("Coordonnées"),
-            {"fields": ["email", "email_is_verified", "phone", "commune", "addresses"]},
+            {"fields": ["email", "email_is_verified", "phone", "residence", "addresses"]},
         ),
-        (_("Compte"), {"fields": ["state", "created_at", "completed_at", "last_login", "is_staff"]}),
+        (_("Compte"), {"fields": ["state", "created_at", "completed_at", "last_login"]}),
     ]
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[User]:
@@ -135,9 +135,13 @@ class AccountAdmin(DecisionAdmin):
     def name(self, obj: User) -> str:
         return f"{obj.last_name} {obj.first_name}".strip() or obj.email
 
-    @admin.display(description=gettext_lazy("e-mail vérifié"), boolean=True)
-    def email_is_verified(self, obj: User) -> bool:
-        return bool(obj.verified)  # type: ignore[attr-defined]
+    @admin.display(description=gettext_lazy("e-mail vérifié"))
+    def email_is_verified(self, obj: User) -> str:
+        return _("Vérifié") if obj.verified else _("Non vérifié")  # type: ignore[attr-defined]
+
+    @admin.display(description=gettext_lazy("commune de résidence"))
+    def residence(self, obj: User) -> str:
+        return str(obj.commune or _("Hors de l’agglomération"))
 
     @admin.display(description=gettext_lazy("enfants et bénéficiaires"))
     def children(self, obj: User) -> str:
@@ -148,6 +152,10 @@ class AccountAdmin(DecisionAdmin):
         if obj.status == User.Status.PENDING and obj.completed_at is None:
             return _("Inscription en cours")
         return obj.get_status_display()
+
+    @admin.display(description=gettext_lazy("inscrit le"), ordering="completed_at")
+    def finished(self, obj: User) -> str:
+        return short_date(timezone.localdate(obj.completed_at)) if obj.completed_at else "–"
 
     @admin.display(description=gettext_lazy("adresses postales"))
     def addresses(self, obj: User) -> str:
@@ -239,7 +247,7 @@ class AccountAdmin(DecisionAdmin):
 class RequestAdmin(DecisionAdmin):
     agents = operators = Right.VIEW | Right.DECIDE
     subject = gettext_lazy("Demande d’accès")
-    list_display = ["person", "email", "children", "service", "situation", "status", "requested_at"]
+    list_display = ["person", "email", "children", "service", "situation", "status", "asked"]
     list_filter = ["status", "profile__service", "profile__service__category"]
     shared = ["category"]
     list_select_related = ["user", "profile__service"]
@@ -280,6 +288,10 @@ class RequestAdmin(DecisionAdmin):
     @admin.display(description=gettext_lazy("usager"), ordering="user__last_name")
     def person(self, obj: Subscription) -> str:
         return f"{obj.user.last_name} {obj.user.first_name}".strip() or obj.user.email
+
+    @admin.display(description=gettext_lazy("demandé le"), ordering="requested_at")
+    def asked(self, obj: Subscription) -> str:
+        return short_date(timezone.localdate(obj.requested_at))
 
     @admin.display(description=gettext_lazy("usager"))
     def account(self, obj: Subscription) -> str:

@@ -64,7 +64,7 @@ class PortalAdminSite(AdminSite):
     site_title = _("Administration – Plateforme citoyenne")
     index_title = _("À valider")
     index_template = "admin/index.html"
-    enable_nav_sidebar = True
+    enable_nav_sidebar = False  # the lists need the width; the home page is the menu
     empty_value_display = "–"
 
     def __init__(self, name: str = "admin") -> None:
@@ -150,7 +150,8 @@ class PortalAdminSite(AdminSite):
     # -- Home and menu --
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        todo = [item for table in self._registry.values() for item in table.todo(request)]  # type: ignore[attr-defined]
+        tables = sorted(self._registry.values(), key=lambda table: _rank(MODELS, table.opts.model_name or ""))
+        todo = [item for table in tables for item in table.todo(request)]  # type: ignore[attr-defined]
         context = {
             "todo": [item for item in todo if item.count],
             "todo_done": [item for item in todo if not item.count],

@@ -290,7 +290,7 @@ class TariffAdmin(ScopedAdmin):
 class OpenDayAdmin(ScopedAdmin):
     agents = operators = Right.EDIT  # a day is closed, never deleted: the calendar would open it again
     form = OpenDayForm
-    list_display = ["day", "activity_name", "capacity", "taken", "free", "is_open", "by_hand"]
+    list_display = ["day", "activity_name", "places", "is_open", "by_hand"]
     list_filter = ["activity", "is_open", "by_hand"]
     list_select_related = ["activity__service"]
     date_hierarchy = "date"
@@ -337,9 +337,9 @@ class OpenDayAdmin(ScopedAdmin):
     def activity_name(self, obj: OpenDay) -> str:
         return f"{obj.activity.service} – {obj.activity}"
 
-    @admin.display(description=gettext_lazy("places libres"))
-    def free(self, obj: OpenDay) -> int:
-        return obj.free
+    @admin.display(description=gettext_lazy("places prises"), ordering="taken")
+    def places(self, obj: OpenDay) -> str:
+        return _("%(taken)d sur %(capacity)d") % {"taken": obj.taken, "capacity": obj.capacity}
 
 
 @admin.register(Deadline)
