@@ -33,7 +33,7 @@ class PersonNameField(forms.CharField):
         super().__init__(max_length=80, **kwargs)
 
     def to_python(self, value: Any) -> str:
-        return " ".join(unicodedata.normalize("NFC", super().to_python(value)).replace("'", "’").split())
+        return " ".join(unicodedata.normalize("NFC", super().to_python(value) or "").replace("'", "’").split())
 
     def validate(self, value: str) -> None:
         super().validate(value)

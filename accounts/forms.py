@@ -46,6 +46,8 @@ class StartSignupForm(SummaryOnPage, forms.Form):
 class SignupForm(allauth_forms.SignupForm):
     """The first step: allauth's e-mail and password amid the personal details."""
 
+    account_already_exists: bool  # set by allauth while it checks the address
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _plain(

@@ -75,9 +75,11 @@ class PersonalDetailsForm(DetailsForm):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
         if cleaned.get("accept") and cleaned.get("terms_seen", "") != self._terms_key():
-            self.data = self.data.copy()
-            self.data["terms_seen"] = self._terms_key()
-            self.data.pop("accept", None)
+            # The page comes back with the new versions, to be accepted anew.
+            answers = self.data.copy()  # type: ignore[attr-defined]
+            answers["terms_seen"] = self._terms_key()
+            answers.pop("accept", None)
+            self.data = answers
             self.add_error(
                 "accept", _("Ces textes ont changé pendant que vous remplissiez la page : relisez-les et acceptez-les.")
             )

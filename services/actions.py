@@ -47,12 +47,9 @@ def request_subscriptions(*, user: User, profiles: Iterable[AccessProfile], by: 
         subscription.reason = ""
     Subscription.objects.bulk_create(new)
     Subscription.objects.bulk_update(again, ["status", "requested_at", "decided_at", "decided_by", "reason"])
-    communes = {profile.service.commune_id for profile in offered} - {None}
+    communes = {profile.service.commune_id for profile in offered if profile.service.commune_id is not None}
     CommuneFile.objects.bulk_create(
-        [
-            CommuneFile(user=user, commune_id=commune, reason=CommuneFile.Reason.REQUEST)
-            for commune in sorted(communes)  # type: ignore[type-var]
-        ],
+        [CommuneFile(user=user, commune_id=commune, reason=CommuneFile.Reason.REQUEST) for commune in sorted(communes)],
         ignore_conflicts=True,
     )
     return new + again
