@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.conf import settings
+from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -55,7 +56,8 @@ def add_to_cart(
                 _("Toutes ces dates sont déjà réservées ou dans votre panier. Rien n’a été ajouté."), code="already"
             )
         CartLine.objects.bulk_create(lines)
-        extend(cart)
+        if cart.hold.expires_at < timezone.now() + hold_time() - dt.timedelta(seconds=1):  # not just opened
+            extend(cart)
     return Added(
         quantity=len(lines),
         total=sum((line.unit_price for line in lines), ZERO),
@@ -111,17 +113,29 @@ def extend(cart: Cart) -> None:
 
 def open_cart(user: User) -> Cart:
     """The person's cart, locked, opened when there is none. Raises Refused while its order is being paid."""
-    cart = _locked_cart(user)
-    if cart is None:
-        # Two tabs may get here at once: the second waits for the first one's cart.
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        cart = _locked_cart(user)
-    if cart is None:
-        hold = Hold.objects.create(user=user, expires_at=timezone.now() + hold_time())
-        return Cart.objects.create(user=user, hold=hold)
+    cart = _locked_cart(user) or _new_cart(user)
     if cart.status == Cart.Status.PAYING:
         raise Refused(_being_paid(), code="being_paid")
     return cart
+
+
+def _new_cart(user: User) -> Cart:
+    """Open a cart; when another tab opened one in the meantime, that one."""
+    hold = Hold.objects.create(user=user, expires_at=timezone.now() + hold_time())
+    cart = Cart(user=user, hold=hold, created_at=timezone.now())
+    with connection.cursor() as cursor:
+        # The second tab waits here for the first one's commit, then finds its cart.
+        cursor.execute(
+            "INSERT INTO checkout_cart (user_id, hold_id, status, created_at) VALUES (%s, %s, %s, %s) "
+            "ON CONFLICT DO NOTHING RETURNING id",
+            [user.pk, hold.pk, cart.status, cart.created_at],
+        )
+        row = cursor.fetchone()
+    if row is not None:
+        cart.pk, cart._state.adding, cart._state.db = row[0], False, "default"
+        return cart
+    hold.delete()
+    return Cart.objects.live().select_related("hold").select_for_update(of=("self",)).get(user=user)
 
 
 def _locked_cart(user: User) -> Cart | None:

@@ -71,15 +71,17 @@ def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal) -> Star
         if cart is None:
             raise Refused(_("Ce panier n’existe pas."), code="no_cart")
         order = Order.objects.filter(cart=cart).exclude(status=Order.Status.CANCELLED).select_for_update().first()
-        if order is not None and order.status == Order.Status.PAID:
-            return Started(order)
         if order is None:
-            order = _place_order(user, cart, shown_total)
+            order, lines = _place_order(user, cart, shown_total)
+        elif order.status == Order.Status.PAID:
+            return Started(order)
         else:
-            extend(cart)
-        payment = _start(order, user, means)
+            lines = None
+            _end_running(order)
+        payment = _start(order, user, means, lines)
         if payment is None:
             return Started(order)
+        extend(cart)
         Cart.objects.filter(pk=cart.pk).update(status=Cart.Status.PAYING)
     return Started(order, start_at_provider(payment, user))
 
@@ -117,15 +119,20 @@ def abandon_order(*, user: User, order: Order) -> None:
         locked = Order.objects.select_for_update().get(pk=order.pk, user=user)
         if locked.status != Order.Status.PENDING:
             return
-        for payment in locked.payments.filter(status__in=[Payment.Status.STARTED, Payment.Status.RESERVED]):
-            end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
+        _end_running(locked)
         Order.objects.filter(pk=locked.pk).update(status=Order.Status.CANCELLED, cancelled_at=timezone.now())
         if cart is not None:
             Cart.objects.filter(pk=cart.pk).update(status=Cart.Status.OPEN)
 
 
-def _place_order(user: User, cart: Cart, shown_total: Decimal) -> Order:
-    """Freeze the open cart into an order, its places held. Runs under the cart's lock."""
+def _end_running(order: Order) -> None:
+    """Before another try: what an earlier one left open ends, its wallet part comes back."""
+    for payment in order.payments.filter(status__in=[Payment.Status.STARTED, Payment.Status.RESERVED]):  # type: ignore[attr-defined]
+        end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
+
+
+def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, Sequence[OrderLine]]:
+    """Freeze the open cart into an order and its lines, its places held. Runs under the cart's lock."""
     lines = _order_lines(cart)
     if not lines:
         raise Refused(_("Votre panier est vide."), code="empty")
@@ -152,12 +159,11 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> Order:
         raise Refused(_("Choisissez d’abord une adresse."), code="no_address")
     if cart.terms is None:
         raise Refused(_("Acceptez d’abord les conditions générales de vente."), code="no_terms")
-    extend(cart)
     order = Order.objects.create(user=user, cart=cart, total=total, billing_address=str(cart.address), terms=cart.terms)
     for line in lines:
         line.order = order
     OrderLine.objects.bulk_create(lines)
-    return order
+    return order, lines
 
 
 def _order_lines(cart: Cart) -> Sequence[OrderLine]:
@@ -180,17 +186,15 @@ def _order_lines(cart: Cart) -> Sequence[OrderLine]:
     ]
 
 
-def _start(order: Order, user: User, means: Means) -> Payment | None:
+def _start(order: Order, user: User, means: Means, lines: Sequence[OrderLine] | None) -> Payment | None:
     """Open the payments of a pending order; returns the card's, or None when the order is paid."""
-    for running in order.payments.filter(status__in=[Payment.Status.STARTED, Payment.Status.RESERVED]):
-        end_payment(payment_id=running.pk, status=Payment.Status.ABANDONED)
     if order.total == ZERO:
-        complete(order, card=None)
+        complete(order, card=None, lines=lines)
         return None
     from_wallet = _wallet_part(order, user, means)
     from_card = order.total - from_wallet
     if not from_card:
-        complete(order, card=None)
+        complete(order, card=None, lines=lines)
         return None
     provider = default_provider()
     if provider is None:

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 @require_POST
 def notification(request: HttpRequest, provider: str) -> HttpResponse:
     """A provider's own message; 200 once it is stored and applied, 400 when it is not the provider's."""
-    _payment, genuine = _receive(request, provider, request.POST.dict(), request.body, "notification")
+    body = request.body  # before POST: a multipart stream can be read once
+    _payment, genuine = _receive(request, provider, request.POST.dict(), body, "notification")
     return HttpResponse("ok" if genuine else "invalid", status=200 if genuine else 400, content_type="text/plain")
 
 

@@ -35,11 +35,9 @@ def queue_email(*, key: str, to: str, template: str, context: dict[str, object])
 
 def queue_message(*, key: str, to: str, subject: str, body: str, html: str = "") -> None:
     """Write an e-mail whose text is ready (allauth renders its own); see queue_email."""
-    _email, created = Email.objects.get_or_create(
-        key=key, defaults={"to": to, "subject": " ".join(subject.split())[:200], "body": body, "html": html}
-    )
-    if created:
-        transaction.on_commit(poke, robust=True)
+    email = Email(key=key, to=to, subject=" ".join(subject.split())[:200], body=body, html=html)
+    Email.objects.bulk_create([email], ignore_conflicts=True)
+    transaction.on_commit(poke, robust=True)
 
 
 def poke() -> None:
