@@ -11,6 +11,7 @@ from checkout.actions import Added, Means, accept_sale_terms, add_to_cart, choos
 from checkout.actions.payment import Started
 from checkout.models import Cart
 from families.models import Beneficiary
+from portal.common.formats import today
 from services.models import Activity, OpenDay, Slot, Subscription, Tariff
 from tests.factories import (
     AddressFactory,
@@ -52,9 +53,7 @@ class Shop:
             for child in (self.children if children is None else children)
         ]
 
-    def add(
-        self, days: Sequence[OpenDay] | None = None, children: Collection[Beneficiary] | None = None
-    ) -> Added:
+    def add(self, days: Sequence[OpenDay] | None = None, children: Collection[Beneficiary] | None = None) -> Added:
         return add_to_cart(
             user=self.user,
             activity=self.activity,
@@ -95,7 +94,7 @@ def open_shop(
     """A parent with `children` who may book `days` days of an activity at `price` euros, `credit` euros in the wallet."""
     grid: Tariff = TariffFactory(price=Decimal(price), **tariff)
     shop = family(grid, children=children, credit=credit)
-    first = dt.date.today() + dt.timedelta(days=30)
+    first = today() + dt.timedelta(days=30)
     shop.days = [
         OpenDayFactory(activity=grid.slot.activity, capacity=capacity, date=first + dt.timedelta(days=index))
         for index in range(days)

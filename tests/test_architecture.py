@@ -44,7 +44,9 @@ def test_every_app_of_ours_has_its_layer() -> None:
     ours = {
         config.label
         for config in apps.get_app_configs()
-        if Path(config.path).is_relative_to(ROOT) and ".venv" not in Path(config.path).parts and list(config.get_models())
+        if Path(config.path).is_relative_to(ROOT)
+        and ".venv" not in Path(config.path).parts
+        and list(config.get_models())
     }
     assert ours == set(HEIGHT)
 

@@ -107,7 +107,7 @@ def verify() -> Iterator[str]:
         yield _("Mouvement %(id)s (%(key)s) : la somme des écritures vaut %(total)s.") % {
             "id": movement.pk,
             "key": movement.key,
-            "total": euros(movement.total or ZERO),  # type: ignore[attr-defined]
+            "total": euros(movement.total or ZERO),
         }
     newest = Entry.objects.filter(account=OuterRef("account")).order_by("-pk")
     for wallet in (

@@ -115,7 +115,7 @@ def abandon_order(*, user: User, order: Order) -> None:
     A card payment that the bank still confirms later goes to the wallet, and its owner is told.
     """
     with refusing({}):
-        cart = Cart.objects.select_for_update().filter(user=user, pk=order.cart_id).first()
+        cart = Cart.objects.select_for_update().filter(user=user, orders=order).first()
         locked = Order.objects.select_for_update().get(pk=order.pk, user=user)
         if locked.status != Order.Status.PENDING:
             return
@@ -127,7 +127,7 @@ def abandon_order(*, user: User, order: Order) -> None:
 
 def _end_running(order: Order) -> None:
     """Before another try: what an earlier one left open ends, its wallet part comes back."""
-    for payment in order.payments.filter(status__in=[Payment.Status.STARTED, Payment.Status.RESERVED]):  # type: ignore[attr-defined]
+    for payment in order.payments.filter(status__in=[Payment.Status.STARTED, Payment.Status.RESERVED]):
         end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
 
 

@@ -55,7 +55,8 @@ class DemoProvider:
     def query(self, reference: str) -> Message:
         address = f"{settings.SITE_URL}/demo/banque/etat/{urllib.parse.quote(reference)}/"
         try:
-            with urllib.request.urlopen(address, timeout=QUERY_TIMEOUT_SECONDS) as response:
+            # The address is built from SITE_URL, which the operator sets: no scheme of anybody else's.
+            with urllib.request.urlopen(address, timeout=QUERY_TIMEOUT_SECONDS) as response:  # noqa: S310
                 data = json.load(response)
         except (urllib.error.URLError, TimeoutError, ValueError) as error:
             raise Unreachable(str(error)) from error

@@ -111,4 +111,4 @@ def _schedule(payment: BankPayment, mood: str) -> None:
     copies = {"now": 1, "late": 1, "twice": 2, "never": 0}[mood]
     countdown = LATE.total_seconds() if mood == "late" else 0
     for _copy in range(copies):
-        transaction.on_commit(lambda: notify.apply_async(args=[payment.pk], countdown=countdown), robust=True)
+        transaction.on_commit(lambda: notify.apply_async(args=(payment.pk,), countdown=countdown), robust=True)

@@ -13,8 +13,8 @@ class MailboxBackend(BaseEmailBackend):
         for message in email_messages:
             Mail.objects.create(
                 to=", ".join(message.to),
-                subject=message.subject,
-                body=message.body,
+                subject=str(message.subject),
+                body=str(message.body),
                 message_id=message.extra_headers.get("Message-ID", ""),
             )
         return len(email_messages)

@@ -125,9 +125,7 @@ def test_one_child_is_in_one_place_at_a_time() -> None:
     meal = SlotFactory(activity=other.activity, name="Midi", starts_at=dt.time(11), ends_at=dt.time(13))
     tariff = TariffFactory(slot=meal, profile=other.tariff.profile)
     day = OpenDayFactory(activity=other.activity, date=shop.days[0].date)
-    shop2 = Shop(
-        tariff, shop.user, shop.children, SubscriptionFactory(user=shop.user, profile=tariff.profile), [day]
-    )
+    shop2 = Shop(tariff, shop.user, shop.children, SubscriptionFactory(user=shop.user, profile=tariff.profile), [day])
     with pytest.raises(Refused) as refusal:
         shop2.add()
     assert refusal.value.code == "one_place_at_a_time"

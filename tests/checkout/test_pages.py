@@ -44,7 +44,9 @@ def at_most() -> MaxQueries:
         with CaptureQueriesContext(connection) as context:
             yield
         statements = [row["sql"] for row in context.captured_queries if "SAVEPOINT" not in row["sql"]]
-        assert len(statements) <= number, "\n".join([f"{len(statements)} > {number}", *(sql[:120] for sql in statements)])
+        assert len(statements) <= number, "\n".join(
+            [f"{len(statements)} > {number}", *(sql[:120] for sql in statements)]
+        )
 
     return limit
 
@@ -187,7 +189,12 @@ class TestActivityPage:
         family(shop.tariff, days=[shop.days[2]]).add()
         shop.add(days=[shop.days[3]])
         words = text(browse(shop).get(page(shop)))
-        for reason in ("Travaux dans la cuisine", "délai passé", "complet", f"dans le panier : {shop.children[0].first_name}"):
+        for reason in (
+            "Travaux dans la cuisine",
+            "délai passé",
+            "complet",
+            f"dans le panier : {shop.children[0].first_name}",
+        ):
             assert reason in words
 
     def test_quick_choice_ticks_and_writes_nothing(self, browse: Callable[[Shop], Client]) -> None:

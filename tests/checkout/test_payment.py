@@ -186,7 +186,9 @@ class TestCard:
         assert Movement.objects.filter(kind="order").count() == 1
         assert Email.objects.filter(key__startswith="order:").count() == 1
 
-    @pytest.mark.parametrize("order", list(itertools.permutations([Outcome.CAPTURED, Outcome.REFUSED, Outcome.PENDING])))
+    @pytest.mark.parametrize(
+        "order", list(itertools.permutations([Outcome.CAPTURED, Outcome.REFUSED, Outcome.PENDING]))
+    )
     def test_the_order_of_arrival_does_not_matter(self, order: tuple[Outcome, ...]) -> None:
         shop = open_shop()
         shop.add()

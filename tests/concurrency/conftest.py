@@ -1,5 +1,6 @@
 """Real threads on real PostgreSQL: each has its own connection and its own transactions."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -78,10 +79,9 @@ def meet(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str, int], None]:
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             result = original(*args, **kwargs)
-            try:
+            # Broken when the others are held back by a lock: that is the guard at work.
+            with contextlib.suppress(threading.BrokenBarrierError):
                 barrier.wait(timeout=3)
-            except threading.BrokenBarrierError:
-                pass  # the others are held back by a lock: that is the guard at work
             return result
 
         monkeypatch.setattr(module, name, wrapper)

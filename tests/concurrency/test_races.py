@@ -184,14 +184,7 @@ class TestMoney:
         with connection.cursor() as cursor:
             cursor.execute("DROP INDEX cart_ordered_once")
         try:
-            race(
-                [
-                    lambda: pay(
-                        user=shop.user, cart_id=cart.pk, means=Means.WALLET, shown_total=Decimal("31.60")
-                    )
-                ]
-                * 2
-            )
+            race([lambda: pay(user=shop.user, cart_id=cart.pk, means=Means.WALLET, shown_total=Decimal("31.60"))] * 2)
             assert Order.objects.count() == 2
         finally:
             with connection.cursor() as cursor:

@@ -17,7 +17,7 @@ FIRST, LAST = dt.date(2026, 9, 1), dt.date(2027, 8, 31)
 
 
 @pytest.fixture
-def _school() -> None:
+def school() -> None:
     import_school_holidays(2026, 2027)
 
 
@@ -29,7 +29,8 @@ def dates(activity: Activity) -> set[dt.date]:
     return set(OpenDay.objects.filter(activity=activity, is_open=True).values_list("date", flat=True))
 
 
-def test_the_real_calendar_of_zone_a(_school: None) -> None:
+@pytest.mark.usefixtures("school")
+def test_the_real_calendar_of_zone_a() -> None:
     christmas = SchoolHoliday.objects.get(first_day=dt.date(2026, 12, 19))
     assert (christmas.name, christmas.last_day) == ("Vacances de Noël", dt.date(2027, 1, 3))
     assert import_school_holidays(2026, 2027) == 0
@@ -39,7 +40,8 @@ def test_public_holidays_have_french_names() -> None:
     assert public_holidays(FIRST, LAST)[dt.date(2026, 11, 11)].startswith("Armistice")
 
 
-def test_school_days_open_and_holidays_do_not(_school: None) -> None:
+@pytest.mark.usefixtures("school")
+def test_school_days_open_and_holidays_do_not() -> None:
     activity = ActivityFactory(weekdays=[0, 1, 3, 4])
     generate(activity)
     opened = dates(activity)
@@ -50,13 +52,15 @@ def test_school_days_open_and_holidays_do_not(_school: None) -> None:
     assert 130 < len(opened) < 150
 
 
-def test_holiday_activities_open_in_holidays_alone(_school: None) -> None:
+@pytest.mark.usefixtures("school")
+def test_holiday_activities_open_in_holidays_alone() -> None:
     activity = ActivityFactory(weekdays=[0, 1, 2, 3, 4], term=Activity.Term.HOLIDAYS)
     generate(activity)
     assert dt.date(2026, 12, 21) in dates(activity) and dt.date(2026, 12, 18) not in dates(activity)
 
 
-def test_running_again_changes_nothing(_school: None) -> None:
+@pytest.mark.usefixtures("school")
+def test_running_again_changes_nothing() -> None:
     activity = ActivityFactory()
     first = generate(activity)
     before = list(OpenDay.objects.order_by("pk").values())
@@ -65,14 +69,16 @@ def test_running_again_changes_nothing(_school: None) -> None:
     assert list(OpenDay.objects.order_by("pk").values()) == before
 
 
-def test_the_deadline_becomes_a_moment(_school: None) -> None:
+@pytest.mark.usefixtures("school")
+def test_the_deadline_becomes_a_moment() -> None:
     activity = ActivityFactory(weekdays=[0])
     generate(activity)
     day = OpenDay.objects.get(date=dt.date(2026, 12, 7))
     assert day.book_until == dt.datetime(2026, 12, 3, 12, tzinfo=PARIS)
 
 
-def test_a_day_set_by_hand_is_left_alone(_school: None) -> None:
+@pytest.mark.usefixtures("school")
+def test_a_day_set_by_hand_is_left_alone() -> None:
     activity = ActivityFactory()
     generate(activity)
     day = OpenDay.objects.filter(activity=activity).first()
@@ -121,7 +127,8 @@ class TestBookedDays:
         assert OpenDay.objects.get(pk=self.day.pk).cancel_until == before
 
 
-def test_a_day_once_booked_is_closed_instead_of_deleted(_school: None) -> None:
+@pytest.mark.usefixtures("school")
+def test_a_day_once_booked_is_closed_instead_of_deleted() -> None:
     shop = open_shop(days=1)
     shop.add()
     from checkout.actions import remove_lines
