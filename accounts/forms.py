@@ -1,10 +1,10 @@
 """The forms of the account: allauth's with our words, personal details, addresses, documents."""
 
+import uuid
 from typing import Any, cast
 
 from allauth.account import forms as allauth_forms
 from django import forms
-from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
@@ -67,10 +67,24 @@ class SignupForm(allauth_forms.SignupForm):
                 # Somebody signed up with the same address since it was looked up: now it is a known one.
                 self.account_already_exists = True
                 return cast(tuple[None, HttpResponse], super().try_save(request))
-        # Hashing the password is by far the slowest part of creating an account. It is done here too, for nothing:
-        # otherwise the time of the answer would tell a stranger which addresses have an account.
-        make_password(self.cleaned_data["password1"])
+        self._create_for_nothing(request)
         return cast(tuple[None, HttpResponse], super().try_save(request))
+
+    def _create_for_nothing(self, request: HttpRequest) -> None:
+        """Do all that creating an account costs, above all hashing its password, and undo it.
+
+        Otherwise the time of the answer would tell a stranger which addresses have an account.
+        """
+        known = self.cleaned_data["email"]
+        self.cleaned_data["email"] = f"{uuid.uuid4().hex}@personne.invalid"
+        self.account_already_exists = False
+        try:
+            with transaction.atomic():
+                self.save(request)
+                transaction.set_rollback(True)
+        finally:
+            self.cleaned_data["email"] = known
+            self.account_already_exists = True
 
 
 class ResetPasswordForm(allauth_forms.ResetPasswordForm):
