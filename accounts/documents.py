@@ -27,9 +27,11 @@ MAX_BYTES = MAX_MEGABYTES * 1024 * 1024
 MAX_DOCUMENTS = 50  # of one account
 MAX_PAGES = 100
 MAX_NAME = 100
-# An image of this many pixels still fits in a worker's memory; Pillow's own guard is set to the same.
-MAX_PIXELS = 50_000_000
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# A photo of 50 million pixels is shrunk while it is decoded. Other images unpack whole, four bytes a pixel, before
+# they can be shrunk: they may have as many as fit in a worker's memory (an A4 page at 400 dots per inch has 15).
+MAX_PHOTO_PIXELS = 50_000_000
+MAX_PIXELS = 20_000_000
+Image.MAX_IMAGE_PIXELS = MAX_PHOTO_PIXELS  # Pillow's own guard, behind ours
 # An A4 page at 300 dots per inch: more only costs space.
 MAX_SIDE = 3508
 
@@ -138,33 +140,34 @@ def _clean_image(data: bytes, content_type: str) -> bytes:
     form = "JPEG" if content_type == "image/jpeg" else "PNG"
     try:
         with Image.open(io.BytesIO(data), formats=[form]) as source:
-            if source.width * source.height > MAX_PIXELS:
+            is_photo = form == "JPEG" and not source.info.get("progressive")
+            if source.width * source.height > (MAX_PHOTO_PIXELS if is_photo else MAX_PIXELS):
                 raise Refused(
                     _("Cette image est trop grande : réduisez-la, ou envoyez un PDF."), code="too_many_pixels"
                 )
-            source.draft("RGB", (MAX_SIDE, MAX_SIDE))  # a large JPEG is shrunk while it is decoded
-            upright = ImageOps.exif_transpose(source)
-            upright.thumbnail((MAX_SIDE, MAX_SIDE))
-            flat = _flatten(upright)
+            ratio = MAX_SIDE / max(source.size)
+            source.draft("RGB", (int(source.width * ratio), int(source.height * ratio)))  # a photo is decoded smaller
+            source.thumbnail((MAX_SIDE, MAX_SIDE), reducing_gap=None)
+            ImageOps.exif_transpose(source, in_place=True)
+            flat = _flatten(source)
     except UNREADABLE as error:
         raise Refused(
             _("Cette image est abîmée et ne s’ouvre pas : enregistrez-la de nouveau."), code="damaged"
         ) from error
-    # A new image: whatever the sender wrote around the pixels (place, comments, colour profile) stays behind.
-    bare = Image.new("RGB", flat.size)
-    bare.paste(flat)
+    # Whatever the sender wrote around the pixels (place, comments, colour profile) stays behind.
+    flat.info.clear()
     output = io.BytesIO()
     if form == "JPEG":
-        bare.save(output, "JPEG", quality=85, optimize=True)
+        flat.save(output, "JPEG", quality=85, optimize=True)
     else:
-        bare.save(output, "PNG", optimize=True)
+        flat.save(output, "PNG", optimize=True)
     return output.getvalue()
 
 
 def _flatten(image: Image.Image) -> Image.Image:
     """The image on white paper, without transparency."""
     if "A" not in image.getbands() and "transparency" not in image.info:
-        return image.convert("RGB")
+        return image if image.mode == "RGB" else image.convert("RGB")
     layered = image.convert("RGBA")
     paper = Image.new("RGB", layered.size, "white")
     paper.paste(layered, mask=layered.getchannel("A"))
