@@ -44,6 +44,9 @@ UNKNOWN_REFUSAL = gettext_lazy(
     "été enregistré. Vérifiez, puis recommencez."
 )
 
+# What Django's filters and date hierarchy write behind a field's name.
+FILTER_LOOKUPS = {"exact", "id__exact", "isnull", "gte", "lt", "year", "month", "day"}
+
 
 class Right(enum.Flag):
     """What a role may do with a table of the administration."""
@@ -140,6 +143,10 @@ class ScopedRelatedFilter(admin.RelatedFieldListFilter):
         if field.name not in getattr(model_admin, "shared", ()):
             rows = visible_rows(rows, request.user)  # type: ignore[arg-type]
         return [(row.pk, str(row)) for row in rows]
+
+    def has_output(self) -> bool:
+        """Also with a single choice when the address names one: it must not be passed over in silence."""
+        return super().has_output() or bool(self.used_parameters)
 
 
 class NamedAutocomplete(AutocompleteSelect):
@@ -327,7 +334,10 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
             allowed.add(
                 entry.parameter_name if isinstance(entry, type) else entry[0] if isinstance(entry, tuple) else entry
             )
-        return any(lookup == name or lookup.startswith(f"{name}__") for name in allowed)
+        return any(
+            lookup == name or (lookup.startswith(f"{name}__") and lookup.removeprefix(f"{name}__") in FILTER_LOOKUPS)
+            for name in allowed
+        )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's page under the table's name rather than « Sélectionnez l’objet… »."""
@@ -465,7 +475,10 @@ class ReadOnlyAdmin(ScopedAdmin):
 
 
 class ReadOnlyInline(ScopedInline):
-    """Rows that are only shown."""
+    """Rows that are only shown: `fields` names columns and methods alike."""
 
     operators = Right.VIEW
     can_delete = False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return list(self.get_fields(request, obj))

@@ -17,7 +17,6 @@ class LineInline(ReadOnlyInline):
     model = OrderLine
     agents = Right.VIEW
     fields = ["label", "detail", "beneficiary_name", "date", "price", "earner", "cancelled_at"]
-    readonly_fields = ["price", "earner"]
     verbose_name_plural = gettext_lazy("Lignes")
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -37,7 +36,6 @@ class PaymentInline(ReadOnlyInline):
 
     model = Payment
     fields = ["provider", "euros", "status", "created_at", "ended_at"]
-    readonly_fields = ["euros"]
 
     @admin.display(description=gettext_lazy("montant"))
     def euros(self, obj: Payment) -> str:

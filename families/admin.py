@@ -353,7 +353,6 @@ class FiliationInline(ReadOnlyInline):
     model = Filiation
     agents = Right.VIEW
     fields = ["account", "kind", "created_at", "ended_at"]
-    readonly_fields = ["account", "created_at", "ended_at"]
     verbose_name_plural = gettext_lazy("Adultes qui en répondent")
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Filiation]:

@@ -54,7 +54,6 @@ class AccountAdmin(ReadOnlyAdmin):
 class EntryInline(ReadOnlyInline):
     model = Entry
     fields = ["account", "euros", "after"]
-    readonly_fields = ["euros", "after"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("account").order_by("pk")

@@ -1,0 +1,216 @@
+"""A commune with one row in every table that it may reach, and the tables that belong to nobody."""
+
+import datetime as dt
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin
+from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Commune, CommuneFile, SupportingDocument, User
+from bookings.models import Booking, Hold
+from checkout.models import Order, OrderLine, Payment, ProviderEvent
+from portal.common.formats import PARIS
+from portal.outbox.models import Email
+from services.models import Category, SchoolHoliday
+from tests.factories import (
+    AccessProfileFactory,
+    ActivityFactory,
+    CommuneFactory,
+    DeadlineFactory,
+    FiliationFactory,
+    OpenDayFactory,
+    ServiceFactory,
+    SlotFactory,
+    SubscriptionFactory,
+    TariffFactory,
+    TermsFactory,
+    UserFactory,
+    agent_of,
+)
+from wallet import actions as ledger
+from wallet.models import Entry, Movement, TopUpPack
+
+PASSED = dt.timedelta(days=40)
+
+
+@dataclass
+class Town:
+    """A commune, its agent, and one row of each table by the label that the admin knows."""
+
+    commune: Commune
+    agent: User
+    rows: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def parent(self) -> User:
+        return self.rows["accounts.user"]
+
+
+def town(name: str) -> Town:
+    commune = CommuneFactory(name=name)
+    place = Town(commune, agent_of(commune))
+    service = ServiceFactory(commune=commune, name=f"Mairie de {name} – Cantine")
+    profile = AccessProfileFactory(service=service, label=f"Résident de {name}")
+    activity = ActivityFactory(service=service, name=f"Repas {name}")
+    slot = SlotFactory(activity=activity, name=f"Midi {name}")
+    tariff = TariffFactory(slot=slot, profile=profile)
+    parent = UserFactory(commune=commune, pending=True, last_name=f"Parent-{name}")
+    child = FiliationFactory(user=parent, beneficiary__last_name=f"Enfant-{name}").beneficiary
+    day = OpenDayFactory(activity=activity)
+    place.rows |= {
+        "accounts.user": parent,
+        "families.beneficiary": child,
+        "services.subscription": SubscriptionFactory(user=parent, profile=profile, pending=True),
+        "services.service": service,
+        "services.accessprofile": profile,
+        "services.activity": activity,
+        "services.slot": slot,
+        "services.tariff": tariff,
+        "services.openday": day,
+    }
+    booking = book(place)
+    order, line = order_of(place, booking)
+    place.rows |= {"bookings.booking": booking, "checkout.order": order, "line": line}
+    return place
+
+
+def book(place: Town, **kwargs: Any) -> Booking:
+    day, slot = kwargs.pop("day", place.rows["services.openday"]), place.rows["services.slot"]
+    start, end = (dt.datetime.combine(day.date, time, tzinfo=PARIS) for time in (slot.starts_at, slot.ends_at))
+    hold = Hold.objects.create(user=place.parent, expires_at=timezone.now() + PASSED)
+    return Booking.objects.create(
+        **{
+            "beneficiary": place.rows["families.beneficiary"],
+            "open_day": day,
+            "slot": slot,
+            "hold": hold,
+            "period": DateTimeTZRange(start, end, "[)"),
+            "status": Booking.Status.BOOKED,
+            "made_by": place.parent,
+            "booked_at": timezone.now(),
+            **kwargs,
+        }
+    )
+
+
+def order_of(place: Town, booking: Booking) -> tuple[Order, OrderLine]:
+    order = Order.objects.create(user=place.parent, total=Decimal("7.90"))
+    line = OrderLine.objects.create(
+        order=order,
+        booking=booking,
+        commune=place.commune,
+        label=booking.open_day.activity.name,
+        detail=booking.slot.name,
+        beneficiary_name=str(booking.beneficiary),
+        date=booking.open_day.date,
+        unit_price=Decimal("7.90"),
+    )
+    return order, line
+
+
+def shared_rows(place: Town) -> dict[str, Any]:
+    """One row of each table of the agglomération."""
+    wallet = ledger.wallet_of(place.parent)
+    ledger.adjust(user=place.parent, amount=Decimal("20"), reason="Dépôt", key="world", by=place.agent)
+    payment = Payment.objects.create(
+        order=place.rows["checkout.order"], provider="demo", amount=Decimal("7.90"), status=Payment.Status.STARTED
+    )
+    return {
+        "accounts.commune": place.commune,
+        "accounts.staffrole": place.agent.staff_roles.get(),
+        "accounts.terms": TermsFactory(),
+        "services.category": Category.objects.first(),
+        "services.deadline": DeadlineFactory(),
+        "services.schoolholiday": SchoolHoliday.objects.create(
+            name="Hiver", first_day=dt.date(2027, 2, 6), last_day=dt.date(2027, 2, 22)
+        ),
+        "wallet.wallet": wallet,
+        "wallet.account": wallet.account,
+        "wallet.movement": Movement.objects.get(),
+        "wallet.entry": Entry.objects.first(),
+        "wallet.topuppack": TopUpPack.objects.create(amount=Decimal("25")),
+        "checkout.payment": payment,
+        "checkout.providerevent": ProviderEvent.objects.create(
+            provider="demo", payment=payment, source="test", raw="x"
+        ),
+        "outbox.email": Email.objects.create(key="world", to="a@exemple.fr", subject="Bonjour", body="…"),
+    }
+
+
+def document_of(user: User) -> SupportingDocument:
+    from django.core.files.base import ContentFile
+
+    return SupportingDocument.objects.create(
+        user=user,
+        kind="home",
+        file=ContentFile(b"%PDF-1.4 facture", name="facture.pdf"),
+        name="facture.pdf",
+        content_type="application/pdf",
+        size=16,
+    )
+
+
+def shared_family(one: Town, other: Town) -> User:
+    """A parent who lives in one commune and has asked the other for a service too: both hold the file."""
+    user = UserFactory(commune=one.commune, pending=True)
+    FiliationFactory(user=user)
+    SubscriptionFactory(user=user, profile=other.rows["services.accessprofile"], pending=True)
+    CommuneFile.objects.create(user=user, commune=other.commune, reason=CommuneFile.Reason.REQUEST)
+    return user
+
+
+def url(label: str, page: str, *args: Any) -> str:
+    return reverse(f"admin:{label.replace('.', '_')}_{page}", args=args)
+
+
+def client_of(user: User | None) -> Client:
+    client = Client()
+    if user is not None:
+        client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+    return client
+
+
+def registered() -> set[str]:
+    return {model._meta.label_lower for model in admin.site._registry}
+
+
+def texts(response: Any) -> list[str]:
+    """The messages that the next page shows."""
+    return [str(message) for message in response.context["messages"]]
+
+
+def form_values(response: Any) -> dict[str, Any]:
+    """What a browser would post back from an admin page: its form and its inlines, as they stand."""
+    context = response.context
+    forms = [context["adminform"].form]
+    values: dict[str, Any] = {}
+    for inline in context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    for form in forms:
+        for bound in form:
+            value = bound.value()
+            widget = bound.field.widget
+            for name, part in _posted(bound.html_name, value, widget):
+                values[name] = part
+    return values
+
+
+def _posted(name: str, value: Any, widget: Any) -> list[tuple[str, Any]]:
+    if hasattr(widget, "widgets"):
+        parts = widget.decompress(value)
+        return [
+            (f"{name}{suffix}", box.format_value(part) or "")
+            for suffix, box, part in zip(widget.widgets_names, widget.widgets, parts, strict=True)
+        ]
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [(name, "on")]
+    if isinstance(value, list):
+        return [(name, [str(each) for each in value])]
+    return [(name, str(value))]
