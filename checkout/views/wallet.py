@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from checkout.actions import TOP_UP_FEE, start_top_up
@@ -20,7 +21,7 @@ PAGE_SIZE = 20
 def wallet(request: HttpRequest) -> HttpResponse:
     """The balance, packs and a custom amount whose fee is said before paying, and the movements.
 
-    Without JavaScript a custom amount first comes back with its fee and total in words (button « Voir le total »).
+    A custom amount first comes back with its fee and total, to be confirmed before the bank is asked.
     """
     packs = list(TopUpPack.objects.filter(is_active=True))
     form = TopUpForm(request.POST or None, packs=[pack.amount for pack in packs])
@@ -44,6 +45,7 @@ def wallet(request: HttpRequest) -> HttpResponse:
         "form": form,
         "fee": TOP_UP_FEE,
         "page": page,
+        "movements": [(row, timezone.localdate(row.movement.at)) for row in page.object_list],
         "card": default_provider(),
     }
     return render(request, "wallet/wallet.html", context, status=422 if form.errors else 200)

@@ -29,6 +29,47 @@ document.addEventListener("click", (event) => {
   if (event.target.closest("[data-print]")) print();
 });
 
+// A closed list of dates is worth nothing on paper: it prints open.
+let unfolded = [];
+addEventListener("beforeprint", () => {
+  unfolded = [...document.querySelectorAll("main details:not([open])")];
+  unfolded.forEach((part) => { part.open = true; });
+});
+addEventListener("afterprint", () => { unfolded.forEach((part) => { part.open = false; }); });
+
+// An order that waits for the bank: the page comes back by itself once the server tells another state. Asked every five
+// seconds for ten minutes; the sentence on the page stays true when it is not, and its button does the same.
+const waiting = document.querySelector("[data-await]");
+if (waiting) {
+  let left = 120;
+  const ask = async () => {
+    try {
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (answer.ok && page.querySelector("[data-await]")?.dataset.await !== waiting.dataset.await) return location.reload();
+    } catch { /* no network for a moment */ }
+    left -= 1;
+    if (left) setTimeout(ask, 5000);
+    return undefined;
+  };
+  setTimeout(ask, 5000);
+}
+
+// The fee of a custom amount, added up while it is typed.
+for (const part of document.querySelectorAll("[data-fee]")) {
+  const input = part.querySelector("input");
+  const words = part.querySelector("[data-with-fee]");
+  const euros = new Intl.NumberFormat("fr-FR", { style: "currency", currency: "EUR" });
+  const add = () => {
+    const text = input.value.replace(/\s/g, "").replace(",", ".");
+    const cents = /^\d+(\.\d{1,2})?$/.test(text) ? Math.round(Number(text) * 100) : 0;
+    const fee = Math.round(Number(part.dataset.fee) * 100);
+    words.textContent = cents ? `${euros.format(cents / 100)} + ${euros.format(fee / 100)} de frais = ${euros.format((cents + fee) / 100)} à payer par carte` : "";
+  };
+  input.addEventListener("input", add);
+  add();
+}
+
 // « encore 12 min » behind the hour until which places are kept; a screen reader hears it at 10, 5, 2 and 1 minutes.
 for (const time of document.querySelectorAll("time[data-countdown]")) {
   const end = Date.parse(time.dateTime);
