@@ -48,6 +48,7 @@ class Month:
     title: str
     weekdays: list[Weekday]
     weeks: list[list[Cell | None]]
+    anchor: str
 
 
 @dataclass
@@ -79,8 +80,19 @@ def family_bookings(
     return found
 
 
+def initials(beneficiaries: Iterable[Beneficiary]) -> dict[int, str]:
+    """What stands for each child in a square: `L`, or `Al` and `An` where the first letter alone would not tell."""
+    rows = list(beneficiaries)
+    firsts = [row.first_name[:1].upper() for row in rows]
+    return {
+        row.pk: row.first_name[:2].capitalize() if firsts.count(letter) > 1 else letter
+        for row, letter in zip(rows, firsts, strict=True)
+    }
+
+
 def build(
     *,
+    activity: Activity,
     days: Sequence[OpenDay],
     booked: Mapping[dt.date, Sequence[Booking]],
     beneficiaries: Sequence[Beneficiary],
@@ -93,7 +105,7 @@ def build(
         return YearCalendar([], [])
     first, last = min(by_date), max(by_date)
     off = public_holidays(first, last)
-    letters = {row.pk: row.first_name[:1].upper() for row in beneficiaries}
+    letters = initials(beneficiaries)
     names = {row.pk: row.first_name for row in beneficiaries}
     tickable: list[dt.date] = []
     months = []
@@ -107,7 +119,7 @@ def build(
                     continue
                 open_day = by_date.get(date)
                 if open_day is None:
-                    cells.append(Cell(date.day, kind="c", reason=off.get(date) or ""))
+                    cells.append(Cell(date.day, kind="c", reason=_why_closed(activity, date, off)))
                     continue
                 cell = _cell(open_day, now, booked.get(date, ()), letters, names)
                 cell.checked = bool(cell.iso) and date in ticked
@@ -149,7 +161,18 @@ def _month(year: int, number: int, weeks: list[list[Cell | None]], tickable: Seq
         )
         for index in range(7)
     ]
-    return Month(title, weekdays, weeks)
+    return Month(title, weekdays, weeks, anchor=f"mois-{year}-{number:02}")
+
+
+def _why_closed(activity: Activity, date: dt.date, off: Mapping[dt.date, str]) -> str:
+    """Why a date without an open day is closed, inferred from the rules that open the others (no query)."""
+    if date in off and not activity.open_on_public_holidays:
+        return _("férié\u00a0: %s") % off[date]
+    if date.weekday() not in activity.weekdays:
+        return _("fermé le %s") % WEEKDAYS[date.weekday()]
+    if activity.term == Activity.Term.SCHOOL:
+        return _("vacances scolaires")
+    return _("période scolaire") if activity.term == Activity.Term.HOLIDAYS else _("fermé")
 
 
 def _cell(
@@ -161,29 +184,33 @@ def _cell(
 ) -> Cell:
     date = open_day.date
     who = sorted({row.beneficiary_id for row in booked}, key=list(names).index)
-    cell = Cell(date.day, letters="".join(letters[pk] for pk in who))
+    # More than three children do not fit under the number; the label names them all.
+    shown = [letters[pk] for pk in (who if len(who) <= 3 else who[:2])]
+    cell = Cell(date.day, letters="".join(shown) + (f"+{len(who) - 2}" if len(who) > 3 else ""))
     waiting = any(row.status == Booking.Status.HELD for row in booked)
     if not open_day.is_open:
         cell.kind, cell.reason = "c", open_day.closed_reason
     elif who and len(who) == len(names):
         cell.kind = "m"
-        cell.reason = (_("dans le panier : %s") if waiting else _("déjà réservé : %s")) % ", ".join(
+        cell.reason = (_("dans le panier\u00a0: %s") if waiting else _("déjà réservé\u00a0: %s")) % ", ".join(
             names[pk] for pk in who
         )
     elif open_day.book_until <= now:
         cell.kind = "m" if who else "l"
         cell.reason = (
-            _("déjà réservé : %s") % ", ".join(names[pk] for pk in who)
+            _("déjà réservé\u00a0: %s") % ", ".join(names[pk] for pk in who)
             if who
             else _("délai passé (%s)") % moment(open_day.book_until)
         )
     elif open_day.free <= 0:
         cell.kind = "m" if who else "f"
-        cell.reason = (_("complet ; déjà réservé : %s") % ", ".join(names[pk] for pk in who)) if who else _("complet")
+        cell.reason = (
+            (_("complet\u00a0; déjà réservé\u00a0: %s") % ", ".join(names[pk] for pk in who)) if who else _("complet")
+        )
     else:
         parts = [long_date(date)]
         if who:
-            parts.append(_("déjà réservé : %s") % ", ".join(names[pk] for pk in who))
+            parts.append(_("déjà réservé\u00a0: %s") % ", ".join(names[pk] for pk in who))
         if open_day.free <= FEW_PLACES:
             parts.append(ngettext("%d place libre", "%d places libres", open_day.free) % open_day.free)
         cell.iso = date.isoformat()

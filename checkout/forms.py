@@ -73,6 +73,10 @@ class DatesField(forms.Field):
         except ValueError as error:
             raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from error
 
+    def validate(self, value: Any) -> None:
+        if not value:  # an empty set is none of Django's empty values
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+
 
 class PayForm(forms.Form):
     """Which cart, how, and the total that the page showed (the server's own is what is paid)."""
@@ -120,7 +124,7 @@ class TopUpForm(forms.Form):
             max_value=LARGEST,
             max_digits=10,
             decimal_places=2,
-            help_text=_("De 1 à 500 €. Des frais de 0,01 € s’ajoutent à un montant personnalisé."),
+            help_text=_("De 1 à 500\u00a0€. Des frais de 0,01\u00a0€ s’ajoutent à un montant personnalisé."),
             widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 8}),
         )
 

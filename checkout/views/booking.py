@@ -4,24 +4,27 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
-from bookings.calendar import build, family_bookings, picked
+from bookings.calendar import YearCalendar, build, family_bookings, initials, picked
 from checkout.actions import add_to_cart
 from checkout.forms import BookingForm
 from families.models import Filiation
 from portal.common.errors import Refused
-from portal.common.formats import enumeration, euros
+from portal.common.formats import enumeration, euros, long_date
 from portal.common.money import ZERO
 from services.calendars import school_year
 from services.deadlines import sentence
-from services.models import Activity, OpenDay, Subscription
+from services.models import Activity, OpenDay, Slot, Subscription
 from services.pricing import PriceGrid
 
 
@@ -87,12 +90,12 @@ class BookingPage:
             for text in refusal.messages:
                 form.add_error(None, text)
             return self.render(status=409)
-        messages.success(
-            self.request,
-            _("Produit ajouté au panier avec succès. Quantité : %(quantity)d. Total : %(total)s.")
-            % {"quantity": added.quantity, "total": euros(added.total)},
-            extra_tags="added",
+        # What was added, and both next actions: the cart shows it on top (base.html draws every message).
+        confirmation = render_to_string(
+            "checkout/_added.html",
+            {"activity": self.activity, "slot": self.chosen_slot, "quantity": added.quantity, "total": added.total},
         )
+        messages.success(self.request, mark_safe(confirmation), extra_tags="added")  # noqa: S308 - a template's output
         if added.already:
             left = enumeration(
                 added.already[:5] + ([_("%d autres") % (len(added.already) - 5)] if len(added.already) > 5 else [])
@@ -109,15 +112,28 @@ class BookingPage:
         return redirect("cart")
 
     def render(self, status: int = 200) -> HttpResponse:
-        """The page, with the person's ticks as they stand."""
+        """The page, with the person's choices as they stand."""
         first, last, years = self._range()
         days = list(OpenDay.objects.filter(activity=self.activity, date__range=(first, last)))
-        booked = family_bookings(beneficiaries=self.people, activity=self.activity, first=first, last=last)
-        calendar = build(days=days, booked=booked, beneficiaries=self.people, ticked=self._ticked(days))
-        prices = self._prices(calendar.tickable or [first])
-        base = prices.get(self.chosen_slot.pk) if self.chosen_slot else None
-        quantity, total = self._total(calendar, booked, base)
+        ticked = self._ticked(days)
+        # Dates ticked in the school year that is not on screen stay chosen, and stay counted.
+        today = timezone.localdate()
+        end = school_year(today + dt.timedelta(days=366))[1]
+        elsewhere = sorted(date for date in ticked if not first <= date <= last and today <= date <= end)
+        booked = family_bookings(
+            beneficiaries=self.people,
+            activity=self.activity,
+            first=min([first, *elsewhere]),
+            last=max([last, *elsewhere]),
+        )
+        calendar = build(
+            activity=self.activity, days=days, booked=booked, beneficiaries=self.people, ticked=ticked - {*elsewhere}
+        )
+        prices = Prices(self.accesses, self.slots, [*calendar.tickable, *elsewhere] or [first])
+        chosen = self._chosen(calendar, elsewhere, booked)
+        letters = initials(self.people)
         upcoming = next((row for row in days if row.is_open and row.book_until > timezone.now()), None)
+        opens_on = self.activity.booking_opens_on
         context: dict[str, Any] = {
             "activity": self.activity,
             "service": self.activity.service,
@@ -125,29 +141,35 @@ class BookingPage:
             "form": self.form,
             "accesses": self.accesses,
             "access": self.access,
-            "slots": [(row, prices.get(row.pk), row == self.chosen_slot) for row in self.slots],
+            "slots": [
+                (row, prices.first(self.access, row), prices.later(self.access, row), row == self.chosen_slot)
+                for row in self.slots
+            ],
             "people": [
                 {
                     "row": row,
-                    "letter": row.first_name[:1].upper(),
+                    "letter": letters[row.pk],
                     "hue": index % 6 + 1,
                     "checked": str(row.pk) in self.chosen_people,
                 }
                 for index, row in enumerate(self.people)
             ],
-            "price": base,
-            "cents": " ".join(f"{pk}:{round(price * 100)}" for pk, price in prices.items() if price is not None),
+            "price": prices.first(self.access, self.chosen_slot) if self.chosen_slot else None,
+            "cents": prices.cents,
             "calendar": calendar,
+            "elsewhere": [(date, " ".join(sorted(_booked_people(booked, date)))) for date in elsewhere],
             "years": years,
-            "first": first,
             "booking_rule": sentence(self.activity.booking_deadline),
             "cancel_rule": sentence(self.activity.cancel_deadline),
             "next_deadline": upcoming,
-            "quantity": quantity,
-            "dates_count": sum(
-                cell.checked for m in calendar.months for w in m.weeks for cell in w if cell is not None
+            "opens_on": opens_on if opens_on and opens_on > timezone.localdate() else None,
+            "quantity": sum(count for _date, count in chosen),
+            "dates_count": len(chosen),
+            "total": sum(
+                (prices.on(self.access, self.chosen_slot, date) * count for date, count in chosen if self.chosen_slot),
+                ZERO,
             ),
-            "total": total,
+            "hold_minutes": settings.HOLD_MINUTES,
         }
         return render(self.request, "checkout/activity.html", context, status=status)
 
@@ -178,13 +200,66 @@ class BookingPage:
             return sent - dates if dates <= sent else sent | dates
         return sent
 
-    def _prices(self, dates: list[dt.date]) -> dict[int, Decimal | None]:
-        """The price of each slot on the first date that can be booked."""
-        grid = PriceGrid(profile=self.access.profile, slots=self.slots)
-        found = {row.pk: grid.tariff(row.pk, min(dates)) for row in self.slots}
-        return {pk: tariff.price if tariff else None for pk, tariff in found.items()}
+    def _chosen(self, calendar: YearCalendar, elsewhere: list[dt.date], booked: Any) -> list[tuple[dt.date, int]]:
+        """Each chosen date with how many of the chosen beneficiaries it counts for."""
+        dates = [
+            dt.date.fromisoformat(cell.iso)
+            for month in calendar.months
+            for week in month.weeks
+            for cell in week
+            if cell is not None and cell.checked
+        ]
+        return [(date, len(self.chosen_people - _booked_people(booked, date))) for date in dates + elsewhere]
 
-    def _total(self, calendar: Any, booked: Any, price: Decimal | None) -> tuple[int, Decimal]:
-        ticked = [c for m in calendar.months for w in m.weeks for c in w if c is not None and c.checked]
-        quantity = sum(len(self.chosen_people - set(cell.skip.split())) for cell in ticked)
-        return quantity, (price or ZERO) * quantity
+
+def _booked_people(booked: Any, date: dt.date) -> set[str]:
+    return {str(row.beneficiary_id) for row in booked.get(date, ())}
+
+
+class Prices:
+    """The prices of the slots on some dates, for each situation of the person; the browser gets them in cents."""
+
+    def __init__(self, accesses: list[Subscription], slots: list[Slot], dates: list[dt.date]) -> None:
+        self.steps: dict[tuple[int, int], list[tuple[dt.date, Decimal | None]]] = {}
+        ordered = sorted(dates)
+        for access in accesses:
+            grid = PriceGrid(profile=access.profile, slots=slots)
+            for slot in slots:
+                steps: list[tuple[dt.date, Decimal | None]] = []
+                for date in ordered:
+                    tariff = grid.tariff(slot.pk, date)
+                    price = tariff.price if tariff else None
+                    if not steps or steps[-1][1] != price:
+                        steps.append((date, price))
+                self.steps[access.pk, slot.pk] = steps
+
+    def first(self, access: Subscription, slot: Slot) -> Decimal | None:
+        """The price on the first date that has one; None: the slot is not sold to this situation."""
+        return next((price for _date, price in self.steps[access.pk, slot.pk] if price is not None), None)
+
+    def later(self, access: Subscription, slot: Slot) -> str:
+        """`puis 8,10 € à partir du vendredi 1er janvier 2027`, when the price changes within the year on screen."""
+        priced = [(date, price) for date, price in self.steps[access.pk, slot.pk] if price is not None]
+        return enumeration(
+            _("puis %(price)s à partir du %(date)s") % {"price": euros(price), "date": long_date(date)}
+            for date, price in priced[1:]
+        )
+
+    def on(self, access: Subscription, slot: Slot, date: dt.date) -> Decimal:
+        """The price on one of the dates, nothing where there is none."""
+        found = ZERO
+        for since, price in self.steps[access.pk, slot.pk]:
+            if since <= date:
+                found = price or ZERO
+        return found
+
+    @property
+    def cents(self) -> str:
+        """`12:790 15:1190`, `7/12:790` for one of several situations, `12@2027-01-04:810` from a date on (calendar.js)."""
+        several = len({access for access, _slot in self.steps}) > 1
+        return " ".join(
+            (f"{access}/" if several else "")
+            + f"{slot}{f'@{since}' if index else ''}:{'' if price is None else round(price * 100)}"
+            for (access, slot), steps in self.steps.items()
+            for index, (since, price) in enumerate(steps)
+        )
