@@ -1,16 +1,24 @@
 """How the lines of a cart or an order are shown: one group per product and price, its beneficiaries and dates."""
 
 import datetime as dt
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import NamedTuple
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts.models import User
 from bookings.models import Booking
 from checkout.models import Cart, CartLine, Order, OrderLine
+from portal.common.formats import MONTHS, NBSP, WEEKDAYS, enumeration, month
 from portal.common.money import ZERO
+
+# More dates than this are counted in one line, and unfolded by month on demand.
+FEW_DATES = 8
 
 
 @dataclass
@@ -19,6 +27,67 @@ class Person:
 
     name: str
     dates: list[dt.date] = field(default_factory=list)
+
+
+class Share(NamedTuple):
+    """Beneficiaries who have the same dates in a group, and those dates in order."""
+
+    names: str
+    dates: list[dt.date]
+
+    @property
+    def is_long(self) -> bool:
+        return len(self.dates) > FEW_DATES
+
+    @property
+    def text(self) -> str:
+        """`mercredis 25 novembre, 2 et 16 décembre 2026, 6 janvier 2027`: every date, the year once."""
+        found = []
+        months = list(self._by_month())
+        for index, (first, days) in enumerate(months):
+            year_ends = index + 1 == len(months) or months[index + 1][0].year != first.year
+            found.append(f"{days}{NBSP}{MONTHS[first.month - 1]}" + (f"{NBSP}{first.year}" if year_ends else ""))
+        weekday = self._weekday
+        prefix = f"{WEEKDAYS[weekday]}{'s' if len(self.dates) > 1 else ''} " if weekday is not None else ""
+        return prefix + ", ".join(found)
+
+    @property
+    def headline(self) -> str:
+        """`118 dates, du 30 novembre 2026 au 2 juillet 2027`; `30 mercredis, du …` when they are all Wednesdays."""
+        count = len(self.dates)
+        weekday = self._weekday
+        what = ngettext("%d date", "%d dates", count) % count if weekday is None else f"{count} {WEEKDAYS[weekday]}s"
+        return _("%(what)s, du %(first)s au %(last)s") % {
+            "what": what.replace(" ", NBSP),
+            "first": _date(self.dates[0]),
+            "last": _date(self.dates[-1]),
+        }
+
+    @property
+    def months(self) -> list[tuple[str, str]]:
+        """(« Décembre 2026 », « mar. 1er, ven. 4 et lun. 7 »), month by month."""
+        return [(month(first), days) for first, days in self._by_month()]
+
+    @property
+    def _weekday(self) -> int | None:
+        """The weekday that all dates fall on, if there is one."""
+        found = {date.weekday() for date in self.dates}
+        return found.pop() if len(found) == 1 else None
+
+    def _by_month(self) -> Iterable[tuple[dt.date, str]]:
+        named = self._weekday is None
+        for _key, rows in itertools.groupby(self.dates, key=lambda date: (date.year, date.month)):
+            days = list(rows)
+            yield days[0], enumeration(_day(date, named) for date in days)
+
+
+def _day(date: dt.date, named: bool) -> str:
+    number = "1er" if date.day == 1 else str(date.day)
+    return f"{WEEKDAYS[date.weekday()][:3]}.{NBSP}{number}" if named else number
+
+
+def _date(date: dt.date) -> str:
+    return f"{_day(date, False)}{NBSP}{MONTHS[date.month - 1]}{NBSP}{date.year}"
 
 
 @dataclass
@@ -39,12 +108,12 @@ class Group:
     def total(self) -> Decimal:
         return self.unit_price * self.quantity
 
-    def shared(self) -> list[tuple[str, list[dt.date]]]:
-        """Beneficiaries with the same dates together: (« Louane Dupont, Théo Dupont », their dates)."""
+    def shared(self) -> Sequence[Share]:
+        """Beneficiaries with the same dates together: « Louane Dupont, Théo Dupont », and their dates."""
         found: dict[tuple[dt.date, ...], list[str]] = {}
         for person in self.people:
             found.setdefault(tuple(sorted(person.dates)), []).append(person.name)
-        return [(", ".join(names), list(dates)) for dates, names in found.items()]
+        return [Share(", ".join(names), list(dates)) for dates, names in found.items()]
 
 
 def _group(rows: Iterable[tuple[int, str, str, Decimal, str, dt.date | None]]) -> list[Group]:
@@ -120,6 +189,11 @@ class CartSummary:
         return not self.groups and not self.expired
 
     @property
+    def is_over(self) -> bool:
+        """Whether the time for the places that are still held has run out (nobody may have taken them yet)."""
+        return self.cart.hold.expires_at <= timezone.now()
+
+    @property
     def is_late(self) -> bool:
         """Whether the places are no longer kept (though nobody may have taken them yet)."""
-        return bool(self.expired) or self.cart.hold.expires_at <= timezone.now()
+        return bool(self.expired) or self.is_over

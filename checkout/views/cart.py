@@ -18,7 +18,9 @@ from checkout.summary import CartSummary
 def cart(request: HttpRequest) -> HttpResponse:
     """What is in the cart, until when its places are kept, and how to go on."""
     summary = CartSummary.of(request.user) if request.user.is_authenticated else None
-    return render(request, "checkout/cart.html", {"cart": summary})
+    # The confirmation of « Ajouter au panier » holds the next actions; the page then does not say them twice.
+    just_added = any("added" in message.tags for message in messages.get_messages(request))
+    return render(request, "checkout/cart.html", {"cart": summary, "just_added": just_added})
 
 
 @require_POST

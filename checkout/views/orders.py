@@ -1,8 +1,11 @@
 """« Mes commandes » : list, detail, on paper."""
 
+import datetime as dt
+
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from checkout.models import Order, OrderLine, Payment
@@ -10,6 +13,8 @@ from checkout.summary import order_groups
 from portal.common.money import ZERO
 
 PAGE_SIZE = 20
+# How long an order's page opens with « c'est payé » and what happens next, before it is a record among others.
+JUST_PAID = dt.timedelta(minutes=30)
 
 
 @require_safe
@@ -17,7 +22,8 @@ def orders(request: HttpRequest) -> HttpResponse:
     """The person's orders, newest first."""
     rows = Order.objects.of(request.user).prefetch_related("payments")
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
-    return render(request, "checkout/orders.html", {"page": page})
+    listed = [(row, timezone.localdate(row.created_at)) for row in page.object_list]
+    return render(request, "checkout/orders.html", {"page": page, "listed": listed})
 
 
 @require_safe
@@ -29,6 +35,9 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
     cancelled = [line for line in lines if line.cancelled_at]
     context = {
         "order": found,
+        "ordered_on": timezone.localdate(found.created_at),
+        "paid_on": timezone.localdate(found.paid_at) if found.paid_at else None,
+        "just_paid": found.paid_at is not None and timezone.now() - found.paid_at < JUST_PAID,
         "groups": order_groups(lines),
         "cancelled": order_groups(cancelled),
         "refunded": sum((line.unit_price for line in cancelled), ZERO),

@@ -141,6 +141,8 @@ def _payment_page(
         "form": form,
         "balance": balance,
         "wallet_covers": balance >= cart.total,
+        "left": balance - cart.total,
+        "missing": cart.total - balance,
         "rest": cart.total - balance if ZERO < balance < cart.total else ZERO,
         "card": provider,
         "checkout_step": PAYMENT,
