@@ -1,6 +1,8 @@
 """« Mes réservations » : the month of all children, the list, and cancelling."""
 
 import datetime as dt
+import itertools
+from collections.abc import Mapping
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -11,34 +13,80 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from bookings.agenda import month_of, upcoming
+from bookings.agenda import Day, marks, month_of, upcoming
 from bookings.models import Booking
 from checkout.actions import cancel_bookings
 from checkout.models import OrderLine
 from families.models import Filiation
 from portal.common.errors import Refused
-from portal.common.formats import WEEKDAYS, euros
+from portal.common.formats import WEEKDAYS, enumeration, euros
 from portal.common.money import ZERO
 
 PAGE_SIZE = 30
+YEARS_SHOWN = 5
 
 
 @require_safe
 def reservations(request: HttpRequest) -> HttpResponse:
-    """One month as a calendar with every child, then what is to come as a list."""
+    """One month as a calendar with every child, then a list by day: all that is to come, or the month asked for."""
     today = timezone.localdate()
+    asked = request.GET.get("mois", "")
     try:
-        year, number = (int(part) for part in request.GET.get("mois", f"{today:%Y-%m}").split("-"))
+        year, number = (int(part) for part in (asked or f"{today:%Y-%m}").split("-"))
         first = dt.date(year, number, 1)
+        if not 2000 < year < 2200:  # the months around it must be dates too
+            raise ValueError
     except ValueError:
-        first = today.replace(day=1)
+        asked, first = "", today.replace(day=1)
     people = [row.beneficiary for row in Filiation.objects.of(request.user).select_related("beneficiary")]
     agenda = month_of(first=first, beneficiaries=people)
-    page = Paginator(upcoming(beneficiaries=people, since=today), PAGE_SIZE).get_page(request.GET.get("page"))
-    now = timezone.now()
-    rows = [(row, row.made_by_id == request.user.pk and row.open_day.cancel_until > now) for row in page.object_list]
-    context = {"agenda": agenda, "people": people, "page": page, "rows": rows, "weekday_names": WEEKDAYS}
+    page = None
+    if asked:
+        rows = [row for week in agenda.weeks for day in week if day.in_month for row, _letter, _hue in day.bookings]
+    else:
+        page = Paginator(upcoming(beneficiaries=people, since=today), PAGE_SIZE).get_page(request.GET.get("page"))
+        rows = list(page.object_list)
+    known = marks(people)
+    context = {
+        "agenda": agenda,
+        "weeks": [[(day, _by_slot(day)) for day in week] for week in agenda.weeks],
+        "asked": asked,
+        "today": today,
+        "people": [(row, *known[row.pk]) for row in people],
+        "page": page,
+        "days": [
+            (date, [_line(request, row, known) for row in on_date])
+            for date, on_date in itertools.groupby(rows, key=lambda row: row.open_day.date)
+        ],
+        "may_cancel": any(_may_cancel(request, row) for row in rows),
+        "weekday_names": WEEKDAYS,
+    }
     return render(request, "checkout/reservations.html", context)
+
+
+def _by_slot(day: Day) -> list[tuple[Booking, list[tuple[str, int]], str]]:
+    """The bookings of a square, those of one slot together: one of them, whose marks, and all first names."""
+    found: dict[int, list[tuple[Booking, str, int]]] = {}
+    for booking, letter, hue in day.bookings:
+        found.setdefault(booking.slot_id, []).append((booking, letter, hue))
+    return [
+        (
+            rows[0][0],
+            [(letter, hue) for _booking, letter, hue in rows],
+            enumeration(booking.beneficiary.first_name for booking, _letter, _hue in rows),
+        )
+        for rows in found.values()
+    ]
+
+
+def _line(
+    request: HttpRequest, booking: Booking, known: Mapping[int, tuple[str, int]]
+) -> tuple[Booking, str, int, bool]:
+    return booking, *known[booking.beneficiary_id], _may_cancel(request, booking)
+
+
+def _may_cancel(request: HttpRequest, booking: Booking) -> bool:
+    return booking.made_by_id == request.user.pk and booking.open_day.cancel_until > timezone.now()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -56,8 +104,8 @@ def cancel(request: HttpRequest) -> HttpResponse:
         messages.success(
             request,
             ngettext(
-                "Réservation annulée. %(total)s sont revenus dans votre porte-monnaie.",
-                "%(count)d réservations annulées. %(total)s sont revenus dans votre porte-monnaie.",
+                "Réservation annulée. Votre porte-monnaie a reçu %(total)s.",
+                "%(count)d réservations annulées. Votre porte-monnaie a reçu %(total)s.",
                 len(ids),
             )
             % {"count": len(ids), "total": euros(total)},
