@@ -46,7 +46,7 @@ def service(request: HttpRequest, slug: str) -> HttpResponse:
             "service": found,
             "univers": found.category.slug,
             "offers": [(activity, sentence(activity.booking_deadline)) for activity in activities],
-            "requests": requests,
+            "waiting": any(row.status == Subscription.Status.PENDING for row in requests),
             "may_book": any(row.status == Subscription.Status.APPROVED for row in requests),
         },
     )
