@@ -102,9 +102,10 @@ def complete_signup(*, user: User) -> None:
 def approve_user(*, user: User, by: User) -> None:
     """Validate an account; its owner gets an e-mail and may book as soon as a service is validated.
 
-    Raises Refused when the e-mail address has not been verified or when the account is already validated.
+    Raises Refused when the e-mail address has not been verified, when the account is already validated, and when `by`
+    does not work for one of its communes.
     """
-    account = User.objects.select_for_update().get(pk=user.pk)
+    account = _to_decide(user, by)
     if account.status == User.Status.APPROVED:
         raise Refused(_("Le compte de %s est déjà validé.") % account, code="already_decided")
     if not account.emailaddress_set.filter(verified=True).exists():
@@ -117,14 +118,25 @@ def approve_user(*, user: User, by: User) -> None:
 
 @transaction.atomic
 def refuse_user(*, user: User, reason: str, by: User) -> None:
-    """Refuse an account with a reason that its owner reads in an e-mail. Raises Refused without a reason."""
+    """Refuse an account with a reason that its owner reads in an e-mail.
+
+    Raises Refused without a reason, and when `by` does not work for one of the account's communes.
+    """
     reason = reason.strip()
     if not reason:
         raise Refused(_("Écrivez le motif du refus : la personne le lira dans son courriel."), code="reason_missing")
-    account = User.objects.select_for_update().get(pk=user.pk)
+    account = _to_decide(user, by)
     if account.status == User.Status.REFUSED:
         raise Refused(_("Le compte de %s est déjà refusé.") % account, code="already_decided")
     _decide(account, status=User.Status.REFUSED, reason=reason, by=by)
+
+
+def _to_decide(user: User, by: User) -> User:
+    """The account, locked, if its commune's staff include `by`."""
+    account = User.objects.visible_to(by).select_for_update().filter(pk=user.pk).first()
+    if account is None:
+        raise Refused(_("Ce compte ne dépend pas de votre commune."), code="not_yours")
+    return account
 
 
 def _decide(account: User, *, status: User.Status, reason: str, by: User) -> None:

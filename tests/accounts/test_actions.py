@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def agent():
-    return agent_of(CommuneFactory())
+    return agent_of()
 
 
 def test_validating_is_dated_signed_and_told(agent):
@@ -68,7 +68,7 @@ def test_refusing_needs_a_reason_which_the_person_reads(agent):
 def test_two_members_of_staff_decide_one_account_at_once(second):
     """Each answer is given once: the second to come finds the account decided, or overrules what it has seen."""
     user = UserFactory(pending=True)
-    agents = [agent_of(CommuneFactory()) for _ in range(2)]
+    agents = [agent_of() for _ in range(2)]
     barrier, outcomes = threading.Barrier(2), []
 
     def decide(agent, refuse):
@@ -105,7 +105,7 @@ def test_two_members_of_staff_decide_one_account_at_once(second):
 def test_without_the_lock_both_would_have_answered(monkeypatch):
     """The fault that the row's lock prevents: both read « en attente », both decide, two e-mails leave."""
     user = UserFactory(pending=True)
-    agents = [agent_of(CommuneFactory()) for _ in range(2)]
+    agents = [agent_of() for _ in range(2)]
     both_have_read, decide = threading.Barrier(2), actions._decide
 
     def decide_after_both_have_read(account, **kwargs):
@@ -153,3 +153,23 @@ def test_accepting_twice_is_accepting_once():
     for _again in range(2):
         actions.accept_terms(user=user, terms=terms)
     assert Consent.objects.count() == 1
+
+
+@pytest.mark.parametrize("resides", [True, False])
+def test_only_the_staff_of_its_commune_decides_an_account(resides):
+    commune = CommuneFactory()
+    user = UserFactory(pending=True, commune=commune if resides else CommuneFactory())
+    agent = agent_of(commune)
+    decisions = (
+        lambda: actions.approve_user(user=user, by=agent),
+        lambda: actions.refuse_user(user=user, reason="Non.", by=agent),
+    )
+    for decide in decisions:
+        if resides:
+            decide()
+            continue
+        with pytest.raises(Refused) as refused:
+            decide()
+        assert refused.value.code == "not_yours"
+    user.refresh_from_db()
+    assert user.status == ("refused" if resides else "pending")
