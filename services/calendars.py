@@ -1,6 +1,7 @@
 """From weekday rules, the zone A school calendar and public holidays to open days."""
 
 import datetime as dt
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,7 +33,13 @@ class Report:
 
 def public_holidays(first: dt.date, last: dt.date) -> dict[dt.date, str]:
     """French public holidays between two dates, by date."""
-    return dict(holidays.country_holidays("FR", years=range(first.year, last.year + 1), language="fr"))
+    return dict(_public_holidays(first.year, last.year))
+
+
+@functools.lru_cache(maxsize=32)
+def _public_holidays(first_year: int, last_year: int) -> dict[dt.date, str]:
+    # Computed once for each span of years: the package takes as long as rendering a month of the calendar.
+    return dict(holidays.country_holidays("FR", years=range(first_year, last_year + 1), language="fr"))
 
 
 def school_year(date: dt.date) -> tuple[dt.date, dt.date]:
