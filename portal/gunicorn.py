@@ -3,7 +3,9 @@
 WEB_CONCURRENCY sets the number of workers (gunicorn reads it itself) and BIND the address.
 """
 
+import gc
 import os
+from typing import Any
 
 bind = os.environ.get("BIND", "127.0.0.1:8000")
 # Synchronous workers: a request holds one database connection for as long as it lasts, and no longer.
@@ -19,3 +21,13 @@ worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") and os.access("/dev/shm
 # By default gunicorn opens a control socket in the home folder of whoever starts it; nothing here uses it.
 control_socket_disable = True
 accesslog = "-" if os.environ.get("ACCESS_LOG", "off") == "on" else None
+
+# A page makes tens of thousands of short-lived objects; Python's cycle collector, which starts by default each time 700
+# more of them are alive, finds next to nothing and costs a tenth of the page.
+gc.set_threshold(10_000, 20, 50)
+
+
+def when_ready(server: Any) -> None:
+    """Before the fork: what was loaded stays for good, so the collector of no worker looks at it or copies its memory."""
+    gc.collect()
+    gc.freeze()
