@@ -107,14 +107,15 @@ class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def _translate_constraints(self) -> None:
         """Replace « Constraint “x” is violated » where we have a better sentence."""
-        opts = self._meta.model._meta
-        names = {str(each.get_violation_error_message()): each.name for each in opts.constraints}
+        constraints = self._meta.model._meta.constraints
+        by_sentence = {str(each.get_violation_error_message()): each.name for each in constraints}
+        by_fields = {each.fields: each.name for each in constraints if isinstance(each, models.UniqueConstraint)}
         errors = self.errors.get(NON_FIELD_ERRORS)
         if not errors:
             return
         kept, found = [], []
         for error in errors.as_data():
-            name = names.get(str(error.message), "")
+            name = by_sentence.get(str(error.message)) or by_fields.get((error.params or {}).get("unique_check"), "")
             found.append(name) if name in self.constraint_messages else kept.append(error)
         if not found:
             return
@@ -209,6 +210,8 @@ class Scoped:
         return rows if db_field.name in self.shared else visible_rows(rows, request.user)  # type: ignore[arg-type]
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if isinstance(db_field, models.DecimalField):
+            kwargs["localize"] = True  # 8,20 as people write it; 8.20 is understood too
         field = super().formfield_for_dbfield(db_field, request, **kwargs)  # type: ignore[misc]
         if field is not None and isinstance(field.widget, AdminSplitDateTime):
             # Two boxes under one label: each says which it is.

@@ -1,0 +1,341 @@
+"""Configuring services: forged posts, rules of the database as sentences, calendars, texts, roles."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db.backends.postgresql.psycopg_any import DateRange
+from django.test import Client
+
+from accounts.models import Consent, StaffRole, Terms, User
+from portal.common.formats import today
+from services.calendars import import_school_holidays
+from services.models import AccessProfile, Activity, Deadline, OpenDay, SchoolHoliday, Service, Slot, Tariff
+from tests.admin.world import Town, book, client_of, form_values, texts, url
+from tests.factories import ActivityFactory, CategoryFactory, DeadlineFactory, TermsFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+
+def edit(client: Client, label: str, row: Any, **values: Any) -> Any:
+    """Open a row's page, change some boxes, and post what a browser would."""
+    address = url(label, "change", row.pk)
+    return client.post(address, {**form_values(client.get(address)), **values}, follow=True)
+
+
+def errors(response: Any) -> str:
+    """Everything the page says is wrong."""
+    assert response.status_code == 200
+    assert not response.redirect_chain
+    said = str(response.context["adminform"].form.errors)
+    return said + "".join(str(inline.formset.errors) for inline in response.context["inline_admin_formsets"])
+
+
+def saved(response: Any) -> None:
+    assert response.redirect_chain, errors(response)
+
+
+def service_values(**values: Any) -> dict[str, Any]:
+    empty = {"profiles-TOTAL_FORMS": "0", "profiles-INITIAL_FORMS": "0"}
+    return {"name": "Garderie", "slug": "garderie", "category": str(CategoryFactory().pk), **empty, **values}
+
+
+# --- Another commune's rows --------------------------------------------------------------------------------------------
+
+
+def test_an_agent_adds_a_service_to_their_own_commune_only(rosieres: Town, aiguilhe: Town, operator: User) -> None:
+    client = client_of(rosieres.agent)
+    for commune in (str(aiguilhe.commune.pk), "", "999999"):
+        answer = client.post(url("services.service", "add"), service_values(commune=commune), follow=True)
+        assert "commune" in errors(answer)
+    assert not Service.objects.filter(slug="garderie").exists()
+    values = service_values(commune=str(rosieres.commune.pk))
+    saved(client.post(url("services.service", "add"), values, follow=True))
+    service = Service.objects.get(slug="garderie")
+    assert service.commune == rosieres.commune
+    # Nor is it given away, or to the agglomération, later.
+    edit(client, "services.service", service, commune=str(aiguilhe.commune.pk))
+    edit(client, "services.service", service, commune="")
+    service.refresh_from_db()
+    assert service.commune == rosieres.commune
+    saved(client_of(operator).post(url("services.service", "add"), service_values(slug="velo"), follow=True))
+    assert Service.objects.get(slug="velo").commune is None
+
+
+def test_forged_relations_are_refused(rosieres: Town, aiguilhe: Town) -> None:
+    client, other = client_of(rosieres.agent), aiguilhe.rows
+    before = (Activity.objects.count(), Tariff.objects.count(), OpenDay.objects.count(), Slot.objects.count())
+    deadline = str(DeadlineFactory().pk)
+    activity = {
+        "service": other["services.service"].pk, "name": "Faux", "slug": "faux", "unit_name": "date", "position": "0",
+        "weekdays": ["2"], "term": "school", "capacity": "5", "kind": "calendar", "booking_deadline": deadline,
+        "cancel_deadline": deadline, "slots-TOTAL_FORMS": "0", "slots-INITIAL_FORMS": "0",
+    }  # fmt: skip
+    assert "service" in errors(client.post(url("services.activity", "add"), activity, follow=True))
+    tariff = {"slot": other["services.slot"].pk, "profile": other["services.accessprofile"].pk, "price": "0.01"}
+    answer = client.post(url("services.tariff", "add"), {**tariff, "first_day": "01/09/2031"}, follow=True)
+    assert "slot" in errors(answer) and "profile" in errors(answer)
+    day = {"activity": other["services.activity"].pk, "date": "08/09/2027", "capacity": "5", "is_open": "on"}
+    assert "activity" in errors(client.post(url("services.openday", "add"), day, follow=True))
+    slot = {"activity": other["services.activity"].pk, "name": "Faux", "starts_at": "08:00", "ends_at": "09:00"}
+    assert "activity" in errors(client.post(url("services.slot", "add"), {**slot, "position": "0"}, follow=True))
+    after = (Activity.objects.count(), Tariff.objects.count(), OpenDay.objects.count(), Slot.objects.count())
+    assert after == before
+
+
+def test_an_own_tariff_is_not_moved_to_a_stranger(rosieres: Town, aiguilhe: Town) -> None:
+    tariff = rosieres.rows["services.tariff"]
+    answer = edit(client_of(rosieres.agent), "services.tariff", tariff, slot=aiguilhe.rows["services.slot"].pk)
+    assert "slot" in errors(answer)
+    tariff.refresh_from_db()
+    assert tariff.slot == rosieres.rows["services.slot"]
+
+
+def test_every_change_of_a_strangers_row_is_not_found(rosieres: Town, aiguilhe: Town) -> None:
+    client = client_of(rosieres.agent)
+    for label in ("service", "accessprofile", "activity", "slot", "tariff", "openday"):
+        label = f"services.{label}"
+        own, strange = rosieres.rows[label], aiguilhe.rows[label]
+        values = form_values(client.get(url(label, "change", own.pk)))
+        assert client.post(url(label, "change", strange.pk), values).status_code == 404, label
+        status = client.post(url(label, "delete", strange.pk), {"post": "yes"}).status_code
+        assert status == (403 if label == "services.openday" else 404), label
+        assert type(strange)._default_manager.filter(pk=strange.pk).exists()
+    generate = url("services.activity", "generate", aiguilhe.rows["services.activity"].pk)
+    assert client.get(generate).status_code == client.post(generate).status_code == 404
+
+
+def test_an_inline_does_not_reach_a_strangers_row(rosieres: Town, aiguilhe: Town) -> None:
+    client, strange = client_of(rosieres.agent), aiguilhe.rows["services.accessprofile"]
+    service = rosieres.rows["services.service"]
+    forged = {"profiles-0-id": str(strange.pk), "profiles-0-label": "Volé"}
+    answer = edit(client, "services.service", service, **forged)
+    assert "Volé" not in AccessProfile.objects.values_list("label", flat=True)
+    assert "profiles" in str(answer.context) or answer.status_code in (200, 404)
+    # The parent of a new line is the page's row, whatever the form says.
+    added = {
+        "profiles-TOTAL_FORMS": "2", "profiles-1-label": "Glissé", "profiles-1-position": "1",
+        "profiles-1-service": str(aiguilhe.rows["services.service"].pk),
+    }  # fmt: skip
+    edit(client, "services.service", service, **added)
+    assert not AccessProfile.objects.filter(service=aiguilhe.rows["services.service"], label="Glissé").exists()
+
+
+def test_a_row_that_would_leave_the_commune_is_rolled_back(rosieres: Town, monkeypatch: Any) -> None:
+    """The net under the forms: were one to offer a stranger's row, nothing would be written."""
+    from accounts import admin_base
+
+    monkeypatch.setattr(admin_base.Scoped, "get_field_queryset", lambda *args: None)
+    from tests.admin.world import town
+
+    coubon = town("Coubon")
+    client = client_of(rosieres.agent)
+    values = service_values(commune=str(coubon.commune.pk))
+    assert client.post(url("services.service", "add"), values).status_code == 403
+    assert not Service.objects.filter(slug="garderie").exists()
+
+
+# --- Rules of the database as sentences --------------------------------------------------------------------------------
+
+
+def test_two_tariffs_may_not_overlap(rosieres: Town) -> None:
+    client, tariff = client_of(rosieres.agent), rosieres.rows["services.tariff"]
+    Tariff.objects.filter(pk=tariff.pk).update(valid=DateRange(dt.date(2026, 9, 1), dt.date(2027, 9, 1), "[)"))
+    values = {"slot": str(tariff.slot_id), "profile": str(tariff.profile_id), "price": "8,20", "decision": ""}
+    add = url("services.tariff", "add")
+    for first in ("31/08/2027", "01/09/2026"):
+        answer = client.post(add, {**values, "first_day": first, "last_day": "31/12/2027"}, follow=True)
+        assert "Un autre tarif vaut déjà" in errors(answer)
+    assert "avant le premier" in errors(
+        client.post(add, {**values, "first_day": "02/09/2027", "last_day": "01/09/2027"}, follow=True)
+    )
+    assert "négatif" in errors(client.post(add, {**values, "price": "-1", "first_day": "01/09/2027"}, follow=True))
+    saved(client.post(add, {**values, "first_day": "01/09/2027", "last_day": ""}, follow=True))
+    new = Tariff.objects.latest("pk")
+    assert (new.valid.lower, new.valid.upper, new.price) == (dt.date(2027, 9, 1), None, Decimal("8.20"))
+    page = client.get(url("services.tariff", "change", tariff.pk))
+    assert page.context["adminform"].form["last_day"].value() == dt.date(2027, 8, 31)
+
+
+def test_a_tariff_joins_slot_and_situation_of_one_service(rosieres: Town, operator: User) -> None:
+    from tests.factories import AccessProfileFactory
+
+    elsewhere = AccessProfileFactory()
+    answer = edit(client_of(operator), "services.tariff", rosieres.rows["services.tariff"], profile=elsewhere.pk)
+    assert "autre service" in errors(answer)
+
+
+def test_a_day_keeps_the_places_that_are_taken(rosieres: Town) -> None:
+    client, day = client_of(rosieres.agent), rosieres.rows["services.openday"]
+    assert "1 place est déjà prise" in errors(edit(client, "services.openday", day, capacity="0"))
+    saved(edit(client, "services.openday", day, capacity="1"))
+    day.refresh_from_db()
+    assert (day.capacity, day.taken, day.by_hand) == (1, 1, True)
+    saved(edit(client, "services.openday", day, by_hand=""))
+    day.refresh_from_db()
+    assert not day.by_hand
+
+
+def test_places_taken_in_between_are_a_sentence_too(rosieres: Town, monkeypatch: Any) -> None:
+    """The form saw fewer places taken than the database: its CHECK answers, and the page says so."""
+    from services.admin_forms import OpenDayForm
+
+    day = rosieres.rows["services.openday"]
+    monkeypatch.setattr(OpenDayForm, "clean_capacity", lambda form: form.cleaned_data["capacity"])
+    answer = edit(client_of(rosieres.agent), "services.openday", day, capacity="0")
+    assert "prises entre-temps" in errors(answer)
+    day.refresh_from_db()
+    assert day.capacity == 20
+
+
+def test_an_unknown_refusal_of_the_database_is_a_sentence(rosieres: Town, monkeypatch: Any) -> None:
+    from django.db import IntegrityError
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise IntegrityError("something unheard of")
+
+    monkeypatch.setattr(Tariff, "save", refuse)
+    answer = edit(client_of(rosieres.agent), "services.tariff", rosieres.rows["services.tariff"], price="9")
+    assert "rien n’a été enregistré" in errors(answer)
+
+
+def test_closing_a_day_says_why_and_who_remains(rosieres: Town) -> None:
+    client, day = client_of(rosieres.agent), rosieres.rows["services.openday"]
+    assert "Écrivez pourquoi" in errors(edit(client, "services.openday", day, is_open=""))
+    answer = edit(client, "services.openday", day, is_open="", closed_reason="Grève")
+    saved(answer)
+    assert any("n’annule pas" in said for said in texts(answer))
+
+
+def test_a_day_by_hand_has_the_activitys_deadlines(rosieres: Town) -> None:
+    client, activity = client_of(rosieres.agent), rosieres.rows["services.activity"]
+    values = {"activity": str(activity.pk), "date": "16/06/2027", "capacity": "5", "is_open": "on"}
+    saved(client.post(url("services.openday", "add"), values, follow=True))
+    day = OpenDay.objects.get(activity=activity, date=dt.date(2027, 6, 16))
+    assert day.by_hand
+    assert f"{day.book_until:%Y-%m-%d %H:%M %Z}" == "2027-06-14 10:00 UTC"
+    assert "déjà ce jour" in errors(client.post(url("services.openday", "add"), values, follow=True))
+
+
+def test_other_sentences(rosieres: Town, operator: User) -> None:
+    client, own = client_of(operator), rosieres.rows
+    slots = {"slots-0-starts_at": "12:00", "slots-0-ends_at": "08:00"}
+    assert "La fin doit venir après" in errors(edit(client, "services.activity", own["services.activity"], **slots))
+    assert "Cochez au moins un jour" in errors(edit(client, "services.activity", own["services.activity"], weekdays=[]))
+    deadline = {"name": "x", "basis": "week", "offset": "0", "weekday": "", "time": "12:00"}
+    assert "jour de la semaine" in errors(client.post(url("services.deadline", "add"), deadline, follow=True))
+    holiday = {"name": "x", "first_day": "02/01/2027", "last_day": "01/01/2027"}
+    assert "avant le premier" in errors(client.post(url("services.schoolholiday", "add"), holiday, follow=True))
+    assert "plus de zéro" in errors(client.post(url("wallet.topuppack", "add"), {"amount": "0"}, follow=True))
+    assert Deadline.objects.filter(name="x").count() == SchoolHoliday.objects.count() == 0
+
+
+def test_what_is_used_is_not_deleted(rosieres: Town) -> None:
+    client = client_of(rosieres.agent)
+    for label in ("service", "accessprofile", "activity", "slot"):
+        label = f"services.{label}"
+        row = rosieres.rows[label]
+        answer = client.post(url(label, "delete", row.pk), {"post": "yes"}, follow=True)
+        assert "ne peut pas être supprimé" in texts(answer)[0].replace("\xa0", " "), label
+        assert type(row)._default_manager.filter(pk=row.pk).exists()
+    unused = ActivityFactory(service=rosieres.rows["services.service"])
+    assert client.get(url("services.activity", "delete", unused.pk)).status_code == 200
+    client.post(url("services.activity", "delete", unused.pk), {"post": "yes"})
+    assert not Activity.objects.filter(pk=unused.pk).exists()
+
+
+# --- Calendars ---------------------------------------------------------------------------------------------------------
+
+
+def test_weekdays_are_boxes_and_new_rules_ask_for_a_new_calendar(rosieres: Town) -> None:
+    client, activity = client_of(rosieres.agent), rosieres.rows["services.activity"]
+    answer = edit(client, "services.activity", activity, weekdays=["0", "4"])
+    saved(answer)
+    activity.refresh_from_db()
+    assert activity.weekdays == [0, 4]
+    assert any("générez-les maintenant" in said for said in texts(answer))
+    answer = edit(client, "services.activity", activity, description="Un texte.")
+    assert not any("générez-les maintenant" in said for said in texts(answer))
+
+
+def test_generating_open_days(rosieres: Town) -> None:
+    client, activity = client_of(rosieres.agent), rosieres.rows["services.activity"]
+    address = url("services.activity", "generate", activity.pk)
+    assert "Générer les jours ouverts" in client.get(address).content.decode()
+    assert activity.open_days.count() == 1
+    answer = client.post(address, follow=True)
+    assert "calendrier scolaire" in texts(answer)[0]  # nothing is known of it yet
+    import_school_holidays(today().year - 1, today().year + 3)
+    Activity.objects.filter(pk=activity.pk).update(
+        weekdays=[(rosieres.rows["services.openday"].date.weekday() + 1) % 7]
+    )
+    page = client.post(address)
+    assert page.context["report"].created > 30
+    assert "place(s) prise(s)" in page.content.decode()
+    assert client.post(address).context["report"].created == 0
+
+
+def test_importing_school_holidays(rosieres: Town, operator: User) -> None:
+    address = url("services.schoolholiday", "import")
+    assert client_of(rosieres.agent).post(address).status_code == 404
+    client = client_of(operator)
+    assert client.get(address).status_code == 405
+    assert "périodes de vacances ajoutées" in texts(client.post(address, follow=True))[0]
+    assert SchoolHoliday.objects.count() > 5
+    assert texts(client.post(address, follow=True))[0].startswith("0 ")
+
+
+# --- Texts and roles ---------------------------------------------------------------------------------------------------
+
+
+def test_an_accepted_text_no_longer_changes(operator: User) -> None:
+    client, terms = client_of(operator), TermsFactory()
+    saved(edit(client, "accounts.terms", terms, body="Article 1 corrigé"))
+    Consent.objects.create(user=UserFactory(), terms=terms)
+    address = url("accounts.terms", "change", terms.pk)
+    page = client.get(address)
+    assert "cette version" in page.content.decode()
+    assert client.post(address, {"body": "Article falsifié"}).status_code == 403
+    assert client.post(url("accounts.terms", "delete", terms.pk), {"post": "yes"}).status_code == 403
+    values = {"kind": "sale", "published_at_0": "01/01/2027", "published_at_1": "00:00", "body": "Nouveau"}
+    add = url("accounts.terms", "add")
+    assert "déjà une version" in errors(client.post(add, {**values, "version": terms.version}, follow=True))
+    saved(client.post(add, {**values, "version": "2027-01"}, follow=True))
+    assert Terms.objects.count() == 2
+
+
+def test_roles_are_given_and_taken_back(rosieres: Town, operator: User) -> None:
+    client, person = client_of(operator), UserFactory()
+    add = url("accounts.staffrole", "add")
+    answer = client.post(add, {"user": person.pk, "kind": "agent", "commune": ""}, follow=True)
+    assert "Un agent de mairie travaille pour une commune" in errors(answer)
+    waiting = UserFactory(pending=True)
+    role = {"kind": "agent", "commune": rosieres.commune.pk}
+    assert "pas encore validé" in errors(client.post(add, {**role, "user": waiting.pk}, follow=True))
+    saved(client.post(add, {**role, "user": person.pk}, follow=True))
+    person = User.objects.get(pk=person.pk)
+    assert person.is_staff and person.commune_ids == {rosieres.commune.pk}
+    assert "déjà un rôle" in errors(client.post(add, {**role, "user": person.pk}, follow=True))
+
+    delete = url("accounts.staffrole", "delete", person.staff_roles.get().pk)
+    client.post(delete, {"post": "yes"})
+    person = User.objects.get(pk=person.pk)
+    assert not person.is_staff and not person.staff_roles.exists()
+    own = url("accounts.staffrole", "delete", operator.staff_roles.get().pk)
+    assert "votre propre rôle" in " ".join(texts(client.post(own, {"post": "yes"}, follow=True)))
+    assert StaffRole.objects.filter(user=operator).exists()
+    agent = client_of(rosieres.agent)
+    assert agent.post(add, {"user": rosieres.agent.pk, "kind": "operator"}).status_code == 404
+
+
+def test_a_booking_made_meanwhile_shows_among_the_kept(rosieres: Town) -> None:
+    """Booked places are counted by PostgreSQL: saving a day never writes them back."""
+    client, day = client_of(rosieres.agent), rosieres.rows["services.openday"]
+    values = form_values(client.get(url("services.openday", "change", day.pk)))
+    from tests.factories import FiliationFactory
+
+    book(rosieres, beneficiary=FiliationFactory(user=rosieres.parent).beneficiary)
+    client.post(url("services.openday", "change", day.pk), {**values, "capacity": "7"})
+    day.refresh_from_db()
+    assert (day.capacity, day.taken) == (7, 2)
