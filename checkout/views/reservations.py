@@ -13,11 +13,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from bookings.agenda import Day, marks, month_of, upcoming
+from bookings.agenda import Day, Family, month_of
 from bookings.models import Booking
 from checkout.actions import cancel_bookings
 from checkout.models import OrderLine
-from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS, enumeration, euros
 from portal.common.money import ZERO
@@ -38,24 +37,26 @@ def reservations(request: HttpRequest) -> HttpResponse:
             raise ValueError
     except ValueError:
         asked, first = "", today.replace(day=1)
-    people = [row.beneficiary for row in Filiation.objects.of(request.user).select_related("beneficiary")]
-    agenda = month_of(first=first, beneficiaries=people)
+    family = Family(request.user)
+    agenda = month_of(first=first, family=family)
     page = None
     if asked:
         rows = [row for week in agenda.weeks for day in week if day.in_month for row, _letter, _hue in day.bookings]
     else:
-        page = Paginator(upcoming(beneficiaries=people, since=today), PAGE_SIZE).get_page(request.GET.get("page"))
+        upcoming = family.bookings().filter(open_day__date__gte=today)
+        page = Paginator(upcoming, PAGE_SIZE).get_page(request.GET.get("page"))
         rows = list(page.object_list)
-    known = marks(people)
+    former = {row.beneficiary for row in rows} - set(family.current)
+    people = [*family.current, *(row for row in family.former if row in former)]
     context = {
         "agenda": agenda,
         "weeks": [[(day, _by_slot(day)) for day in week] for week in agenda.weeks],
         "asked": asked,
         "today": today,
-        "people": [(row, *known[row.pk]) for row in people],
+        "people": [(row, *family.marks[row.pk]) for row in people],
         "page": page,
         "days": [
-            (date, [_line(request, row, known) for row in on_date])
+            (date, [_line(request, row, family.marks) for row in on_date])
             for date, on_date in itertools.groupby(rows, key=lambda row: row.open_day.date)
         ],
         "may_cancel": any(_may_cancel(request, row) for row in rows),
