@@ -3,7 +3,6 @@
 import calendar
 import datetime as dt
 from decimal import Decimal
-from typing import Any
 
 from django import forms
 from django.conf import settings
@@ -13,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from bookings.calendar import Cell, Month, Weekday
 from portal.common import formats
 from portal.common.forms import DateField, DateParts
 
@@ -109,50 +109,38 @@ ICONS = [
 ]
 
 
-def _month(year: int, month: int) -> dict[str, Any]:
+def _month(year: int, month: int) -> Month:
     """A month of a canteen, as the booking page builds it (see templates/components/month.html)."""
     weeks = [
         [_cell(date) if date.month == month else None for date in week]
         for week in calendar.Calendar().monthdatescalendar(year, month)
     ]
     title = formats.month(dt.date(year, month, 1))
-    return {
-        "title": title,
-        "weeks": weeks,
-        "weekdays": [
-            {
-                "short": name[:3],
-                "name": name,
-                "pick": f"{year}-{month:02}-{n}" if any(week[n - 1] and week[n - 1]["iso"] for week in weeks) else "",
-                "pick_label": f"Tous les {name}s de {title.lower()}",
-            }
-            for n, name in enumerate(formats.WEEKDAYS, start=1)
-        ],
-    }
+    tickable = {n for week in weeks for n, cell in enumerate(week, start=1) if cell and cell.iso}
+    weekdays = [
+        Weekday(
+            short=name[:3],
+            name=name,
+            pick=f"{year}-{month:02}:{n}" if n in tickable else "",
+            pick_label=f"Tous les {name}s de {title.lower()}",
+        )
+        for n, name in enumerate(formats.WEEKDAYS, start=1)
+    ]
+    return Month(title, weekdays, weeks, anchor=f"mois-{year}-{month:02}")
 
 
-def _cell(date: dt.date) -> dict[str, Any]:
-    cell: dict[str, Any] = {
-        "day": date.day,
-        "iso": "",
-        "kind": "c",
-        "reason": "fermé",
-        "letters": "",
-        "skip": "",
-        "checked": False,
-    }
+def _cell(date: dt.date) -> Cell:
     if date == dt.date(2026, 11, 11):
-        cell |= {"reason": "férié : Armistice"}
-    elif date.weekday() in (2, 5, 6) or date > dt.date(2026, 12, 18):
-        pass
-    elif date < dt.date(2026, 11, 27):
-        cell |= {"kind": "l", "reason": "délai passé"}
-    elif date == dt.date(2026, 12, 1):
-        cell |= {"kind": "m", "reason": "déjà réservé pour Louane et Théo", "letters": "L T"}
-    elif date == dt.date(2026, 12, 10):
-        cell |= {"kind": "f", "reason": "complet"}
-    else:
-        cell |= {"iso": f"{date:%Y-%m-%d}", "label": formats.long_date(date), "checked": date.day in (7, 8, 14, 15, 17)}
-        if date == dt.date(2026, 12, 3):
-            cell |= {"label": f"{cell['label']}, déjà réservé pour Louane", "letters": "L", "skip": "1"}
+        return Cell(date.day, kind="c", reason="férié : Armistice")
+    if date.weekday() in (2, 5, 6) or date > dt.date(2026, 12, 18):
+        return Cell(date.day, kind="c", reason="fermé")
+    if date < dt.date(2026, 11, 27):
+        return Cell(date.day, kind="l", reason="délai passé")
+    if date == dt.date(2026, 12, 1):
+        return Cell(date.day, kind="m", reason="déjà réservé pour Louane et Théo", letters="L T")
+    if date == dt.date(2026, 12, 10):
+        return Cell(date.day, kind="f", reason="complet")
+    cell = Cell(date.day, iso=f"{date:%Y-%m-%d}", label=formats.long_date(date), checked=date.day in (7, 8, 14, 15, 17))
+    if date == dt.date(2026, 12, 3):
+        cell.label, cell.letters, cell.skip = f"{cell.label}, déjà réservé pour Louane", "L", "1"
     return cell
