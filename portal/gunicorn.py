@@ -24,7 +24,7 @@ accesslog = "-" if os.environ.get("ACCESS_LOG", "off") == "on" else None
 
 # A page makes tens of thousands of short-lived objects; Python's cycle collector, which starts by default each time 700
 # more of them are alive, finds next to nothing and costs a tenth of the page.
-gc.set_threshold(10_000, 20, 50)
+gc.set_threshold(10_000, 10, 10)
 
 
 def when_ready(server: Any) -> None:

@@ -230,8 +230,8 @@ def main() -> int:
     say(table(rows))
     say()
     say(
-        "SQL : requêtes d'une page, BEGIN et COMMIT compris. CPU : temps de processeur de Python dans le processus du "
-        "site, PostgreSQL non compris. × réf. : médiane rapportée à celle de la page de référence."
+        "SQL : requêtes d'une page (BEGIN et COMMIT ne sont pas comptés). CPU : temps de processeur de Python dans le "
+        "processus du site, PostgreSQL non compris. × réf. : médiane rapportée à celle de la page de référence."
     )
     say(f"Durée totale : {seconds(time.monotonic() - begun)}")
     if options.quick:

@@ -392,15 +392,16 @@ class Year:
         race: Offer,
         every_day: Offer,
     ) -> dict[str, Any]:
+        soon = self.now + dt.timedelta(hours=1)
         open_days = [
             day.isoformat()
             for day in OpenDay.objects.filter(activity=canteen.activity)
-            .bookable(at=self.now + dt.timedelta(hours=1))
+            .bookable(at=soon)
             .order_by("date")
             .values_list("date", flat=True)
         ]
-        soon = self.now + dt.timedelta(hours=1)
-        race_days = [day for day in race.days if day.book_until > soon and not day.taken][:5]
+        # Read again: the year's bookings may have taken places there.
+        race_days = OpenDay.objects.filter(pk__in=[day.pk for day in race.days], taken=0).bookable(at=soon)[:5]
         OpenDay.objects.filter(pk__in=[day.pk for day in race_days]).update(capacity=RACE_PLACES, by_hand=True)
         reader = max(families, key=lambda family: (len(family.children) == 2, len(family.places)))
         sessions = self.sessions([*buyers, *lookers, reader])
