@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -108,7 +109,7 @@ def approve_user(*, user: User, by: User) -> None:
     account = _to_decide(user, by)
     if account.status == User.Status.APPROVED:
         raise Refused(_("Le compte de %s est déjà validé.") % account, code="already_decided")
-    if not account.emailaddress_set.filter(verified=True).exists():
+    if not EmailAddress.objects.filter(user=account, verified=True).exists():
         raise Refused(
             _("Le compte de %s ne peut pas encore être validé : son adresse e-mail n’est pas vérifiée.") % account,
             code="email_not_verified",

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
+from accounts.views import current_user
 from checkout.actions import abandon_order, recover_places, remove_lines
 from checkout.models import Order
 from checkout.summary import CartSummary
@@ -17,7 +18,7 @@ from checkout.summary import CartSummary
 @require_safe
 def cart(request: HttpRequest) -> HttpResponse:
     """What is in the cart, until when its places are kept, and how to go on."""
-    summary = CartSummary.of(request.user) if request.user.is_authenticated else None
+    summary = CartSummary.of(current_user(request)) if request.user.is_authenticated else None
     # The confirmation of « Ajouter au panier » holds the next actions; the page then does not say them twice.
     just_added = any("added" in message.tags for message in messages.get_messages(request))
     return render(request, "checkout/cart.html", {"cart": summary, "just_added": just_added})
@@ -27,7 +28,7 @@ def cart(request: HttpRequest) -> HttpResponse:
 def remove(request: HttpRequest) -> HttpResponse:
     """Take some lines (fields `line`) out of the cart."""
     ids = [int(text) for text in request.POST.getlist("line") if text.isdigit()]
-    removed = remove_lines(user=request.user, ids=ids)
+    removed = remove_lines(user=current_user(request), ids=ids)
     messages.success(
         request,
         ngettext("%d réservation a quitté votre panier.", "%d réservations ont quitté votre panier.", removed)
@@ -39,7 +40,7 @@ def remove(request: HttpRequest) -> HttpResponse:
 @require_POST
 def recover(request: HttpRequest) -> HttpResponse:
     """Hold the places again that ran out of time."""
-    lost = recover_places(user=request.user)
+    lost = recover_places(user=current_user(request))
     for sentence in lost:
         messages.warning(request, sentence)
     if not lost:
@@ -50,7 +51,7 @@ def recover(request: HttpRequest) -> HttpResponse:
 @require_POST
 def abandon(request: HttpRequest, reference: str) -> HttpResponse:
     """Give up paying an order and open its cart again."""
-    order = get_object_or_404(Order.objects.of(request.user), reference=reference)
-    abandon_order(user=request.user, order=order)
+    order = get_object_or_404(Order.objects.of(current_user(request)), reference=reference)
+    abandon_order(user=current_user(request), order=order)
     messages.info(request, _("Le règlement est abandonné, rien n’a été débité. Votre panier est de nouveau ouvert."))
     return redirect("cart")

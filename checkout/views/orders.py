@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts.views import current_user
 from checkout.models import Order, OrderLine, Payment
 from checkout.summary import order_groups
 from portal.common.money import ZERO
@@ -20,7 +21,7 @@ JUST_PAID = dt.timedelta(minutes=30)
 @require_safe
 def orders(request: HttpRequest) -> HttpResponse:
     """The person's orders, newest first."""
-    rows = Order.objects.of(request.user).prefetch_related("payments")
+    rows = Order.objects.of(current_user(request)).prefetch_related("payments")
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
     listed = [(row, timezone.localdate(row.created_at)) for row in page.object_list]
     return render(request, "checkout/orders.html", {"page": page, "listed": listed})
@@ -29,7 +30,7 @@ def orders(request: HttpRequest) -> HttpResponse:
 @require_safe
 def order(request: HttpRequest, reference: str) -> HttpResponse:
     """One order with its lines, payments and what was cancelled; prints as a receipt."""
-    found = get_object_or_404(Order.objects.of(request.user).select_related("terms"), reference=reference)
+    found = get_object_or_404(Order.objects.of(current_user(request)).select_related("terms"), reference=reference)
     lines = list(OrderLine.objects.filter(order=found).order_by("date", "pk"))
     payments = list(Payment.objects.filter(order=found))
     cancelled = [line for line in lines if line.cancelled_at]

@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.views import current_user
 from bookings.agenda import Day, Family, month_of
 from bookings.models import Booking
 from checkout.actions import cancel_bookings
@@ -37,7 +38,7 @@ def reservations(request: HttpRequest) -> HttpResponse:
             raise ValueError
     except ValueError:
         asked, first = "", today.replace(day=1)
-    family = Family(request.user)
+    family = Family(current_user(request))
     agenda = month_of(first=first, family=family)
     page = None
     if asked:
@@ -87,7 +88,7 @@ def _line(
 
 
 def _may_cancel(request: HttpRequest, booking: Booking) -> bool:
-    return booking.made_by_id == request.user.pk and booking.open_day.cancel_until > timezone.now()
+    return booking.made_by_id == current_user(request).pk and booking.open_day.cancel_until > timezone.now()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -97,7 +98,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
     ids = {int(text) for text in sent.getlist("r") if text.isdigit()}
     if request.method == "POST":
         try:
-            total = cancel_bookings(ids=ids, by=request.user)
+            total = cancel_bookings(ids=ids, by=current_user(request))
         except Refused as refusal:
             for text in refusal.messages:
                 messages.error(request, text)
@@ -114,7 +115,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
         return redirect("reservations")
     rows = list(
         Booking.objects.booked()
-        .filter(pk__in=ids, made_by=request.user)
+        .filter(pk__in=ids, made_by=current_user(request))
         .select_related("beneficiary", "slot", "open_day__activity__service")
         .order_by("period")
     )

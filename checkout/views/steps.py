@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.forms import AddressForm
 from accounts.models import Address, Terms, User
+from accounts.views import current_user
 from checkout.actions import Means, accept_sale_terms, choose_address, pay
 from checkout.forms import PayForm, TermsForm
 from checkout.providers import default_provider
@@ -39,7 +40,7 @@ def _done(cart: CartSummary) -> list[int]:
 @require_safe
 def summary(request: HttpRequest) -> HttpResponse:
     """01 Récapitulatif."""
-    cart = _cart(request.user)
+    cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
     return render(
@@ -59,17 +60,17 @@ def login(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def address(request: HttpRequest) -> HttpResponse:
     """03 Adresse: one of the person's addresses, or a new one."""
-    cart = _cart(request.user)
+    cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
-    addresses = list(Address.objects.of(request.user))
-    form = AddressForm(request.POST or None, instance=Address(user=request.user))
+    addresses = list(Address.objects.of(current_user(request)))
+    form = AddressForm(request.POST or None, instance=Address(user=current_user(request)))
     if request.method == "POST":
         chosen = next((row for row in addresses if str(row.pk) == request.POST.get("address")), None)
         if chosen is None and form.is_valid():
             chosen = form.save()
         if chosen is not None:
-            choose_address(user=request.user, address=chosen)
+            choose_address(user=current_user(request), address=chosen)
             return redirect("checkout_terms")
     context = {
         "cart": cart,
@@ -85,7 +86,7 @@ def address(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def terms(request: HttpRequest) -> HttpResponse:
     """04 Conditions générales de vente, accepted in their current version."""
-    cart = _cart(request.user)
+    cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
     if cart.cart.address_id is None:
@@ -93,7 +94,7 @@ def terms(request: HttpRequest) -> HttpResponse:
     current = Terms.objects.current(Terms.Kind.SALE)
     form = TermsForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        accept_sale_terms(user=request.user, terms=current)
+        accept_sale_terms(user=current_user(request), terms=current)
         return redirect("checkout_payment")
     context = {"cart": cart, "form": form, "terms": current, "checkout_step": TERMS, "checkout_done": _done(cart)}
     return render(request, "checkout/terms.html", context, status=422 if form.errors else 200)
@@ -104,7 +105,7 @@ def payment(request: HttpRequest) -> HttpResponse:
     """05 Paiement."""
     if request.method == "POST":
         return _pay(request)
-    cart = _cart(request.user)
+    cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
     if cart.cart.address_id is None:
@@ -117,13 +118,15 @@ def payment(request: HttpRequest) -> HttpResponse:
 def _pay(request: HttpRequest) -> HttpResponse:
     form = PayForm(request.POST)
     if not form.is_valid():
-        cart = _cart(request.user)
+        cart = _cart(current_user(request))
         if cart is None:
             return redirect("cart")
         return _payment_page(request, cart, form, status=422)
     data = form.cleaned_data
     try:
-        started = pay(user=request.user, cart_id=data["cart"], means=Means(data["means"]), shown_total=data["total"])
+        started = pay(
+            user=current_user(request), cart_id=data["cart"], means=Means(data["means"]), shown_total=data["total"]
+        )
     except Refused as refusal:
         for text in refusal.messages:
             messages.error(request, text)
@@ -135,7 +138,7 @@ def _payment_page(
     request: HttpRequest, cart: CartSummary, form: PayForm | None = None, status: int = 200
 ) -> HttpResponse:
     provider = default_provider()
-    balance = wallet_of(request.user).balance
+    balance = wallet_of(current_user(request)).balance
     context = {
         "cart": cart,
         "form": form,

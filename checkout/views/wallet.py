@@ -7,6 +7,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from accounts.views import current_user
 from checkout.actions import TOP_UP_FEE, start_top_up
 from checkout.forms import TopUpForm
 from checkout.providers import default_provider
@@ -32,12 +33,12 @@ def wallet(request: HttpRequest) -> HttpResponse:
             confirm = {"amount": form.chosen, "fee": TOP_UP_FEE, "total": form.chosen + TOP_UP_FEE}
             return render(request, "wallet/confirm.html", {"confirm": confirm})
         try:
-            return redirect(start_top_up(user=request.user, amount=form.chosen).redirect)
+            return redirect(start_top_up(user=current_user(request), amount=form.chosen).redirect)
         except Refused as refusal:
             for text in refusal.messages:
                 messages.error(request, text)
             return redirect("wallet")
-    mine = wallet_of(request.user)
+    mine = wallet_of(current_user(request))
     page = Paginator(Entry.objects.of_wallet(mine), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "wallet": mine,
