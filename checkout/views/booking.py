@@ -63,7 +63,11 @@ class BookingPage:
         self.slots = list(activity.slots.filter(is_active=True))  # type: ignore[attr-defined]
         self.people = [row.beneficiary for row in Filiation.objects.of(request.user).select_related("beneficiary")]
         data = request.POST if request.method == "POST" else request.GET
-        self.form = BookingForm(data or None, slots=self.slots, people=self.people, profiles=accesses)
+        # Only « Ajouter au panier » is checked: a quick choice is made before the rest is chosen.
+        adding = request.method == "POST" and "pick" not in request.POST
+        self.form = BookingForm(
+            request.POST if adding else None, slots=self.slots, people=self.people, profiles=accesses
+        )
         self.access = next((row for row in accesses if str(row.pk) == data.get("profile")), accesses[0])
         self.chosen_slot = next(
             (row for row in self.slots if str(row.pk) == data.get("slot")), next(iter(self.slots), None)
@@ -97,17 +101,17 @@ class BookingPage:
         )
         messages.success(self.request, mark_safe(confirmation), extra_tags="added")  # noqa: S308 - a template's output
         if added.already:
-            left = enumeration(
-                added.already[:5] + ([_("%d autres") % (len(added.already) - 5)] if len(added.already) > 5 else [])
-            )
+            left = added.already[:5]
+            if more := len(added.already) - len(left):
+                left.append(ngettext("%d autre", "%d autres", more) % more)
             messages.info(
                 self.request,
                 ngettext(
-                    "Déjà réservée et donc laissée de côté : %s.",
-                    "Déjà réservées et donc laissées de côté : %s.",
+                    "Déjà réservée, donc laissée de côté\u00a0: %s.",
+                    "Déjà réservées, donc laissées de côté\u00a0: %s.",
                     len(added.already),
                 )
-                % left,
+                % "\u00a0; ".join(left),
             )
         return redirect("cart")
 
