@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 import accounts.admin_outbox  # noqa: F401  registers the outbox
-from accounts.admin_base import Right, ScopedAdmin, ScopedForm
+from accounts.admin_base import Right, ScopedAdmin, ScopedForm, staff
 from accounts.models import Commune, Consent, StaffRole, Terms, User
 from accounts.staff import grant_role, withdraw_role
 from portal.common.errors import Refused
@@ -40,7 +40,7 @@ class StaffRoleForm(ScopedForm):
         user: User = self.cleaned_data["user"]
         if not user.is_approved:
             raise forms.ValidationError(
-                _("Le compte de %s n’est pas encore validé : validez-le d’abord.") % user, code="not_approved"
+                _("Le compte de %s n’est pas encore validé\u00a0: validez-le d’abord.") % user, code="not_approved"
             )
         return user
 
@@ -58,7 +58,9 @@ class StaffRoleAdmin(ScopedAdmin):
     constraint_messages = {
         "agent_has_a_commune": (
             "commune",
-            gettext_lazy("Un agent de mairie travaille pour une commune ; un opérateur, pour aucune en particulier."),
+            gettext_lazy(
+                "Un agent de mairie travaille pour une commune\u00a0; un opérateur, pour aucune en particulier."
+            ),
         ),
         "one_role_per_commune": ("commune", gettext_lazy("Cette personne a déjà un rôle dans cette commune.")),
     }
@@ -73,11 +75,11 @@ class StaffRoleAdmin(ScopedAdmin):
 
     def save_model(self, request: HttpRequest, obj: StaffRole, form: Any, change: bool) -> None:
         assert isinstance(request.user, User)
-        grant_role(role=obj, by=request.user)
+        grant_role(role=obj, by=staff(request))
 
     def delete_model(self, request: HttpRequest, obj: StaffRole) -> None:
         assert isinstance(request.user, User)
-        withdraw_role(role=obj, by=request.user)
+        withdraw_role(role=obj, by=staff(request))
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         try:
@@ -96,7 +98,7 @@ class TermsAdmin(ScopedAdmin):
     constraint_messages = {
         "one_text_per_version": (
             "version",
-            gettext_lazy("Ce texte a déjà une version de ce nom : donnez-lui le suivant."),
+            gettext_lazy("Ce texte a déjà une version de ce nom\u00a0: donnez-lui le suivant."),
         )
     }
 
@@ -123,7 +125,7 @@ class TermsAdmin(ScopedAdmin):
             messages.info(
                 request,
                 _(
-                    "Des usagers ont accepté cette version : elle ne change plus. Pour corriger le texte, ajoutez une version."
+                    "Des usagers ont accepté cette version\u00a0: elle ne change plus. Pour corriger le texte, ajoutez une version."
                 ),
             )
         return super().change_view(request, object_id, form_url, extra_context)

@@ -40,7 +40,7 @@ from portal.common.formats import enumeration
 logger = logging.getLogger(__name__)
 
 UNKNOWN_REFUSAL = gettext_lazy(
-    "Ces valeurs ne vont pas avec ce qui est déjà enregistré, ou quelqu’un vient de modifier les mêmes données : rien n’a "
+    "Ces valeurs ne vont pas avec ce qui est déjà enregistré, ou quelqu’un vient de modifier les mêmes données\u00a0: rien n’a "
     "été enregistré. Vérifiez, puis recommencez."
 )
 
@@ -81,6 +81,12 @@ def works_here(user: Any) -> bool:
     )
 
 
+def staff(request: HttpRequest) -> User:
+    """Who asks; the site's guard has let nobody else through."""
+    assert isinstance(request.user, User)
+    return request.user
+
+
 def visible_rows(queryset: models.QuerySet[Any], user: User) -> models.QuerySet[Any]:
     """The rows this member of staff may reach. A table that does not say whose its rows are belongs to operators."""
     if user.is_operator:
@@ -92,7 +98,7 @@ def visible_rows(queryset: models.QuerySet[Any], user: User) -> models.QuerySet[
 # --- Forms whose refusals are sentences --------------------------------------------------------------------------------
 
 
-class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
+class ScopedForm(forms.ModelForm):
     """A form that says in French which rule of the database was broken, whether it is found before or on saving."""
 
     # The name of a constraint -> the field it concerns ("" for the whole form) and the sentence.
@@ -115,14 +121,15 @@ class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
             return
         kept, found = [], []
         for error in errors.as_data():
-            name = by_sentence.get(str(error.message)) or by_fields.get((error.params or {}).get("unique_check"), "")
+            fields: Any = (error.params or {}).get("unique_check")
+            name = by_sentence.get(str(error.message)) or by_fields.get(fields, "")
             found.append(name) if name in self.constraint_messages else kept.append(error)
         if not found:
             return
         if kept:
-            self._errors[NON_FIELD_ERRORS] = ErrorList(kept, error_class="nonfield", renderer=self.renderer)
+            self.errors[NON_FIELD_ERRORS] = ErrorList(kept, error_class="nonfield", renderer=self.renderer)
         else:
-            del self._errors[NON_FIELD_ERRORS]
+            del self.errors[NON_FIELD_ERRORS]
         for name in found:
             self._add_violation(name)
 
@@ -137,12 +144,10 @@ class ScopedForm(forms.ModelForm):  # type: ignore[type-arg]
 class ScopedRelatedFilter(admin.RelatedFieldListFilter):
     """A filter on a relation whose choices are the rows that the person may reach."""
 
-    def field_choices(
-        self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]"
-    ) -> list[tuple[Any, str]]:
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: "admin.ModelAdmin[Any]") -> Any:
         rows = field.remote_field.model._default_manager.all()
         if field.name not in getattr(model_admin, "shared", ()):
-            rows = visible_rows(rows, request.user)  # type: ignore[arg-type]
+            rows = visible_rows(rows, staff(request))
         return [(row.pk, str(row)) for row in rows]
 
     def has_output(self) -> bool:
@@ -155,7 +160,7 @@ class NamedAutocomplete(AutocompleteSelect):
 
     def build_attrs(self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None) -> dict[str, Any]:
         attrs = super().build_attrs(base_attrs, extra_attrs)
-        return {**attrs, "data-placeholder": _("Choisir : %s") % self.field.verbose_name}
+        return {**attrs, "data-placeholder": _("Choisir\u00a0: %s") % self.field.verbose_name}
 
 
 class Scoped:
@@ -167,13 +172,12 @@ class Scoped:
     shared: Sequence[str] = ()
     constraint_messages: Mapping[str, tuple[str, Any]] = {}
     form: Any = ScopedForm
-    formfield_overrides = {models.TimeField: {"widget": AdminTimeWidget(format="%H:%M")}}
+    formfield_overrides: Any = {models.TimeField: {"widget": AdminTimeWidget(format="%H:%M")}}
 
     def rights(self, request: HttpRequest) -> Right:
-        user = request.user
-        if not works_here(user):
+        if not works_here(request.user):
             return Right.NONE
-        return self.operators if user.is_operator else self.agents  # type: ignore[union-attr]
+        return self.operators if staff(request).is_operator else self.agents
 
     def may(self, request: HttpRequest, right: Right, obj: Any = None) -> bool:
         return right in self.rights(request) and self.reaches(request, obj)
@@ -197,7 +201,7 @@ class Scoped:
         return self.may(request, Right.DELETE, obj)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        return visible_rows(super().get_queryset(request), request.user)  # type: ignore[misc, arg-type]
+        return visible_rows(super().get_queryset(request), staff(request))  # type: ignore[misc]
 
     def get_field_queryset(self, db: str | None, db_field: Any, request: HttpRequest) -> models.QuerySet[Any]:
         """The choices of a relation, below whatever widget shows them."""
@@ -207,7 +211,7 @@ class Scoped:
         target = self.admin_site._registry.get(remote)  # type: ignore[attr-defined]
         if related := getattr(target, "label_related", ()):
             rows = rows.select_related(*related)
-        return rows if db_field.name in self.shared else visible_rows(rows, request.user)  # type: ignore[arg-type]
+        return rows if db_field.name in self.shared else visible_rows(rows, staff(request))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, models.DecimalField):
@@ -234,7 +238,7 @@ class Scoped:
         return field
 
 
-class ScopedInline(Scoped, admin.TabularInline):  # type: ignore[type-arg]
+class ScopedInline(Scoped, admin.TabularInline):
     """Rows shown inside the page of what they hang on."""
 
     extra = 0
@@ -256,7 +260,7 @@ class ScopedInline(Scoped, admin.TabularInline):  # type: ignore[type-arg]
         return self.may(request, Right.ADD)
 
 
-class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
+class ScopedAdmin(Scoped, admin.ModelAdmin):
     """The pages of a table. The administration's site accepts no other kind (portal.admin_site)."""
 
     # Sentences of `Service – activité – prestation` read their parents: what to join when many are shown.
@@ -280,7 +284,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
     # -- Rows --
 
     def reaches(self, request: HttpRequest, obj: Any) -> bool:
-        if obj is None or request.user.is_operator:  # type: ignore[union-attr]
+        if obj is None or staff(request).is_operator:
             return True
         known = self._reached(request)
         if obj.pk not in known:
@@ -333,10 +337,12 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
         """Only what a filter of ours asks: `?password__startswith=` would otherwise tell secrets letter by letter."""
         assert request is not None
         allowed = {self.date_hierarchy} if self.date_hierarchy else set()
+
         for entry in self.get_list_filter(request):
-            allowed.add(
-                entry.parameter_name if isinstance(entry, type) else entry[0] if isinstance(entry, tuple) else entry
-            )
+            if isinstance(entry, type):
+                allowed.add(str(getattr(entry, "parameter_name", "")))
+            else:
+                allowed.add(entry[0] if isinstance(entry, tuple) else entry)
         return any(
             lookup == name or (lookup.startswith(f"{name}__") and lookup.removeprefix(f"{name}__") in FILTER_LOOKUPS)
             for name in allowed
@@ -350,7 +356,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Under the row's own name, rather than « Modification de activité »."""
         obj = kwargs.get("obj")
-        title = self.label_for(obj) if obj else _("Ajouter : %s") % self.opts.verbose_name
+        title = self.label_for(obj) if obj else _("Ajouter\u00a0: %s") % self.opts.verbose_name
         context |= {"title": capfirst(title), "subtitle": None}
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -393,7 +399,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         super().save_formset(request, form, formset, change)
         written = {row.pk for row in formset.new_objects} | {row.pk for row, _fields in formset.changed_objects}
-        rows = visible_rows(formset.model._default_manager.filter(pk__in=written), request.user)  # type: ignore[arg-type]
+        rows = visible_rows(formset.model._default_manager.filter(pk__in=written), staff(request))
         if written and rows.count() != len(written):
             raise PermissionDenied
 
@@ -422,7 +428,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
     def _refuse_delete(self, request: HttpRequest, obj: Any, used_by: list[str]) -> HttpResponse:
         messages.error(
             request,
-            _("« %(name)s » ne peut pas être supprimé : %(rows)s en dépendent. Rien n’a changé.")
+            _("«\u00a0%(name)s\u00a0» ne peut pas être supprimé\u00a0: %(rows)s en dépendent. Rien n’a changé.")
             % {"name": obj, "rows": enumeration(used_by) or _("d’autres données")},
         )
         return redirect(self.url("change", obj.pk))
@@ -433,12 +439,12 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
         obj = self.object_or_404(request, object_id)
         if not self.has_view_or_change_permission(request, obj):
             raise PermissionDenied
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Historique de « %s »") % obj,
+            "title": _("Historique de «\u00a0%s\u00a0»") % obj,
             "subtitle": None,
-            "history": history_of(obj, request.user),  # type: ignore[arg-type]
+            "history": history_of(obj, staff(request)),
             "module_name": capfirst(str(self.opts.verbose_name_plural)),
             "object": obj,
             "opts": self.opts,
@@ -448,7 +454,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):  # type: ignore[type-arg]
 
     def page(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
         """A page of ours inside the administration's frame."""
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
             template,

@@ -15,7 +15,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_base import Right, ScopedAdmin
+from accounts.admin_base import Right, ScopedAdmin, staff
 from accounts.admin_history import history_of, signatures
 from accounts.models import User
 from portal.common.errors import Refused
@@ -30,7 +30,9 @@ class RefusalForm(forms.Form):
         help_text=gettext_lazy("La personne le lira dans le courriel qui lui est envoyé."),
         widget=forms.Textarea(attrs={"rows": 5, "cols": 60}),
         max_length=2000,
-        error_messages={"required": gettext_lazy("Écrivez le motif du refus : la personne le lira dans son courriel.")},
+        error_messages={
+            "required": gettext_lazy("Écrivez le motif du refus\u00a0: la personne le lira dans son courriel.")
+        },
     )
 
 
@@ -114,10 +116,18 @@ class DecisionAdmin(ScopedAdmin):
     def _decided_meanwhile(self, row: Any, viewer: User) -> str:
         words = {"name": row, "status": row.get_status_display().lower()}
         if row.decided_at is None:
-            return _("%(name)s : la situation a changé depuis (« %(status)s »). Rien n’a été changé.") % words
+            return (
+                _("%(name)s\u00a0: la situation a changé depuis («\u00a0%(status)s\u00a0»). Rien n’a été changé.")
+                % words
+            )
         who = signatures(viewer, [row.decided_by_id]).get(row.decided_by_id, _("la plateforme"))
         words |= {"who": who, "when": moment(row.decided_at)}
-        return _("%(name)s : décision déjà prise par %(who)s, %(when)s (« %(status)s »). Rien n’a été changé.") % words
+        return (
+            _(
+                "%(name)s\u00a0: décision déjà prise par %(who)s, %(when)s («\u00a0%(status)s\u00a0»). Rien n’a été changé."
+            )
+            % words
+        )
 
     def approve_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         obj = self.object_or_404(request, str(pk))
@@ -125,7 +135,7 @@ class DecisionAdmin(ScopedAdmin):
             return HttpResponseNotAllowed(["POST"])
         if not self.has_decide_permission(request, obj):
             raise PermissionDenied
-        user = self._user(request)
+        user = staff(request)
         try:
             self.decide(obj.pk, request.POST.get("seen", ""), lambda row: self.approve(row, user), user)
         except Refused as refusal:
@@ -148,7 +158,7 @@ class DecisionAdmin(ScopedAdmin):
             request,
             "admin/refuse.html",
             {
-                "title": _("Refuser : %s") % rows[0] if len(rows) == 1 else _("Refuser plusieurs demandes"),
+                "title": _("Refuser\u00a0: %s") % rows[0] if len(rows) == 1 else _("Refuser plusieurs demandes"),
                 "rows": [(row, remembered[str(row.pk)]) for row in rows],
                 "form": form,
                 "cancel": self.url("change", rows[0].pk) if len(rows) == 1 else self.url("changelist"),
@@ -156,7 +166,7 @@ class DecisionAdmin(ScopedAdmin):
         )
 
     def _refuse_rows(self, request: HttpRequest, rows: Sequence[Any], reason: str) -> HttpResponse:
-        user = self._user(request)
+        user = staff(request)
         done = []
         for row in rows:
             seen = request.POST.get(f"seen-{row.pk}", "")
@@ -180,14 +190,14 @@ class DecisionAdmin(ScopedAdmin):
         return rows
 
     def _named(self, rows: models.QuerySet[Any]) -> models.QuerySet[Any]:
-        return rows.select_related(*self.list_select_related) if self.list_select_related else rows
+        return rows.select_related(*self.list_select_related) if isinstance(self.list_select_related, list) else rows
 
     # -- On the list --
 
     @admin.action(description=gettext_lazy("Valider"), permissions=["decide"])
     def approve_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         rows = self._few_enough(request, queryset)
-        user = self._user(request)
+        user = staff(request)
         done = []
         for row in rows:
             # The list may be old: only what still waits is validated from it.
@@ -218,20 +228,15 @@ class DecisionAdmin(ScopedAdmin):
     def _done(self, count: int, name: str, *, approved: bool) -> str:
         if approved:
             return ngettext(
-                "%(subject)s « %(name)s » : c’est validé, un courriel est envoyé.",
-                "%(subject)s : %(count)d validations, autant de courriels sont envoyés.",
+                "%(subject)s «\u00a0%(name)s\u00a0»\u00a0: c’est validé, un courriel est envoyé.",
+                "%(subject)s\u00a0: %(count)d validations, autant de courriels sont envoyés.",
                 count,
             ) % {"subject": self.subject, "name": name, "count": count}
         return ngettext(
-            "%(subject)s « %(name)s » : c’est refusé, un courriel avec le motif est envoyé.",
-            "%(subject)s : %(count)d refus, autant de courriels avec le motif sont envoyés.",
+            "%(subject)s «\u00a0%(name)s\u00a0»\u00a0: c’est refusé, un courriel avec le motif est envoyé.",
+            "%(subject)s\u00a0: %(count)d refus, autant de courriels avec le motif sont envoyés.",
             count,
         ) % {"subject": self.subject, "name": name, "count": count}
-
-    @staticmethod
-    def _user(request: HttpRequest) -> User:
-        assert isinstance(request.user, User)
-        return request.user
 
     # -- On the row's page --
 
@@ -241,7 +246,7 @@ class DecisionAdmin(ScopedAdmin):
         context |= {
             "decision": self.decision(request, obj),
             "panels": self.panels(request, obj),
-            "history": history_of(obj, self._user(request)),
+            "history": history_of(obj, staff(request)),
             "approve_url": self.url("approve", obj.pk),
             "refuse_url": f"{self.url('refuse')}?pk={obj.pk}",
         }
@@ -249,7 +254,7 @@ class DecisionAdmin(ScopedAdmin):
 
     def decision(self, request: HttpRequest, obj: Any) -> Decision:
         may = self.has_decide_permission(request, obj)
-        names = signatures(self._user(request), [obj.decided_by_id])
+        names = signatures(staff(request), [obj.decided_by_id])
         return Decision(
             status=obj.status,
             label=obj.get_status_display(),

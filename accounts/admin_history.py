@@ -88,8 +88,8 @@ def _describe(field: Any, before: Any, after: Any) -> str:
     name = capfirst(str(field.verbose_name))
     if field.is_relation:
         # The row it led to may be another commune's: that it changed is enough.
-        return _("%s : modifié") % name
-    return _("%(field)s : %(before)s → %(after)s") % {
+        return _("%s\u00a0: modifié") % name
+    return _("%(field)s\u00a0: %(before)s → %(after)s") % {
         "field": name,
         "before": _words(field, before),
         "after": _words(field, after),

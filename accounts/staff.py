@@ -12,7 +12,9 @@ def grant_role(*, role: StaffRole, by: User) -> StaffRole:
     """Give somebody a role. Raises Refused for an account that is not validated: it could not come in."""
     user = User.objects.select_for_update().get(pk=role.user_id)
     if not user.is_approved:
-        raise Refused(_("Le compte de %s n’est pas encore validé : validez-le d’abord.") % user, code="not_approved")
+        raise Refused(
+            _("Le compte de %s n’est pas encore validé\u00a0: validez-le d’abord.") % user, code="not_approved"
+        )
     role.save()
     if not user.is_staff:
         user.is_staff = True
@@ -27,7 +29,9 @@ def withdraw_role(*, role: StaffRole, by: User) -> None:
     Raises Refused for one's own role: nobody locks themselves out by a click.
     """
     if role.user_id == by.pk:
-        raise Refused(_("Vous ne pouvez pas retirer votre propre rôle : demandez-le à un collègue."), code="own_role")
+        raise Refused(
+            _("Vous ne pouvez pas retirer votre propre rôle\u00a0: demandez-le à un collègue."), code="own_role"
+        )
     user = User.objects.select_for_update().get(pk=role.user_id)
     role.delete()
     if not user.is_superuser and not StaffRole.objects.filter(user=user).exists():

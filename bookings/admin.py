@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
-from accounts.admin_base import ReadOnlyAdmin, Right
+from accounts.admin_base import ReadOnlyAdmin, Right, staff
 from accounts.admin_history import signatures
 from bookings.models import Booking
 from portal.common.formats import long_date
@@ -32,7 +32,7 @@ class BookingAdmin(ReadOnlyAdmin):
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         booking = super().get_object(request, object_id, from_field)
         if booking is not None:  # which names stand under an act depends on who reads
-            booking.signed = signatures(request.user, [booking.made_by_id, booking.ended_by_id])  # type: ignore[arg-type]
+            booking.signed = signatures(staff(request), [booking.made_by_id, booking.ended_by_id])
         return booking
 
     @admin.display(description=gettext_lazy("jour"), ordering="open_day__date")

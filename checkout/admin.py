@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo
+from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
 from portal.common.formats import euros
 
@@ -56,23 +56,23 @@ class OrderAdmin(ReadOnlyAdmin):
     ordering = ["-created_at", "-pk"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        lines = OrderLine.objects.visible_to(request.user)  # type: ignore[arg-type]
+        lines = OrderLine.objects.visible_to(staff(request))
         rows = super().get_queryset(request).prefetch_related(Prefetch("lines", queryset=lines, to_attr="shown_lines"))
-        if request.user.is_operator:  # type: ignore[union-attr]
+        if staff(request).is_operator:
             return rows.annotate(shown_total=Sum("lines__unit_price"))
         return rows.annotate(
-            shown_total=Sum("lines__unit_price", filter=Q(lines__commune__in=request.user.commune_ids))  # type: ignore[union-attr]
+            shown_total=Sum("lines__unit_price", filter=Q(lines__commune__in=staff(request).commune_ids))
         )
 
-    def get_fields(self, request: HttpRequest, obj: Order | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Order | None = None) -> Any:
         common = ["order_number", "user", "kind", "status", "created_at", "paid_at", "cancelled_at", "amount"]
-        return [*common, "billing_address", "terms", "reference"] if request.user.is_operator else common  # type: ignore[union-attr]
+        return [*common, "billing_address", "terms", "reference"] if staff(request).is_operator else common
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, duplicates = super().get_search_results(request, queryset, search_term)
         if not search_term:
             return found, duplicates
-        lines = OrderLine.objects.visible_to(request.user)  # type: ignore[arg-type]
+        lines = OrderLine.objects.visible_to(staff(request))
         for word in search_term.split():
             lines = lines.filter(beneficiary_name__icontains=word)
         also = Q(pk__in=lines.values("order"))
@@ -113,7 +113,7 @@ class PaymentAdmin(ReadOnlyAdmin):
     def todo(self, request: HttpRequest) -> list[Todo]:
         if not self.has_view_permission(request):
             return []
-        waiting = Payment.objects.visible_to(request.user).awaiting_provider().count()  # type: ignore[arg-type]
+        waiting = Payment.objects.visible_to(staff(request)).awaiting_provider().count()
         return [
             Todo(
                 _("Règlements qui attendent leur prestataire"),

@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.actions import approve_user, refuse_user
-from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo
+from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_decisions import DecisionAdmin
 from accounts.models import SupportingDocument, User
 from families.models import Beneficiary, Filiation
@@ -113,11 +113,11 @@ class AccountAdmin(DecisionAdmin):
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [
-            each for each in super().get_list_filter(request) if each is not StaffFilter or request.user.is_operator
-        ]  # type: ignore[union-attr]
+            each for each in super().get_list_filter(request) if each is not StaffFilter or staff(request).is_operator
+        ]
 
     def todo(self, request: HttpRequest) -> list[Todo]:
-        waiting = User.objects.visible_to(request.user).awaiting_validation().count()  # type: ignore[arg-type]
+        waiting = User.objects.visible_to(staff(request)).awaiting_validation().count()
         return [Todo(_("Comptes à valider"), waiting, self.url("changelist") + "?etat=a-valider")]
 
     def approve(self, obj: User, by: User) -> None:
@@ -177,12 +177,12 @@ class AccountAdmin(DecisionAdmin):
                 format_html(
                     '<a href="{}">{}</a>',
                     reverse("admin:accounts_user_document", args=[obj.pk, document.pk]),
-                    _("Télécharger « %s »") % document.name,
+                    _("Télécharger «\u00a0%s\u00a0»") % document.name,
                 ),
                 document.get_kind_display(),
                 short_date(timezone.localdate(document.sent_at)),
             ]
-            for document in SupportingDocument.objects.visible_to(request.user).filter(user=obj)  # type: ignore[arg-type]
+            for document in SupportingDocument.objects.visible_to(staff(request)).filter(user=obj)
         ]
         requests = [
             [
@@ -195,7 +195,7 @@ class AccountAdmin(DecisionAdmin):
                 row.get_status_display(),
                 short_date(timezone.localdate(row.requested_at)),
             ]
-            for row in Subscription.objects.visible_to(request.user)  # type: ignore[arg-type]
+            for row in Subscription.objects.visible_to(staff(request))
             .filter(user=obj)
             .select_related("profile__service")
         ]
@@ -230,7 +230,7 @@ class AccountAdmin(DecisionAdmin):
         user = self.object_or_404(request, str(user_pk))
         if not self.has_view_permission(request, user):
             raise PermissionDenied
-        document = get_object_or_404(SupportingDocument.objects.visible_to(request.user), user=user, pk=pk)  # type: ignore[arg-type]
+        document = get_object_or_404(SupportingDocument.objects.visible_to(staff(request)), user=user, pk=pk)
         try:
             file = document.file.open("rb")
         except FileNotFoundError as error:
@@ -274,7 +274,7 @@ class RequestAdmin(DecisionAdmin):
         )
 
     def todo(self, request: HttpRequest) -> list[Todo]:
-        waiting = Subscription.objects.visible_to(request.user).pending().count()  # type: ignore[arg-type]
+        waiting = Subscription.objects.visible_to(staff(request)).pending().count()
         return [Todo(_("Demandes d’accès à valider"), waiting, self.url("changelist") + "?status__exact=pending")]
 
     def approve(self, obj: Subscription, by: User) -> None:
@@ -376,7 +376,7 @@ class BeneficiaryAdmin(ReadOnlyAdmin):
     inlines = [FiliationInline]
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Beneficiary]:
-        links = Filiation.objects.visible_to(request.user).filter(ended_at=None).select_related("user")  # type: ignore[arg-type]
+        links = Filiation.objects.visible_to(staff(request)).filter(ended_at=None).select_related("user")
         return (
             super()
             .get_queryset(request)
@@ -385,9 +385,9 @@ class BeneficiaryAdmin(ReadOnlyAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         """A search for the other parent's name must not find a child by an account that one may not see."""
-        if request.user.is_operator or not search_term:  # type: ignore[union-attr]
+        if staff(request).is_operator or not search_term:
             return super().get_search_results(request, queryset, search_term)
-        links = Filiation.objects.visible_to(request.user)  # type: ignore[arg-type]
+        links = Filiation.objects.visible_to(staff(request))
         for word in search_term.split():
             by_adult = links.filter(Q(user__last_name__icontains=word) | Q(user__email__icontains=word))
             queryset = queryset.filter(

@@ -39,8 +39,10 @@ MODELS = (
 class ScopedAutocomplete(AutocompleteJsonView):
     """Django's view, for relations that a form of this person's really offers."""
 
+    model_admin: ScopedAdmin
+
     def process_request(self, request: HttpRequest) -> Any:
-        term, model_admin, source_field, to_field_name = super().process_request(request)
+        term, model_admin, source_field, to_field_name = super().process_request(request)  # type: ignore[misc]
         source_admin = self.admin_site._registry.get(source_field.model)  # type: ignore[attr-defined]
         if (
             source_admin is None
@@ -145,7 +147,8 @@ class PortalAdminSite(AdminSite):
         return redirect("account_change_password")
 
     def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
-        return ScopedAutocomplete.as_view(admin_site=self)(request)
+        view: View = ScopedAutocomplete.as_view(admin_site=self)  # type: ignore[assignment]
+        return view(request)
 
     # -- Home and menu --
 

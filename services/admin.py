@@ -13,9 +13,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_base import Right, ScopedAdmin, ScopedInline
+from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
 from portal.common.errors import Refused
-from portal.common.formats import euros, hour, long_date, short_date, today
+from portal.common.formats import WEEKDAYS, euros, hour, long_date, short_date, today
 from services.admin_forms import ActivityForm, OpenDayForm, ServiceForm, TariffForm
 from services.calendars import generate_open_days, import_school_holidays, school_year
 from services.deadlines import sentence
@@ -73,12 +73,12 @@ class ServiceAdmin(ScopedAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        form.for_operator = request.user.is_operator  # type: ignore[union-attr]
+        form.for_operator = staff(request).is_operator
         return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: Service | None = None) -> list[str]:
         """Who earns a service's money is settled once; only the agglomération corrects it."""
-        return ["commune"] if obj and not request.user.is_operator else []  # type: ignore[union-attr]
+        return ["commune"] if obj and not staff(request).is_operator else []
 
     def view_on_site(self, obj: Service) -> str:
         return obj.get_absolute_url()
@@ -162,13 +162,12 @@ class ActivityAdmin(ScopedAdmin):
 
     @admin.display(description=gettext_lazy("jours d’ouverture"))
     def days(self, obj: Activity) -> str:
-        names = dict(Activity._meta.get_field("weekdays").base_field.choices)  # type: ignore[union-attr]
-        return ", ".join(str(names[number]) for number in sorted(obj.weekdays))
+        return ", ".join(WEEKDAYS[number] for number in sorted(obj.weekdays))
 
     def save_model(self, request: HttpRequest, obj: Activity, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if not change or CALENDAR_RULES & set(form.changed_data):
-            words = _("Les jours ouverts ne suivent pas encore ces règles :")
+            words = _("Les jours ouverts ne suivent pas encore ces règles\u00a0:")
             link = format_html('<a href="{}">{}</a>', self.url("generate", obj.pk), _("générez-les maintenant"))
             self.say(request, messages.WARNING, [format_html("{} {}.", words, link)])
 
@@ -198,7 +197,7 @@ class ActivityAdmin(ScopedAdmin):
                 self.log_change(request, activity, _("Jours ouverts générés."))
         days = f"{reverse('admin:services_openday_changelist')}?activity__id__exact={activity.pk}"
         context = {
-            "title": _("Jours ouverts : %s") % activity,
+            "title": _("Jours ouverts\u00a0: %s") % activity,
             "activity": activity,
             "first": long_date(first),
             "last": long_date(last),
@@ -259,7 +258,7 @@ class TariffAdmin(ScopedAdmin):
         "one_price_at_a_time": (
             "first_day",
             gettext_lazy(
-                "Un autre tarif vaut déjà pour cette prestation et cette situation pendant ces dates : terminez-le d’abord."
+                "Un autre tarif vaut déjà pour cette prestation et cette situation pendant ces dates\u00a0: terminez-le d’abord."
             ),
         ),
     }
@@ -301,15 +300,15 @@ class OpenDayAdmin(ScopedAdmin):
         "one_open_day_per_date": ("date", gettext_lazy("Cette activité a déjà ce jour dans son calendrier.")),
         "places_are_not_oversold": (
             "capacity",
-            gettext_lazy("Des places ont été prises entre-temps : la capacité ne peut pas descendre en dessous."),
+            gettext_lazy("Des places ont été prises entre-temps\u00a0: la capacité ne peut pas descendre en dessous."),
         ),
         "closed_day_says_why": (
             "closed_reason",
-            gettext_lazy("Écrivez pourquoi ce jour est fermé : les parents le liront."),
+            gettext_lazy("Écrivez pourquoi ce jour est fermé\u00a0: les parents le liront."),
         ),
     }
 
-    def get_fields(self, request: HttpRequest, obj: OpenDay | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: OpenDay | None = None) -> Any:
         rules = ["capacity", "is_open", "closed_reason", "book_until", "cancel_until"]
         return ["activity", "date", "taken", *rules, "by_hand"] if obj else ["activity", "date", *rules]
 
@@ -323,8 +322,8 @@ class OpenDayAdmin(ScopedAdmin):
         super().save_model(request, obj, form, change)
         if not obj.is_open and obj.taken:
             taken = ngettext(
-                "%d place est prise ce jour-là : fermer le jour n’annule pas cette réservation.",
-                "%d places sont prises ce jour-là : fermer le jour n’annule pas ces réservations.",
+                "%d place est prise ce jour-là\u00a0: fermer le jour n’annule pas cette réservation.",
+                "%d places sont prises ce jour-là\u00a0: fermer le jour n’annule pas ces réservations.",
                 obj.taken,
             )
             self.say(request, messages.WARNING, [taken % obj.taken])
@@ -384,8 +383,8 @@ class SchoolHolidayAdmin(ScopedAdmin):
         year = today().year
         added = import_school_holidays(year - 1, year + 3)
         said = ngettext(
-            "%d période de vacances ajoutée ; celles qui existaient n’ont pas changé.",
-            "%d périodes de vacances ajoutées ; celles qui existaient n’ont pas changé.",
+            "%d période de vacances ajoutée\u00a0; celles qui existaient n’ont pas changé.",
+            "%d périodes de vacances ajoutées\u00a0; celles qui existaient n’ont pas changé.",
             added,
         )
         self.say(request, messages.SUCCESS, [said % added])

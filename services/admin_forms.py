@@ -1,7 +1,6 @@
 """The catalogue's forms: weekdays as boxes, dates as people say them, rules that the database would refuse said first."""
 
 import datetime as dt
-from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -64,7 +63,7 @@ class TariffForm(ScopedForm):
         label=gettext_lazy("au (inclus)"),
         widget=AdminDateWidget,
         required=False,
-        help_text=gettext_lazy("Vide : sans date de fin."),
+        help_text=gettext_lazy("Vide\u00a0: sans date de fin."),
     )
 
     class Meta:
@@ -78,7 +77,7 @@ class TariffForm(ScopedForm):
             self.initial.setdefault("first_day", valid.lower)
             self.initial.setdefault("last_day", valid.upper and valid.upper - ONE_DAY)
 
-    def clean(self) -> Mapping[str, Any]:
+    def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         slot, profile = data.get("slot"), data.get("profile")
         if slot and profile and slot.activity.service_id != profile.service_id:
@@ -106,7 +105,7 @@ class OpenDayForm(ScopedForm):
         for name in ("book_until", "cancel_until"):
             if name in self.fields:
                 self.fields[name].required = False
-                self.fields[name].help_text = _("Vide : selon le délai de l’activité.")
+                self.fields[name].help_text = _("Vide\u00a0: selon le délai de l’activité.")
 
     def clean_capacity(self) -> int:
         capacity: int = self.cleaned_data["capacity"]
@@ -114,8 +113,8 @@ class OpenDayForm(ScopedForm):
         if capacity < taken:
             raise ValidationError(
                 ngettext(
-                    "%d place est déjà prise ce jour-là : la capacité ne peut pas descendre en dessous.",
-                    "%d places sont déjà prises ce jour-là : la capacité ne peut pas descendre en dessous.",
+                    "%d place est déjà prise ce jour-là\u00a0: la capacité ne peut pas descendre en dessous.",
+                    "%d places sont déjà prises ce jour-là\u00a0: la capacité ne peut pas descendre en dessous.",
                     taken,
                 )
                 % taken,
@@ -123,7 +122,7 @@ class OpenDayForm(ScopedForm):
             )
         return capacity
 
-    def clean(self) -> Mapping[str, Any]:
+    def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         activity = data.get("activity") or (self.instance.activity if self.instance.activity_id else None)
         date = data.get("date") or self.instance.date

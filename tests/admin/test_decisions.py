@@ -1,9 +1,11 @@
 """Validating and refusing accounts and requests: on the list, on the page, with a reason, only once."""
 
+import threading
 from typing import Any
 
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import connection
 
 from accounts.models import CommuneFile, User
 from portal.outbox.models import Email
@@ -203,3 +205,36 @@ def test_a_dead_email_is_sent_again_by_operators(rosieres: Town, operator: User)
     dead.refresh_from_db()
     waiting.refresh_from_db()
     assert (dead.status, dead.attempts, waiting.attempts) == ("waiting", 0, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+@BOTH
+def test_two_agents_at_the_same_moment(label: str, rosieres: Town, operator: User) -> None:
+    """One answer holds, one e-mail leaves, and the other agent reads that it was too late."""
+    row = rosieres.rows[label]
+    start = threading.Barrier(2)
+    said: list[str] = []
+
+    def decide(user: User, address: str, data: dict[str, str]) -> None:
+        client = client_of(user)
+        start.wait()
+        try:
+            said.extend(texts(client.post(address, data, follow=True)))
+        finally:
+            connection.close()
+
+    threads = [
+        threading.Thread(target=decide, args=arguments)
+        for arguments in (
+            (rosieres.agent, url(label, "approve", row.pk), {"seen": "pending@"}),
+            (operator, refuse_url(label, row), {f"seen-{row.pk}": "pending@", "reason": "Complet"}),
+        )
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 2
+    assert sum("décision déjà prise" in sentence for sentence in said) == 1
+    assert stand(row) in ("approved", "refused")
+    assert Email.objects.count() == 1
