@@ -16,6 +16,8 @@ from django.template.loader import get_template
 from django_cotton.compiler_regex import CottonCompiler
 from playwright.sync_api import Page, Route
 
+from bookings.calendar import Cell
+from checkout.summary import Share
 from portal import gallery
 from portal.common.forms import DateField, SummaryOnPage
 
@@ -151,6 +153,48 @@ def test_a_school_year_of_days_stays_small() -> None:
     assert len(gzip.compress(page.encode())) < 8000
     # A reader of the screen, and a test, find a day by its full date.
     assert 'aria-label="lundi 7 décembre 2026"' in page
+
+
+def test_the_squares_of_a_month_escape_what_they_hold() -> None:
+    hostile = '"><script>'
+    cells = [[Cell(1, iso="2026-12-01", label=hostile, letters=hostile, skip=hostile), Cell(2, reason=hostile), None]]
+    page = html("{% load month_cells %}{% month_cells weeks name %}", weeks=cells, name=hostile)
+    assert "<script>" not in page
+    assert page.count("&quot;&gt;&lt;script&gt;") == 5
+
+
+# --- How many dates read ---------------------------------------------------------------------------------------------
+
+
+def days(*texts: str) -> list[dt.date]:
+    return [dt.date.fromisoformat(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("dates", "text"),
+    [
+        (days("2026-12-01"), "mardi 1er décembre 2026"),
+        (
+            days("2026-11-25", "2026-12-02", "2026-12-16", "2027-01-06"),
+            "mercredis 25 novembre, 2 et 16 décembre 2026, 6 janvier 2027",
+        ),
+        (days("2026-11-30", "2026-12-01"), "lun. 30 novembre, mar. 1er décembre 2026"),
+    ],
+)
+def test_few_dates_are_spelled_out(dates: list[dt.date], text: str) -> None:
+    share = Share("Louane Dupont", dates)
+    assert not share.is_long
+    assert share.text.replace("\u00a0", " ") == text
+
+
+def test_many_dates_are_counted_and_unfold_by_month() -> None:
+    wednesdays = Share("Louane Dupont", [dt.date(2026, 11, 25) + dt.timedelta(weeks=n) for n in range(30)])
+    assert wednesdays.is_long
+    assert wednesdays.headline.replace("\u00a0", " ") == "30 mercredis, du 25 novembre 2026 au 16 juin 2027"
+    assert wednesdays.months[:2] == [("Novembre 2026", "25"), ("Décembre 2026", "2, 9, 16, 23 et 30")]
+    daily = Share("Louane Dupont", [dt.date(2026, 11, 30) + dt.timedelta(days=n) for n in range(12)])
+    assert daily.headline.replace("\u00a0", " ") == "12 dates, du 30 novembre 2026 au 11 décembre 2026"
+    assert daily.months[0] == ("Novembre 2026", "lun.\u00a030")
 
 
 # --- Forms -----------------------------------------------------------------------------------------------------------
@@ -377,6 +421,31 @@ def test_the_total_follows_the_choices(page: Page, live_server, complaints: list
     assert total.inner_text() == "202,30\u00a0€"
     page.get_by_role("button", name="Tout décocher").click()
     assert total.inner_text() == "0,00\u00a0€"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_prices_follow_situation_and_date(page: Page, live_server, complaints: list[str]) -> None:
+    """data-cents as checkout.views.booking.Prices writes it: two situations, one price that changes in the year."""
+    page.goto(f"{live_server.url}/composants/")
+    page.evaluate(
+        """() => {
+          const form = document.querySelector("form.book");
+          const cents = "7/12:790 7/12@2026-12-08:810 7/13:1190 8/12:1000 8/13:";
+          form.querySelectorAll("[data-people] input").forEach((input) => { input.dataset.cents = cents; });
+          form.firstElementChild.insertAdjacentHTML("afterbegin", `<fieldset data-profiles><legend>Situation</legend>
+            <label><input type="radio" name="profile" value="7" checked>Résident</label>
+            <label><input type="radio" name="profile" value="8">Hors commune</label></fieldset>
+            <input type="hidden" name="dates" value="2027-09-06">`);
+          form.dispatchEvent(new Event("change"));
+        }"""
+    )
+    total, quantity = page.locator("[data-sum=total]"), page.locator("[data-sum=quantity]")
+    # 7 December at 7,90 €; 8, 14, 15, 17 December and the hidden date of the next school year at 8,10 €.
+    assert (quantity.inner_text(), total.inner_text()) == ("6", "48,40\u00a0€")
+    page.get_by_label("Hors commune", exact=True).check()
+    assert total.inner_text() == "60,00\u00a0€"
+    page.get_by_role("button", name="Tout décocher").click()
+    assert (quantity.inner_text(), total.inner_text()) == ("0", "0,00\u00a0€")
 
 
 @pytest.mark.django_db(transaction=True)
