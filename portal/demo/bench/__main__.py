@@ -63,9 +63,8 @@ class Bench:
             stack.callback(fleet.close)
             say("  … Mesures")
             clock = Busy()
-            rows = Measures(
-                self.port, plan, fleet, QUICK if self.quick else Size(), lambda name: say(f"    {name}")
-            ).run()
+            size = QUICK if self.quick else Size()
+            rows = Measures(self.port, plan, fleet, size, lambda name: say(f"    {name}"), spent).run()
             rows.append(self.memory())
             say(f"  ✓ Mesures ({seconds(clock.duration())}) ; {clock.others()}")
             self.verify()
@@ -173,19 +172,30 @@ def peak_memory(process: psutil.Process) -> float:
     return resident / 1024**2
 
 
+def spent() -> float:
+    """The seconds of processor that we and all that we started have taken."""
+    total = 0.0
+    me = psutil.Process()
+    for process in (me, *me.children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
+
+
 class Busy:
     """How much of the machine other programs took while we measured."""
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
-        self.all, self.ours = self._all(), self._ours()
+        self.all, self.ours = self._all(), spent()
 
     def duration(self) -> float:
         return time.monotonic() - self.begun
 
     def others(self) -> str:
         total = self.duration() * (psutil.cpu_count() or 1)
-        busy, ours = self._all() - self.all, self._ours() - self.ours
+        busy, ours = self._all() - self.all, spent() - self.ours
         return (
             f"processeurs occupés à {100 * busy / total:.0f} %, dont "
             f"{100 * max(0.0, busy - ours) / total:.0f} points par d'autres programmes"
@@ -195,16 +205,6 @@ class Busy:
     def _all() -> float:
         times = psutil.cpu_times()
         return float(sum(value for name, value in times._asdict().items() if name not in ("idle", "iowait", "guest")))
-
-    @staticmethod
-    def _ours() -> float:
-        spent = 0.0
-        me = psutil.Process()
-        for process in (me, *me.children(recursive=True)):
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                spent += times.user + times.system
-        return spent
 
 
 def main() -> int:

@@ -48,7 +48,7 @@ def table(rows: Sequence[Row]) -> str:
             start = line[0].ljust(len(start))
         texts.append(f"{start}  {line[-1]}".rstrip())
     texts.insert(1, "-" * (sum(widths[:-1]) + 2 * (len(widths) - 2)))
-    return "\n".join(texts)
+    return "\n".join([*texts, *(f"\n{row.note}" for row in rows if row.note)])
 
 
 def missed(rows: Sequence[Row]) -> list[str]:
