@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
+from accounts.views import current_user
 from bookings.calendar import YearCalendar, build, family_bookings, initials, picked
 from checkout.actions import add_to_cart
 from checkout.forms import BookingForm
@@ -39,7 +40,7 @@ def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
         slug=slug,
     )
     accesses = list(
-        Subscription.objects.of(request.user)
+        Subscription.objects.of(current_user(request))
         .approved()
         .filter(profile__service=found.service_id)
         .select_related("profile")
@@ -60,8 +61,10 @@ class BookingPage:
         self.request = request
         self.activity = activity
         self.accesses = accesses
-        self.slots = list(activity.slots.filter(is_active=True))  # type: ignore[attr-defined]
-        self.people = [row.beneficiary for row in Filiation.objects.of(request.user).select_related("beneficiary")]
+        self.slots = list(activity.slots.filter(is_active=True))
+        self.people = [
+            row.beneficiary for row in Filiation.objects.of(current_user(request)).select_related("beneficiary")
+        ]
         data = request.POST if request.method == "POST" else request.GET
         # Only « Ajouter au panier » is checked: a quick choice is made before the rest is chosen.
         adding = request.method == "POST" and "pick" not in request.POST
@@ -84,7 +87,7 @@ class BookingPage:
         assert self.chosen_slot is not None
         try:
             added = add_to_cart(
-                user=self.request.user,
+                user=current_user(self.request),
                 activity=self.activity,
                 slot=self.chosen_slot,
                 subscription=self.access,

@@ -12,6 +12,7 @@ from accounts.views import current_user
 from checkout.actions import abandon_order, recover_places, remove_lines
 from checkout.models import Order
 from checkout.summary import CartSummary
+from portal.common.errors import Refused
 
 
 @login_not_required
@@ -28,7 +29,12 @@ def cart(request: HttpRequest) -> HttpResponse:
 def remove(request: HttpRequest) -> HttpResponse:
     """Take some lines (fields `line`) out of the cart."""
     ids = [int(text) for text in request.POST.getlist("line") if text.isdigit()]
-    removed = remove_lines(user=current_user(request), ids=ids)
+    try:
+        removed = remove_lines(user=current_user(request), ids=ids)
+    except Refused as refusal:  # its order is being paid, in another window
+        for text in refusal.messages:
+            messages.error(request, text)
+        return redirect("cart")
     messages.success(
         request,
         ngettext("%d réservation a quitté votre panier.", "%d réservations ont quitté votre panier.", removed)
