@@ -68,7 +68,7 @@ def test_a_person_sends_reads_and_removes_a_document(client, media, django_captu
     client.force_login(user)
     assert "Aucun document envoyé" in client.get(PAGE).content.decode()
     response = client.post(PAGE, {"kind": "home", "file": upload(pdf(), "Facture d'électricité.pdf")}, follow=True)
-    assert "« Facture d&#x27;électricité.pdf » est bien arrivé." in response.content.decode()
+    assert "«\u00a0Facture d&#x27;électricité.pdf\u00a0» est bien arrivé." in response.content.decode()
     document = SupportingDocument.objects.get()
     assert (document.user, document.kind, document.content_type) == (user, "home", "application/pdf")
     (file,) = stored_files(media)

@@ -163,6 +163,13 @@ def test_the_squares_of_a_month_escape_what_they_hold() -> None:
     assert page.count("&quot;&gt;&lt;script&gt;") == 5
 
 
+def test_no_line_of_a_message_begins_with_its_punctuation() -> None:
+    text = "Trop tard : choisissez « Mercredi » ; sinon <b>rien</b> ?"
+    page = html("{{ text|typography }}", text=text)
+    assert page == "Trop tard\u00a0: choisissez «\u00a0Mercredi\u00a0»\u00a0; sinon &lt;b&gt;rien&lt;/b&gt;\u00a0?"
+    assert "<b>" in html("{{ text|safe|typography }}", text=text)  # what was safe stays so
+
+
 # --- How many dates read ---------------------------------------------------------------------------------------------
 
 
@@ -432,7 +439,7 @@ def test_prices_follow_situation_and_date(page: Page, live_server, complaints: l
           const form = document.querySelector("form.book");
           const cents = "7/12:790 7/12@2026-12-08:810 7/13:1190 8/12:1000 8/13:";
           form.querySelectorAll("[data-people] input").forEach((input) => { input.dataset.cents = cents; });
-          form.firstElementChild.insertAdjacentHTML("afterbegin", `<fieldset data-profiles><legend>Situation</legend>
+          form.querySelector("div").insertAdjacentHTML("afterbegin", `<fieldset data-profiles><legend>Situation</legend>
             <label><input type="radio" name="profile" value="7" checked>Résident</label>
             <label><input type="radio" name="profile" value="8">Hors commune</label></fieldset>
             <input type="hidden" name="dates" value="2027-09-06">`);

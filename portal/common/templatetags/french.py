@@ -1,9 +1,11 @@
 """Template filters for amounts, days and moments (builtin in every template)."""
 
 import datetime as dt
+import re
 from decimal import Decimal
 
 from django import template
+from django.template.defaultfilters import stringfilter
 
 from portal.common import formats
 
@@ -44,3 +46,10 @@ def moment(when: dt.datetime | None) -> str:
 def hour(time: dt.time | None) -> str:
     """`7 h 30`."""
     return formats.hour(time) if time else ""
+
+
+@register.filter(is_safe=True)
+@stringfilter
+def typography(text: str) -> str:
+    """A sentence whose « : ; ? ! » never begin a line: what messages and errors go through, wherever they were written."""
+    return re.sub(r" (?=[:;?!»])|(?<=«) ", formats.NBSP, text)
