@@ -19,6 +19,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.db import connection, connections
 from django.test import override_settings
+from playwright.sync_api import expect
 
 from tests.e2e.server import LiveServer
 from tests.e2e.watch import Faults
@@ -33,7 +34,10 @@ NAME = str(connection.settings_dict["NAME"])[:30]
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "seul")
 DEMONSTRATION, COPY = f"{NAME}_demo_{WORKER}", f"{NAME}_essai_{WORKER}"
 
+PATIENCE = 15_000  # milliseconds: two processes of tests and two browsers share the processors
 MAILBOX = "portal.demo.mailbox.MailboxBackend"
+
+expect.set_options(timeout=PATIENCE)
 
 
 def maintain(*statements: str) -> None:
@@ -142,14 +146,14 @@ def visit(site: str, new_context: Callable[..., BrowserContext]) -> Iterator[Cal
             viewport={"width": width, "height": 900},
             reduced_motion="reduce",
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         faults.watch(context)
         if user:
             context.add_cookies([session_cookie(user, site)])
         return Visitor(context.new_page(), javascript=javascript)
 
     yield open_browser
-    assert not faults.found, "\n".join(faults.found)
+    faults.assert_none()
 
 
 def session_cookie(email: str, site: str) -> Any:
