@@ -15,7 +15,7 @@ def demonstration_stays_at_home(**_kwargs: Any) -> list[CheckMessage]:
     """The demonstration's bank and passwords must not be reachable from elsewhere."""
     errors: list[CheckMessage] = []
     public = set(settings.ALLOWED_HOSTS) - settings.LOOPBACK_HOSTS
-    if settings.DEMO and (public or not settings.DEBUG and settings.HTTPS):
+    if settings.DEMO and (public or (not settings.DEBUG and settings.HTTPS)):
         errors.append(
             Error(
                 "DEMO=on ouvre des mots de passe connus et une banque fictive : elle n'est permise que sur cette machine.",

@@ -7,16 +7,17 @@ from services.models import AccessProfile, Slot, Tariff
 
 
 class PriceGrid:
-    """The tariffs of some slots for one situation, read in one query."""
+    """The tariffs of some slots for some situations, read in one query."""
 
-    def __init__(self, *, profile: AccessProfile, slots: Iterable[Slot | int]) -> None:
-        self._tariffs: dict[int, list[Tariff]] = {}
-        for tariff in Tariff.objects.filter(profile=profile, slot__in=slots).only("slot_id", "price", "valid"):
-            self._tariffs.setdefault(tariff.slot_id, []).append(tariff)
+    def __init__(self, *, profiles: Iterable[AccessProfile], slots: Iterable[Slot]) -> None:
+        self._tariffs: dict[tuple[int, int], list[Tariff]] = {}
+        rows = Tariff.objects.filter(profile__in=profiles, slot__in=slots)
+        for tariff in rows.only("profile_id", "slot_id", "price", "valid"):
+            self._tariffs.setdefault((tariff.profile_id, tariff.slot_id), []).append(tariff)
 
-    def tariff(self, slot_id: int, date: dt.date) -> Tariff | None:
+    def tariff(self, *, profile_id: int, slot_id: int, date: dt.date) -> Tariff | None:
         """The one tariff in force that day (the database forbids a second), or None: not sold to this situation."""
-        for tariff in self._tariffs.get(slot_id, ()):
+        for tariff in self._tariffs.get((profile_id, slot_id), ()):
             valid = tariff.valid
             if (valid.lower is None or valid.lower <= date) and (valid.upper is None or date < valid.upper):
                 return tariff

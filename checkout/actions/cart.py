@@ -49,8 +49,8 @@ def add_to_cart(
         _check_offer(user, activity, slot, subscription)
         cart = open_cart(user)
         held = bookings.hold_places(user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold)
-        grid = PriceGrid(profile=subscription.profile, slots=[slot])
-        lines = [_line(cart, row, grid) for row in held.bookings]
+        grid = PriceGrid(profiles=[subscription.profile], slots=[slot])
+        lines = [_line(cart, row, grid, subscription) for row in held.bookings]
         if not lines:
             raise Refused(
                 _("Toutes ces dates sont déjà réservées ou dans votre panier. Rien n’a été ajouté."), code="already"
@@ -163,8 +163,8 @@ def _check_offer(user: User, activity: Activity, slot: Slot, subscription: Subsc
         raise Refused(_("Les réservations ouvrent le %s.") % day(opens_on), code="not_open_yet")
 
 
-def _line(cart: Cart, booking: Booking, grid: PriceGrid) -> CartLine:
-    tariff = grid.tariff(booking.slot_id, booking.open_day.date)
+def _line(cart: Cart, booking: Booking, grid: PriceGrid, access: Subscription) -> CartLine:
+    tariff = grid.tariff(profile_id=access.profile_id, slot_id=booking.slot_id, date=booking.open_day.date)
     if tariff is None:
         raise Refused(
             _("Aucun tarif n’est fixé pour votre situation le %s. Rien n’a été ajouté.") % day(booking.open_day.date),

@@ -229,12 +229,12 @@ class Prices:
     def __init__(self, accesses: list[Subscription], slots: list[Slot], dates: list[dt.date]) -> None:
         self.steps: dict[tuple[int, int], list[tuple[dt.date, Decimal | None]]] = {}
         ordered = sorted(dates)
+        grid = PriceGrid(profiles=[access.profile for access in accesses], slots=slots)
         for access in accesses:
-            grid = PriceGrid(profile=access.profile, slots=slots)
             for slot in slots:
                 steps: list[tuple[dt.date, Decimal | None]] = []
                 for date in ordered:
-                    tariff = grid.tariff(slot.pk, date)
+                    tariff = grid.tariff(profile_id=access.profile_id, slot_id=slot.pk, date=date)
                     price = tariff.price if tariff else None
                     if not steps or steps[-1][1] != price:
                         steps.append((date, price))

@@ -101,6 +101,8 @@ class TestCost:
     ) -> None:
         shop = open_shop(days=days, children=children)
         client = browse(shop)
+        for _situation in range(3):
+            SubscriptionFactory(user=shop.user, profile=TariffFactory(slot=shop.slot).profile)
         with at_most(12):
             assert client.get(page(shop)).status_code == 200
 
