@@ -134,12 +134,10 @@ def build(
 def picked(calendar_dates: Iterable[dt.date], pick: str) -> set[dt.date]:
     """The dates that a quick-choice button stands for: `3` every Wednesday, `2026-12:3` those of December 2026."""
     period, _sep, number = pick.rpartition(":")
-    if not number.isdigit():
-        return set()
     return {
         date
         for date in calendar_dates
-        if date.isoweekday() == int(number) and (not period or f"{date:%Y-%m}" == period)
+        if str(date.isoweekday()) == number and (not period or f"{date:%Y-%m}" == period)
     }
 
 

@@ -16,6 +16,11 @@ from checkout.actions.top_up import LARGEST, SMALLEST
 MOST_DATES = 400
 
 
+def keys(texts: Iterable[str]) -> set[int]:
+    """The keys of rows among some texts; what cannot be one (« ² », five thousand digits) is left out."""
+    return {int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) < 19}
+
+
 class BookingForm(forms.Form):
     """One slot, some beneficiaries, some dates. Values that a browser cannot have sent are dropped as not chosen."""
 

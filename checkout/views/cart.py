@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.views import current_user
 from checkout.actions import abandon_order, recover_places, remove_lines
+from checkout.forms import keys
 from checkout.models import Order
 from checkout.summary import CartSummary
 from portal.common.errors import Refused
@@ -28,7 +29,7 @@ def cart(request: HttpRequest) -> HttpResponse:
 @require_POST
 def remove(request: HttpRequest) -> HttpResponse:
     """Take some lines (fields `line`) out of the cart."""
-    ids = [int(text) for text in request.POST.getlist("line") if text.isdigit()]
+    ids = keys(request.POST.getlist("line"))
     try:
         removed = remove_lines(user=current_user(request), ids=ids)
     except Refused as refusal:  # its order is being paid, in another window

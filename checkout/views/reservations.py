@@ -17,6 +17,7 @@ from accounts.views import current_user
 from bookings.agenda import Day, Family, month_of
 from bookings.models import Booking
 from checkout.actions import cancel_bookings
+from checkout.forms import keys
 from checkout.models import OrderLine
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS, enumeration, euros
@@ -95,7 +96,7 @@ def _may_cancel(request: HttpRequest, booking: Booking) -> bool:
 def cancel(request: HttpRequest) -> HttpResponse:
     """Say what goes back to the wallet (GET, fields `r`), then cancel (POST)."""
     sent = request.POST if request.method == "POST" else request.GET
-    ids = {int(text) for text in sent.getlist("r") if text.isdigit()}
+    ids = keys(sent.getlist("r"))
     if request.method == "POST":
         try:
             total = cancel_bookings(ids=ids, by=current_user(request))
