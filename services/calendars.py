@@ -10,6 +10,7 @@ import holidays
 from django.db import transaction
 from django.db.models import ProtectedError
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from vacances_scolaires_france import SchoolHolidayDates, UnsupportedYearException
 
 from portal.common.errors import Refused
@@ -104,9 +105,10 @@ def generate_open_days(*, activity: Activity, first: dt.date, last: dt.date) -> 
             report.unchanged += 1
         elif rule is None:
             _withdraw(day, report)
-        else:
-            _adopt(day, rule, report)
+        elif _adopt(day, rule, report):
             touched.append(day)
+        else:
+            report.unchanged += 1
     report.updated = len(touched)
     OpenDay.objects.bulk_update(touched, FACTS, batch_size=500)
     report.created = len(OpenDay.objects.bulk_create(wanted.values()))
@@ -124,7 +126,11 @@ def _withdraw(day: OpenDay, report: Report) -> None:
     """Take away a day that the rules no longer open, unless somebody holds a place there."""
     if day.taken:
         report.kept.append(
-            _("%(day)s reste ouvert : %(taken)d place(s) prise(s), alors que la règle le fermerait.")
+            ngettext(
+                "%(day)s reste ouvert\u00a0: %(taken)d place prise, alors que la règle le fermerait.",
+                "%(day)s reste ouvert\u00a0: %(taken)d places prises, alors que la règle le fermerait.",
+                day.taken,
+            )
             % {"day": long_date(day.date), "taken": day.taken}
         )
         report.unchanged += 1
@@ -138,19 +144,31 @@ def _withdraw(day: OpenDay, report: Report) -> None:
     report.removed += 1
 
 
-def _adopt(day: OpenDay, rule: OpenDay, report: Report) -> None:
-    """Take over the rule's facts; where places are taken, only as far as nobody who booked loses by it."""
+def _adopt(day: OpenDay, rule: OpenDay, report: Report) -> bool:
+    """Take over the rule's facts; where places are taken, only as far as nobody who booked loses by it.
+
+    Returns whether the day has changed.
+    """
     before = _facts(day)
     day.is_open, day.closed_reason = True, ""
     day.capacity = max(rule.capacity, day.taken)
     day.book_until = rule.book_until
     day.cancel_until = max(rule.cancel_until, day.cancel_until) if day.taken else rule.cancel_until
     if day.taken:
-        applied = _("la règle est appliquée") if _facts(day) != before else _("rien ne change")
-        report.kept.append(
-            _("%(day)s : %(taken)d place(s) prise(s), gardées ; %(applied)s autant qu’elle ne leur retire rien.")
-            % {"day": long_date(day.date), "taken": day.taken, "applied": applied}
-        )
+        if _facts(day) == _facts(rule):
+            text = ngettext(
+                "%(day)s\u00a0: la nouvelle règle est appliquée, %(taken)d place prise est gardée.",
+                "%(day)s\u00a0: la nouvelle règle est appliquée, %(taken)d places prises sont gardées.",
+                day.taken,
+            )
+        else:
+            text = ngettext(
+                "%(day)s\u00a0: la nouvelle règle n’est pas toute appliquée, pour ne rien retirer à %(taken)d place prise.",
+                "%(day)s\u00a0: la nouvelle règle n’est pas toute appliquée, pour ne rien retirer à %(taken)d places prises.",
+                day.taken,
+            )
+        report.kept.append(text % {"day": long_date(day.date), "taken": day.taken})
+    return _facts(day) != before
 
 
 def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[OpenDay]:

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts.models import User
 from bookings import actions as bookings
@@ -42,10 +43,11 @@ def cancel_bookings(*, ids: Collection[int], by: User) -> Decimal:
             amounts[ledger.wallet_code(by)] = total
             what = f"{first.open_day.activity}, {day(first.open_day.date)}"
             more = len(rows) - 1
+            rest = ngettext(" et %d autre date", " et %d autres dates", more) % more if more else ""
             movement = ledger.post(
                 kind=Movement.Kind.CANCELLATION,
                 key=f"cancellation:{min(row.pk for row in rows)}",
-                label=_("Annulation : %s") % what + (_(" et %d autre(s) date(s)") % more if more else ""),
+                label=_("Annulation\u00a0: %s") % what + rest,
                 amounts=amounts,
                 by=by,
             )

@@ -117,7 +117,7 @@ class TestBookedDays:
         activity.weekdays, activity.capacity = [self.day.date.weekday()], 1
         report = self.report(activity)
         assert OpenDay.objects.get(pk=self.day.pk).capacity == 2
-        assert "place(s) prise(s)" in report.kept[0]  # type: ignore[attr-defined]
+        assert "pas toute appliquée, pour ne rien retirer à 2 places prises" in report.kept[0]  # type: ignore[attr-defined]
 
     def test_keeps_the_promise_to_those_who_may_still_cancel(self, activity: Activity) -> None:
         activity.weekdays = [self.day.date.weekday()]
