@@ -140,16 +140,18 @@ def order_groups(lines: Iterable[OrderLine]) -> list[Group]:
 
 
 # Written out: each step of an order shows it, and Django takes as long to compose the statement as all else in it takes.
+# Two names are read aside: with two joins less PostgreSQL plans it in half the time.
 CART_AND_LINES = """
     SELECT cart.id, cart.status, cart.address_id, cart.terms_id, hold.id, hold.expires_at,
-           line.id, activity.name, slot.name, line.unit_price, child.first_name, child.last_name, day.date, booking.status
+           line.id,
+           (SELECT activity.name FROM services_activity activity WHERE activity.id = day.activity_id),
+           (SELECT slot.name FROM services_slot slot WHERE slot.id = booking.slot_id),
+           line.unit_price, child.first_name, child.last_name, day.date, booking.status
     FROM checkout_cart cart
     JOIN bookings_hold hold ON hold.id = cart.hold_id
     LEFT JOIN checkout_cartline line ON line.cart_id = cart.id
     LEFT JOIN bookings_booking booking ON booking.id = line.booking_id
     LEFT JOIN services_openday day ON day.id = booking.open_day_id
-    LEFT JOIN services_activity activity ON activity.id = day.activity_id
-    LEFT JOIN services_slot slot ON slot.id = booking.slot_id
     LEFT JOIN families_beneficiary child ON child.id = booking.beneficiary_id
     WHERE cart.user_id = %s AND cart.status IN ('open', 'paying')
     ORDER BY day.date, line.id
