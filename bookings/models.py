@@ -157,11 +157,9 @@ class Booking(models.Model):
                 transitions=[("held", "booked"), ("held", "expired"), ("expired", "held"), ("booked", "cancelled")],
             ),
         ]
-        indexes = [
-            models.Index(fields=["beneficiary", "period"], name="booking_by_beneficiary"),
-            # What the sweep of expired holds looks for each minute: a handful among millions of bookings.
-            models.Index(fields=["open_day"], condition=Q(status="held"), name="booking_held"),
-        ]
+        # No index of what is held: after a rush the planner, whose statistics are a minute old, takes it for nearly empty
+        # and reads all of it for each order (docs/performance.md).
+        indexes = [models.Index(fields=["beneficiary", "period"], name="booking_by_beneficiary")]
 
     def __str__(self) -> str:
         return f"{self.beneficiary} – {self.open_day} – {self.slot}"

@@ -60,10 +60,6 @@ class Migration(migrations.Migration):
             model_name="booking",
             index=models.Index(fields=["beneficiary", "period"], name="booking_by_beneficiary"),
         ),
-        migrations.AddIndex(
-            model_name="booking",
-            index=models.Index(condition=models.Q(("status", "held")), fields=["open_day"], name="booking_held"),
-        ),
         migrations.AddConstraint(
             model_name="booking",
             constraint=django.contrib.postgres.constraints.ExclusionConstraint(
