@@ -34,6 +34,7 @@ class BookingForm(forms.Form):
         self.fields["slot"] = forms.ChoiceField(
             label=_("Type de prestation"),
             choices=[(str(row.pk), row.name) for row in slots],
+            widget=forms.RadioSelect,  # the error summary leads to the first of its boxes
             error_messages={
                 "required": _("Choisissez un type de prestation."),
                 "invalid_choice": _("Ce type de prestation n’est pas proposé ici : choisissez-en un autre."),
@@ -42,6 +43,7 @@ class BookingForm(forms.Form):
         self.fields["people"] = forms.MultipleChoiceField(
             label=_("Bénéficiaire"),
             choices=[(str(row.pk), str(row)) for row in people],
+            widget=forms.CheckboxSelectMultiple,
             error_messages={
                 "required": _("Choisissez au moins un bénéficiaire."),
                 "invalid_choice": _("Un des bénéficiaires choisis ne fait pas partie de vos filiations."),
@@ -116,6 +118,7 @@ class TopUpForm(forms.Form):
         self.fields["pack"] = forms.ChoiceField(
             label=_("Choisissez un pack de crédits"),
             choices=[(str(amount), str(amount)) for amount in packs] + [(self.CUSTOM, _("Personnalisé"))],
+            widget=forms.RadioSelect,
             error_messages={
                 "required": _("Choisissez un pack, ou « Personnalisé » et un montant."),
                 "invalid_choice": _("Ce pack n’existe pas : choisissez-en un autre."),

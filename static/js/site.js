@@ -2,6 +2,10 @@
 
 const minute = 60_000;
 
+// Browsers leave autofocus aside where the address has a fragment, and « Aller au contenu » leaves one: who came by it
+// would not be told of the errors of the form they sent. Done last: going to the fragment takes the focus, too.
+if (location.hash) addEventListener("load", () => document.querySelector("[autofocus]")?.focus());
+
 // A form is sent once. The button is not disabled: its name and value must leave with the form. After ten seconds (or
 // when the page comes back from the browser's cache) it may be sent again; the server recognises a repeat by itself.
 document.addEventListener("submit", (event) => {
