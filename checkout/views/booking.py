@@ -120,8 +120,7 @@ class BookingPage:
 
     def render(self, status: int = 200) -> HttpResponse:
         """The page, with the person's choices as they stand."""
-        first, last, years = self._range()
-        days = list(OpenDay.objects.filter(activity=self.activity, date__range=(first, last)))
+        year, first, last, days = self._year()
         ticked = self._ticked(days)
         # Dates ticked in the school year that is not on screen stay chosen, and stay counted.
         today = timezone.localdate()
@@ -165,7 +164,9 @@ class BookingPage:
             "cents": prices.cents,
             "calendar": calendar,
             "elsewhere": [(date, " ".join(sorted(_booked_people(booked, date)))) for date in elsewhere],
-            "years": years,
+            "years": [(each, f"{each}-{each + 1}", each == year) for each in self._years()],
+            # A year that was chosen and has no day (any more) is told as such, with the way to the other one.
+            "published": bool(days) or "annee" in self.request.GET,
             "booking_rule": sentence(self.activity.booking_deadline),
             "cancel_rule": sentence(self.activity.cancel_deadline),
             "next_deadline": upcoming,
@@ -180,15 +181,27 @@ class BookingPage:
         }
         return render(self.request, "checkout/activity.html", context, status=status)
 
-    def _range(self) -> tuple[dt.date, dt.date, list[tuple[int, str, bool]]]:
-        """The school year on screen (from this month on), and the years that can be chosen."""
-        today = timezone.localdate()
-        current = school_year(today)[0].year
+    def _years(self) -> tuple[int, int]:
+        """The school years that can be chosen, by the year they begin in."""
+        current = school_year(timezone.localdate())[0].year
+        return current, current + 1
+
+    def _year(self) -> tuple[int, dt.date, dt.date, list[OpenDay]]:
+        """The school year on screen, its first date (from this month on) and its last, and its open days.
+
+        It is the one asked for, or else the first that still has a day to book: in July and August, the next one.
+        """
         asked = self.request.GET.get("annee", "")
-        shown = int(asked) if asked in {str(current), str(current + 1)} else current
-        first, last = dt.date(shown, 9, 1), dt.date(shown + 1, 8, 31)
-        years = [(year, f"{year}-{year + 1}", year == shown) for year in (current, current + 1)]
-        return max(first, today.replace(day=1)), last, years
+        years = [year for year in self._years() if asked == str(year)] or self._years()
+        now, this_month = timezone.now(), timezone.localdate().replace(day=1)
+        found = []
+        for year in years:
+            first, last = max(dt.date(year, 9, 1), this_month), dt.date(year + 1, 8, 31)
+            days = list(OpenDay.objects.filter(activity=self.activity, date__range=(first, last)))
+            found.append((year, first, last, days))
+            if any(row.is_open and row.book_until > now for row in days):
+                return found[-1]
+        return found[0]
 
     def _ticked(self, days: list[OpenDay]) -> set[dt.date]:
         """The dates that come ticked: those sent, with what a quick-choice button adds or takes away."""

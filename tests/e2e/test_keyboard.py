@@ -97,6 +97,12 @@ def test_book_and_pay_with_the_keyboard_alone(visit: Visit, width: int, means: s
     keys.press("Space")
     expect(child).to_be_checked()
     days = who.page.get_by_role("checkbox", name=re.compile(r"^mercredi \S+ \S+ \d{4}$"))
+    if days.count() < 6:  # late in the school year: the next one, a button further
+        keys.tab_to(
+            who.group("Date de réservation").place.get_by_role("button", name=re.compile(r"^\d{4}-\d{4}$")).last
+        )
+        keys.press("Enter")
+        expect(days.nth(5)).to_be_visible()
     for index in range(2, 6):
         keys.tab_to(days.nth(index))
         keys.press("Space")
