@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -41,15 +43,18 @@ def not_activity(view: View) -> View:
 
 
 class IdleLogoutMiddleware:
-    """Prolong the session of an active person, writing it at most once a minute.
+    """Prolong the session of an active person, writing it at most once a minute; end one that was idle for too long.
 
-    The session itself ends two hours after its last write (SESSION_COOKIE_AGE), on the server.
+    The stores forget a session two hours (SESSION_COOKIE_AGE) after its last write; what they still hand out is judged by
+    the moment written in it.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "seen" in request.session and time.time() - request.session["seen"] > settings.SESSION_COOKIE_AGE:
+            logout(request)
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> None:

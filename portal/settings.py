@@ -223,7 +223,8 @@ ACCOUNT_RATE_LIMITS = {
 }
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = urlsplit(SITE_URL).scheme
 
-SESSION_ENGINE = "django.contrib.sessions.backends.db"
+# Written to PostgreSQL, read from Redis while it answers: a page asks for its session without a statement.
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 SESSION_COOKIE_AGE = 2 * 60 * 60  # seeds 000 and 001: signed out after two hours without activity
 SESSION_EXPIRE_AT_BROWSER_CLOSE = False
 

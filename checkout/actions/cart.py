@@ -120,15 +120,15 @@ def open_cart(user: User) -> Cart:
 
 
 def _new_cart(user: User) -> Cart:
-    """Open a cart; when another tab opened one in the meantime, that one."""
+    """Open a cart that carries the person's main address; when another tab opened one in the meantime, that one."""
     hold = Hold.objects.create(user=user, expires_at=timezone.now() + hold_time())
     cart = Cart(user=user, hold=hold, created_at=timezone.now())
     with connection.cursor() as cursor:
         # The second tab waits here for the first one's commit, then finds its cart.
         cursor.execute(
-            "INSERT INTO checkout_cart (user_id, hold_id, status, created_at) VALUES (%s, %s, %s, %s) "
-            "ON CONFLICT DO NOTHING RETURNING id",
-            [user.pk, hold.pk, cart.status, cart.created_at],
+            "INSERT INTO checkout_cart (user_id, hold_id, status, created_at, address_id) VALUES (%s, %s, %s, %s, "
+            "(SELECT id FROM accounts_address WHERE user_id = %s AND is_default)) ON CONFLICT DO NOTHING RETURNING id",
+            [user.pk, hold.pk, cart.status, cart.created_at, user.pk],
         )
         row = cursor.fetchone()
     if row is not None:

@@ -37,24 +37,32 @@ def _done(cart: CartSummary) -> list[int]:
     return done
 
 
+def _next(cart: CartSummary) -> str:
+    """The name of the page that asks what is still to be asked (seed 001 goes from 01 to 04 when the address is known)."""
+    done = _done(cart)
+    if ADDRESS not in done:
+        return "checkout_address"
+    return "checkout_payment" if TERMS in done else "checkout_terms"
+
+
 @require_safe
 def summary(request: HttpRequest) -> HttpResponse:
     """01 Récapitulatif."""
     cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
-    return render(
-        request, "checkout/summary.html", {"cart": cart, "checkout_step": SUMMARY, "checkout_done": _done(cart)}
-    )
+    context = {"cart": cart, "next": _next(cart), "checkout_step": SUMMARY, "checkout_done": _done(cart)}
+    return render(request, "checkout/summary.html", context)
 
 
 @login_not_required
 @require_safe
 def login(request: HttpRequest) -> HttpResponse:
     """02 Connexion: nothing to ask of somebody who is signed in."""
-    if request.user.is_authenticated:
-        return redirect("checkout_address")
-    return redirect(f"{reverse('account_login')}?next={reverse('checkout_summary')}")
+    if not request.user.is_authenticated:
+        return redirect(f"{reverse('account_login')}?next={reverse('checkout_summary')}")
+    cart = _cart(current_user(request))
+    return redirect("cart" if cart is None else _next(cart))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -71,7 +79,7 @@ def address(request: HttpRequest) -> HttpResponse:
             chosen = form.save()
         if chosen is not None:
             choose_address(user=current_user(request), address=chosen)
-            return redirect("checkout_terms")
+            return redirect("checkout_payment" if TERMS in _done(cart) else "checkout_terms")
     context = {
         "cart": cart,
         "addresses": addresses,
@@ -108,11 +116,8 @@ def payment(request: HttpRequest) -> HttpResponse:
     cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
-    if cart.cart.address_id is None:
-        return redirect("checkout_address")
-    if cart.cart.terms_id is None:
-        return redirect("checkout_terms")
-    return _payment_page(request, cart)
+    missing = _next(cart)
+    return _payment_page(request, cart) if missing == "checkout_payment" else redirect(missing)
 
 
 def _pay(request: HttpRequest) -> HttpResponse:

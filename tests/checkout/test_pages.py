@@ -15,17 +15,20 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.models import Terms
 from bookings.models import Booking, Hold
 from checkout.models import Cart, CartLine, Order, Payment
 from checkout.providers.demo import sign, verify
 from checkout.verification import verify as verify_books
 from services.models import OpenDay
 from tests.factories import (
+    AddressFactory,
     BeneficiaryFactory,
     FiliationFactory,
     SlotFactory,
     SubscriptionFactory,
     TariffFactory,
+    TermsFactory,
     UserFactory,
 )
 from tests.shop import Shop, family, open_shop
@@ -80,12 +83,29 @@ def form(shop: Shop, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def steps(client: Client, shop: Shop) -> None:
-    """03 and 04 over HTTP."""
-    address = {"label": "Domicile", "line1": "1 rue Haute", "postal_code": "43000", "city": "Le Puy-en-Velay"}
-    shop.answer_steps()
-    assert client.post("/commande/adresse/", address).status_code == 302
-    assert client.post("/commande/conditions/", {"accept": "on"}).status_code == 302
+ADDRESS = {"label": "Domicile", "line1": "1 rue Haute", "postal_code": "43000", "city": "Le Puy-en-Velay"}
+
+
+def follow(client: Client, address: str) -> str:
+    """Open a page as the browser of a person does, going along where it leads; returns where it ended."""
+    response = client.get(address)
+    while response.status_code == 302:
+        address = response["Location"]
+        response = client.get(address)
+    assert response.status_code == 200
+    return address
+
+
+def steps(client: Client) -> None:
+    """From the cart to 05 Paiement over HTTP, page by page."""
+    follow(client, "/panier/")
+    follow(client, "/commande/recapitulatif/")
+    at = follow(client, "/commande/connexion/")
+    if at == "/commande/adresse/":
+        at = client.post(at, ADDRESS)["Location"]
+        follow(client, at)
+    at = client.post(at, {"accept": "on"})["Location"]
+    assert follow(client, at) == "/commande/paiement/"
 
 
 class TestCost:
@@ -106,15 +126,20 @@ class TestCost:
         with at_most(12):
             assert client.get(page(shop)).status_code == 200
 
-    @pytest.mark.parametrize("days, children", [(4, 1), (140, 2)])
+    @pytest.mark.parametrize("days, children, known", [(4, 1, False), (4, 1, True), (140, 2, True)])
     def test_whole_journey(
         self,
         browse: Callable[[Shop], Client],
         at_most: MaxQueries,
         days: int,
         children: int,
+        known: bool,
     ) -> None:
+        """Every page of it, on the first order, which asks for the address, and on those after it."""
         shop = open_shop(days=days, children=children, credit="5000", price="3.80")
+        TermsFactory(kind=Terms.Kind.SALE)
+        if known:
+            AddressFactory(user=shop.user, is_default=True)
         client = browse(shop)
         total = Decimal("3.80") * days * children
         with at_most(80):
@@ -122,11 +147,8 @@ class TestCost:
             client.get(page(shop))
             with at_most(15):
                 assert client.post(page(shop), form(shop)).status_code == 302
-            client.get("/panier/")
-            client.get("/commande/recapitulatif/")
-            steps(client, shop)
+            steps(client)
             cart = Cart.objects.get(user=shop.user)
-            client.get("/commande/paiement/")
             with at_most(25):
                 paid = client.post("/commande/paiement/", {"cart": cart.pk, "total": str(total), "means": "wallet"})
             assert client.get(paid["Location"]).status_code == 200

@@ -268,16 +268,14 @@ def order(who: Visitor, quantity: int, total: str, *, new_address: bool = True) 
     on_step(who, "01 Récapitulatif")
     who.reads(total)
     who.follow("Commander")
-    # 02 Connexion: nothing to ask of somebody who is signed in.
-    who.on("Votre adresse")
-    on_step(who, "03 Adresse")
+    # 02 Connexion: nothing to ask of somebody who is signed in; nor 03 once the address is known.
     if new_address:
+        who.on("Votre adresse")
+        on_step(who, "03 Adresse")
         who.write("Numéro et voie", "12 rue du Rocher")
         who.write("Code postal", "43000")
         who.write("Ville", "Aiguilhe")
         who.press("Enregistrer cette adresse et continuer")
-    else:
-        who.press("Continuer")
     accept_terms(who)
     who.on(f"Choisissez votre moyen de paiement ({quantity} produits)")
     on_step(who, "05 Paiement")

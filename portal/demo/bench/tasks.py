@@ -24,9 +24,6 @@ def buy(browser: Browser, *, after: str = "pay") -> Page:
     """From the cart to the paid order, page by page as a browser goes; up to the payment's page with after="payment"."""
     browser.get("/panier/")
     browser.get("/commande/recapitulatif/")
-    browser.get("/commande/connexion/", expect=302)
-    address = browser.get("/commande/adresse/")
-    browser.post("/commande/adresse/", address.token, {"address": address.value("address")})
     terms = browser.get("/commande/conditions/")
     browser.post("/commande/conditions/", terms.token, {"accept": "on"})
     payment = browser.get("/commande/paiement/")
