@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from portal.outbox.actions import queue_message
+from portal.outbox.actions import queue_message, surroundings
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -25,7 +25,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Write allauth's e-mail (confirmation, forgotten password…) into the outbox."""
-        message = self.render_mail(template_prefix, email, context)
+        message = self.render_mail(template_prefix, email, {**surroundings(), **context})
         queue_message(
             key=f"account:{uuid.uuid4()}", to=email, subject=message.subject, body=str(message.body).strip() + "\n"
         )

@@ -264,6 +264,7 @@ if DEMO:
 else:
     vars().update(env.email_url_config(env.str("EMAIL_URL", default="smtp://127.0.0.1:25")))
 EMAIL_TIMEOUT = 20
+HELP_PHONE = env.str("HELP_PHONE", default="04 71 06 07 00")  # in e-mails: whom to call (seed 001)
 
 # --- Security ------------------------------------------------------------------------------------------------------------
 

@@ -28,9 +28,14 @@ def queue_email(*, key: str, to: str, template: str, context: dict[str, object])
     """
     source = get_template(f"emails/{template}.txt")
     # Plain text: an apostrophe in a name must not arrive as &#x27;.
-    text = source.template.render(Context({"site_url": settings.SITE_URL, **context}, autoescape=False))  # type: ignore[attr-defined]
+    text = source.template.render(Context({**surroundings(), **context}, autoescape=False))  # type: ignore[attr-defined]
     subject, _, body = text.strip().partition("\n")
     queue_message(key=key, to=to, subject=subject, body=body.strip() + "\n")
+
+
+def surroundings() -> dict[str, object]:
+    """What every e-mail may say beside its own context: the site's address, the number to call for help."""
+    return {"site_url": settings.SITE_URL, "help_phone": settings.HELP_PHONE}
 
 
 def queue_message(*, key: str, to: str, subject: str, body: str, html: str = "") -> None:
