@@ -10,6 +10,7 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext as _
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -63,6 +64,24 @@ class IdleLogoutMiddleware:
         now = int(time.time())
         if now - request.session.get("seen", 0) >= SESSION_TOUCH_SECONDS:
             request.session["seen"] = now
+
+
+class PrivatePagesMiddleware:
+    """What a signed-in person sees is kept by no cache, the browser's own included.
+
+    Going back after paying asks the server again, and going back after signing out shows nothing of a family to whoever
+    sits there next.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        is_private = request.user.is_authenticated  # asked before a view that signs out
+        response = self.get_response(request)
+        if is_private or request.user.is_authenticated:
+            patch_cache_control(response, private=True, no_store=True)
+        return response
 
 
 class ValidatedAccountMiddleware:

@@ -25,7 +25,7 @@ urlpatterns = [
         auth_views.password_reset_from_key,
         name="account_reset_password_from_key",
     ),
-    path("conditions/<str:kind>/", views.terms, name="terms"),
+    path("conditions/<slug:kind>/", views.terms, name="terms"),
     path("mon-compte/", views.account_home, name="account_home"),
     path("mon-compte/informations/", views.personal_details, name="personal_details"),
     path("mon-compte/mot-de-passe/", auth_views.password_change, name="account_change_password"),

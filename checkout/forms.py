@@ -108,6 +108,9 @@ class TermsForm(forms.Form):
     )
 
 
+RANGE = _("Un montant personnalisé va de 1,00\u00a0€ à 500,00\u00a0€.")
+
+
 class TopUpForm(forms.Form):
     """A pack, or an amount of one's own."""
 
@@ -132,6 +135,14 @@ class TopUpForm(forms.Form):
             max_value=LARGEST,
             max_digits=10,
             decimal_places=2,
+            error_messages={
+                "invalid": _("Écrivez le montant en chiffres, par exemple 30,00."),
+                "min_value": RANGE,
+                "max_value": RANGE,
+                "max_digits": RANGE,
+                "max_whole_digits": RANGE,
+                "max_decimal_places": _("Un montant a au plus deux chiffres après la virgule, par exemple 30,00."),
+            },
             help_text=_("De 1 à 500\u00a0€. Des frais de 0,01\u00a0€ s’ajoutent à un montant personnalisé."),
             widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 8}),
         )

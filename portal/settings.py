@@ -91,6 +91,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "pghistory.middleware.HistoryMiddleware",
     "accounts.middleware.IdleLogoutMiddleware",
+    "accounts.middleware.PrivatePagesMiddleware",
     "accounts.middleware.ValidatedAccountMiddleware",
     "portal.common.middleware.RefusedMiddleware",
 ]

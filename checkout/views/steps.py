@@ -1,10 +1,14 @@
 """The five steps of an order. Each shows itself only when those before it are answered."""
 
+import datetime as dt
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.forms import AddressForm
@@ -12,11 +16,14 @@ from accounts.models import Address, Terms, User
 from accounts.views import current_user
 from checkout.actions import Means, accept_sale_terms, choose_address, pay
 from checkout.forms import PayForm, TermsForm
+from checkout.models import Order
 from checkout.providers import default_provider
 from checkout.summary import CartSummary
 from portal.common.errors import Refused
 from portal.common.money import ZERO
 from wallet.actions import wallet_of
+
+JUST_PAID = dt.timedelta(minutes=30)
 
 SUMMARY, LOGIN, ADDRESS, TERMS, PAYMENT = 1, 2, 3, 4, 5
 
@@ -115,9 +122,20 @@ def payment(request: HttpRequest) -> HttpResponse:
         return _pay(request)
     cart = _cart(current_user(request))
     if cart is None:
-        return redirect("cart")
+        return _already_paid(request) or redirect("cart")
     missing = _next(cart)
     return _payment_page(request, cart) if missing == "checkout_payment" else redirect(missing)
+
+
+def _already_paid(request: HttpRequest) -> HttpResponse | None:
+    """Somebody who goes back after paying is shown the order that was paid a moment ago."""
+    order = Order.objects.filter(
+        user=current_user(request), status=Order.Status.PAID, paid_at__gte=timezone.now() - JUST_PAID
+    ).first()
+    if order is None:
+        return None
+    messages.info(request, _("Cette commande est déjà payée : rien ne sera débité une seconde fois."))
+    return redirect(order)
 
 
 def _pay(request: HttpRequest) -> HttpResponse:

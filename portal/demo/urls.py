@@ -6,5 +6,5 @@ urlpatterns = [
     path("courriels/", views.mailbox, name="demo_mailbox"),
     path("courriels/<int:pk>/", views.mail, name="demo_mail"),
     path("banque/", bank.pay, name="demo_bank"),
-    path("banque/etat/<str:reference>/", bank.status, name="demo_bank_status"),
+    path("banque/etat/<slug:reference>/", bank.status, name="demo_bank_status"),
 ]

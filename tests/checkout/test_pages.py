@@ -515,3 +515,34 @@ def test_two_slots_show_two_prices(browse: Callable[[Shop], Client]) -> None:
     TariffFactory(slot=second, profile=shop.tariff.profile, price=Decimal("13.90"))
     words = text(browse(shop).get(page(shop)))
     assert re.search(r"Journée 8 h – 17 h 13,90 €", words), words
+
+
+class TestGoingBack:
+    def test_after_paying_leads_to_the_order(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=4, credit="50")
+        client = browse(shop)
+        shop.add()
+        shop.pay(means_wallet(), "31.60")
+        response = client.get("/commande/paiement/", follow=True)
+        assert response.redirect_chain[-1][0] == Order.objects.get().get_absolute_url()
+        assert "Cette commande est déjà payée : rien ne sera débité une seconde fois." in text(response)
+
+    def test_asks_the_server_again(self, browse: Callable[[Shop], Client]) -> None:
+        client = browse(open_shop())
+        for address in ("/", "/panier/", "/mon-compte/reservations/"):
+            assert client.get(address)["Cache-Control"] == "private, no-store"
+        assert "Cache-Control" not in Client().get("/")
+
+
+@pytest.mark.parametrize(
+    "address", ["/mon-compte/commandes/%00/", "/commande/%00/abandonner/", "/demo/banque/etat/%00/"]
+)
+def test_a_number_that_no_database_can_hold(browse: Callable[[Shop], Client], address: str) -> None:
+    assert browse(open_shop()).post(address).status_code == 404
+
+
+@pytest.mark.parametrize("amount", ["0", "-5", "501", "1000000000000"])
+def test_an_amount_out_of_range_says_the_range(browse: Callable[[Shop], Client], amount: str) -> None:
+    TopUpPack.objects.get_or_create(amount=5)
+    response = browse(open_shop()).post("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": amount})
+    assert response.status_code == 422 and "va de 1,00 € à 500,00 €." in text(response)
