@@ -8,8 +8,7 @@ from smtplib import SMTPException
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
-from django.template import Context
-from django.template.loader import get_template
+from django.template import Context, Engine
 from django.utils import timezone
 
 from portal.outbox.models import Email
@@ -26,9 +25,9 @@ def queue_email(*, key: str, to: str, template: str, context: dict[str, object])
     `template` names `emails/<template>.txt`, whose first line is the subject. The same key is written once: asking
     again changes nothing, so a repeated action does not write to its reader twice.
     """
-    source = get_template(f"emails/{template}.txt")
+    source = Engine.get_default().get_template(f"emails/{template}.txt")
     # Plain text: an apostrophe in a name must not arrive as &#x27;.
-    text = source.template.render(Context({**surroundings(), **context}, autoescape=False))  # type: ignore[attr-defined]
+    text = source.render(Context({**surroundings(), **context}, autoescape=False))
     subject, _, body = text.strip().partition("\n")
     queue_message(key=key, to=to, subject=subject, body=body.strip() + "\n")
 

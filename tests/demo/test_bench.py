@@ -1,11 +1,11 @@
 """`make bench` with tiny sizes: it measures everything, its accounts balance, and it leaves nothing behind."""
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -14,6 +14,7 @@ import pytest
 from portal.demo.bench.fleet import Sample
 from portal.demo.bench.measures import Row, quantile, rate
 from portal.demo.bench.report import missed, table
+from portal.demo.processes import wait_until
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 MEASURES = (
@@ -63,6 +64,12 @@ def test_measures_everything_and_its_accounts_balance() -> None:
     assert "verify_ledger" in output
 
 
+def lives(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_stops_all_that_it_started(signum: int) -> None:
     process = start()
@@ -75,10 +82,7 @@ def test_stops_all_that_it_started(signum: int) -> None:
     process.send_signal(signum)
     rest, _errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "tout est arrêté" in rest
-    deadline = time.monotonic() + 10
-    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in started):
-        assert time.monotonic() < deadline, started
-        time.sleep(0.1)
+    assert wait_until(lambda: not any(lives(child) for child in started), 10), started
 
 
 class TestTable:

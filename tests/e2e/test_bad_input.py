@@ -111,12 +111,18 @@ def test_the_bank_in_one_window_the_wallet_in_the_other(visit: Visit) -> None:
 # --- Two windows -----------------------------------------------------------------------------------------------------
 
 
-def test_the_cart_changed_in_another_window(visit: Visit) -> None:
+def at_the_till_and_at_the_cart(visit: Visit) -> tuple[Visitor, Visitor]:
+    """The same parent in two windows."""
     who = at_the_till(visit)
     other = Visitor(who.page.context.new_page())
     other.open("/panier/")
     other.on("Mon panier")
-    CartLine.objects.filter(cart__user=baskets.parent()).last().delete()  # type: ignore[union-attr]
+    return who, other
+
+
+def test_the_cart_changed_in_another_window(visit: Visit) -> None:
+    who = at_the_till(visit)
+    CartLine.objects.filter(cart__user=baskets.parent()).latest("pk").delete()
     who.press(WITH_WALLET)
     who.on("Mon panier")
     who.reads("Votre panier a changé : il vaut maintenant 23,70 € au lieu de 31,60 €.", "rien n’a été débité")
@@ -124,10 +130,7 @@ def test_the_cart_changed_in_another_window(visit: Visit) -> None:
 
 
 def test_the_cart_emptied_in_another_window(visit: Visit) -> None:
-    who = at_the_till(visit)
-    other = Visitor(who.page.context.new_page())
-    other.open("/panier/")
-    other.on("Mon panier")
+    who, other = at_the_till_and_at_the_cart(visit)
     other.press("Retirer Inscription Accueil Périscolaire (mercredis) Matin")
     other.reads("4 réservations ont quitté votre panier.", "Votre panier est vide")
     who.press(WITH_WALLET)
@@ -137,10 +140,7 @@ def test_the_cart_emptied_in_another_window(visit: Visit) -> None:
 
 
 def test_the_cart_being_paid_cannot_change_in_another_window(visit: Visit) -> None:
-    who = at_the_till(visit)
-    other = Visitor(who.page.context.new_page())
-    other.open("/panier/")
-    other.on("Mon panier")
+    who, other = at_the_till_and_at_the_cart(visit)
     who.press(BY_CARD)
     who.on("Payer 31,60 €")
     other.press("Retirer Inscription Accueil Périscolaire (mercredis) Matin")

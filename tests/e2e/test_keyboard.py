@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Locator, expect
@@ -68,9 +69,9 @@ class Keyboard:
                 return
         pytest.fail(f"{most} times Tab do not lead to {target}")
 
-    def enter(self, role: str, name: str) -> None:
+    def enter(self, role: Literal["link", "button"], name: str) -> None:
         """Tab to a link or button and press Enter."""
-        self.tab_to(self.who.page.get_by_role("main").get_by_role(role, name=name, exact=True).first)  # type: ignore[arg-type]
+        self.tab_to(self.who.page.get_by_role("main").get_by_role(role, name=name, exact=True).first)
         self.press("Enter")
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from playwright.sync_api import expect
+from playwright.sync_api import BrowserContext, expect
 
 from tests.e2e.steps import Visitor
 from tests.e2e.watch import Faults, Looks
@@ -37,12 +37,12 @@ def test_looks_find_what_axe_and_the_width_of_a_phone_refuse(visit: Visit) -> No
 
 
 def test_faults_are_exceptions_policies_and_missing_files(
-    visit: Visit, new_context: Callable[..., object], site: str
+    visit: Visit, new_context: Callable[..., BrowserContext], site: str
 ) -> None:
     context = new_context(base_url=site)
     faults = Faults()
-    faults.watch(context)  # type: ignore[arg-type]
-    page = context.new_page()  # type: ignore[attr-defined]
+    faults.watch(context)
+    page = context.new_page()
     page.goto("/connexion/")
     assert faults.found == []
     page.evaluate("setTimeout(() => { throw new Error('boum'); })")

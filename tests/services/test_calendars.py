@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 
 from portal.common.errors import Refused
 from portal.common.formats import PARIS
-from services.calendars import generate_open_days, import_school_holidays, public_holidays, school_year
+from services.calendars import Report, generate_open_days, import_school_holidays, public_holidays, school_year
 from services.models import Activity, OpenDay, SchoolHoliday
 from tests.factories import ActivityFactory
 from tests.shop import open_shop
@@ -21,7 +21,7 @@ def school() -> None:
     import_school_holidays(2026, 2027)
 
 
-def generate(activity: Activity) -> object:
+def generate(activity: Activity) -> Report:
     return generate_open_days(activity=activity, first=FIRST, last=LAST)
 
 
@@ -65,7 +65,7 @@ def test_running_again_changes_nothing() -> None:
     first = generate(activity)
     before = list(OpenDay.objects.order_by("pk").values())
     again = generate(activity)
-    assert first.created > 30 and (again.created, again.updated, again.removed) == (0, 0, 0)  # type: ignore[attr-defined]
+    assert first.created > 30 and (again.created, again.updated, again.removed) == (0, 0, 0)
     assert list(OpenDay.objects.order_by("pk").values()) == before
 
 
@@ -89,7 +89,7 @@ def test_a_day_set_by_hand_is_left_alone() -> None:
     activity.refresh_from_db()
     report = generate(activity)
     day.refresh_from_db()
-    assert day.capacity == 3 and report.updated == OpenDay.objects.count() - 1  # type: ignore[attr-defined]
+    assert day.capacity == 3 and report.updated == OpenDay.objects.count() - 1
 
 
 class TestBookedDays:
@@ -105,19 +105,19 @@ class TestBookedDays:
         activity.term, activity.open_on_public_holidays = Activity.Term.ALWAYS, True
         return activity
 
-    def report(self, activity: Activity) -> object:
+    def report(self, activity: Activity) -> Report:
         return generate_open_days(activity=activity, first=self.first, last=self.last)
 
     def test_stays_open_when_the_rule_closes_it(self, activity: Activity) -> None:
         activity.weekdays = [(self.day.date.weekday() + 3) % 7]
         report = self.report(activity)
-        assert "reste ouvert" in report.kept[0] and OpenDay.objects.filter(pk=self.day.pk, is_open=True).exists()  # type: ignore[attr-defined]
+        assert "reste ouvert" in report.kept[0] and OpenDay.objects.filter(pk=self.day.pk, is_open=True).exists()
 
     def test_keeps_the_places_taken_when_the_rule_has_fewer(self, activity: Activity) -> None:
         activity.weekdays, activity.capacity = [self.day.date.weekday()], 1
         report = self.report(activity)
         assert OpenDay.objects.get(pk=self.day.pk).capacity == 2
-        assert "pas toute appliquée, pour ne rien retirer à 2 places prises" in report.kept[0]  # type: ignore[attr-defined]
+        assert "pas toute appliquée, pour ne rien retirer à 2 places prises" in report.kept[0]
 
     def test_keeps_the_promise_to_those_who_may_still_cancel(self, activity: Activity) -> None:
         activity.weekdays = [self.day.date.weekday()]
