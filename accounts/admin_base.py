@@ -316,6 +316,10 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
 
     # -- Lists --
 
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        """Found with or without accents; the lookup is Django's `icontains` over what `unaccent` leaves."""
+        return [f"{name}__unaccent" for name in super().get_search_fields(request)]
+
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [self._scoped_filter(entry) for entry in super().get_list_filter(request)]
 

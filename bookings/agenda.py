@@ -27,12 +27,12 @@ class Day:
 
 @dataclass
 class Agenda:
-    """A month of a family's bookings."""
+    """A month of a family's bookings; `previous` and `next` are the first days of the months around it."""
 
     title: str
     weeks: list[list[Day]]
-    previous: str
-    next: str
+    previous: dt.date
+    next: dt.date
     count: int
 
 
@@ -76,7 +76,7 @@ def month_of(*, first: dt.date, family: Family) -> Agenda:
     rows = family.bookings().filter(open_day__date__range=(weeks[0][0].date, weeks[-1][-1].date))
     for row in rows:
         squares[row.open_day.date].bookings.append((row, *family.marks[row.beneficiary_id]))
-    before = first - dt.timedelta(days=1)
+    before = (first - dt.timedelta(days=1)).replace(day=1)
     after = (first + dt.timedelta(days=31)).replace(day=1)
     count = sum(len(day.bookings) for day in squares.values() if day.in_month)
-    return Agenda(month(first), weeks, f"{before:%Y-%m}", f"{after:%Y-%m}", count)
+    return Agenda(month(first), weeks, before, after, count)

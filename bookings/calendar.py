@@ -3,7 +3,7 @@
 import calendar
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from bookings.models import Booking
 from families.models import Beneficiary
-from portal.common.formats import WEEKDAYS, long_date, moment, month
+from portal.common.formats import WEEKDAYS, enumeration, long_date, moment, month
 from services.calendars import public_holidays
 from services.models import Activity, OpenDay
 
@@ -45,10 +45,13 @@ class Weekday:
 
 @dataclass(slots=True)
 class Month:
+    """`closed` says which days that would be open are not: (« vacances scolaires », « 23 et 30 »)."""
+
     title: str
     weekdays: list[Weekday]
     weeks: list[list[Cell | None]]
     anchor: str
+    closed: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -110,6 +113,7 @@ def build(
     tickable: list[dt.date] = []
     months = []
     for year, number in _months(first, last):
+        closed: dict[str, list[str]] = {}
         weeks: list[list[Cell | None]] = []
         for week in calendar.Calendar().monthdatescalendar(year, number):
             cells: list[Cell | None] = []
@@ -119,15 +123,18 @@ def build(
                     continue
                 open_day = by_date.get(date)
                 if open_day is None:
-                    cells.append(Cell(date.day, kind="c", reason=_why_closed(activity, date, off)))
-                    continue
-                cell = _cell(open_day, now, booked.get(date, ()), letters, names)
-                cell.checked = bool(cell.iso) and date in ticked
+                    cell = Cell(date.day, kind="c", reason=_why_closed(activity, date, off))
+                else:
+                    cell = _cell(open_day, now, booked.get(date, ()), letters, names)
+                    cell.checked = bool(cell.iso) and date in ticked
+                if cell.kind == "c" and (open_day or date.weekday() in activity.weekdays):
+                    closed.setdefault(cell.reason, []).append(str(date.day))
                 cells.append(cell)
             weeks.append(cells)
         dates = [dt.date.fromisoformat(c.iso) for w in weeks for c in w if c is not None and c.iso]
         tickable += dates
-        months.append(_month(year, number, weeks, dates))
+        why = [(reason, enumeration(numbers)) for reason, numbers in closed.items()]
+        months.append(_month(year, number, weeks, dates, why))
     return YearCalendar(months, tickable)
 
 
@@ -146,7 +153,13 @@ def _months(first: dt.date, last: dt.date) -> Iterable[tuple[int, int]]:
         yield index // 12, index % 12 + 1
 
 
-def _month(year: int, number: int, weeks: list[list[Cell | None]], tickable: Sequence[dt.date]) -> Month:
+def _month(
+    year: int,
+    number: int,
+    weeks: list[list[Cell | None]],
+    tickable: Sequence[dt.date],
+    closed: list[tuple[str, str]],
+) -> Month:
     title = month(dt.date(year, number, 1))
     present = {date.weekday() for date in tickable}
     weekdays = [
@@ -159,7 +172,7 @@ def _month(year: int, number: int, weeks: list[list[Cell | None]], tickable: Seq
         )
         for index in range(7)
     ]
-    return Month(title, weekdays, weeks, anchor=f"mois-{year}-{number:02}")
+    return Month(title, weekdays, weeks, f"mois-{year}-{number:02}", closed)
 
 
 def _why_closed(activity: Activity, date: dt.date, off: Mapping[dt.date, str]) -> str:

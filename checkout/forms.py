@@ -122,8 +122,8 @@ class TopUpForm(forms.Form):
             label=_("Choisissez un pack de crédits"),
             choices=[(str(amount), str(amount)) for amount in packs] + [(self.CUSTOM, _("Personnalisé"))],
             widget=forms.RadioSelect,
+            required=False,  # an amount alone says it too
             error_messages={
-                "required": _("Choisissez un pack, ou « Personnalisé » et un montant."),
                 "invalid_choice": _("Ce pack n’existe pas : choisissez-en un autre."),
             },
         )
@@ -149,8 +149,16 @@ class TopUpForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
-        if data.get("pack") == self.CUSTOM and data.get("amount") is None and "amount" not in self.errors:
-            self.add_error("amount", _("Écrivez le montant à créditer, par exemple 30,00."))
+        pack = data.get("pack")
+        if pack and pack != self.CUSTOM:  # what the hidden field still holds does not count
+            self.errors.pop("amount", None)
+        elif "amount" not in self.errors and data.get("amount") is None:
+            if pack == self.CUSTOM:
+                self.add_error("amount", _("Écrivez le montant à créditer, par exemple 30,00."))
+            elif pack is not None:
+                self.add_error("pack", _("Choisissez un pack, ou « Personnalisé » et un montant."))
+        elif pack == "":
+            data["pack"] = self.CUSTOM
         return data
 
     @property

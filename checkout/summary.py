@@ -99,11 +99,11 @@ class Group:
     detail: str
     unit_price: Decimal
     people: list[Person] = field(default_factory=list)
-    ids: list[int] = field(default_factory=list)
+    lines: list[tuple[int, str, dt.date | None]] = field(default_factory=list)  # key, beneficiary, date
 
     @property
     def quantity(self) -> int:
-        return len(self.ids)
+        return len(self.lines)
 
     @property
     def total(self) -> Decimal:
@@ -122,7 +122,7 @@ def _group(rows: Iterable[tuple[int, str, str, Decimal, str, dt.date | None]]) -
     people: dict[tuple[int, str], Person] = {}
     for pk, label, detail, price, name, date in rows:
         group = groups.setdefault((label, detail, price), Group(label, detail, price))
-        group.ids.append(pk)
+        group.lines.append((pk, name, date))
         if name and date:
             key = (id(group), name)
             if key not in people:

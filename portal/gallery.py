@@ -126,7 +126,8 @@ def _month(year: int, month: int) -> Month:
         )
         for n, name in enumerate(formats.WEEKDAYS, start=1)
     ]
-    return Month(title, weekdays, weeks, anchor=f"mois-{year}-{month:02}")
+    closed = {11: [("férié : Armistice", "11")], 12: [("vacances scolaires", "21, 22, 24, 25, 28, 29 et 31")]}
+    return Month(title, weekdays, weeks, f"mois-{year}-{month:02}", closed.get(month, []))
 
 
 def _cell(date: dt.date) -> Cell:

@@ -1,9 +1,11 @@
-"""The home page, and the page that a load balancer asks."""
+"""The home page, the page that a load balancer asks, and what an unreadable request gets."""
 
 from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import TooManyFieldsSent
 from django.db import connection
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
+from django.template.loader import get_template
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -22,3 +24,9 @@ def health(request: HttpRequest) -> HttpResponse:
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return HttpResponse("ok", content_type="text/plain")
+
+
+def bad_request(_request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400. Rendered without the request: reading what it holds is what failed."""
+    context = {"too_many": isinstance(exception, TooManyFieldsSent)}
+    return HttpResponseBadRequest(get_template("400.html").render(context))

@@ -30,6 +30,9 @@ def cart(request: HttpRequest) -> HttpResponse:
 def remove(request: HttpRequest) -> HttpResponse:
     """Take some lines (fields `line`) out of the cart."""
     ids = keys(request.POST.getlist("line"))
+    if not ids:
+        messages.info(request, _("Cochez d’abord les dates à retirer."))
+        return redirect("cart")
     try:
         removed = remove_lines(user=current_user(request), ids=ids)
     except Refused as refusal:  # its order is being paid, in another window

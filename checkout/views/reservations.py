@@ -40,14 +40,16 @@ def reservations(request: HttpRequest) -> HttpResponse:
     except ValueError:
         asked, first = "", today.replace(day=1)
     family = Family(current_user(request))
-    agenda = month_of(first=first, family=family)
     page = None
-    if asked:
-        rows = [row for week in agenda.weeks for day in week if day.in_month for row, _letter, _hue in day.bookings]
-    else:
+    if not asked:
         upcoming = family.bookings().filter(open_day__date__gte=today)
         page = Paginator(upcoming, PAGE_SIZE).get_page(request.GET.get("page"))
         rows = list(page.object_list)
+        if rows:  # the month in which the list below begins
+            first = rows[0].open_day.date.replace(day=1)
+    agenda = month_of(first=first, family=family)
+    if asked:
+        rows = [row for week in agenda.weeks for day in week if day.in_month for row, _letter, _hue in day.bookings]
     former = {row.beneficiary for row in rows} - set(family.current)
     people = [*family.current, *(row for row in family.former if row in former)]
     context = {

@@ -187,6 +187,17 @@ SERVICES = (
                 cancel=TWO_DAYS,
                 description="Jeux, sorties et ateliers du mercredi, de 3 à 12 ans.",
             ),
+        ),
+        description="L’accueil de loisirs de Rosières, ouvert aux enfants des communes voisines.",
+        contact="04 71 57 40 00",
+    ),
+    ServicePlan(
+        "Rosières",
+        "centres-de-loisirs",
+        "Mairie de Rosières – Accueil de loisirs des vacances",
+        "rosieres-accueil-de-loisirs-vacances",
+        ("Résident commune", "Résident hors-commune"),
+        (
             ActivityPlan(
                 "Accueil de loisirs (vacances)",
                 "vacances",
@@ -199,7 +210,7 @@ SERVICES = (
                 cancel=THURSDAY,
             ),
         ),
-        description="L’accueil de loisirs de Rosières, ouvert aux enfants des communes voisines.",
+        description="Pendant les petites vacances et en juillet, à la journée.",
         contact="04 71 57 40 00",
     ),
     ServicePlan(

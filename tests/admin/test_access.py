@@ -166,6 +166,13 @@ def test_filters_search_and_hierarchy_by_address_find_nothing(rosieres: Town, ai
         assert list(page.context["cl"].result_list) == [], label
 
 
+@pytest.mark.parametrize("query", ["benede", "BÉNÉDÉ", "coeur-de-benede"])
+def test_a_search_finds_with_or_without_accents(rosieres: Town, query: str) -> None:
+    User.objects.filter(pk=rosieres.rows["accounts.user"].pk).update(last_name="Cœur-de-Bénédé")
+    page = client_of(rosieres.agent).get(url("accounts.user", "changelist"), {"q": query})
+    assert list(page.context["cl"].result_list) == [rosieres.rows["accounts.user"]]
+
+
 def test_only_the_filters_lookups_are_answered(rosieres: Town) -> None:
     client = client_of(rosieres.agent)
     for query in ("password__startswith=md5", "commune__population__gt=1", "email__startswith=a"):

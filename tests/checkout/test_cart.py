@@ -156,3 +156,15 @@ def test_the_cart_is_shown_as_in_the_guide() -> None:
     names = ", ".join(str(child) for child in shop.children)
     assert (group.quantity, group.total, summary.total) == (4, Decimal("15.20"), Decimal("15.20"))
     assert group.shared() == [(names, [day.date for day in shop.days])]
+
+
+def test_one_date_of_one_child_leaves_a_group() -> None:
+    shop = open_shop(days=2, children=2)
+    shop.add()
+    summary = CartSummary.of(shop.user)
+    assert summary is not None
+    first = summary.groups[0].lines[0]
+    assert remove_lines(user=shop.user, ids=[first[0]]) == 1
+    left = CartSummary.of(shop.user)
+    assert left is not None and left.groups[0].lines == summary.groups[0].lines[1:]
+    assert [shop.fresh(0).taken, shop.fresh(1).taken] == [1, 2]

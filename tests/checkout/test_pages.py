@@ -220,6 +220,7 @@ class TestActivityPage:
             f"dans le panier : {shop.children[0].first_name}",
         ):
             assert reason in words
+        assert f"Fermé : {shop.days[0].date.day} (Travaux dans la cuisine)." in words
 
     def test_quick_choice_ticks_and_writes_nothing(self, browse: Callable[[Shop], Client]) -> None:
         shop = open_shop(days=21)
@@ -302,6 +303,11 @@ class TestBadInput:
         assert browse(shop).post(page(shop), form(shop))["Location"] == "/panier/"
         assert CartLine.objects.count() == 400
 
+    def test_more_boxes_than_a_request_may_hold(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1)
+        response = browse(shop).post(page(shop), form(shop, dates=["2026-12-09"] * 5001))
+        assert response.status_code == 400 and "plus de cases que le serveur n’en lit" in text(response)
+
     @pytest.mark.parametrize(
         "changes",
         [
@@ -337,6 +343,9 @@ class TestBadInput:
         shop = open_shop()
         shop.add()
         assert browse(shop).post("/panier/retirer/", {"line": lines}).status_code == 302
+
+    def test_removing_nothing_says_what_to_do(self, browse: Callable[[Shop], Client]) -> None:
+        assert "Cochez d’abord les dates à retirer." in text(browse(open_shop()).post("/panier/retirer/", follow=True))
 
     @pytest.mark.parametrize("rows", ["", "r=x", "r=99999999999999999999999", "r=-4"])
     def test_cancelling(self, browse: Callable[[Shop], Client], rows: str) -> None:
@@ -434,6 +443,29 @@ class TestWallet:
         assert not Order.objects.exists()
         client.post("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "30.00", "confirmed": "1"})
         assert Order.objects.get().total == Decimal("30.01")
+
+    def test_an_amount_alone_is_a_custom_amount(self, browse: Callable[[Shop], Client]) -> None:
+        response = browse(open_shop()).post("/mon-compte/porte-monnaie/", {"amount": "30"})
+        assert "30,01 €" in text(response)
+
+    def test_what_the_hidden_amount_holds_is_no_error_of_a_pack(self, browse: Callable[[Shop], Client]) -> None:
+        TopUpPack.objects.create(amount=Decimal("25.00"))
+        response = browse(open_shop()).post("/mon-compte/porte-monnaie/", {"pack": "25.00", "amount": "abc"})
+        assert response.status_code == 302 and Order.objects.get().total == 25
+
+    @pytest.mark.parametrize(
+        "sent, words",
+        [
+            ({"pack": ""}, "Choisissez un pack"),
+            ({"pack": "custom"}, "Écrivez le montant à créditer"),
+            ({"amount": "abc"}, "Écrivez le montant en chiffres"),
+            ({"pack": "²"}, "Ce pack n’existe pas"),
+        ],
+    )
+    def test_one_fault_is_said_once(self, browse: Callable[[Shop], Client], sent: dict[str, str], words: str) -> None:
+        response = browse(open_shop()).post("/mon-compte/porte-monnaie/", sent)
+        assert response.status_code == 422 and not Order.objects.exists()
+        assert response.content.decode().count('<div class="err"') == 1 and words in text(response)
 
 
 class TestStrangers:

@@ -1,11 +1,14 @@
 """« Mes réservations » : what a family sees, also after a filiation has ended."""
 
+import datetime as dt
+
 import pytest
 from django.test import Client
 from django.utils import timezone
 
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
+from portal.common.formats import month
 from tests.factories import FiliationFactory
 from tests.shop import open_shop
 
@@ -35,3 +38,16 @@ def test_a_former_parent_does_not_see_what_the_other_books() -> None:
     client.force_login(former)
     page = client.get(PAGE).content.decode()
     assert str(shop.children[0]) not in page and shop.activity.name not in page
+
+
+def test_the_page_opens_on_the_month_of_the_next_booking() -> None:
+    shop = open_shop(days=70, credit="10")
+    day = shop.days[-1]
+    shop.add(days=[day])
+    shop.pay(Means.WALLET, "7.90")
+    client = Client()
+    client.force_login(shop.user)
+    before = day.date.replace(day=1) - dt.timedelta(days=1)
+    assert f'<h2 id="mois">{month(day.date)}</h2>' in client.get(PAGE).content.decode()
+    page = client.get(PAGE, {"mois": f"{before:%Y-%m}"}).content.decode()
+    assert f'<h2 id="mois">{month(before)}</h2>' in page and f'href="?mois={day.date:%Y-%m}"' in page

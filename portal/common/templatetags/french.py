@@ -43,6 +43,12 @@ def moment(when: dt.datetime | None) -> str:
 
 
 @register.filter
+def month(date: dt.date | None) -> str:
+    """`Décembre 2026`."""
+    return formats.month(date) if date else ""
+
+
+@register.filter
 def hour(time: dt.time | None) -> str:
     """`7 h 30`."""
     return formats.hour(time) if time else ""
