@@ -220,7 +220,7 @@ class TestActivityPage:
             f"dans le panier : {shop.children[0].first_name}",
         ):
             assert reason in words
-        assert f"Fermé : {shop.days[0].date.day} (Travaux dans la cuisine)." in words
+        assert f"{shop.days[0].date.day} (Travaux dans la cuisine)" in words
 
     def test_quick_choice_ticks_and_writes_nothing(self, browse: Callable[[Shop], Client]) -> None:
         shop = open_shop(days=21)
