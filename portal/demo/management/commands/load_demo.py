@@ -6,6 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from portal.demo.data import load
+from portal.demo.progress import seconds
 
 
 class Command(BaseCommand):
@@ -14,4 +15,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         start = time.monotonic()
         load(lambda text: self.stdout.write(f"  {text}…"))
-        self.stdout.write(f"Données de démonstration prêtes ({time.monotonic() - start:.1f} s).")
+        self.stdout.write(f"Données de démonstration prêtes ({seconds(time.monotonic() - start)}).")
