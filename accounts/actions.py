@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.models import Address, Commune, CommuneFile, Consent, Terms, User
+from accounts.models import Address, Commune, CommuneFile, Consent, StaffRole, Terms, User, UserQuerySet
 from portal.common.errors import Refused
 from portal.outbox.actions import queue_email
 
@@ -99,14 +99,55 @@ def complete_signup(*, user: User) -> None:
         )
 
 
+# --- The answer to an account ----------------------------------------------------------------------------------------
+
+
+def decided_by(staff: User) -> UserQuerySet:
+    """The accounts whose answer is this member of staff's to give.
+
+    Those who live in their communes; for an operator everybody, among them whoever lives outside the agglomération. A
+    commune that was only asked for a service sees the person, and decides that request alone. Never one's own account.
+    """
+    others: UserQuerySet = User.objects.visible_to(staff).exclude(pk=staff.pk)
+    return others if staff.is_operator else others.filter(commune__in=staff.commune_ids)
+
+
+def holds_a_role(account: User) -> bool:
+    """Whether this person works here: such an account is not refused before its roles are withdrawn."""
+    return account.is_superuser or StaffRole.objects.filter(user=account).exists()
+
+
+def obstacle_to_deciding(account: User, *, by: User, refusing: bool) -> Refused | None:
+    """Why `by` may not give this account the answer, however it stands; None when they may."""
+    if account.pk == by.pk:
+        return Refused(
+            _("Vous ne pouvez pas décider de votre propre compte\u00a0: demandez-le à un collègue."), code="own_account"
+        )
+    if not decided_by(by).filter(pk=account.pk).exists():
+        return Refused(
+            _(
+                "Ce compte ne dépend pas de votre commune\u00a0: la mairie où la personne réside, ou l’agglomération, en décide. "
+                "Vous décidez des demandes d’accès à vos services."
+            ),
+            code="not_yours",
+        )
+    if refusing and holds_a_role(account):
+        return Refused(
+            _("%s a un rôle dans l’administration\u00a0: ce compte ne peut être refusé qu’une fois ses rôles retirés.")
+            % account,
+            code="holds_a_role",
+        )
+    return None
+
+
 @transaction.atomic
 def approve_user(*, user: User, by: User) -> None:
     """Validate an account; its owner gets an e-mail and may book as soon as a service is validated.
 
-    Raises Refused when the e-mail address has not been verified, when the account is already validated, and when `by`
-    does not work for one of its communes.
+    Raises Refused when the e-mail address has not been verified, when the account is already validated, and when the
+    answer is not `by`'s to give (obstacle_to_deciding).
     """
-    account = _to_decide(user, by)
+    account = _to_decide(user, by, refusing=False)
     if account.status == User.Status.APPROVED:
         raise Refused(_("Le compte de %s est déjà validé.") % account, code="already_decided")
     if not EmailAddress.objects.filter(user=account, verified=True).exists():
@@ -119,24 +160,25 @@ def approve_user(*, user: User, by: User) -> None:
 
 @transaction.atomic
 def refuse_user(*, user: User, reason: str, by: User) -> None:
-    """Refuse an account with a reason that its owner reads in an e-mail.
+    """Refuse an account with a reason that its owner reads in an e-mail; its bookings and its money stay as they are.
 
-    Raises Refused without a reason, and when `by` does not work for one of the account's communes.
+    Raises Refused without a reason, for an account that holds a role, and when the answer is not `by`'s to give
+    (obstacle_to_deciding).
     """
     reason = reason.strip()
     if not reason:
         raise Refused(_("Écrivez le motif du refus : la personne le lira dans son courriel."), code="reason_missing")
-    account = _to_decide(user, by)
+    account = _to_decide(user, by, refusing=True)
     if account.status == User.Status.REFUSED:
         raise Refused(_("Le compte de %s est déjà refusé.") % account, code="already_decided")
     _decide(account, status=User.Status.REFUSED, reason=reason, by=by)
 
 
-def _to_decide(user: User, by: User) -> User:
-    """The account, locked, if its commune's staff include `by`."""
-    account = User.objects.visible_to(by).select_for_update().filter(pk=user.pk).first()
-    if account is None:
-        raise Refused(_("Ce compte ne dépend pas de votre commune."), code="not_yours")
+def _to_decide(user: User, by: User, *, refusing: bool) -> User:
+    """The account, locked (whoever gives it a role waits), if the answer is `by`'s to give."""
+    account = User.objects.select_for_update().get(pk=user.pk)
+    if obstacle := obstacle_to_deciding(account, by=by, refusing=refusing):
+        raise obstacle
     return account
 
 

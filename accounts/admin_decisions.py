@@ -48,6 +48,7 @@ class Decision:
     may_approve: bool
     may_refuse: bool
     seen: str
+    note: str  # why nothing may be decided here, where it could be expected
 
 
 class DecisionAdmin(ScopedAdmin):
@@ -59,6 +60,7 @@ class DecisionAdmin(ScopedAdmin):
 
     # What the screens say; see FileAdmin and RequestAdmin in families/admin.py.
     subject: Any = ""
+    keeps: Any = ""  # what a refusal does not touch
     reason_field = "reason"
 
     def approve(self, obj: Any, by: User) -> None:
@@ -66,6 +68,14 @@ class DecisionAdmin(ScopedAdmin):
 
     def refuse(self, obj: Any, reason: str, by: User) -> None:
         raise NotImplementedError
+
+    def obstacle(self, obj: Any, by: User, *, refusing: bool) -> Refused | None:
+        """What the action would answer whatever the row's state: its button is then not shown."""
+        return None
+
+    def at_stake(self, rows: Sequence[Any], by: User) -> dict[int, list[str]]:
+        """What a refusal leaves behind, by row, said before it is confirmed."""
+        return {}
 
     def panels(self, request: HttpRequest, obj: Any) -> Sequence[dict[str, Any]]:
         """The tables under the row's own facts: title, head, rows."""
@@ -149,17 +159,21 @@ class DecisionAdmin(ScopedAdmin):
         rows = self._rows_or_404(request)
         if not self.has_decide_permission(request):
             raise PermissionDenied
+        if request.method != "POST" and self._say_obstacles(request, rows):
+            return redirect(self.url("change", rows[0].pk) if len(rows) == 1 else self.url("changelist"))
         form = RefusalForm(request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             return self._refuse_rows(request, rows, form.cleaned_data["reason"])
         # On a second look the first look's memory is kept: what changed in between is still noticed.
-        remembered = {str(row.pk): request.POST.get(f"seen-{row.pk}", self.seen(row)) for row in rows}
+        remembered = {row.pk: request.POST.get(f"seen-{row.pk}", self.seen(row)) for row in rows}
+        stakes = self.at_stake(rows, staff(request))
         return self.page(
             request,
             "admin/refuse.html",
             {
                 "title": _("Refuser\u00a0: %s") % rows[0] if len(rows) == 1 else _("Refuser plusieurs demandes"),
-                "rows": [(row, remembered[str(row.pk)]) for row in rows],
+                "rows": [(row, remembered[row.pk], stakes.get(row.pk, [])) for row in rows],
+                "keeps": self.keeps,
                 "form": form,
                 "cancel": self.url("change", rows[0].pk) if len(rows) == 1 else self.url("changelist"),
             },
@@ -178,6 +192,13 @@ class DecisionAdmin(ScopedAdmin):
         if done:
             self.say(request, messages.SUCCESS, [self._done(len(done), str(done[0]), approved=False)])
         return redirect(self.url("change", rows[0].pk) if len(rows) == 1 else self.url("changelist"))
+
+    def _say_obstacles(self, request: HttpRequest, rows: Sequence[Any]) -> set[int]:
+        """Say which rows may not be refused by this person, and why; their keys."""
+        found = {row.pk: self.obstacle(row, staff(request), refusing=True) for row in rows}
+        for obstacle in found.values():
+            self.say(request, messages.ERROR, obstacle.messages if obstacle else [])
+        return {pk for pk, obstacle in found.items() if obstacle}
 
     def _rows_or_404(self, request: HttpRequest) -> list[Any]:
         """The rows named in the address; one that is missing or a stranger's makes the whole page so."""
@@ -212,6 +233,8 @@ class DecisionAdmin(ScopedAdmin):
     @admin.action(description=gettext_lazy("Refuser…"), permissions=["decide"])
     def refuse_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
         rows = self._few_enough(request, queryset)
+        blocked = self._say_obstacles(request, rows)
+        rows = [row for row in rows if row.pk not in blocked]
         if not rows:
             return None
         return redirect(f"{self.url('refuse')}?{urlencode([('pk', row.pk) for row in rows])}")
@@ -254,6 +277,8 @@ class DecisionAdmin(ScopedAdmin):
 
     def decision(self, request: HttpRequest, obj: Any) -> Decision:
         may = self.has_decide_permission(request, obj)
+        against_yes, against_no = (self.obstacle(obj, staff(request), refusing=refusing) for refusing in (False, True))
+        obstacle = against_yes or (against_no if obj.status != self.REFUSED else None)
         names = signatures(staff(request), [obj.decided_by_id])
         return Decision(
             status=obj.status,
@@ -261,7 +286,8 @@ class DecisionAdmin(ScopedAdmin):
             when=obj.decided_at,
             who=names.get(obj.decided_by_id, _("la plateforme")) if obj.decided_at else "",
             reason=getattr(obj, self.reason_field),
-            may_approve=may and obj.status != self.APPROVED,
-            may_refuse=may and obj.status != self.REFUSED,
+            may_approve=may and obj.status != self.APPROVED and against_yes is None,
+            may_refuse=may and obj.status != self.REFUSED and against_no is None,
             seen=self.seen(obj),
+            note=" ".join(obstacle.messages) if obstacle else "",
         )

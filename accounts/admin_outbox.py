@@ -39,7 +39,8 @@ class EmailAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             return []
         dead = Email.objects.filter(status=Email.Status.DEAD).count()
-        return [Todo(_("Courriels abandonnés, à renvoyer"), dead, self.url("changelist") + "?status__exact=dead")]
+        words = ngettext("Courriel abandonné, à renvoyer", "Courriels abandonnés, à renvoyer", dead or 2)
+        return [Todo(words, dead, self.url("changelist") + "?status__exact=dead")]
 
     @admin.display(description=gettext_lazy("texte"))
     def readable_body(self, obj: Email) -> str:

@@ -1,16 +1,37 @@
 """Bookings are looked up here; they are made, cancelled and counted elsewhere."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import Count
 from django.http import HttpRequest
 from django.utils.text import capfirst
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ReadOnlyAdmin, Right, staff
 from accounts.admin_history import signatures
+from accounts.models import User
 from bookings.models import Booking
-from portal.common.formats import long_date
+from families.admin import AccountAdmin
+from portal.common.formats import long_date, today
+
+
+def bookings_at_stake(people: Sequence[User], by: User) -> dict[int, str]:
+    """How many bookings to come these families have, as far as this member of staff may see them."""
+    coming = Booking.objects.visible_to(by).booked().filter(open_day__date__gte=today())
+    counted = (
+        coming.filter(beneficiary__filiations__user__in=people, beneficiary__filiations__ended_at=None)
+        .values_list("beneficiary__filiations__user")
+        .annotate(Count("pk", distinct=True))
+        .order_by()
+    )
+    return {
+        user: ngettext("%d réservation à venir.", "%d réservations à venir.", count) % count for user, count in counted
+    }
+
+
+AccountAdmin.stakes.append(bookings_at_stake)
 
 
 @admin.register(Booking)

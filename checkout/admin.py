@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import Prefetch, Q, Sum
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
@@ -114,13 +114,10 @@ class PaymentAdmin(ReadOnlyAdmin):
         if not self.has_view_permission(request):
             return []
         waiting = Payment.objects.visible_to(staff(request)).awaiting_provider().count()
-        return [
-            Todo(
-                _("Règlements qui attendent leur prestataire"),
-                waiting,
-                self.url("changelist") + "?status__exact=started",
-            )
-        ]
+        words = ngettext(
+            "Règlement qui attend son prestataire", "Règlements qui attendent leur prestataire", waiting or 2
+        )
+        return [Todo(words, waiting, self.url("changelist") + "?status__exact=started")]
 
     @admin.display(description=gettext_lazy("commande"))
     def order_number(self, obj: Payment) -> str:

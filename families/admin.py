@@ -1,6 +1,6 @@
 """What a mairie decides on: accounts and requests for access, shown with the children they are for."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from allauth.account.models import EmailAddress
@@ -15,13 +15,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.actions import approve_user, refuse_user
+from accounts.actions import approve_user, decided_by, obstacle_to_deciding, refuse_user
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_decisions import DecisionAdmin
 from accounts.models import SupportingDocument, User
 from families.models import Beneficiary, Filiation
+from portal.common.errors import Refused
 from portal.common.formats import enumeration, short_date
 from services.actions import approve_subscription, refuse_subscription
 from services.models import Subscription
@@ -59,7 +60,7 @@ class AccountStateFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
             case "a-valider":
-                return queryset.awaiting_validation()
+                return queryset.awaiting_validation().filter(pk__in=decided_by(staff(request)).values("pk"))
             case "en-cours":
                 return queryset.filter(status=User.Status.PENDING, completed_at=None)
             case "valide":
@@ -84,6 +85,12 @@ class StaffFilter(admin.SimpleListFilter):
 class AccountAdmin(DecisionAdmin):
     agents = operators = Right.VIEW | Right.DECIDE
     subject = gettext_lazy("Compte")
+    keeps = gettext_lazy(
+        "Le porte-monnaie et les réservations de la personne restent\u00a0: rien n’est annulé ni remboursé, mais elle ne peut "
+        "plus réserver, annuler ni payer tant que le compte est refusé."
+    )
+    # What the apps above know of an account (its money, its bookings) and families may not import: they add to this.
+    stakes: list[Callable[[Sequence[User], User], dict[int, str]]] = []
     reason_field = "decision_reason"
     list_display = ["name", "email", "email_is_verified", "commune", "children", "state", "finished"]
     list_filter = [AccountStateFilter, "commune", StaffFilter]
@@ -117,14 +124,22 @@ class AccountAdmin(DecisionAdmin):
         ]
 
     def todo(self, request: HttpRequest) -> list[Todo]:
-        waiting = User.objects.visible_to(staff(request)).awaiting_validation().count()
-        return [Todo(_("Comptes à valider"), waiting, self.url("changelist") + "?etat=a-valider")]
+        waiting = decided_by(staff(request)).awaiting_validation().count()
+        words = ngettext("Compte à valider", "Comptes à valider", waiting or 2)  # « À jour » names them in the plural
+        return [Todo(words, waiting, self.url("changelist") + "?etat=a-valider")]
 
     def approve(self, obj: User, by: User) -> None:
         approve_user(user=obj, by=by)
 
     def refuse(self, obj: User, reason: str, by: User) -> None:
         refuse_user(user=obj, reason=reason, by=by)
+
+    def obstacle(self, obj: User, by: User, *, refusing: bool) -> Refused | None:
+        return obstacle_to_deciding(obj, by=by, refusing=refusing)
+
+    def at_stake(self, rows: Sequence[User], by: User) -> dict[int, list[str]]:
+        told = [stake(rows, by) for stake in self.stakes]
+        return {row.pk: [said[row.pk] for said in told if row.pk in said] for row in rows}
 
     def label_for(self, obj: User) -> str:
         return f"{obj} ({obj.email})"
@@ -275,7 +290,8 @@ class RequestAdmin(DecisionAdmin):
 
     def todo(self, request: HttpRequest) -> list[Todo]:
         waiting = Subscription.objects.visible_to(staff(request)).pending().count()
-        return [Todo(_("Demandes d’accès à valider"), waiting, self.url("changelist") + "?status__exact=pending")]
+        words = ngettext("Demande d’accès à valider", "Demandes d’accès à valider", waiting or 2)
+        return [Todo(words, waiting, self.url("changelist") + "?status__exact=pending")]
 
     def approve(self, obj: Subscription, by: User) -> None:
         approve_subscription(subscription=obj, by=by)

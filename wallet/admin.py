@@ -1,14 +1,18 @@
 """The régie's ledger, to be read: a correction is a movement that an action posts (wallet.actions)."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Sum
 from django.http import HttpRequest
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, ScopedAdmin
+from accounts.models import User
+from families.admin import AccountAdmin as PeopleAdmin
 from portal.common.formats import euros
 from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
 
@@ -31,6 +35,17 @@ class WalletAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("solde"), ordering="balance")
     def amount(self, obj: Wallet) -> str:
         return euros(obj.balance)
+
+
+def money_at_stake(people: Sequence[User], by: User) -> dict[int, str]:
+    """What refusing these accounts leaves in their wallets; how much is said to the agglomération alone."""
+    rich = Wallet.objects.filter(user__in=people, balance__gt=0)
+    if not by.is_operator:
+        return {wallet.user_id: _("Il reste de l’argent dans son porte-monnaie.") for wallet in rich}
+    return {wallet.user_id: _("Son porte-monnaie contient %s.") % euros(wallet.balance) for wallet in rich}
+
+
+PeopleAdmin.stakes.append(money_at_stake)
 
 
 @admin.register(Account)

@@ -7,6 +7,7 @@ from django.db import connection
 
 from accounts import actions
 from accounts.models import CommuneFile, Consent, User, UserQuerySet
+from accounts.staff import withdraw_role
 from portal.common.errors import Refused
 from portal.outbox.models import Email
 from tests.factories import CommuneFactory, TermsFactory, UserFactory, agent_of
@@ -173,3 +174,67 @@ def test_only_the_staff_of_its_commune_decides_an_account(resides):
         assert refused.value.code == "not_yours"
     user.refresh_from_db()
     assert user.status == ("refused" if resides else "pending")
+
+
+class TestWhoDecides:
+    """The guard is one function: without it, the same call goes through (shown below, once for each rule)."""
+
+    @pytest.fixture
+    def unguarded(self, monkeypatch):
+        def switch_off():
+            monkeypatch.setattr(actions, "obstacle_to_deciding", lambda *args, **kwargs: None)
+
+        return switch_off
+
+    def refused(self, user, by):
+        with pytest.raises(Refused) as refusal:
+            actions.refuse_user(user=user, reason="Non.", by=by)
+        user.refresh_from_db()
+        assert user.status == "approved"
+        return refusal.value.code
+
+    def test_nobody_decides_about_themselves(self, agent, unguarded):
+        commune = CommuneFactory()
+        clerk = agent_of(commune)
+        actions.set_residence(user=clerk, commune=commune)
+        assert self.refused(agent, agent) == self.refused(clerk, clerk) == "own_account"
+        with pytest.raises(Refused) as refusal:
+            actions.approve_user(user=agent, by=agent)
+        assert refusal.value.code == "own_account"
+        unguarded()
+        actions.refuse_user(user=agent, reason="Un clic.", by=agent)
+        agent.refresh_from_db()
+        assert agent.status == "refused"  # locked out of the administration
+
+    def test_a_colleague_is_not_refused_before_their_roles_are_withdrawn(self, agent):
+        commune = CommuneFactory()
+        clerk, colleague = agent_of(commune), agent_of(commune)
+        for resident in (colleague, agent):
+            actions.set_residence(user=resident, commune=commune)
+        assert self.refused(colleague, clerk) == self.refused(agent, clerk) == "holds_a_role"
+        assert self.refused(colleague, agent) == "holds_a_role"
+        boss = User.objects.create_superuser("chef@exemple.fr", "Velay-Tests-2026!")
+        assert self.refused(boss, agent) == "holds_a_role"
+        withdraw_role(role=colleague.staff_roles.get(), by=agent)
+        actions.refuse_user(user=colleague, reason="Parti.", by=clerk)
+
+    def test_a_commune_that_was_asked_for_a_service_decides_that_request_alone(self, agent, unguarded):
+        home, elsewhere = CommuneFactory(), CommuneFactory()
+        parent = UserFactory(commune=home)
+        CommuneFile.objects.create(user=parent, commune=elsewhere, reason="request")
+        stranger = agent_of(elsewhere)
+        assert User.objects.visible_to(stranger).get() == parent
+        assert self.refused(parent, stranger) == "not_yours"
+        actions.refuse_user(user=parent, reason="Doublon.", by=agent_of(home))
+        actions.approve_user(user=parent, by=agent)
+        unguarded()
+        actions.refuse_user(user=parent, reason="Mauvaise commune.", by=stranger)
+        parent.refresh_from_db()
+        assert parent.status == "refused"
+
+    def test_whoever_lives_elsewhere_is_decided_by_the_agglomeration(self, agent):
+        commune = CommuneFactory()
+        outsider = UserFactory(commune=None)
+        CommuneFile.objects.create(user=outsider, commune=commune, reason="request")
+        assert self.refused(outsider, agent_of(commune)) == "not_yours"
+        actions.refuse_user(user=outsider, reason="Doublon.", by=agent)

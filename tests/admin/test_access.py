@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from accounts.actions import set_residence
 from accounts.models import User
 from tests.admin.world import Town, client_of, document_of, registered, shared_family, url
 from tests.factories import UserFactory, agent_of
@@ -247,7 +248,9 @@ def test_a_shared_family_shows_each_commune_its_own_part(rosieres: Town, aiguilh
 def test_another_communes_agent_is_not_named(rosieres: Town, aiguilhe: Town, operator: User) -> None:
     family = shared_family(rosieres, aiguilhe)
     User.objects.filter(pk=aiguilhe.agent.pk).update(first_name="Zoé", last_name="Lointaine")
+    set_residence(user=family, commune=aiguilhe.commune)  # they lived there when the account was validated
     client_of(aiguilhe.agent).post(url("accounts.user", "approve", family.pk), {"seen": "pending@"})
+    set_residence(user=family, commune=rosieres.commune)
     family.refresh_from_db()
     assert family.decided_by == aiguilhe.agent
     address = url("accounts.user", "change", family.pk)

@@ -1,17 +1,21 @@
 """Validating and refusing accounts and requests: on the list, on the page, with a reason, only once."""
 
 import threading
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db import connection
+from django.utils import timezone
 
+from accounts.actions import set_residence
 from accounts.models import CommuneFile, User
 from portal.outbox.models import Email
 from services.models import Subscription
-from tests.admin.world import Town, client_of, texts, url
+from tests.admin.world import Town, client_of, shared_family, texts, url
 from tests.factories import SubscriptionFactory, UserFactory
+from wallet import actions as ledger
 
 pytestmark = pytest.mark.django_db
 BOTH = pytest.mark.parametrize("label", ["accounts.user", "services.subscription"])
@@ -131,7 +135,7 @@ def test_several_at_once(rosieres: Town, aiguilhe: Town) -> None:
     more = SubscriptionFactory.create_batch(2, profile=profile, pending=True)
     page = act(client, "services.subscription", "refuse_selected", *more)
     assert page.request["PATH_INFO"] == url("services.subscription", "refuse")
-    data = {f"seen-{row.pk}": memory for row, memory in page.context["rows"]} | {"reason": "Complet"}
+    data = {f"seen-{row.pk}": memory for row, memory, _stakes in page.context["rows"]} | {"reason": "Complet"}
     client.post(refuse_url("services.subscription", *more), data)
     assert [stand(row) for row in more] == ["refused"] * 2
 
@@ -171,8 +175,8 @@ def test_home_counts_what_waits(rosieres: Town, aiguilhe: Town, operator: User) 
     UserFactory(commune=rosieres.commune, unfinished=True)  # nothing to decide yet
     home = client_of(rosieres.agent).get("/admin/")
     assert [(item.label, item.count) for item in home.context["todo"]] == [
-        ("Comptes à valider", 1),
-        ("Demandes d’accès à valider", 1),
+        ("Compte à valider", 1),
+        ("Demande d’accès à valider", 1),
     ]
     for item in home.context["todo"]:
         listed = client_of(rosieres.agent).get(item.url)
@@ -188,6 +192,77 @@ def test_home_when_nothing_waits(rosieres: Town) -> None:
     CommuneFile.objects.filter(user=rosieres.parent).delete()
     page = client_of(rosieres.agent).get("/admin/")
     assert "Il n’y a rien à valider." in page.content.decode()
+
+
+@pytest.fixture
+def seen_only(rosieres: Town, aiguilhe: Town) -> User:
+    """Lives in Aiguilhe, is validated, and asked Rosières for a service too: Rosières sees the account."""
+    family = shared_family(aiguilhe, rosieres)
+    User.objects.filter(pk=family.pk).update(status="approved", decided_at=timezone.now())
+    family.refresh_from_db()
+    return family
+
+
+def test_no_button_where_somebody_else_decides(rosieres: Town, aiguilhe: Town, operator: User, seen_only: User) -> None:
+    clerk = rosieres.agent
+    set_residence(user=clerk, commune=rosieres.commune)
+    set_residence(user=operator, commune=rosieres.commune)
+    for who, row, words in (
+        (clerk, seen_only, "ne dépend pas de votre commune"),
+        (clerk, clerk, "propre compte"),
+        (operator, operator, "propre compte"),
+        (clerk, operator, "un rôle dans l’administration"),
+        (operator, clerk, "un rôle dans l’administration"),
+    ):
+        client = client_of(who)
+        page = client.get(url("accounts.user", "change", row.pk))
+        assert not page.context["decision"].may_refuse and not page.context["decision"].may_approve
+        assert words in page.content.decode()
+        # By address, from the list and by a forged post: the same sentence, nothing changes.
+        answer = client.get(refuse_url("accounts.user", row), follow=True)
+        assert answer.redirect_chain and words in texts(answer)[0]
+        assert words in texts(act(client, "accounts.user", "refuse_selected", row))[0]
+        seen = f"approved@{row.decided_at.isoformat()}"
+        forged = {f"seen-{row.pk}": seen, "reason": "Un clic."}
+        assert words in texts(client.post(refuse_url("accounts.user", row), forged, follow=True))[0]
+        assert stand(row) == "approved"
+
+
+def test_the_list_to_validate_is_what_one_decides(rosieres: Town, aiguilhe: Town, operator: User) -> None:
+    family = shared_family(aiguilhe, rosieres)
+    address = url("accounts.user", "changelist") + "?etat=a-valider"
+    for user, listed in ((rosieres.agent, False), (aiguilhe.agent, True), (operator, True)):
+        client = client_of(user)
+        assert (family in client.get(address).context["cl"].result_list) is listed
+        (count,) = (item.count for item in client.get("/admin/").context["todo"] if "Compte" in item.label)
+        assert count == client.get(address).context["cl"].result_count
+    request = family.subscriptions.get()
+    client = client_of(rosieres.agent)
+    client.post(url("services.subscription", "approve", request.pk), {"seen": "pending@"})
+    assert stand(request) == "approved" and stand(family) == "pending"
+
+
+def test_a_refusal_says_first_what_it_leaves(rosieres: Town, aiguilhe: Town, operator: User) -> None:
+    parent = rosieres.parent
+    set_residence(user=parent, commune=rosieres.commune)
+    client, address = client_of(rosieres.agent), refuse_url("accounts.user", parent)
+    page = client.get(address).content.decode()
+    assert "1 réservation à venir" in page and "reste de l’argent" not in page
+    ledger.adjust(user=parent, amount=Decimal("50"), reason="Dépôt", key="stake", by=operator)
+    page = client.get(address).content.decode()
+    assert "Il reste de l’argent dans son porte-monnaie." in page and "50,00" not in page
+    page = client_of(operator).get(address).content.decode()
+    assert "Son porte-monnaie contient 50,00\xa0€." in page and "rien n’est annulé ni remboursé" in page
+    both = refuse_url("accounts.user", parent, aiguilhe.parent)
+    assert client_of(operator).get(both).content.decode().count("1 réservation à venir") == 2
+
+
+def test_a_refused_person_reads_where_their_money_is(rosieres: Town) -> None:
+    User.objects.filter(pk=rosieres.parent.pk).update(
+        status="refused", decided_at=timezone.now(), decision_reason="Illisible."
+    )
+    page = client_of(rosieres.parent).get("/mon-compte/").content.decode()
+    assert "Votre porte-monnaie et vos réservations sont conservés" in page
 
 
 def test_a_dead_email_is_sent_again_by_operators(rosieres: Town, operator: User) -> None:
