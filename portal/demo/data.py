@@ -230,6 +230,7 @@ NEIGHBOURS = (
     ("Fatou", "Diallo", ("Aminata", "Ibrahim")),
     ("Julie", "Pascal", ("Manon",)),
 )
+FATHERS = {"Karim", "Thomas", "Sébastien"}  # among them
 
 
 def _neighbours(operator: User, progress: Progress) -> None:
@@ -257,8 +258,9 @@ def _neighbour(
     Address.objects.create(
         user=user, line1=f"{number} place de la Mairie", postal_code="43000", city=commune, is_default=True
     )
+    kind = Filiation.Kind.FATHER if first_name in FATHERS else Filiation.Kind.MOTHER
     people = [
-        _child(user, name, last_name, f"{2016 + index}-0{number}-1{index}", Filiation.Kind.MOTHER)
+        _child(user, name, last_name, f"{2016 + index}-0{number}-1{index}", kind)
         for index, name in enumerate(children)
     ]
     access = _access(user, service, label, by=operator)
