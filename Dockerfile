@@ -16,7 +16,8 @@ COPY . .
 # The code and the collected files belong to root: the running site can write its uploads and its schedule, nothing else.
 # collectstatic reads the settings, which insist on these variables; none of the values stays in the image.
 RUN SECRET_KEY=construction DATABASE_URL=postgres://construction@127.0.0.1/construction REDIS_URL=redis://127.0.0.1/0 \
-    SITE_URL=https://construction.invalid python manage.py collectstatic --noinput --verbosity 0 \
+    SITE_URL=https://construction.invalid ALLOWED_HOSTS=construction.invalid \
+    python manage.py collectstatic --noinput --verbosity 0 \
     && mkdir -p var/media var/taches && chown portail: var/media var/taches
 USER portail
 ENV BIND=0.0.0.0:8000 CELERY_BEAT_SCHEDULE_FILENAME=/app/var/taches/celerybeat

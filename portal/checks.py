@@ -1,11 +1,14 @@
 """What `manage.py check` refuses to start with."""
 
+import pkgutil
 from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
+
+from checkout import providers
 
 MINIMUM_POSTGRESQL = 150000
 
@@ -32,6 +35,24 @@ def demonstration_stays_at_home(**_kwargs: Any) -> list[CheckMessage]:
             )
         )
     return errors
+
+
+@register()
+def card_providers_exist(**_kwargs: Any) -> list[CheckMessage]:
+    """A provider that has no module would be found missing by the first parent who pays."""
+    modules = {module.name for module in pkgutil.iter_modules(providers.__path__)} - {"base"}
+    usable = sorted(modules if settings.DEMO else modules - {"demo"})
+    return [
+        Error(
+            f"CARD_PROVIDERS nomme « {slug} », qui n'existe pas.",
+            hint=f"Les modules de paiement sont : {', '.join(usable)}."
+            if usable
+            else "Aucun module n'existe encore : laissez CARD_PROVIDERS vide, le porte-monnaie paie seul.",
+            id="portal.E005",
+        )
+        for slug in settings.CARD_PROVIDERS
+        if slug not in modules
+    ]
 
 
 @register(Tags.security, deploy=True)

@@ -1,8 +1,11 @@
 """Settings of the platform: one module, production-safe defaults, everything variable from the environment.
 
-The required variables are SECRET_KEY, DATABASE_URL and REDIS_URL; `.env.example` lists them all.
+The required variables are SECRET_KEY, DATABASE_URL and REDIS_URL; `.env.example` lists them all. Whatever is missing or
+cannot be read ends the process with one sentence and code 1, in manage.py, gunicorn and Celery alike: SystemExit, since
+any other exception would print that sentence below fifty lines of traceback.
 """
 
+import logging
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,27 +24,50 @@ def required(name: str, example: str) -> str:
     """The value of an environment variable, or one sentence that names it."""
     value = env.str(name, default="")
     if not value:
-        raise ImproperlyConfigured(
+        raise SystemExit(
             f"La variable d'environnement {name} manque : donnez-lui une valeur comme « {example} » (voir .env.example)."
         )
     return value
+
+
+def switch(name: str) -> bool:
+    """on or off (the default). A value with a typing error is refused: it would silently be off."""
+    value = env.str(name, default="").strip().lower()
+    if value not in {"", "on", "true", "yes", "1", "off", "false", "no", "0"}:
+        raise SystemExit(f"La variable d'environnement {name} vaut « {value} » : écrivez on ou off.")
+    return value in {"on", "true", "yes", "1"}
+
+
+def number(name: str, default: int, *, least: int = 0) -> int:
+    """A whole number, not below `least`."""
+    value = env.str(name, default="").strip() or str(default)
+    if not value.isdecimal() or int(value) < least:
+        raise SystemExit(
+            f"La variable d'environnement {name} vaut « {value} » : il faut un nombre entier, {least} ou plus."
+        )
+    return int(value)
 
 
 LOOPBACK_HOSTS = {"localhost", "127.0.0.1", "[::1]", "testserver"}
 
 # --- What kind of installation this is ---------------------------------------------------------------------------
 
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = switch("DEBUG")
 # The demonstration: known passwords, a bank that anybody may tell to pay. It answers on this machine only; the
 # check `portal.E001` and the line below both refuse it anywhere else.
-DEMO = env.bool("DEMO", default=False)
+DEMO = switch("DEMO")
 SECRET_KEY = required("SECRET_KEY", "une longue suite aléatoire de 50 caractères")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=sorted(LOOPBACK_HOSTS - {"testserver"}) if DEBUG or DEMO else [])
 SITE_URL = env.str("SITE_URL", default="http://127.0.0.1:8000").rstrip("/")
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[SITE_URL])
 
+if not (ALLOWED_HOSTS or DEBUG):
+    raise SystemExit(
+        "La variable d'environnement ALLOWED_HOSTS manque : elle nomme les hôtes auxquels le site répond, par exemple "
+        "« citoyens.exemple.fr » ; sans elle il refuserait toutes les visites."
+    )
 if DEMO and not set(ALLOWED_HOSTS) <= LOOPBACK_HOSTS:
-    raise ImproperlyConfigured(
+    raise SystemExit(
         "DEMO=on ouvre des mots de passe connus et une banque fictive : c'est refusé dès que ALLOWED_HOSTS nomme "
         f"autre chose que cette machine ({', '.join(ALLOWED_HOSTS)})."
     )
@@ -136,20 +162,26 @@ FORM_RENDERER = "portal.common.forms.Renderer"
 
 _database_url = required("DATABASE_URL", "postgres://utilisateur:motdepasse@127.0.0.1:5432/portail")
 if not _database_url.startswith(("postgres://", "postgresql://")):
-    raise ImproperlyConfigured(
+    raise SystemExit(
         f"DATABASE_URL commence par « {_database_url.split(':')[0]}: » : seul PostgreSQL 15 ou plus récent convient, car les "
         "places et l'argent reposent sur ses verrous, ses déclencheurs et ses contraintes d'exclusion (SQLite n'en a pas)."
     )
-DATABASES = {"default": env.db_url_config(_database_url)}
+try:
+    DATABASES = {"default": env.db_url_config(_database_url)}
+except ValueError:
+    raise SystemExit(
+        "La variable d'environnement DATABASE_URL est illisible : postgres://utilisateur:motdepasse@hôte:port/base, où un "
+        "signe du mot de passe autre qu'une lettre ou un chiffre s'écrit par son code (« / » devient %2F)."
+    ) from None
 DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["TEST"] = {"TEMPLATE": "template0"}
 # One process of a synchronous web server needs one connection; a threaded one sets the size of its pool.
-DATABASE_POOL_SIZE = env.int("DATABASE_POOL_SIZE", default=0)
+DATABASE_POOL_SIZE = number("DATABASE_POOL_SIZE", 0)
 if DATABASE_POOL_SIZE:
     DATABASES["default"]["OPTIONS"]["pool"] = {"min_size": 1, "max_size": DATABASE_POOL_SIZE}
 else:
-    DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", default=300)
+    DATABASES["default"]["CONN_MAX_AGE"] = number("DATABASE_CONN_MAX_AGE", 300)
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -263,7 +295,13 @@ DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Plateforme citoyenne
 if DEMO:
     EMAIL_BACKEND = "portal.demo.mailbox.MailboxBackend"
 else:
-    vars().update(env.email_url_config(env.str("EMAIL_URL", default="smtp://127.0.0.1:25")))
+    try:
+        vars().update(env.email_url_config(env.str("EMAIL_URL", default="smtp://127.0.0.1:25")))
+    except (ImproperlyConfigured, ValueError):
+        raise SystemExit(
+            "La variable d'environnement EMAIL_URL est illisible : smtp://hôte:port, ou avec un mot de passe "
+            "smtp+tls://utilisateur:motdepasse@hôte:587."
+        ) from None
 EMAIL_TIMEOUT = 20
 HELP_PHONE = env.str("HELP_PHONE", default="04 71 06 07 00")  # in e-mails: whom to call (seed 001)
 
@@ -271,7 +309,7 @@ HELP_PHONE = env.str("HELP_PHONE", default="04 71 06 07 00")  # in e-mails: whom
 
 HTTPS = SITE_URL.startswith("https://")
 if not (DEBUG or DEMO) and not HTTPS:
-    raise ImproperlyConfigured(
+    raise SystemExit(
         f"SITE_URL vaut « {SITE_URL} » : en production, l'adresse publique commence par https:// (SITE_URL=https://…)."
     )
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
@@ -279,9 +317,9 @@ SECURE_REDIRECT_EXEMPT = [r"^sante/$"]
 SECURE_HSTS_SECONDS = 31536000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
 SECURE_HSTS_PRELOAD = HTTPS
-if env.bool("BEHIND_PROXY", default=False):
+if switch("BEHIND_PROXY"):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=0)
+ALLAUTH_TRUSTED_PROXY_COUNT = number("TRUSTED_PROXY_COUNT", 0)
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"  # a parent comes back from the bank with a GET
 SECURE_REFERRER_POLICY = "same-origin"
@@ -306,15 +344,18 @@ CONTENT_SECURITY_POLICY = {
 
 # Which modules of checkout/providers/ take cards here, the first being the default.
 CARD_PROVIDERS = env.list("CARD_PROVIDERS", default=["demo"] if DEMO else [])
-HOLD_MINUTES = env.int("HOLD_MINUTES", default=30)
+HOLD_MINUTES = number("HOLD_MINUTES", 30, least=1)
 
 # --- Logs ----------------------------------------------------------------------------------------------------------------
 
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO").upper()
+if LOG_LEVEL not in logging.getLevelNamesMapping():
+    raise SystemExit(f"La variable d'environnement LOG_LEVEL vaut « {LOG_LEVEL} » : DEBUG, INFO, WARNING ou ERROR.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
     "loggers": {"django.request": {"level": "ERROR"}, "pikepdf": {"level": "WARNING"}},
 }

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from portal.checks import demonstration_is_not_deployed, demonstration_stays_at_home, postgresql_is_recent
+from portal.checks import (
+    card_providers_exist,
+    demonstration_is_not_deployed,
+    demonstration_stays_at_home,
+    postgresql_is_recent,
+)
 
 PRODUCTION = {
     "SECRET_KEY": "x" * 60,
@@ -19,11 +24,11 @@ PRODUCTION = {
 }
 
 
-def load(**changes: str) -> subprocess.CompletedProcess[str]:
+def load(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """Read the settings in a process of their own, with this environment and no other."""
     environment = {name: value for name, value in (PRODUCTION | changes).items() if value}
     return subprocess.run(
-        [sys.executable, "-c", "import portal.settings"],
+        [sys.executable, *(arguments or ("-c", "import portal.settings"))],
         env={"PATH": os.environ["PATH"], **environment},
         cwd=Path(settings.BASE_DIR),
         capture_output=True,
@@ -38,10 +43,26 @@ def test_production_settings_load() -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "REDIS_URL"])
+@pytest.mark.parametrize("name", ["SECRET_KEY", "DATABASE_URL", "REDIS_URL", "ALLOWED_HOSTS"])
 def test_a_missing_variable_is_named(name: str) -> None:
     result = load(**{name: ""})
-    assert result.returncode and f"La variable d'environnement {name} manque" in result.stderr
+    assert result.returncode == 1 and result.stderr.startswith(f"La variable d'environnement {name} manque")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "manage.py check",
+        "manage.py migrate",
+        "-m gunicorn -c portal/gunicorn.py --bind 127.0.0.1:0 portal.wsgi",
+        "-m celery -A portal worker",
+        "-m celery -A portal beat",
+    ],
+)
+def test_every_process_says_it_in_one_line(command: str) -> None:
+    result = load(*command.split(), SECRET_KEY="")
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1 and "SECRET_KEY manque" in result.stderr, result.stderr
 
 
 @pytest.mark.parametrize(
@@ -51,11 +72,20 @@ def test_a_missing_variable_is_named(name: str) -> None:
         ({"DATABASE_URL": "mysql://x@127.0.0.1/x"}, "seul PostgreSQL 15"),
         ({"DEMO": "on"}, "c'est refusé dès que ALLOWED_HOSTS"),
         ({"SITE_URL": "http://citoyens.exemple.fr"}, "commence par https://"),
+        ({"HOLD_MINUTES": "abc"}, "HOLD_MINUTES vaut « abc »"),
+        ({"HOLD_MINUTES": "0"}, "HOLD_MINUTES vaut « 0 » : il faut un nombre entier, 1 ou plus"),
+        ({"TRUSTED_PROXY_COUNT": "-1"}, "TRUSTED_PROXY_COUNT vaut « -1 »"),
+        ({"DATABASE_POOL_SIZE": "2,5"}, "DATABASE_POOL_SIZE vaut"),
+        ({"BEHIND_PROXY": "onn"}, "BEHIND_PROXY vaut « onn »"),
+        ({"DATABASE_URL": "postgres://u:a/b@127.0.0.1/x"}, "DATABASE_URL est illisible"),
+        ({"EMAIL_URL": "mail.exemple.fr:25"}, "EMAIL_URL est illisible"),
+        ({"LOG_LEVEL": "bavard"}, "LOG_LEVEL vaut « BAVARD »"),
     ],
 )
 def test_what_must_not_run_is_refused(changes: dict[str, str], words: str) -> None:
     result = load(**changes)
-    assert result.returncode and words in result.stderr
+    assert result.returncode == 1 and words in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr
 
 
 def test_the_demonstration_stays_at_home(settings: pytest.FixtureRequest) -> None:
@@ -74,6 +104,20 @@ def test_the_demonstration_bank_is_refused_elsewhere(settings: pytest.FixtureReq
     assert [error.id for error in demonstration_stays_at_home()] == ["portal.E002"]
     with pytest.raises(ImproperlyConfigured):
         default_provider()
+
+
+def test_a_provider_without_a_module_is_refused(settings: pytest.FixtureRequest) -> None:
+    assert card_providers_exist() == []
+    settings.CARD_PROVIDERS = ["stripe"]  # type: ignore[attr-defined]
+    (error,) = card_providers_exist()
+    assert error.id == "portal.E005" and "« stripe »" in error.msg and "demo" in str(error.hint)
+    settings.DEMO = False  # type: ignore[attr-defined]
+    assert "demo" not in str(card_providers_exist()[0].hint)  # E002 would refuse it
+
+
+def test_the_check_knows_the_providers() -> None:
+    result = load("manage.py", "check", CARD_PROVIDERS="stripe")
+    assert result.returncode == 1 and "portal.E005" in result.stderr
 
 
 @pytest.mark.django_db
