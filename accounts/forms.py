@@ -4,7 +4,9 @@ import uuid
 from typing import Any, cast
 
 from allauth.account import forms as allauth_forms
+from allauth.account.models import EmailAddress
 from django import forms
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
@@ -91,6 +93,14 @@ class ResetPasswordForm(allauth_forms.ResetPasswordForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _plain(self.fields["email"], _("Adresse e-mail"))
+
+    def save(self, request: HttpRequest, **kwargs: Any) -> str:
+        """Write to the address, whether it has an account or not: the time of the answer must not tell which."""
+        if not self.users:
+            # What the link of a known address costs besides its e-mail: a look-up and a hash.
+            list(EmailAddress.objects.filter(user_id=0).values_list("email", flat=True))
+            PasswordResetTokenGenerator().make_token(User(pk=0, email=self.cleaned_data["email"]))
+        return cast(str, super().save(request, **kwargs))
 
 
 class ResetPasswordKeyForm(allauth_forms.ResetPasswordKeyForm):

@@ -6,9 +6,11 @@ from unittest import mock
 
 import pytest
 from allauth.account.models import EmailAddress
-from django.contrib.auth import hashers
+from django.contrib.auth import hashers, tokens
 from django.db import connection
+from django.template.base import Template
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import CommuneFile, Consent, Terms, User
@@ -194,6 +196,23 @@ def test_the_forgotten_password_page_does_not_tell_either(client):
     assert known.url == unknown.url == "/recuperation-mot-de-passe/envoye/"
     assert Email.objects.get(to="connu@exemple.fr").subject == "Choisissez un nouveau mot de passe"
     assert Email.objects.get(to="inconnu@exemple.fr").subject == "Aucun compte à cette adresse"
+
+
+def test_a_forgotten_password_costs_the_same_for_every_address(client):
+    """Counted, not timed: statements, hashes and rendered templates are what the time of the answer is made of."""
+    user = UserFactory(email="connu@exemple.fr")
+    EmailAddress.objects.get_or_create(user=user, email=user.email, defaults={"verified": True, "primary": True})
+    address = reverse("account_reset_password")
+    costs = []
+    for email in ("connu@exemple.fr", "inconnu@exemple.fr"):
+        with (
+            CaptureQueriesContext(connection) as statements,
+            mock.patch.object(tokens, "salted_hmac", side_effect=tokens.salted_hmac) as hashed,
+            mock.patch.object(Template, "render", autospec=True, side_effect=Template.render) as rendered,
+        ):
+            client.post(address, {"email": email})
+        costs.append((len(statements), hashed.call_count, rendered.call_count))
+    assert costs[0] == costs[1]
 
 
 @pytest.mark.django_db(transaction=True)
