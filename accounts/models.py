@@ -295,7 +295,11 @@ class Address(models.Model):
 class TermsQuerySet(models.QuerySet["Terms"]):
     def current(self, kind: "Terms.Kind") -> "Terms":
         """The version in force. Raises Terms.DoesNotExist when none is published."""
-        return self.filter(kind=kind, published_at__lte=timezone.now()).latest("published_at")
+        return self.newest(kind)[:1].get()
+
+    def newest(self, kind: "Terms.Kind") -> Self:
+        """The published versions of a text, the one in force first."""
+        return self.filter(kind=kind, published_at__lte=timezone.now()).order_by("-published_at")
 
     def in_force(self, kinds: "Iterable[Terms.Kind]") -> "dict[str, Terms]":
         """The versions in force of several texts, by kind; a text that is not published is missing."""

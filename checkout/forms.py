@@ -9,6 +9,7 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import Terms
 from bookings.actions import Wish
 from checkout.actions.payment import Means
 from checkout.actions.top_up import LARGEST, SMALLEST
@@ -100,12 +101,30 @@ class PayForm(forms.Form):
 
 
 class TermsForm(forms.Form):
-    """Step 04."""
+    """Step 04: the version that was read is the one accepted."""
 
+    terms = forms.CharField(widget=forms.HiddenInput, required=False)
     accept = forms.BooleanField(
         label=_("J’ai lu les conditions générales de vente et j’y adhère sans réserve."),
         error_messages={"required": _("Cochez la case pour accepter les conditions générales de vente.")},
     )
+
+    def __init__(self, data: QueryDict | None = None, *, in_force: Terms) -> None:
+        super().__init__(data)
+        self.in_force = in_force
+        self.initial["terms"] = in_force.pk
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("accept") and data["terms"] != str(self.in_force.pk):
+            # The page comes back with the new version, to be accepted anew.
+            self.data = self.data.copy()
+            self.data["terms"] = str(self.in_force.pk)
+            self.data.pop("accept")
+            self.add_error(
+                "accept", _("Ces conditions ont changé entre-temps : lisez la nouvelle version, puis acceptez-la.")
+            )
+        return data
 
 
 RANGE = _("Un montant personnalisé va de 1,00\u00a0€ à 500,00\u00a0€.")

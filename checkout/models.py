@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 import pgtrigger
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -89,6 +89,11 @@ class OrderQuerySet(models.QuerySet["Order"]):
             return self
         return self.filter(pk__in=OrderLine.objects.filter(commune__in=user.commune_ids).values("order"))
 
+    def awaiting_nobody(self) -> Self:
+        """Pending orders that no payment is running for."""
+        running = Payment.objects.filter(order=OuterRef("pk"), status__in=[*Payment.RUNNING])
+        return self.filter(~Exists(running), status=Order.Status.PENDING)
+
 
 class Order(models.Model):
     """A frozen set of lines to pay (« commande »)."""
@@ -143,7 +148,10 @@ class Order(models.Model):
             pgtrigger.ReadOnly(name="order_is_frozen", fields=["reference", "user", "kind", "total", "created_at"]),
             pgtrigger.Protect(name="orders_are_kept", operation=pgtrigger.Delete),
         ]
-        indexes = [models.Index(fields=["user", "-created_at"], name="order_by_user")]
+        indexes = [
+            models.Index(fields=["user", "-created_at"], name="order_by_user"),
+            models.Index(fields=["created_at"], condition=Q(status="pending"), name="order_pending"),
+        ]
 
     def __str__(self) -> str:
         return f"{self._meta.verbose_name} {self.number}"
@@ -216,6 +224,13 @@ class PaymentQuerySet(models.QuerySet["Payment"]):
         """Payments whose end only the provider knows."""
         return self.filter(status=Payment.Status.STARTED)
 
+    def given_up_unheard(self) -> Self:
+        """Card payments that we abandoned without the provider having stated their end."""
+        stated = ProviderEvent.objects.filter(
+            payment=OuterRef("pk"), outcome__in=[ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED]
+        )
+        return self.filter(~Exists(stated), status=Payment.Status.ABANDONED).exclude(provider=Payment.WALLET)
+
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(order__in=Order.objects.visible_to(user))
 
@@ -236,6 +251,8 @@ class Payment(models.Model):
         REFUSED = "refused", _("Refusé")
         ABANDONED = "abandoned", _("Abandonné")
         CREDITED = "credited", _("Porté au porte-monnaie")
+
+    RUNNING = (Status.STARTED, Status.RESERVED)
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments", verbose_name=_("commande"))
     reference = models.CharField(_("référence"), max_length=20, unique=True, default=new_reference, editable=False)
@@ -286,7 +303,10 @@ class Payment(models.Model):
             pgtrigger.ReadOnly(name="payment_is_frozen", fields=["order", "reference", "provider", "amount"]),
             pgtrigger.Protect(name="payments_are_kept", operation=pgtrigger.Delete),
         ]
-        indexes = [models.Index(fields=["created_at"], condition=Q(status="started"), name="payment_started")]
+        indexes = [
+            models.Index(fields=["created_at"], condition=Q(status="started"), name="payment_started"),
+            models.Index(fields=["created_at"], condition=Q(status="abandoned"), name="payment_abandoned"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.provider} {self.amount}"

@@ -1,52 +1,52 @@
 """What the checkout does by itself: asking providers about payments that nobody finished telling us about."""
 
 import datetime as dt
-import json
 import logging
 
 from celery import shared_task
+from django.db.models import Q
 from django.utils import timezone
 
-from checkout.actions.completion import apply_message, end_payment
-from checkout.models import Payment, ProviderEvent
-from checkout.providers import provider as find_provider
-from checkout.providers.base import Forged, Outcome, Unreachable
+from checkout.actions.completion import end_payment
+from checkout.actions.payment import abandon_order
+from checkout.actions.reconciliation import ask_provider
+from checkout.models import Order, Payment
 from checkout.verification import verify
 
 logger = logging.getLogger(__name__)
 
 ASK_AFTER = dt.timedelta(minutes=2)
 GIVE_UP_AFTER = dt.timedelta(hours=6)
+# What we gave up without a word of the provider is asked about for so long, so often: its money may still come.
+ASK_FOR = dt.timedelta(days=7)
+ASK_AGAIN_AFTER = dt.timedelta(hours=1)
+FORGET_AFTER = dt.timedelta(hours=24)
 
 
 @shared_task(name="checkout.reconcile_payments")
 def reconcile_payments(limit: int = 200) -> int:
-    """Ask the provider about each payment that started a while ago; returns how many came to an end.
+    """Ask providers about payments whose end nobody told us; returns how many came to an end.
 
     A browser that never came back and a notification that never came end here. A payment that the provider still
-    knows nothing of after GIVE_UP_AFTER is abandoned; should money come later all the same, it goes to the wallet.
+    knows nothing of after GIVE_UP_AFTER is abandoned, and asked about less often: should it be captured all the same,
+    its money goes to the wallet. An order that nobody goes on paying ends after FORGET_AFTER.
     """
     now = timezone.now()
+    started = Payment.objects.awaiting_provider().filter(created_at__lt=now - ASK_AFTER)
     ended = 0
-    waiting = Payment.objects.awaiting_provider().filter(created_at__lt=now - ASK_AFTER).order_by("checked_at", "pk")
-    for payment in waiting[:limit]:
-        Payment.objects.filter(pk=payment.pk).update(checked_at=now)
-        try:
-            message = find_provider(payment.provider).query(payment.reference)
-        except (Unreachable, Forged, KeyError) as error:
-            logger.warning("Payment %s: the provider %s has no answer: %s", payment.pk, payment.provider, error)
-            message = None
-        if message is not None and message.outcome != Outcome.PENDING:
-            event = ProviderEvent.objects.create(
-                provider=payment.provider,
-                source="query",
-                raw=json.dumps({"outcome": message.outcome, "amount": str(message.amount)}),
-            )
-            apply_message(message=message, provider=payment.provider, event=event)
+    for payment in started.order_by("checked_at", "pk")[:limit]:
+        if ask_provider(payment):
             ended += 1
         elif payment.created_at < now - GIVE_UP_AFTER:
             end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
             ended += 1
+    given_up = Payment.objects.given_up_unheard().filter(
+        Q(checked_at=None) | Q(checked_at__lt=now - ASK_AGAIN_AFTER), created_at__gt=now - ASK_FOR
+    )
+    ended += sum(ask_provider(payment) for payment in given_up.order_by("checked_at", "pk")[:limit])
+    forgotten = Order.objects.awaiting_nobody().filter(created_at__lt=now - FORGET_AFTER).select_related("user")
+    for order in forgotten.order_by("pk")[:limit]:
+        abandon_order(user=order.user, order=order)
     return ended
 
 

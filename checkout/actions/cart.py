@@ -83,27 +83,53 @@ def remove_lines(*, user: User, ids: Collection[int]) -> int:
 def recover_places(*, user: User) -> list[str]:
     """Hold the expired places of the cart again; returns the sentences about those that could not be had.
 
-    What is gone leaves the cart, what remains is kept for HOLD_MINUTES from now, at today's price.
+    What is gone leaves the cart, what remains is kept for HOLD_MINUTES from now, at today's price. Raises Refused while
+    the cart's order is being paid.
     """
     with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
         cart = _locked_cart(user)
         if cart is None:
             return []
+        if cart.status == Cart.Status.PAYING:
+            raise Refused(_being_paid(), code="being_paid")
         return [sentence for sentence in [retake(cart)] if sentence]
 
 
 def retake(cart: Cart) -> str:
     """Under the cart's lock: hold expired lines again; returns a sentence that names those that are gone, or nothing."""
-    lines = list(CartLine.objects.filter(cart=cart).select_related("booking__open_day", "booking__beneficiary"))
+    lines = list(
+        CartLine.objects.filter(cart=cart).select_related(
+            "booking__open_day", "booking__beneficiary", "booking__slot", "tariff__profile"
+        )
+    )
     expired = [line for line in lines if line.booking.status == Booking.Status.EXPIRED]
     lost = {row.pk for row in bookings.retake_places(bookings=[line.booking for line in expired], at=timezone.now())}
-    gone = [line for line in expired if line.booking_id in lost]
+    back = [line for line in expired if line.booking_id not in lost]
+    unsold = _reprice(back)
+    bookings.drop_held(ids=[line.booking_id for line in unsold], by=cart.user)
+    gone = [line for line in expired if line.booking_id in lost or line in unsold]
     CartLine.objects.filter(pk__in=[line.pk for line in gone]).delete()
     extend(cart)
     if not gone:
         return ""
     names = enumeration(f"{line.booking.beneficiary.first_name} {day(line.booking.open_day.date)}" for line in gone)
     return _("Ces places n’ont pas pu être reprises et ont quitté votre panier : %s. Rien n’a été débité.") % names
+
+
+def _reprice(lines: Collection[CartLine]) -> list[CartLine]:
+    """Give lines the price in force for their dates today; returns those that have none any more."""
+    grid = PriceGrid(profiles={line.tariff.profile for line in lines}, slots={line.booking.slot for line in lines})
+    unsold = []
+    for line in lines:
+        tariff = grid.tariff(
+            profile_id=line.tariff.profile_id, slot_id=line.booking.slot_id, date=line.booking.open_day.date
+        )
+        if tariff is None:
+            unsold.append(line)
+        elif tariff.price != line.unit_price:
+            line.tariff, line.unit_price = tariff, tariff.price
+            line.save(update_fields=["tariff", "unit_price"])
+    return unsold
 
 
 def extend(cart: Cart) -> None:

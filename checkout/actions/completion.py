@@ -14,6 +14,7 @@ from bookings.models import Booking
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
 from checkout.providers.base import Message, Outcome
 from portal.common.db import retry_on_deadlock
+from portal.common.errors import Refused
 from portal.common.formats import day
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
@@ -57,7 +58,9 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
         elif payment.status == Payment.Status.STARTED and message.outcome != Outcome.PENDING:
             ended = Payment.Status.REFUSED if message.outcome == Outcome.REFUSED else Payment.Status.ABANDONED
             _end(payment, ended)
-            _release_wallet_part(order)
+            _after_failure(order)
+        elif message.outcome == Outcome.PENDING:
+            return _close(event, ProviderEvent.Outcome.RECEIVED, "pending")
         else:
             return _close(event, ProviderEvent.Outcome.REPEATED)
         return _close(event, ProviderEvent.Outcome.APPLIED)
@@ -71,7 +74,7 @@ def end_payment(*, payment_id: int, status: Payment.Status) -> None:
             _release(payment)
         elif payment.status == Payment.Status.STARTED:
             _end(payment, status)
-            _release_wallet_part(payment.order)
+            _after_failure(payment.order)
 
 
 def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] | None = None) -> None:
@@ -79,11 +82,13 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
 
     `card` is the captured card payment; what it does not cover comes from the wallet's reserved part, or else from
     the wallet. `lines` spares reading those of an order that was placed a moment ago. Raises Refused when the wallet
-    holds too little.
+    holds too little, and when places are gone while nothing was paid yet: only a card's money is kept for them.
     """
     if lines is None:
-        lines = list(order.lines.select_related("booking").order_by("pk"))
+        lines = list(order.lines.select_related("booking__open_day").order_by("pk"))
     lost = _confirm_places(order, lines)
+    if lost and card is None:
+        raise expired()
     refund = sum((line.unit_price for line in lost), ZERO)
     now = timezone.now()
     sources = _sources(order, card)
@@ -123,6 +128,15 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
             "lost": [f"{line.beneficiary_name}, {day(line.date)}" for line in lost if line.date],
             "refund": refund,
         },
+    )
+
+
+def expired() -> Refused:
+    """What is said when places of a cart or an order are gone."""
+    return Refused(
+        _("Des places de votre panier ont expiré et ne sont plus libres : vérifiez votre panier."),
+        _("Rien n’a été débité."),
+        code="expired",
     )
 
 
@@ -186,6 +200,10 @@ def _sources(order: Order, card: Payment | None) -> dict[str, Decimal]:
 def _confirm_places(order: Order, lines: Sequence[OrderLine]) -> list[OrderLine]:
     """Book the order's held places; retake those that expired. Returns the lines whose places are gone."""
     rows = [line.booking for line in lines if line.booking is not None]
+    closed = [row.pk for row in rows if row.status == Booking.Status.HELD and not row.open_day.is_open]
+    if closed:
+        bookings.drop_held(ids=closed, by=order.user)
+        rows = [row for row in rows if row.pk not in closed]
     lost: set[int] = set()
     if any(row.status == Booking.Status.EXPIRED for row in rows):
         lost = {row.pk for row in bookings.retake_places(bookings=rows, at=order.created_at)}
@@ -195,7 +213,7 @@ def _confirm_places(order: Order, lines: Sequence[OrderLine]) -> list[OrderLine]
         fresh = list(Booking.objects.filter(pk__in=[row.pk for row in rows]))
         lost = {row.pk for row in bookings.retake_places(bookings=fresh, at=order.created_at)}
         bookings.confirm(ids=[row.pk for row in fresh if row.pk not in lost and row.status == Booking.Status.HELD])
-    return [line for line in lines if line.booking_id in lost]
+    return [line for line in lines if line.booking_id in lost or line.booking_id in closed]
 
 
 def _income_code(order: Order, line: OrderLine) -> str:
@@ -206,7 +224,12 @@ def _income_code(order: Order, line: OrderLine) -> str:
     return ledger.revenue_code(line.commune_id)
 
 
-def _release_wallet_part(order: Order) -> None:
+def _after_failure(order: Order) -> None:
+    """No card: the wallet's part comes back; a deposit ends with it, there being nothing to keep for another try."""
+    if order.kind == Order.Kind.TOP_UP:
+        Order.objects.filter(pk=order.pk, status=Order.Status.PENDING).update(
+            status=Order.Status.CANCELLED, cancelled_at=timezone.now()
+        )
     for part in order.payments.filter(status=Payment.Status.RESERVED).select_for_update():
         part.order = order
         _release(part)

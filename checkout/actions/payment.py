@@ -9,18 +9,21 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts.models import Address, Terms, User
 from bookings import actions as bookings
 from bookings.models import Booking
 from checkout.actions.cart import extend, retake
-from checkout.actions.completion import complete, end_payment
+from checkout.actions.completion import complete, end_payment, expired
+from checkout.actions.reconciliation import ask_about
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment
 from checkout.providers import base, default_provider
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
-from portal.common.formats import euros
+from portal.common.formats import day, enumeration, euros
 from portal.common.money import ZERO
+from services.models import Subscription
 from wallet import actions as ledger
 from wallet.models import Movement
 
@@ -53,18 +56,34 @@ def accept_sale_terms(*, user: User, terms: Terms) -> None:
     Cart.objects.live().filter(user=user, status=Cart.Status.OPEN).update(terms=terms)
 
 
-@retry_on_deadlock
 def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal) -> Started:
     """Step 05: order the cart and pay it, with the wallet at once or by sending the browser to the card's provider.
 
-    Pressing twice orders once: the second call finds the cart ordered and returns the same order. `shown_total` is
-    what the person saw, in euros; when the cart is worth something else by now (another tab), nothing is ordered.
-    Raises Refused with a sentence in each case where it cannot be done; nothing is debited then.
+    Pressing twice orders once: the second call finds the cart ordered and returns the same order. A card payment that
+    an earlier try left open is first asked about, and may turn out to be paid. `shown_total` is what the person saw, in
+    euros; when the cart is worth something else by now (another tab), nothing is ordered. Raises Refused with a
+    sentence in each case where it cannot be done; nothing is debited then.
     """
+    ask_about(Order.objects.filter(user=user, cart=cart_id))
+    try:
+        started, card = _order_and_start(user, cart_id, means, shown_total)
+    except Refused as refusal:
+        if refusal.code == "expired":
+            # Places of an order that waited too long are gone: its cart is open again and shows which.
+            for order in Order.objects.filter(user=user, cart=cart_id, status=Order.Status.PENDING):
+                abandon_order(user=user, order=order)
+        raise
+    return started if card is None else Started(started.order, start_at_provider(card, user))
+
+
+@retry_on_deadlock
+def _order_and_start(user: User, cart_id: int, means: Means, shown_total: Decimal) -> tuple[Started, Payment | None]:
+    """One transaction: the order, its payments, and the card's payment when a provider must be asked."""
     with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
         cart = (
             Cart.objects.filter(user=user, pk=cart_id)
-            .select_related("hold", "address", "terms")
+            .select_related("hold", "address")
+            .annotate(terms_in_force=Terms.objects.newest(Terms.Kind.SALE).values("pk")[:1])
             .select_for_update(of=("self",))
             .first()
         )
@@ -74,16 +93,15 @@ def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal) -> Star
         if order is None:
             order, lines = _place_order(user, cart, shown_total)
         elif order.status == Order.Status.PAID:
-            return Started(order)
+            return Started(order), None
         else:
-            lines = None
+            lines = _lines_still_had(order, shown_total)
             _end_running(order)
         payment = _start(order, user, means, lines)
-        if payment is None:
-            return Started(order)
-        extend(cart)
-        Cart.objects.filter(pk=cart.pk).update(status=Cart.Status.PAYING)
-    return Started(order, start_at_provider(payment, user))
+        if payment is not None:
+            extend(cart)
+            Cart.objects.filter(pk=cart.pk).update(status=Cart.Status.PAYING)
+    return Started(order), payment
 
 
 def start_at_provider(payment: Payment, user: User) -> str:
@@ -109,25 +127,28 @@ def start_at_provider(payment: Payment, user: User) -> str:
         ) from error
 
 
-def abandon_order(*, user: User, order: Order) -> None:
+def abandon_order(*, user: User, order: Order) -> bool:
     """Give up paying: the order ends, its wallet part comes back, and the cart is open again as it was.
 
-    A card payment that the bank still confirms later goes to the wallet, and its owner is told.
+    The provider is asked first: returns False when the order turns out to be paid. A card payment that it confirms later
+    goes to the wallet, and its owner is told.
     """
+    ask_about(Order.objects.filter(user=user, pk=order.pk))
     with refusing({}):
         cart = Cart.objects.select_for_update().filter(user=user, orders=order).first()
         locked = Order.objects.select_for_update().get(pk=order.pk, user=user)
         if locked.status != Order.Status.PENDING:
-            return
+            return locked.status != Order.Status.PAID
         _end_running(locked)
         Order.objects.filter(pk=locked.pk).update(status=Order.Status.CANCELLED, cancelled_at=timezone.now())
         if cart is not None:
             Cart.objects.filter(pk=cart.pk).update(status=Cart.Status.OPEN)
+    return True
 
 
 def _end_running(order: Order) -> None:
     """Before another try: what an earlier one left open ends, its wallet part comes back."""
-    for payment in order.payments.filter(status__in=[Payment.Status.STARTED, Payment.Status.RESERVED]):
+    for payment in order.payments.filter(status__in=Payment.RUNNING):
         end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
 
 
@@ -137,33 +158,70 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, S
     if not lines:
         raise Refused(_("Votre panier est vide."), code="empty")
     if any(line.booking.status != Booking.Status.HELD for line in lines):  # type: ignore[union-attr]
-        sentence = retake(cart)
-        if sentence:
-            # Raising would undo the retake; the caller shows the cart again, where the person decides anew.
-            raise Refused(
-                _("Des places de votre panier ont expiré et ne sont plus libres : vérifiez votre panier."),
-                _("Rien n’a été débité."),
-                code="expired",
-            )
+        if retake(cart):
+            raise expired()  # which undoes the retake: the person decides anew in the cart
         lines = _order_lines(cart)
+    _check_still_offered(user, lines)
     total = sum((line.unit_price for line in lines), ZERO)
-    if total != shown_total:
-        raise Refused(
-            _(
-                "Votre panier a changé : il vaut maintenant %(now)s au lieu de %(before)s. Vérifiez-le avant de payer ; rien n’a été débité."
-            )
-            % {"now": euros(total), "before": euros(shown_total)},
-            code="changed",
-        )
+    _check_total(total, shown_total)
     if cart.address is None:
         raise Refused(_("Choisissez d’abord une adresse."), code="no_address")
-    if cart.terms is None:
-        raise Refused(_("Acceptez d’abord les conditions générales de vente."), code="no_terms")
-    order = Order.objects.create(user=user, cart=cart, total=total, billing_address=str(cart.address), terms=cart.terms)
+    if cart.terms_id is None or cart.terms_id != cart.terms_in_force:  # type: ignore[attr-defined]
+        raise Refused(
+            _("Acceptez d’abord les conditions générales de vente, dans leur version en vigueur."), code="no_terms"
+        )
+    order = Order.objects.create(
+        user=user, cart=cart, total=total, billing_address=str(cart.address), terms_id=cart.terms_id
+    )
     for line in lines:
         line.order = order
     OrderLine.objects.bulk_create(lines)
     return order, lines
+
+
+def _lines_still_had(order: Order, shown_total: Decimal) -> Sequence[OrderLine]:
+    """The lines of an order that is paid at a second try, their places held, taken again where the hold ran out."""
+    _check_total(order.total, shown_total)
+    lines = list(order.lines.select_related("booking__open_day").order_by("pk"))
+    rows = [line.booking for line in lines if line.booking is not None]
+    if bookings.retake_places(bookings=rows, at=timezone.now()):
+        raise expired()
+    _check_still_offered(order.user, lines)
+    return lines
+
+
+def _check_total(total: Decimal, shown: Decimal) -> None:
+    if total != shown:
+        raise Refused(
+            _(
+                "Votre panier a changé : il vaut maintenant %(now)s au lieu de %(before)s. Vérifiez-le avant de payer ; rien n’a été débité."
+            )
+            % {"now": euros(total), "before": euros(shown)},
+            code="changed",
+        )
+
+
+def _check_still_offered(user: User, lines: Sequence[OrderLine]) -> None:
+    """What was closed since it entered the cart is not sold, whatever the deadline that its hold keeps."""
+    days = {row.booking.open_day for row in lines if row.booking is not None}
+    closed = sorted((row for row in days if not row.is_open), key=lambda row: row.date)
+    if closed:
+        raise Refused(
+            ngettext(
+                "Fermé depuis que vous l’avez choisi : %s. Retirez cette date de votre panier ; rien n’a été débité.",
+                "Fermés depuis que vous les avez choisis : %s. Retirez ces dates de votre panier ; rien n’a été débité.",
+                len(closed),
+            )
+            % enumeration(f"{day(row.date)} ({row.closed_reason})" for row in closed),
+            code="closed",
+        )
+    services = {row.activity.service_id for row in days}
+    open_to = Subscription.objects.of(user).approved().filter(profile__service__in=services)
+    if services - set(open_to.values_list("profile__service", flat=True)):
+        raise Refused(
+            _("Votre accès à un service de votre panier n’est plus validé : retirez ses dates. Rien n’a été débité."),
+            code="no_access",
+        )
 
 
 def _order_lines(cart: Cart) -> Sequence[OrderLine]:
@@ -199,7 +257,8 @@ def _start(order: Order, user: User, means: Means, lines: Sequence[OrderLine] | 
     provider = default_provider()
     if provider is None:
         raise Refused(
-            _("Le paiement par carte n’est pas proposé : rechargez votre porte-monnaie en mairie."), code="no_card"
+            _("Le paiement par carte n’est pas ouvert ici, et votre porte-monnaie ne suffit pas. Rien n’a été débité."),
+            code="no_card",
         )
     if from_wallet:
         _reserve(order, user, from_wallet)

@@ -28,7 +28,10 @@ def start_top_up(*, user: User, amount: Decimal) -> Started:
     provider = default_provider()
     if provider is None:
         raise Refused(
-            _("Le paiement par carte n’est pas proposé : rechargez votre porte-monnaie en mairie."), code="no_card"
+            _(
+                "Le paiement par carte n’est pas ouvert ici : le porte-monnaie ne peut pas être rechargé. Rien n’a été débité."
+            ),
+            code="no_card",
         )
     if amount != round_cents(amount) or not SMALLEST <= amount <= LARGEST:
         raise Refused(

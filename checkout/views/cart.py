@@ -50,7 +50,12 @@ def remove(request: HttpRequest) -> HttpResponse:
 @require_POST
 def recover(request: HttpRequest) -> HttpResponse:
     """Hold the places again that ran out of time."""
-    lost = recover_places(user=current_user(request))
+    try:
+        lost = recover_places(user=current_user(request))
+    except Refused as refusal:  # its order is being paid, in another window
+        for text in refusal.messages:
+            messages.error(request, text)
+        return redirect("cart")
     for sentence in lost:
         messages.warning(request, sentence)
     if not lost:
@@ -62,6 +67,8 @@ def recover(request: HttpRequest) -> HttpResponse:
 def abandon(request: HttpRequest, reference: str) -> HttpResponse:
     """Give up paying an order and open its cart again."""
     order = get_object_or_404(Order.objects.of(current_user(request)), reference=reference)
-    abandon_order(user=current_user(request), order=order)
+    if not abandon_order(user=current_user(request), order=order):
+        messages.success(request, _("La banque vient de confirmer votre paiement : la commande est payée."))
+        return redirect(order)
     messages.info(request, _("Le règlement est abandonné, rien n’a été débité. Votre panier est de nouveau ouvert."))
     return redirect("cart")

@@ -25,6 +25,12 @@ from wallet.actions import wallet_of
 
 JUST_PAID = dt.timedelta(minutes=30)
 
+# Where a refused payment leads; anywhere else the person chooses again how to pay.
+AFTER_REFUSAL = {
+    **dict.fromkeys(["expired", "empty", "no_cart", "changed", "closed", "no_access"], "cart"),
+    "no_terms": "checkout_terms",
+}
+
 SUMMARY, LOGIN, ADDRESS, TERMS, PAYMENT = 1, 2, 3, 4, 5
 
 
@@ -106,8 +112,14 @@ def terms(request: HttpRequest) -> HttpResponse:
         return redirect("cart")
     if cart.cart.address_id is None:
         return redirect("checkout_address")
-    current = Terms.objects.current(Terms.Kind.SALE)
-    form = TermsForm(request.POST or None)
+    current = Terms.objects.newest(Terms.Kind.SALE).first()
+    if current is None:
+        raise Refused(
+            _("Les conditions générales de vente ne sont pas encore publiées : la commande n’est pas possible."),
+            _("Rien n’a été débité ; adressez-vous à l’agglomération."),
+            code="no_terms",
+        )
+    form = TermsForm(request.POST or None, in_force=current)
     if request.method == "POST" and form.is_valid():
         accept_sale_terms(user=current_user(request), terms=current)
         return redirect("checkout_payment")
@@ -153,7 +165,7 @@ def _pay(request: HttpRequest) -> HttpResponse:
     except Refused as refusal:
         for text in refusal.messages:
             messages.error(request, text)
-        return redirect("cart" if refusal.code in {"expired", "empty", "no_cart", "changed"} else "checkout_payment")
+        return redirect(AFTER_REFUSAL.get(refusal.code, "checkout_payment"))
     return redirect(started.redirect or started.order)
 
 

@@ -4,6 +4,7 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+from django.db.backends.postgresql.psycopg_any import DateRange
 from django.utils import timezone
 
 from bookings.actions import release_expired_holds
@@ -134,6 +135,27 @@ def test_expired_places_that_are_gone_leave_the_cart_by_name() -> None:
     (sentence,) = recover_places(user=shop.user)
     assert shop.children[0].first_name in sentence and "Rien n’a été débité" in sentence
     assert CartLine.objects.filter(cart=shop.cart).count() == 1
+
+
+def test_places_taken_again_have_the_price_of_today() -> None:
+    shop = open_shop(days=2)
+    shop.add()
+    run_out(shop)
+    release_expired_holds()
+    Tariff.objects.update(price="9.90")
+    assert recover_places(user=shop.user) == []
+    assert set(CartLine.objects.values_list("unit_price", flat=True)) == {Decimal("9.90")}
+
+
+def test_places_that_have_no_price_any_more_leave_the_cart() -> None:
+    shop = open_shop(days=2)
+    shop.add()
+    run_out(shop)
+    release_expired_holds()
+    Tariff.objects.update(valid=DateRange(shop.days[1].date, None))
+    assert len(recover_places(user=shop.user)) == 1
+    assert CartLine.objects.get().booking.open_day == shop.days[1]
+    assert [shop.fresh(0).taken, shop.fresh(1).taken] == [0, 1]
 
 
 def test_a_place_past_its_deadline_is_not_taken_again() -> None:

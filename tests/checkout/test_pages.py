@@ -16,7 +16,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Terms
+from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
+from checkout.actions import Means, choose_address
 from checkout.models import Cart, CartLine, Order, Payment
 from checkout.providers.demo import sign, verify
 from checkout.verification import verify as verify_books
@@ -104,7 +106,8 @@ def steps(client: Client) -> None:
     if at == "/commande/adresse/":
         at = client.post(at, ADDRESS)["Location"]
         follow(client, at)
-    at = client.post(at, {"accept": "on"})["Location"]
+    read = client.get(at).context["terms"]
+    at = client.post(at, {"accept": "on", "terms": read.pk})["Location"]
     assert follow(client, at) == "/commande/paiement/"
 
 
@@ -137,7 +140,7 @@ class TestCost:
     ) -> None:
         """Every page of it, on the first order, which asks for the address, and on those after it."""
         shop = open_shop(days=days, children=children, credit="5000", price="3.80")
-        TermsFactory(kind=Terms.Kind.SALE)
+        TermsFactory(version="2026-12", published_at=timezone.now())
         if known:
             AddressFactory(user=shop.user, is_default=True)
         client = browse(shop)
@@ -468,6 +471,49 @@ class TestWallet:
         assert response.content.decode().count('<div class="err"') == 1 and words in text(response)
 
 
+class TestConditions:
+    def test_the_version_that_was_read_is_the_one_accepted(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1)
+        shop.add()
+        shop.answer_steps()
+        client, read = browse(shop), Terms.objects.get()
+        newer = TermsFactory(version="2026-12", published_at=timezone.now())
+        response = client.post("/commande/conditions/", {"accept": "on", "terms": read.pk})
+        assert response.status_code == 422 and "lisez la nouvelle version" in text(response)
+        assert shop.cart.terms == read and f'value="{newer.pk}"' in response.content.decode()
+        assert "checked" not in response.content.decode()
+        # Neither is an order paid under the old one: the payment leads back to the conditions.
+        response = client.post("/commande/paiement/", {"cart": shop.cart.pk, "total": "7.90", "means": "card"})
+        assert response["Location"] == "/commande/conditions/"
+        client.post("/commande/conditions/", {"accept": "on", "terms": newer.pk})
+        assert shop.cart.terms == newer
+
+    def test_before_any_is_published_nothing_can_be_ordered(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1)
+        shop.add()
+        AddressFactory(user=shop.user)
+        choose_address(user=shop.user, address=AddressFactory(user=shop.user))
+        response = browse(shop).get("/commande/conditions/")
+        assert response.status_code == 409 and "ne sont pas encore publiées" in text(response)
+
+
+class TestAbandoned:
+    def test_an_order_whose_time_is_over_leads_back_to_its_cart(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1, credit="10")
+        shop.add()
+        shop.pay(Means.CARD, "7.90")
+        Hold.objects.update(expires_at=timezone.now() - dt.timedelta(minutes=5))
+        release_expired_holds()
+        client = browse(shop)
+        page = client.get("/panier/")
+        assert (
+            "Le délai de votre commande est passé" in text(page) and "/commande/paiement/" not in page.content.decode()
+        )
+        assert "terminez-le, ou abandonnez-le" in text(client.post("/panier/reprendre/", follow=True))
+        client.post(f"/commande/{Order.objects.get().reference}/abandonner/")
+        assert "Vos places sont de nouveau gardées" in text(client.post("/panier/reprendre/", follow=True))
+
+
 class TestStrangers:
     def test_an_order_of_somebody_else_is_not_there(self, browse: Callable[[Shop], Client]) -> None:
         shop = open_shop(credit="50")
@@ -495,8 +541,6 @@ class TestStrangers:
 
 class TestExpiredCart:
     def test_says_so_and_takes_the_places_again(self, browse: Callable[[Shop], Client]) -> None:
-        from bookings.actions import release_expired_holds
-
         shop = open_shop()
         shop.add()
         Hold.objects.update(expires_at=timezone.now() - dt.timedelta(minutes=5))

@@ -14,15 +14,17 @@ from django.utils import timezone
 from accounts.models import Terms
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
-from checkout.actions import Means, abandon_order, apply_message, pay, start_top_up
+from checkout.actions import Means, abandon_order, apply_message, pay, recover_places, start_top_up
+from checkout.actions.completion import complete
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
 from checkout.providers.base import Message, Outcome
 from checkout.verification import verify
 from portal.common.errors import Refused
 from portal.outbox.models import Email
-from services.models import OpenDay
+from services.models import OpenDay, Subscription
 from tests.factories import TermsFactory
 from tests.shop import Shop, family, open_shop
+from wallet.actions import wallet_of
 from wallet.models import Account, Movement, TopUpPack
 
 pytestmark = pytest.mark.django_db
@@ -157,6 +159,31 @@ class TestCart:
             shop.pay(Means.WALLET, "31.60")
         assert refusal.value.code == "expired" and shop.balance == 50
 
+    def test_a_day_that_closed_since_is_not_sold(self) -> None:
+        shop = open_shop(days=2, credit="50")
+        shop.add()
+        OpenDay.objects.filter(pk=shop.days[0].pk).update(is_open=False, closed_reason="Grève")
+        with pytest.raises(Refused, match=r"Fermé depuis que vous l’avez choisi : .* \(Grève\)") as refusal:
+            shop.pay(Means.WALLET, "15.80")
+        assert refusal.value.code == "closed" and shop.balance == 50 and not Order.objects.exists()
+
+    def test_an_access_withdrawn_since_sells_nothing(self) -> None:
+        shop = open_shop(days=1, credit="50")
+        shop.add()
+        Subscription.objects.update(status="refused", reason="Déménagement")
+        with pytest.raises(Refused) as refusal:
+            shop.pay(Means.WALLET, "7.90")
+        assert refusal.value.code == "no_access" and shop.balance == 50 and not Order.objects.exists()
+
+    def test_the_conditions_in_force_must_have_been_accepted(self) -> None:
+        shop = open_shop(days=1, credit="50")
+        shop.add()
+        cart = shop.answer_steps()
+        TermsFactory(version="2026-12", published_at=timezone.now())
+        with pytest.raises(Refused) as refusal:
+            pay(user=shop.user, cart_id=cart.pk, means=Means.WALLET, shown_total=Decimal("7.90"))
+        assert refusal.value.code == "no_terms" and shop.balance == 50
+
     def test_while_an_order_is_being_paid_nothing_is_added(self) -> None:
         shop = open_shop(days=2)
         shop.add(days=shop.days[:1])
@@ -226,6 +253,69 @@ class TestCard:
         second = Payment.objects.get(status="started")
         tell(second)
         assert second.status == "captured"
+
+    def test_a_second_try_checks_what_was_shown(self) -> None:
+        shop = open_shop(days=1)
+        shop.add()
+        card(shop, total="7.90")
+        with pytest.raises(Refused) as refusal:
+            pay(user=shop.user, cart_id=shop.cart.pk, means=Means.CARD, shown_total=Decimal("0.01"))
+        assert refusal.value.code == "changed"
+
+    def test_a_second_try_takes_the_places_again(self) -> None:
+        shop = open_shop(days=1, credit="10")
+        shop.add()
+        payment = card(shop, total="7.90")
+        run_out(shop)
+        started = pay(user=shop.user, cart_id=shop.cart.pk, means=Means.WALLET, shown_total=Decimal("7.90"))
+        assert started.order == payment.order and Booking.objects.get().status == "booked"
+
+    @pytest.mark.parametrize("means", [Means.WALLET, Means.CARD, Means.BOTH])
+    def test_a_second_try_without_its_places_opens_the_cart(self, means: Means) -> None:
+        """Nothing is debited, and the cart shows what is gone; nobody is left with an order that leads nowhere."""
+        shop = open_shop(days=2, capacity=1, credit="20")
+        shop.add()
+        payment = card(shop, total="15.80")
+        run_out(shop)
+        family(shop.tariff, days=shop.days[:1]).add()
+        with pytest.raises(Refused) as refusal:
+            pay(user=shop.user, cart_id=shop.cart.pk, means=means, shown_total=Decimal("15.80"))
+        assert refusal.value.code == "expired" and shop.balance == 20
+        assert shop.cart.status == Cart.Status.OPEN
+        payment.order.refresh_from_db()
+        assert payment.order.status == "cancelled"
+        lost = recover_places(user=shop.user)
+        assert len(lost) == 1 and CartLine.objects.filter(cart=shop.cart).count() == 1
+        assert shop.pay(Means.WALLET, "7.90").order.status == "paid"
+
+    def test_without_a_card_lost_places_are_never_ordered(self) -> None:
+        """The net under the checks above: an order all of whose places are gone would post a movement of nothing."""
+        shop = open_shop(days=1, capacity=1, credit="10")
+        shop.add()
+        order = card(shop, total="7.90").order
+        run_out(shop)
+        family(shop.tariff, days=shop.days).add()
+        with pytest.raises(Refused) as refusal:
+            complete(order, card=None)
+        assert refusal.value.code == "expired"
+
+    def test_a_day_closed_while_the_bank_was_asked_is_given_back(self) -> None:
+        shop = open_shop(days=2)
+        shop.add()
+        payment = card(shop, total="15.80")
+        OpenDay.objects.filter(pk=shop.days[0].pk).update(is_open=False, closed_reason="Grève")
+        tell(payment)
+        assert shop.balance == Decimal("7.90")
+        assert sorted(Booking.objects.values_list("status", flat=True)) == ["booked", "expired"]
+
+    def test_places_are_not_recovered_while_their_order_is_being_paid(self) -> None:
+        shop = open_shop(days=1)
+        shop.add()
+        card(shop, total="7.90")
+        run_out(shop)
+        with pytest.raises(Refused) as refusal:
+            recover_places(user=shop.user)
+        assert refusal.value.code == "being_paid" and CartLine.objects.exists()
 
     def test_a_card_charged_twice_is_kept_in_the_wallet(self) -> None:
         shop = open_shop()
@@ -359,6 +449,18 @@ class TestTopUp:
         tell(order.payments.get())
         assert shop.balance == Decimal("25.00")
         assert balances() == {"clearing": Decimal("-25.00"), "wallet": Decimal("25.00")}
+
+    @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.ABANDONED])
+    def test_a_deposit_that_fails_is_over(self, outcome: Outcome) -> None:
+        user = open_shop().user
+        TopUpPack.objects.create(amount=Decimal("25.00"))
+        order = start_top_up(user=user, amount=Decimal("25.00")).order
+        tell(order.payments.get(), outcome)
+        order.refresh_from_db()
+        assert order.status == "cancelled"
+        # Should the bank say later that it has the money after all, the wallet gets it.
+        tell(order.payments.get())
+        assert wallet_of(user).balance == 25
 
     def test_a_custom_amount_costs_one_cent_more(self) -> None:
         shop = open_shop()

@@ -4,13 +4,23 @@ import datetime as dt
 from decimal import Decimal
 from typing import Any
 
+import pgtrigger
 import pytest
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
-from checkout.actions import Means
+from checkout.actions import Means, abandon_order, apply_message, pay
 from checkout.models import Order, Payment, ProviderEvent
-from checkout.tasks import ASK_AFTER, GIVE_UP_AFTER, reconcile_payments, verify_ledger
+from checkout.providers.base import Message, Outcome
+from checkout.tasks import (
+    ASK_AFTER,
+    ASK_AGAIN_AFTER,
+    ASK_FOR,
+    FORGET_AFTER,
+    GIVE_UP_AFTER,
+    reconcile_payments,
+    verify_ledger,
+)
 from portal.demo.models import BankPayment
 from tests.shop import Shop, open_shop
 
@@ -78,6 +88,74 @@ class TestReconciliation:
         settings.SITE_URL = "http://127.0.0.1:1"
         wait(ASK_AFTER)
         assert reconcile_payments() == 0 and Payment.objects.get().status == "started"
+
+
+class TestGivenUp:
+    """What we gave up without the bank's word may be paid all the same (laws 4 and 9)."""
+
+    def test_the_bank_is_asked_before_an_order_is_abandoned(self, shop: Shop) -> None:
+        bank_says("captured")
+        assert not abandon_order(user=shop.user, order=Order.objects.get())
+        assert Order.objects.get().status == "paid" and shop.balance == 0
+
+    def test_the_bank_is_asked_before_another_try(self, shop: Shop) -> None:
+        shop.credit("50")
+        bank_says("captured")
+        cart = shop.cart
+        again = pay(user=shop.user, cart_id=cart.pk, means=Means.WALLET, shown_total=Decimal("31.60"))
+        assert again.order.status == "paid" and not again.redirect
+        assert shop.balance == 50 and Payment.objects.get().status == "captured"
+
+    def test_money_of_a_payment_given_up_while_the_bank_was_down_goes_to_the_wallet(
+        self, shop: Shop, settings: Any
+    ) -> None:
+        address, settings.SITE_URL = settings.SITE_URL, "http://127.0.0.1:1"
+        assert abandon_order(user=shop.user, order=Order.objects.get())
+        settings.SITE_URL = address
+        bank_says("captured")
+        Payment.objects.update(checked_at=timezone.now() - ASK_AGAIN_AFTER - dt.timedelta(seconds=1))
+        assert reconcile_payments() == 1
+        assert Payment.objects.get().status == "credited" and shop.balance == Decimal("31.60")
+        assert reconcile_payments() == 0
+
+    def test_it_is_asked_about_each_hour_for_a_week(self, shop: Shop) -> None:
+        abandon_order(user=shop.user, order=Order.objects.get())
+        asked = Payment.objects.get().checked_at
+        reconcile_payments()
+        assert Payment.objects.get().checked_at == asked
+        long_ago = timezone.now() - ASK_AGAIN_AFTER - dt.timedelta(seconds=1)
+        Payment.objects.update(checked_at=long_ago)
+        reconcile_payments()
+        assert Payment.objects.get().checked_at != long_ago
+        Payment.objects.update(checked_at=long_ago)
+        wait(ASK_FOR)
+        reconcile_payments()
+        assert Payment.objects.get().checked_at == long_ago
+
+    def test_what_the_bank_has_ended_is_not_asked_about_again(self, shop: Shop) -> None:
+        bank_says("abandoned")
+        wait(ASK_AFTER)
+        assert reconcile_payments() == 1
+        long_ago = timezone.now() - ASK_AGAIN_AFTER - dt.timedelta(seconds=1)
+        Payment.objects.update(checked_at=long_ago)
+        assert reconcile_payments() == 0 and Payment.objects.get().checked_at == long_ago
+
+    def test_a_pending_answer_is_no_end(self, shop: Shop) -> None:
+        abandon_order(user=shop.user, order=Order.objects.get())
+        payment = Payment.objects.get()
+        event = ProviderEvent.objects.create(provider="demo", source="test", raw="{}")
+        apply_message(message=Message(payment.reference, Outcome.PENDING, payment.amount), provider="demo", event=event)
+        assert Payment.objects.given_up_unheard().get() == payment
+
+    def test_an_order_that_nobody_pays_ends(self, shop: Shop) -> None:
+        bank_says("refused")
+        wait(ASK_AFTER)
+        reconcile_payments()
+        assert Order.objects.get().status == "pending"
+        with pgtrigger.ignore("checkout.Order:order_is_frozen"):
+            Order.objects.update(created_at=timezone.now() - FORGET_AFTER - dt.timedelta(seconds=1))
+        reconcile_payments()
+        assert Order.objects.get().status == "cancelled" and shop.cart.status == "open"
 
 
 def test_the_nightly_verification_finds_nothing_wrong() -> None:

@@ -25,7 +25,7 @@ def buy(browser: Browser, *, after: str = "pay") -> Page:
     browser.get("/panier/")
     browser.get("/commande/recapitulatif/")
     terms = browser.get("/commande/conditions/")
-    browser.post("/commande/conditions/", terms.token, {"accept": "on"})
+    browser.post("/commande/conditions/", terms.token, {"accept": "on", "terms": terms.value("terms")})
     payment = browser.get("/commande/paiement/")
     if after == "payment":
         return payment
