@@ -45,7 +45,7 @@ PRODUCTION = SECRET_KEY="$$($(PY) -c 'import secrets; print(secrets.token_urlsaf
 
 check-django: $(STAMP)
 	$(PRODUCTION) $(PY) manage.py check --deploy --fail-level WARNING
-	$(PRODUCTION) DEMO=on ALLOWED_HOSTS=127.0.0.1 $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
+	$(PRODUCTION) SITE_URL=http://127.0.0.1:8000 DEMO=on ALLOWED_HOSTS=127.0.0.1 $(PY) -W ignore::RuntimeWarning manage.py makemigrations --check --dry-run
 
 bench: $(STAMP) ## mesures : une année réaliste, un tableau
 	@exec $(PY) -m portal.demo.bench $(ARGS)
