@@ -196,7 +196,7 @@ def sign_out(who: Visitor) -> None:
 def validate(agent: Visitor, family: Family, service: str) -> None:
     """The agent's home page leads to the account, then to the request."""
     agent.on("À valider")
-    agent.follow(re.compile("Comptes à valider"))
+    agent.follow(re.compile("Comptes? à valider"))
     agent.on("Usagers")
     agent.row(family.email).follow(re.compile(family.last_name))
     agent.on(f"{family} ({family.email})")

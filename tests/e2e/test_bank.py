@@ -179,22 +179,18 @@ def test_the_notification_comes_late(visit: Visit, worker: Worker) -> None:
     assert baskets.paid_once(by="demo")
 
 
-def test_the_notification_comes_after_the_order_was_given_up(visit: Visit, worker: Worker) -> None:
-    """The card's money is in the wallet; the cart, open again, can still be paid with it."""
+def test_giving_up_what_the_bank_has_already_paid(visit: Visit, worker: Worker) -> None:
+    """The notification is late: the bank is asked, and nobody pays for an order that is given up."""
     who = at_the_bank(visit)
     pay(who, LATE, come_back=False)
     who.open("/panier/")
     who.press("Abandonner le règlement et modifier le panier")
-    who.reads("Le règlement est abandonné, rien n’a été débité. Votre panier est de nouveau ouvert.")
+    who.reads("La banque vient de confirmer votre paiement : la commande est payée.")
+    steps.order_is_paid(who, "31,60 €")
     assert worker.deliver_notifications() == [200]
     worker.send_the_mail()
-    assert subjects()[-1].endswith("est dans votre porte-monnaie")
-    open_order(who)
-    who.reads("Votre carte a été débitée après l’abandon : la somme entière est dans votre porte-monnaie.")
-    steps.wallet_holds(who, "81,60 €")
-    who.open("/panier/")
-    who.reads("Il y a 4 produits dans votre panier")
-    assert baskets.booked() == 0
+    steps.wallet_holds(who, "50,00 €")
+    assert baskets.paid_once(by="demo") and baskets.booked() == 4
 
 
 def test_the_notification_comes_when_a_place_is_gone(visit: Visit, worker: Worker) -> None:
