@@ -1,34 +1,15 @@
 """The catalogue of the demonstration: the services, situations and prices that the guides name (seeds 000 to 003)."""
 
-import datetime as dt
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from portal.installation import DAY_BEFORE, THURSDAY, TWO_DAYS
 from services.models import Activity
 
 SCHOOL_DAYS = (0, 1, 3, 4)
 WEDNESDAY = (2,)
 WORKING_DAYS = (0, 1, 2, 3, 4)
 EVERY_DAY_BUT_SUNDAY = (0, 1, 2, 3, 4, 5)
-
-CATEGORIES = (
-    ("Cantines", "cantines", "fork-knife", "Les repas du midi à l’école, réservés au jour, à la semaine ou à l’année."),
-    ("Garderies", "garderies", "puzzle", "L’accueil avant et après la classe."),
-    ("Ramassage scolaire", "ramassage-scolaire", "bus-front", "Les trajets en car entre la maison et l’école."),
-    ("Centres de loisirs", "centres-de-loisirs", "balloon", "Les mercredis et les vacances."),
-    ("Vélo en Velay", "velo-en-velay", "bicycle", "Des vélos à assistance électrique à la journée."),
-    ("Pass’Card", "pass-card", "ticket-perforated", "Les sorties et ateliers du Pass’Card."),
-    ("Sports", "sports", "trophy", "Les stages et l’école des sports."),
-)
-
-DEADLINES = {
-    # name: (basis, offset, weekday, time, skip weekends, skip holidays)
-    "Jeudi 12 h de la semaine précédente": ("week", 0, 3, dt.time(12), True, True),
-    "Deux jours avant à 12 h, hors week-ends et fériés": ("days", 2, None, dt.time(12), True, True),
-    "La veille à 17 h": ("days", 1, None, dt.time(17), False, False),
-    "Le jour même à 7 h": ("days", 0, None, dt.time(7), False, False),
-}
-THURSDAY, TWO_DAYS, DAY_BEFORE, SAME_DAY = DEADLINES
 
 
 @dataclass(frozen=True)

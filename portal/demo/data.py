@@ -10,7 +10,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.actions import complete_signup, set_residence
-from accounts.communes import load_communes
 from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, User
 from bookings.actions import Wish
 from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_address, pay
@@ -18,10 +17,10 @@ from checkout.models import Cart
 from families.models import Beneficiary, Filiation
 from portal.common.formats import today
 from portal.demo import catalogue
-from services.calendars import generate_open_days, import_school_holidays, school_year
+from portal.installation import prepare, school_years
+from services.calendars import generate_open_days
 from services.models import AccessProfile, Activity, Category, Deadline, OpenDay, Service, Slot, Subscription, Tariff
 from wallet.actions import adjust
-from wallet.models import TopUpPack
 
 PASSWORD = "Velay-Demo-2026!"
 TARIFFS_FROM = dt.date(2020, 9, 1)
@@ -30,7 +29,7 @@ Progress = Callable[[str], None]
 
 def load(progress: Progress) -> None:
     """Load what is missing; a second run finds everything there and changes nothing but new open days."""
-    load_communes()
+    prepare()
     _catalogue(progress)
     _open_days(progress)
     operator = _staff()
@@ -44,22 +43,8 @@ def _catalogue(progress: Progress) -> None:
         return
     progress("Services, situations et tarifs des guides")
     with transaction.atomic():
-        for position, (name, slug, icon, text) in enumerate(catalogue.CATEGORIES):
-            Category.objects.create(name=name, slug=slug, icon=icon, introduction=text, position=position)
-        for name, (basis, offset, weekday, time, weekends, holidays) in catalogue.DEADLINES.items():
-            Deadline.objects.create(
-                name=name,
-                basis=basis,
-                offset=offset,
-                weekday=weekday,
-                time=time,
-                skip_weekends=weekends,
-                skip_holidays=holidays,
-            )
         for plan in catalogue.SERVICES:
             _service(plan)
-        for amount in (1, 5, 10, 25, 50):
-            TopUpPack.objects.create(amount=Decimal(amount))
         for kind, body in (
             (Terms.Kind.SALE, catalogue.SALE_TERMS),
             (Terms.Kind.USE, catalogue.USE_TERMS),
@@ -110,12 +95,10 @@ def _service(plan: catalogue.ServicePlan) -> None:
 
 
 def _open_days(progress: Progress) -> None:
-    first, _last = school_year(today())
-    last = school_year(first + dt.timedelta(days=400))[1]
+    first, last = school_years()
     if OpenDay.objects.filter(date__gt=last - dt.timedelta(days=90)).exists():
         return
     progress("Calendriers de cette année scolaire et de la suivante")
-    import_school_holidays(first.year, last.year)
     for activity in Activity.objects.select_related("booking_deadline", "cancel_deadline"):
         generate_open_days(activity=activity, first=first, last=last)
     _one_closed_day()
@@ -260,8 +243,7 @@ def _neighbour(
     )
     kind = Filiation.Kind.FATHER if first_name in FATHERS else Filiation.Kind.MOTHER
     people = [
-        _child(user, name, last_name, f"{2016 + index}-0{number}-1{index}", kind)
-        for index, name in enumerate(children)
+        _child(user, name, last_name, f"{2016 + index}-0{number}-1{index}", kind) for index, name in enumerate(children)
     ]
     access = _access(user, service, label, by=operator)
     adjust(user=user, amount=Decimal("300.00"), reason="Dépôt en mairie", key=f"demo:wallet:{number}", by=operator)

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
 from portal.demo.bench.browser import COUNT, CPU, QUERIES
-from portal.demo.catalogue import CATEGORIES
+from portal.installation import CATEGORIES
 from portal.urls import urlpatterns as site
 from services.models import Category
 
