@@ -5,6 +5,8 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Commune, StaffRole, Terms, User
@@ -85,3 +87,15 @@ def test_the_first_superuser_is_an_operator() -> None:
     assert "createsuperuser" in installation.missing()[0]
     User.objects.create_superuser("chef@exemple.fr", "x")
     assert not any("createsuperuser" in sentence for sentence in installation.missing())
+
+
+def test_without_a_card_provider_pages_promise_no_counter_that_is_not_there(
+    client: Client, settings: pytest.FixtureRequest
+) -> None:
+    settings.CARD_PROVIDERS = []  # type: ignore[attr-defined]
+    client.force_login(UserFactory())
+    page = client.get(reverse("wallet")).content.decode()
+    assert "Le paiement par carte n’est pas ouvert ici" in page and "adressez-vous à l’agglomération" in page
+    # No page of the administration credits a wallet yet.
+    templates = (settings.BASE_DIR / "templates").rglob("*.html")  # type: ignore[attr-defined]
+    assert [path.name for path in templates if "fonds en mairie" in path.read_text()] == []
