@@ -380,6 +380,8 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         """Django's page; what only the database could refuse (a race, a count it keeps) is shown on the form again."""
+        if request.method == "POST" and object_id is not None and not self.has_change_permission(request):
+            self.object_or_404(request, object_id)  # a stranger's row is missing, before it is forbidden
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except (IntegrityError, InternalError) as error:
@@ -411,8 +413,8 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         """Django's page, unless something hangs on the row: that is said instead of listed, row by row."""
-        obj = self.get_object(request, object_id)
-        if obj is not None and self.has_delete_permission(request, obj) and (used_by := self._used_by(obj)):
+        obj = self.object_or_404(request, object_id)  # a stranger's row is missing, before it is forbidden
+        if self.has_delete_permission(request, obj) and (used_by := self._used_by(obj)):
             return self._refuse_delete(request, obj, used_by)
         try:
             return super().delete_view(request, object_id, extra_context)

@@ -4,6 +4,7 @@ import datetime as dt
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
@@ -16,8 +17,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS, euros, hour, long_date, short_date, today
-from services.admin_forms import ActivityForm, OpenDayForm, ServiceForm, TariffForm
-from services.calendars import generate_open_days, import_school_holidays, school_year
+from services.admin_forms import ActivityForm, ClosingForm, OpenDayForm, PeriodForm, ServiceForm, TariffForm
+from services.calendars import close_days, generate_open_days, import_school_holidays, preview_open_days
 from services.deadlines import sentence
 from services.models import (
     AccessProfile,
@@ -181,27 +182,31 @@ class ActivityAdmin(ScopedAdmin):
         ]
 
     def generate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """GET says what will be done, POST does it and shows the report (doing it again changes nothing)."""
+        """GET says what would be done between two dates, POST does it and shows the report (again changes nothing)."""
         activity = self.object_or_404(request, str(pk))
         if not self.has_change_permission(request, activity):
             raise PermissionDenied
-        first = today()
-        last = school_year(school_year(first)[1] + dt.timedelta(days=1))[1]
-        report = None
-        if request.method == "POST":
+        form = PeriodForm(request.POST if request.method == "POST" else request.GET)
+        report, done = None, False
+        if form.is_valid():
+            work = generate_open_days if request.method == "POST" else preview_open_days
             try:
-                report = generate_open_days(activity=activity, first=first, last=last)
+                report = work(activity=activity, first=form.cleaned_data["du"], last=form.cleaned_data["au"])
             except Refused as refusal:
                 self.say(request, messages.ERROR, refusal.messages)
             else:
-                self.log_change(request, activity, _("Jours ouverts générés."))
+                done = request.method == "POST"
+        if done:
+            self.log_change(request, activity, _("Jours ouverts générés."))
         days = f"{reverse('admin:services_openday_changelist')}?activity__id__exact={activity.pk}"
         context = {
             "title": _("Jours ouverts\u00a0: %s") % activity,
             "activity": activity,
-            "first": long_date(first),
-            "last": long_date(last),
+            "form": form,
+            "first": form.cleaned_data.get("du"),
+            "last": form.cleaned_data.get("au"),
             "report": report,
+            "done": done,
             "days_url": days,
             "back_url": self.url("change", activity.pk),
         }
@@ -285,12 +290,56 @@ class TariffAdmin(ScopedAdmin):
 # --- Calendars ---------------------------------------------------------------------------------------------------------
 
 
+MOST_DAYS = 400  # closed at once: more than a year of an activity
+
+
+def remaining(taken: int) -> str:
+    """What closing a day leaves as it is."""
+    return (
+        ngettext(
+            "%d place reste prise\u00a0: fermer n’annule pas cette réservation et ne rembourse pas la famille.",
+            "%d places restent prises\u00a0: fermer n’annule pas ces réservations et ne rembourse pas les familles.",
+            taken,
+        )
+        % taken
+    )
+
+
+class WhenFilter(admin.SimpleListFilter):
+    """The days to come, unless one asks for others: a calendar is opened to see what is next."""
+
+    title = gettext_lazy("période")
+    parameter_name = "quand"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("passes", _("Passés")), ("tous", _("Tous"))]
+
+    def choices(self, changelist: Any) -> Any:
+        for value, words in ((None, _("À venir")), *self.lookup_choices):
+            yield {
+                "selected": self.value() == value or (value is None and self.value() not in ("passes", "tous")),
+                "query_string": changelist.get_query_string(
+                    {self.parameter_name: value} if value else {}, [] if value else [self.parameter_name]
+                ),
+                "display": words,
+            }
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case "tous":
+                return queryset
+            case "passes":
+                return queryset.filter(date__lt=today())
+        return queryset.filter(date__gte=today())
+
+
 @admin.register(OpenDay)
 class OpenDayAdmin(ScopedAdmin):
     agents = operators = Right.EDIT  # a day is closed, never deleted: the calendar would open it again
     form = OpenDayForm
-    list_display = ["day", "activity_name", "places", "is_open", "by_hand"]
-    list_filter = ["activity", "is_open", "by_hand"]
+    actions = ["close_selected"]
+    list_display = ["day", "activity_name", "places", "state", "set_by"]
+    list_filter = [WhenFilter, "activity", "is_open", "by_hand"]
     list_select_related = ["activity__service"]
     date_hierarchy = "date"
     search_fields = ["activity__name", "activity__service__name"]
@@ -320,13 +369,8 @@ class OpenDayAdmin(ScopedAdmin):
         if not change or set(form.changed_data) - {"by_hand"}:
             obj.by_hand = True
         super().save_model(request, obj, form, change)
-        if not obj.is_open and obj.taken:
-            taken = ngettext(
-                "%d place est prise ce jour-là\u00a0: fermer le jour n’annule pas cette réservation.",
-                "%d places sont prises ce jour-là\u00a0: fermer le jour n’annule pas ces réservations.",
-                obj.taken,
-            )
-            self.say(request, messages.WARNING, [taken % obj.taken])
+        if not obj.is_open:
+            self._warn_of_taken(request, obj.taken)
 
     @admin.display(description=gettext_lazy("jour"), ordering="date")
     def day(self, obj: OpenDay) -> str:
@@ -335,6 +379,55 @@ class OpenDayAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("activité"), ordering="activity__name")
     def activity_name(self, obj: OpenDay) -> str:
         return f"{obj.activity.service} – {obj.activity}"
+
+    @admin.display(description=gettext_lazy("réservations"), ordering="is_open")
+    def state(self, obj: OpenDay) -> str:
+        return _("Ouvertes") if obj.is_open else _("Fermées\u00a0: %s") % obj.closed_reason
+
+    @admin.display(description=gettext_lazy("réglé"), ordering="by_hand")
+    def set_by(self, obj: OpenDay) -> str:
+        return _("À la main") if obj.by_hand else _("Par le calendrier")
+
+    @admin.action(description=gettext_lazy("Fermer les jours choisis…"), permissions=["change"])
+    def close_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Asks for the reason, then closes: the page posts the same action to the same list again."""
+        days = list(queryset.filter(is_open=True).order_by("date", "pk")[: MOST_DAYS + 1])
+        if not days:
+            self.say(request, messages.WARNING, [_("Ces jours sont déjà fermés.")])
+            return None
+        if len(days) > MOST_DAYS:
+            self.say(request, messages.ERROR, [_("Choisissez %d jours au plus à la fois.") % MOST_DAYS])
+            return None
+        form = ClosingForm(request.POST if "confirm" in request.POST else None)
+        if form.is_valid():
+            self._close(request, days, form.cleaned_data["reason"])
+            return None
+        context = {
+            "title": _("Fermer des jours"),
+            "days": days,
+            "remaining": remaining(taken) if (taken := sum(day.taken for day in days)) else "",
+            "form": form,
+            "checkbox": ACTION_CHECKBOX_NAME,
+        }
+        return self.page(request, "admin/services/openday/close.html", context)
+
+    def _close(self, request: HttpRequest, days: list[OpenDay], reason: str) -> None:
+        try:
+            closed = close_days(days=[day.pk for day in days], reason=reason, by=staff(request))
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+            return
+        said = ngettext(
+            "%d jour est fermé aux nouvelles réservations.",
+            "%d jours sont fermés aux nouvelles réservations.",
+            closed.days,
+        )
+        self.say(request, messages.SUCCESS, [said % closed.days])
+        self._warn_of_taken(request, closed.taken)
+
+    def _warn_of_taken(self, request: HttpRequest, taken: int) -> None:
+        if taken:
+            self.say(request, messages.WARNING, [remaining(taken)])
 
     @admin.display(description=gettext_lazy("places prises"), ordering="taken")
     def places(self, obj: OpenDay) -> str:

@@ -11,12 +11,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ScopedForm
-from portal.common.formats import WEEKDAYS
-from services.calendars import public_holidays
+from portal.common.formats import WEEKDAYS, today
+from services.calendars import end_of_next_school_year, public_holidays
 from services.deadlines import moment_for
 from services.models import Activity, OpenDay, Service, Tariff
 
 ONE_DAY = dt.timedelta(days=1)
+MOST_DAYS = dt.timedelta(days=3 * 366)
 
 PAGE_ADDRESS = {"slug": gettext_lazy("Adresse de la page")}
 
@@ -135,3 +136,44 @@ class OpenDayForm(ScopedForm):
                 if name in self.fields and name not in self.errors and not data.get(name):
                     data[name] = moment_for(deadline, date, public_holidays=off)
         return data
+
+
+def day_box() -> forms.DateInput:
+    """The browser's own calendar, which needs no script of ours."""
+    return forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+
+
+class PeriodForm(forms.Form):
+    """Between which dates a calendar is generated; what is left empty is from today to the end of the next school year."""
+
+    du = forms.DateField(label=gettext_lazy("Du"), required=False, widget=day_box())
+    au = forms.DateField(label=gettext_lazy("au (inclus)"), required=False, widget=day_box())
+
+    def clean_du(self) -> dt.date:
+        first: dt.date = self.cleaned_data["du"] or today()
+        if first < today():
+            raise ValidationError(_("Choisissez un premier jour à partir d’aujourd’hui."), code="past")
+        return first
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or self.cleaned_data
+        first = data.get("du")
+        if first and "au" not in self.errors:
+            last = data["au"] = data.get("au") or end_of_next_school_year(first)
+            if last < first:
+                self.add_error("au", _("Le dernier jour est avant le premier."))
+            elif last > first + MOST_DAYS:
+                self.add_error("au", _("Choisissez trois ans au plus."))
+        return data
+
+
+class ClosingForm(forms.Form):
+    reason = forms.CharField(
+        label=gettext_lazy("Motif de fermeture"),
+        help_text=gettext_lazy("Les parents le liront dans le calendrier."),
+        max_length=120,
+        widget=forms.TextInput(attrs={"size": 60}),
+        error_messages={
+            "required": gettext_lazy("Écrivez pourquoi ces jours sont fermés\u00a0: les parents le liront.")
+        },
+    )

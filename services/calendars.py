@@ -2,17 +2,17 @@
 
 import datetime as dt
 import functools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import holidays
-from django.db import transaction
-from django.db.models import ProtectedError
+from django.db import models, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from vacances_scolaires_france import SchoolHolidayDates, UnsupportedYearException
 
+from accounts.models import User
 from portal.common.errors import Refused
 from portal.common.formats import long_date
 from services.deadlines import moment_for
@@ -23,13 +23,27 @@ ZONE = "A"  # académie de Clermont-Ferrand
 
 @dataclass
 class Report:
-    """What a generation did, and the days that it left alone because somebody holds a place there."""
+    """What a generation does (or would do), and the days that somebody holds a place on, each with its sentence."""
 
-    created: int = 0
-    updated: int = 0
-    removed: int = 0
+    opened: list[dt.date] = field(default_factory=list)
+    changed: list[dt.date] = field(default_factory=list)
+    withdrawn: list[dt.date] = field(default_factory=list)
     unchanged: int = 0
     kept: list[str] = field(default_factory=list)
+
+    @property
+    def changes_something(self) -> bool:
+        return bool(self.opened or self.changed or self.withdrawn)
+
+
+@dataclass
+class Plan:
+    """The rows behind a report: what is not written yet."""
+
+    report: Report = field(default_factory=Report)
+    opened: list[OpenDay] = field(default_factory=list)
+    changed: list[OpenDay] = field(default_factory=list)
+    withdrawn: list[OpenDay] = field(default_factory=list)
 
 
 def public_holidays(first: dt.date, last: dt.date) -> dict[dt.date, str]:
@@ -47,6 +61,11 @@ def school_year(date: dt.date) -> tuple[dt.date, dt.date]:
     """The first and last date of the school year around a date: 1 September to 31 August."""
     start = date.year if date.month >= 9 else date.year - 1
     return dt.date(start, 9, 1), dt.date(start + 1, 8, 31)
+
+
+def end_of_next_school_year(date: dt.date) -> dt.date:
+    """Up to when calendars are made unless somebody says otherwise."""
+    return school_year(school_year(date)[1] + dt.timedelta(days=1))[1]
 
 
 @transaction.atomic
@@ -81,13 +100,59 @@ def _packaged_holidays(first_year: int, last_year: int) -> Iterator[tuple[str, d
         yield days[run[-1]].replace("'", "’"), run[0], run[-1]
 
 
+def preview_open_days(*, activity: Activity, first: dt.date, last: dt.date) -> Report:
+    """What `generate_open_days` would do now; writes nothing and raises what it raises."""
+    return _plan(activity, first, last, OpenDay.objects.all()).report
+
+
 @transaction.atomic
 def generate_open_days(*, activity: Activity, first: dt.date, last: dt.date) -> Report:
     """Make the calendar of an activity between two dates agree with its rules; running it again changes nothing.
 
     A day set by hand is left alone. A day on which somebody holds a place stays, loses nothing that its families count
-    on (places, time to cancel), and is named in the report. Raises Refused when the school calendar is not known up to `last`.
+    on (places, time to cancel), and is named in the report. Raises Refused when the dates are the wrong way round and
+    when the school calendar is not known up to `last`.
     """
+    plan = _plan(activity, first, last, OpenDay.objects.select_for_update(no_key=True))
+    _withdraw(plan.withdrawn)
+    OpenDay.objects.bulk_update(plan.changed, FACTS, batch_size=500)
+    OpenDay.objects.bulk_create(plan.opened)
+    return plan.report
+
+
+def _plan(activity: Activity, first: dt.date, last: dt.date, rows: models.QuerySet[OpenDay]) -> Plan:
+    """The difference between the rules and `rows`, which are locked when it is to be written."""
+    _check_dates(activity, first, last)
+    plan = Plan()
+    report = plan.report
+    wanted = {row.date: row for row in _wanted_days(activity, first, last)}
+    for day in rows.filter(activity=activity, date__range=(first, last)).order_by("pk"):
+        rule = wanted.pop(day.date, None)
+        if day.by_hand or (rule is None and not day.is_open) or (rule is not None and _facts(day) == _facts(rule)):
+            report.unchanged += 1
+        elif rule is None and day.taken:
+            report.unchanged += 1
+            report.kept.append(_stays_open(day))
+        elif rule is None:
+            plan.withdrawn.append(day)
+        elif _adopt(day, rule, report):
+            plan.changed.append(day)
+        else:
+            report.unchanged += 1
+    plan.opened = list(wanted.values())
+    report.opened = [day.date for day in plan.opened]
+    report.changed = sorted(day.date for day in plan.changed)
+    report.withdrawn = sorted(day.date for day in plan.withdrawn)
+    return plan
+
+
+def _check_dates(activity: Activity, first: dt.date, last: dt.date) -> None:
+    if last < first:
+        raise Refused(
+            _("Le dernier jour (%(last)s) est avant le premier (%(first)s)\u00a0: rien n’a été fait.")
+            % {"first": long_date(first), "last": long_date(last)},
+            code="dates_reversed",
+        )
     known_until = SchoolHoliday.objects.order_by("-last_day").values_list("last_day", flat=True).first()
     if activity.term != Activity.Term.ALWAYS and (known_until is None or known_until < last):
         raise Refused(
@@ -95,24 +160,6 @@ def generate_open_days(*, activity: Activity, first: dt.date, last: dt.date) -> 
             % {"zone": ZONE, "date": long_date(known_until) if known_until else "…"},
             code="school_calendar_unknown",
         )
-    report = Report()
-    wanted = {row.date: row for row in _wanted_days(activity, first, last)}
-    existing = OpenDay.objects.filter(activity=activity, date__range=(first, last)).order_by("pk")
-    touched: list[OpenDay] = []
-    for day in existing.select_for_update(no_key=True):
-        rule = wanted.pop(day.date, None)
-        if day.by_hand or (rule is None and not day.is_open) or (rule is not None and _facts(day) == _facts(rule)):
-            report.unchanged += 1
-        elif rule is None:
-            _withdraw(day, report)
-        elif _adopt(day, rule, report):
-            touched.append(day)
-        else:
-            report.unchanged += 1
-    report.updated = len(touched)
-    OpenDay.objects.bulk_update(touched, FACTS, batch_size=500)
-    report.created = len(OpenDay.objects.bulk_create(wanted.values()))
-    return report
 
 
 FACTS = ["capacity", "book_until", "cancel_until", "is_open", "closed_reason"]
@@ -122,26 +169,62 @@ def _facts(day: OpenDay) -> tuple[Any, ...]:
     return tuple(getattr(day, name) for name in FACTS)
 
 
-def _withdraw(day: OpenDay, report: Report) -> None:
-    """Take away a day that the rules no longer open, unless somebody holds a place there."""
-    if day.taken:
-        report.kept.append(
-            ngettext(
-                "%(day)s reste ouvert\u00a0: %(taken)d place prise, alors que la règle le fermerait.",
-                "%(day)s reste ouvert\u00a0: %(taken)d places prises, alors que la règle le fermerait.",
-                day.taken,
-            )
-            % {"day": long_date(day.date), "taken": day.taken}
+def _stays_open(day: OpenDay) -> str:
+    return ngettext(
+        "%(day)s reste ouvert\u00a0: %(taken)d place prise, alors que la règle le fermerait.",
+        "%(day)s reste ouvert\u00a0: %(taken)d places prises, alors que la règle le fermerait.",
+        day.taken,
+    ) % {"day": long_date(day.date), "taken": day.taken}
+
+
+def _withdraw(days: list[OpenDay]) -> None:
+    """Take away days that the rules no longer open and where nobody holds a place, however many at the same cost.
+
+    One that was booked once and cancelled is part of somebody's history: it is closed instead. Whoever books locks the
+    day first, so nobody can between the look and the deletion.
+    """
+    keys = [day.pk for day in days]
+    once_booked: set[int] = set()
+    for relation in OpenDay._meta.related_objects:
+        if keys and relation.on_delete is models.PROTECT:
+            name = relation.field.attname
+            table: Any = relation.related_model
+            rows = table._default_manager.filter(**{f"{name}__in": keys})
+            once_booked |= set(rows.values_list(name, flat=True))
+    OpenDay.objects.filter(pk__in=once_booked).update(is_open=False, closed_reason=_("Hors calendrier"))
+    OpenDay.objects.filter(pk__in=set(keys) - once_booked).delete()
+
+
+@dataclass(frozen=True)
+class Closed:
+    """How many days were closed, and how many places stay taken on them."""
+
+    days: int
+    taken: int
+
+
+@transaction.atomic
+def close_days(*, days: Collection[int], reason: str, by: User) -> Closed:
+    """Close days (by key) to new bookings, with the reason that parents read; the generation leaves them closed.
+
+    What is booked on them stays booked: nothing is cancelled or refunded. A day that is closed already keeps its
+    reason. Raises Refused without a reason, and when one of the days is not `by`'s: then none is closed.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise Refused(_("Écrivez pourquoi ces jours sont fermés\u00a0: les parents le liront."), code="reason_missing")
+    wanted = set(days)
+    rows = list(
+        OpenDay.objects.visible_to(by).filter(pk__in=wanted).order_by("pk").select_for_update(of=("self",), no_key=True)
+    )
+    if len(rows) < len(wanted):
+        raise Refused(
+            _("L’un des jours choisis n’existe plus, ou dépend d’une autre commune. Rien n’a été fermé."),
+            code="out_of_scope",
         )
-        report.unchanged += 1
-        return
-    try:
-        with transaction.atomic():
-            day.delete()
-    except ProtectedError:  # somebody booked it once and cancelled: the row is part of their history
-        day.is_open, day.closed_reason = False, _("Hors calendrier")
-        day.save()
-    report.removed += 1
+    closing = [row for row in rows if row.is_open]
+    OpenDay.objects.filter(pk__in=[row.pk for row in closing]).update(is_open=False, closed_reason=reason, by_hand=True)
+    return Closed(len(closing), sum(row.taken for row in closing))
 
 
 def _adopt(day: OpenDay, rule: OpenDay, report: Report) -> bool:

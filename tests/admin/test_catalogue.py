@@ -5,15 +5,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.backends.postgresql.psycopg_any import DateRange
 from django.test import Client
+from django.utils.text import capfirst
 
 from accounts.models import Consent, StaffRole, Terms, User
-from portal.common.formats import today
+from portal.common.formats import long_date, today
 from services.calendars import import_school_holidays
 from services.models import AccessProfile, Activity, Deadline, OpenDay, SchoolHoliday, Service, Slot, Tariff
 from tests.admin.world import Town, book, client_of, form_values, texts, url
-from tests.factories import ActivityFactory, CategoryFactory, DeadlineFactory, TermsFactory, UserFactory
+from tests.factories import ActivityFactory, CategoryFactory, DeadlineFactory, OpenDayFactory, TermsFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -100,7 +102,7 @@ def test_every_change_of_a_strangers_row_is_not_found(rosieres: Town, aiguilhe: 
         values = form_values(client.get(url(label, "change", own.pk)))
         assert client.post(url(label, "change", strange.pk), values).status_code == 404, label
         status = client.post(url(label, "delete", strange.pk), {"post": "yes"}).status_code
-        assert status == (403 if label == "services.openday" else 404), label
+        assert status == 404, label
         assert type(strange)._default_manager.filter(pk=strange.pk).exists()
     generate = url("services.activity", "generate", aiguilhe.rows["services.activity"].pk)
     assert client.get(generate).status_code == client.post(generate).status_code == 404
@@ -205,7 +207,7 @@ def test_closing_a_day_says_why_and_who_remains(rosieres: Town) -> None:
     assert "Écrivez pourquoi" in errors(edit(client, "services.openday", day, is_open=""))
     answer = edit(client, "services.openday", day, is_open="", closed_reason="Grève")
     saved(answer)
-    assert any("n’annule pas" in said for said in texts(answer))
+    assert any("n’annule pas" in said and "ne rembourse pas" in said for said in texts(answer))
 
 
 def test_a_day_by_hand_has_the_activitys_deadlines(rosieres: Town) -> None:
@@ -262,18 +264,86 @@ def test_weekdays_are_boxes_and_new_rules_ask_for_a_new_calendar(rosieres: Town)
 def test_generating_open_days(rosieres: Town) -> None:
     client, activity = client_of(rosieres.agent), rosieres.rows["services.activity"]
     address = url("services.activity", "generate", activity.pk)
-    assert "Générer les jours ouverts" in client.get(address).content.decode()
-    assert activity.open_days.count() == 1
-    answer = client.post(address, follow=True)
-    assert "calendrier scolaire" in texts(answer)[0]  # nothing is known of it yet
+    for answer in (client.get(address), client.post(address)):
+        assert "calendrier scolaire" in texts(answer)[0]  # nothing is known of it yet
+        assert 'value="Générer' not in answer.content.decode()
     import_school_holidays(today().year - 1, today().year + 3)
-    Activity.objects.filter(pk=activity.pk).update(
-        weekdays=[(rosieres.rows["services.openday"].date.weekday() + 1) % 7]
-    )
+    booked = rosieres.rows["services.openday"].date
+    Activity.objects.filter(pk=activity.pk).update(weekdays=[(booked.weekday() + 1) % 7])
+    before = activity.open_days.count()
+    page = client.get(address)
+    seen = page.context["report"]
+    assert activity.open_days.count() == before == 1
+    assert len(seen.opened) > 30 and not page.context["done"]
+    assert 'value="Générer' in page.content.decode()
+    assert f"{capfirst(long_date(booked))} reste ouvert" in page.content.decode().replace("\xa0", " ")
+    assert long_date(seen.opened[-1]) in page.content.decode()
     page = client.post(address)
-    assert page.context["report"].created > 30
+    assert page.context["report"] == seen and page.context["done"]
     assert "place prise" in page.content.decode()
-    assert client.post(address).context["report"].created == 0
+    assert client.post(address).context["report"].opened == []
+    assert "rien n’est à faire" in client.get(address).content.decode()
+
+
+def test_generating_between_chosen_dates(rosieres: Town) -> None:
+    client, activity = client_of(rosieres.agent), rosieres.rows["services.activity"]
+    Activity.objects.filter(pk=activity.pk).update(term=Activity.Term.ALWAYS, weekdays=list(range(7)))
+    address = url("services.activity", "generate", activity.pk)
+    first = today() + dt.timedelta(days=100)
+    dates = {"du": f"{first:%Y-%m-%d}", "au": f"{first + dt.timedelta(days=6):%Y-%m-%d}"}
+    page = client.get(address, dates)
+    opened = page.context["report"].opened
+    assert opened and min(opened) >= first and len(opened) <= 7
+    assert f'name="au" value="{dates["au"]}"' in page.content.decode()
+    client.post(address, dates)
+    assert activity.open_days.count() == 1 + len(opened)
+    for wrong, words in (
+        ({"du": dates["au"], "au": dates["du"]}, "avant le premier"),
+        ({"du": "2020-01-01"}, "à partir d’aujourd’hui"),
+        ({"au": "2060-01-01"}, "trois ans au plus"),
+        ({"du": "hier"}, "errorlist"),
+    ):
+        for answer in (client.get(address, wrong), client.post(address, wrong)):
+            assert words in answer.content.decode() and answer.context["report"] is None
+    assert activity.open_days.count() == 1 + len(opened)
+
+
+def test_the_days_to_come_are_listed_first(rosieres: Town) -> None:
+    client, coming = client_of(rosieres.agent), rosieres.rows["services.openday"]
+    past = OpenDayFactory(activity=coming.activity, date=today() - dt.timedelta(days=9))
+    address = url("services.openday", "changelist")
+    for query, rows in (("", [coming]), ("?quand=passes", [past]), ("?quand=tous", [past, coming])):
+        page = client.get(address + query)
+        assert list(page.context["cl"].result_list) == rows, query
+    assert "icon-no" not in page.content.decode()
+    assert "Par le calendrier" in page.content.decode()
+
+
+def test_several_days_are_closed_with_one_reason(rosieres: Town, aiguilhe: Town) -> None:
+    client, booked = client_of(rosieres.agent), rosieres.rows["services.openday"]
+    free = OpenDayFactory(activity=booked.activity, date=booked.date + dt.timedelta(days=1))
+    address = url("services.openday", "changelist")
+    chosen = {"action": "close_selected", ACTION_CHECKBOX_NAME: [booked.pk, free.pk]}
+    page = client.post(address, chosen)
+    words = page.content.decode().replace("\xa0", " ")
+    assert "Fermer ces jours" in words and "1 place reste prise" in words and "ne rembourse pas" in words
+    assert "Écrivez pourquoi" in client.post(address, {**chosen, "confirm": "1", "reason": " "}).content.decode()
+    assert OpenDay.objects.filter(is_open=False).count() == 0
+    said = texts(client.post(address, {**chosen, "confirm": "1", "reason": "Grève"}, follow=True))
+    assert "2 jours sont fermés" in said[0] and "1 place reste prise" in said[1].replace("\xa0", " ")
+    assert set(OpenDay.objects.filter(is_open=False).values_list("pk", "closed_reason", "by_hand")) == {
+        (booked.pk, "Grève", True),
+        (free.pk, "Grève", True),
+    }
+    assert "déjà fermés" in texts(client.post(address, chosen, follow=True))[0]
+    strange = {
+        **chosen,
+        ACTION_CHECKBOX_NAME: [aiguilhe.rows["services.openday"].pk],
+        "confirm": "1",
+        "reason": "Grève",
+    }
+    client.post(address, strange)
+    assert OpenDay.objects.filter(is_open=False).count() == 2
 
 
 def test_importing_school_holidays(rosieres: Town, operator: User) -> None:

@@ -198,7 +198,7 @@ def test_home_when_nothing_waits(rosieres: Town) -> None:
 def seen_only(rosieres: Town, aiguilhe: Town) -> User:
     """Lives in Aiguilhe, is validated, and asked Rosières for a service too: Rosières sees the account."""
     family = shared_family(aiguilhe, rosieres)
-    User.objects.filter(pk=family.pk).update(status="approved", decided_at=timezone.now())
+    User.objects.filter(pk=family.pk).update(status="approved", decided_at=timezone.now(), decided_by=aiguilhe.agent)
     family.refresh_from_db()
     return family
 
@@ -259,7 +259,7 @@ def test_a_refusal_says_first_what_it_leaves(rosieres: Town, aiguilhe: Town, ope
 
 def test_a_refused_person_reads_where_their_money_is(rosieres: Town) -> None:
     User.objects.filter(pk=rosieres.parent.pk).update(
-        status="refused", decided_at=timezone.now(), decision_reason="Illisible."
+        status="refused", decided_at=timezone.now(), decided_by=rosieres.agent, decision_reason="Illisible."
     )
     page = client_of(rosieres.parent).get("/mon-compte/").content.decode()
     assert "Votre porte-monnaie et vos réservations sont conservés" in page

@@ -123,7 +123,7 @@ def shared_rows(place: Town) -> dict[str, Any]:
     return {
         "accounts.commune": place.commune,
         "accounts.staffrole": place.agent.staff_roles.get(),
-        "accounts.terms": TermsFactory(),
+        "accounts.terms": TermsFactory(published_at=timezone.now() + PASSED),  # a draft: what is published stays
         "services.category": Category.objects.first(),
         "services.deadline": DeadlineFactory(),
         "services.schoolholiday": SchoolHoliday.objects.create(

@@ -4,12 +4,23 @@ import datetime as dt
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from portal.common.errors import Refused
 from portal.common.formats import PARIS
-from services.calendars import Report, generate_open_days, import_school_holidays, public_holidays, school_year
+from services.calendars import (
+    Report,
+    _wanted_days,
+    close_days,
+    generate_open_days,
+    import_school_holidays,
+    preview_open_days,
+    public_holidays,
+    school_year,
+)
 from services.models import Activity, OpenDay, SchoolHoliday
-from tests.factories import ActivityFactory
+from tests.factories import ActivityFactory, CommuneFactory, OpenDayFactory, agent_of
 from tests.shop import open_shop
 
 pytestmark = pytest.mark.django_db
@@ -65,7 +76,7 @@ def test_running_again_changes_nothing() -> None:
     first = generate(activity)
     before = list(OpenDay.objects.order_by("pk").values())
     again = generate(activity)
-    assert first.created > 30 and (again.created, again.updated, again.removed) == (0, 0, 0)
+    assert len(first.opened) > 30 and not again.changes_something
     assert list(OpenDay.objects.order_by("pk").values()) == before
 
 
@@ -89,7 +100,86 @@ def test_a_day_set_by_hand_is_left_alone() -> None:
     activity.refresh_from_db()
     report = generate(activity)
     day.refresh_from_db()
-    assert day.capacity == 3 and report.updated == OpenDay.objects.count() - 1
+    assert day.capacity == 3 and len(report.changed) == OpenDay.objects.count() - 1
+
+
+@pytest.mark.usefixtures("school")
+def test_a_preview_says_what_is_then_done_and_writes_nothing() -> None:
+    activity = ActivityFactory(weekdays=[0, 1])
+    generate(activity)
+    Activity.objects.update(weekdays=[1, 3], capacity=50)
+    activity.refresh_from_db()
+    before = list(OpenDay.objects.order_by("pk").values())
+    seen = preview_open_days(activity=activity, first=FIRST, last=LAST)
+    assert list(OpenDay.objects.order_by("pk").values()) == before
+    assert min(map(len, (seen.opened, seen.changed, seen.withdrawn))) > 30
+    assert {day.weekday() for day in seen.opened} == {3} and {day.weekday() for day in seen.withdrawn} == {0}
+    assert generate(activity) == seen
+
+
+@pytest.mark.usefixtures("school")
+def test_withdrawing_costs_the_same_for_one_day_as_for_fifty() -> None:
+    def cost(last: dt.date) -> tuple[int, int]:
+        OpenDay.objects.all().delete()
+        activity.weekdays = [0]
+        generate(activity)
+        activity.weekdays = [1]
+        # Only withdrawals: the new rule's own days are there already.
+        OpenDay.objects.bulk_create(
+            OpenDay(
+                activity=activity, date=row.date, capacity=20, book_until=row.book_until, cancel_until=row.cancel_until
+            )
+            for row in _wanted_days(activity, FIRST, last)
+        )
+        with CaptureQueriesContext(connection) as queries:
+            report = generate_open_days(activity=activity, first=FIRST, last=last)
+        return len(report.withdrawn), len(queries)
+
+    activity = ActivityFactory(weekdays=[0], capacity=20)
+    few, cheap = cost(FIRST + dt.timedelta(days=20))
+    many, dear = cost(LAST)
+    assert few < 4 and many > 30
+    assert cheap == dear <= 12
+
+
+def test_dates_the_wrong_way_round_are_refused_in_one_sentence() -> None:
+    activity = ActivityFactory(term=Activity.Term.ALWAYS)
+    for work in (generate_open_days, preview_open_days):
+        with pytest.raises(Refused) as refused:
+            work(activity=activity, first=LAST, last=FIRST)
+        assert refused.value.code == "dates_reversed"
+    with pytest.raises(CommandError, match="est avant le premier"):
+        call_command("generate_open_days", "--from", "2027-07-01", "--until", "2026-09-01")
+
+
+class TestClosing:
+    def test_days_are_closed_with_their_reason_and_keep_what_is_booked(self) -> None:
+        shop = open_shop(days=3)
+        shop.add()
+        free, agent = OpenDay.objects.exclude(taken__gt=0), agent_of()
+        keys = list(OpenDay.objects.values_list("pk", flat=True))
+        taken = sum(OpenDay.objects.values_list("taken", flat=True))
+        assert taken and not free.exists()
+        OpenDay.objects.filter(pk=keys[0]).update(is_open=False, closed_reason="Grève")
+        closed = close_days(days=keys, reason=" Dégât des eaux ", by=agent)
+        assert closed.days == 2
+        reasons = list(OpenDay.objects.order_by("pk").values_list("is_open", "closed_reason"))
+        assert reasons == [(False, "Grève"), (False, "Dégât des eaux"), (False, "Dégât des eaux")]
+        assert sum(OpenDay.objects.values_list("taken", flat=True)) == taken
+        assert OpenDay.objects.filter(pk__in=keys[1:], by_hand=True).count() == 2  # the generation leaves them so
+
+    def test_a_reason_and_a_right_are_needed(self) -> None:
+        day = OpenDayFactory()
+        for days, reason, by, code in (
+            ([day.pk], "  ", agent_of(), "reason_missing"),
+            ([day.pk], "Grève", agent_of(CommuneFactory()), "out_of_scope"),
+            ([day.pk, 0], "Grève", agent_of(), "out_of_scope"),
+        ):
+            with pytest.raises(Refused) as refused:
+                close_days(days=days, reason=reason, by=by)
+            assert refused.value.code == code
+        day.refresh_from_db()
+        assert day.is_open
 
 
 class TestBookedDays:

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from portal.common.errors import Refused
 from portal.common.formats import today
-from services.calendars import generate_open_days, import_school_holidays, school_year
+from services.calendars import end_of_next_school_year, generate_open_days, import_school_holidays
 from services.models import Activity
 
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         first = options["first"] or today()
-        last = options["until"] or school_year(school_year(first)[1] + dt.timedelta(days=1))[1]
+        last = options["until"] or end_of_next_school_year(first)
         import_school_holidays(first.year - 1, last.year)
         activities = Activity.objects.select_related("booking_deadline", "cancel_deadline").order_by("pk")
         if options["activity"] is not None:
@@ -39,8 +39,8 @@ class Command(BaseCommand):
             except Refused as refusal:
                 raise CommandError(str(refusal)) from refusal
             self.stdout.write(
-                f"{activity} : {report.created} jours ouverts, {report.updated} mis à jour, {report.removed} retirés, "
-                f"{report.unchanged} inchangés."
+                f"{activity} : {len(report.opened)} jours ouverts, {len(report.changed)} mis à jour, "
+                f"{len(report.withdrawn)} retirés, {report.unchanged} inchangés."
             )
             for line in report.kept:
                 self.stdout.write(self.style.WARNING(f"  gardé tel quel – {line}"))
