@@ -175,8 +175,8 @@ SERVICES = (
     ServicePlan(
         "Rosières",
         "centres-de-loisirs",
-        "Mairie de Rosières – Accueil de loisirs des vacances",
-        "rosieres-accueil-de-loisirs-vacances",
+        "Mairie de Rosières – Loisirs des vacances",
+        "rosieres-loisirs-des-vacances",
         ("Résident commune", "Résident hors-commune"),
         (
             ActivityPlan(

@@ -150,7 +150,7 @@ def test_deciding_without_javascript(browser: Browser, live_server: Any, rosiere
     context = browser.new_context(java_script_enabled=False, locale="fr-FR")
     page = sign_in(context, live_server, rosieres.agent)
     page.goto(f"{live_server.url}/admin/")
-    page.get_by_role("link", name="Comptes à valider").click()
+    page.get_by_role("link", name="Compte à valider").click()
     page.get_by_role("link", name="Parent-Rosières").click()
     page.get_by_role("button", name="Valider").click()
     expect(page.locator(".messagelist .success")).to_contain_text("c’est validé")
