@@ -22,8 +22,9 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 
-from accounts.admin_base import ScopedAdmin, works_here
+from accounts.admin_base import ScopedAdmin, Todo, staff, works_here
 from accounts.middleware import open_to_pending
+from accounts.models import Terms
 
 View = Callable[..., HttpResponse]
 
@@ -155,6 +156,7 @@ class PortalAdminSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         tables = sorted(self._registry.values(), key=lambda table: _rank(MODELS, table.opts.model_name or ""))
         todo = [item for table in tables for item in table.todo(request)]  # type: ignore[attr-defined]
+        todo += _texts_to_publish(request)
         context = {
             "todo": [item for item in todo if item.count],
             "todo_done": [item for item in todo if not item.count],
@@ -167,6 +169,15 @@ class PortalAdminSite(AdminSite):
         for app in apps:
             app["models"].sort(key=lambda model: _rank(MODELS, model["object_name"].lower()))
         return apps
+
+
+def _texts_to_publish(request: HttpRequest) -> list[Todo]:
+    """The legal texts that a new installation still lacks; only operators can write them."""
+    if not staff(request).is_operator:
+        return []
+    lacking = len(Terms.Kind) - len(Terms.objects.in_force(Terms.Kind))
+    words = _("Texte légal à publier") if lacking == 1 else _("Textes légaux à publier")
+    return [Todo(str(words), lacking, reverse("admin:accounts_terms_changelist"))]
 
 
 def _rank(order: Sequence[str], name: str) -> int:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import Commune, StaffRole, Terms, User
 from portal import installation
 from services.models import Category, Deadline, SchoolHoliday, Service
-from tests.factories import TariffFactory, TermsFactory, UserFactory
+from tests.factories import CommuneFactory, TariffFactory, TermsFactory, UserFactory
 from wallet.models import TopUpPack
 
 pytestmark = pytest.mark.django_db
@@ -99,3 +99,14 @@ def test_without_a_card_provider_pages_promise_no_counter_that_is_not_there(
     # No page of the administration credits a wallet yet.
     templates = (settings.BASE_DIR / "templates").rglob("*.html")  # type: ignore[attr-defined]
     assert [path.name for path in templates if "fonds en mairie" in path.read_text()] == []
+
+
+def test_the_operators_home_counts_the_texts_to_publish(client: Client) -> None:
+    operator, agent = UserFactory(is_staff=True), UserFactory(is_staff=True)
+    StaffRole.objects.create(user=operator, kind=StaffRole.Kind.OPERATOR)
+    StaffRole.objects.create(user=agent, kind=StaffRole.Kind.AGENT, commune=CommuneFactory())
+    TermsFactory(kind=Terms.Kind.USE, published_at=timezone.now())
+    client.force_login(operator)
+    assert "<b>2</b> <span>Textes légaux à publier</span>" in client.get(reverse("admin:index")).content.decode()
+    client.force_login(agent)
+    assert "Textes légaux" not in client.get(reverse("admin:index")).content.decode()
