@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.translation import gettext as _
@@ -12,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 import accounts.admin_outbox  # noqa: F401  registers the outbox
 from accounts.admin_base import Right, ScopedAdmin, ScopedForm, staff
-from accounts.models import Commune, Consent, StaffRole, Terms, User
+from accounts.models import Commune, StaffRole, Terms, User
 from accounts.staff import grant_role, withdraw_role
 from portal.common.errors import Refused
 
@@ -92,7 +91,7 @@ class StaffRoleAdmin(ScopedAdmin):
 @admin.register(Terms)
 class TermsAdmin(ScopedAdmin):
     operators = Right.ALL
-    list_display = ["kind", "version", "published_at", "is_accepted"]
+    list_display = ["kind", "version", "published_at", "is_published"]
     list_filter = ["kind"]
     fields = ["kind", "version", "published_at", "body"]
     constraint_messages = {
@@ -102,30 +101,24 @@ class TermsAdmin(ScopedAdmin):
         )
     }
 
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Terms]:
-        accepted = models.Exists(Consent.objects.filter(terms=models.OuterRef("pk")))
-        return super().get_queryset(request).annotate(accepted=accepted)
-
-    @admin.display(description=gettext_lazy("déjà accepté"), boolean=True)
-    def is_accepted(self, obj: Terms) -> bool:
-        return bool(obj.accepted)  # type: ignore[attr-defined]
+    @admin.display(description=gettext_lazy("déjà publié"), boolean=True)
+    def is_published(self, obj: Terms) -> bool:
+        return obj.is_published
 
     def has_change_permission(self, request: HttpRequest, obj: Terms | None = None) -> bool:
-        """What somebody has accepted stays as they read it; PostgreSQL refuses it too."""
-        return super().has_change_permission(request, obj) and not getattr(obj, "accepted", False)
+        """What people may have accepted stays as they read it; PostgreSQL refuses it too."""
+        return super().has_change_permission(request, obj) and not (obj and obj.is_published)
 
     def has_delete_permission(self, request: HttpRequest, obj: Terms | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and not getattr(obj, "accepted", False)
+        return super().has_delete_permission(request, obj) and not (obj and obj.is_published)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         obj = self.get_object(request, object_id)
-        if request.method == "GET" and obj is not None and obj.accepted:
+        if request.method == "GET" and obj is not None and obj.is_published:
             messages.info(
                 request,
-                _(
-                    "Des usagers ont accepté cette version\u00a0: elle ne change plus. Pour corriger le texte, ajoutez une version."
-                ),
+                _("Cette version est publiée\u00a0: elle ne change plus. Pour corriger le texte, ajoutez une version."),
             )
         return super().change_view(request, object_id, form_url, extra_context)

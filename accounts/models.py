@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from portal.common.db import not_truncated
 from portal.common.formats import sort_key
 
 postal_code = RegexValidator(r"^\d{5}$", _("Le code postal a cinq chiffres, par exemple 43000."))
@@ -94,6 +95,7 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[
     pghistory.InsertEvent(),
     pghistory.UpdateEvent(condition=pghistory.AnyChange(exclude=["password", "last_login"])),
     exclude=["password", "last_login"],
+    append_only=True,
 )
 class User(AbstractBaseUser, PermissionsMixin):
     """An adult who holds an account (« usager ») or works for a mairie or the agglomération; signs in by e-mail."""
@@ -172,7 +174,18 @@ class User(AbstractBaseUser, PermissionsMixin):
                     ("refused", "approved"),
                     ("approved", "refused"),
                 ],
-            )
+            ),
+            # A trigger and not a CHECK: the first accounts of an installation come in decided by nobody.
+            pgtrigger.Trigger(
+                name="user_decision_is_signed",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("status", "decided_by_id"),
+                condition=pgtrigger.Condition(
+                    "NEW.status <> 'pending' AND NEW.decided_by_id IS NULL AND NOT NEW.is_superuser "
+                    "AND (OLD.status <> NEW.status OR OLD.decided_by_id IS NOT NULL)"
+                ),
+                func="RAISE EXCEPTION 'accounts_user %: a decision names who took it', OLD.id;",
+            ),
         ]
         indexes = [models.Index(fields=["status", "created_at"], name="user_by_status")]
 
@@ -210,7 +223,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self._staff_communes
 
 
-@pghistory.track()
+@pghistory.track(append_only=True)
 class StaffRole(models.Model):
     """What a member of staff may reach: one commune's rows, or all of them for the agglomération."""
 
@@ -308,7 +321,10 @@ class TermsQuerySet(models.QuerySet["Terms"]):
 
 
 class Terms(models.Model):
-    """One published version of the conditions that people accept; never edited once somebody has."""
+    """One version of the conditions that people accept; from the moment it is published it never changes.
+
+    Not from its first acceptance: an order, a sign-up and whatever comes later keep that each in their own table.
+    """
 
     class Kind(models.TextChoices):
         SALE = "sale", _("Conditions générales de vente")
@@ -329,17 +345,13 @@ class Terms(models.Model):
         constraints = [models.UniqueConstraint(fields=["kind", "version"], name="one_text_per_version")]
         triggers = [
             pgtrigger.Trigger(
-                name="accepted_text_is_frozen",
+                name="published_text_is_frozen",
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update | pgtrigger.Delete,
-                func="""
-                    IF EXISTS (SELECT 1 FROM accounts_consent WHERE terms_id = OLD.id) THEN
-                        RAISE EXCEPTION 'accounts_terms %: this version has been accepted; publish a new one', OLD.id;
-                    END IF;
-                    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
-                    RETURN NEW;
-                """,
-            )
+                condition=pgtrigger.Condition("OLD.published_at <= now()"),
+                func="RAISE EXCEPTION 'accounts_terms %: this version is published; publish a new one', OLD.id;",
+            ),
+            not_truncated("texts_are_kept"),
         ]
 
     def __str__(self) -> str:
@@ -347,6 +359,11 @@ class Terms(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("terms", args=[self.kind])
+
+    @property
+    def is_published(self) -> bool:
+        """Whether its moment has come: people read and accept it, and it no longer changes."""
+        return self.published_at <= timezone.now()
 
 
 class Consent(models.Model):

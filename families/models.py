@@ -29,7 +29,7 @@ class BeneficiaryQuerySet(models.QuerySet["Beneficiary"]):
         )
 
 
-@pghistory.track()
+@pghistory.track(append_only=True)
 class Beneficiary(models.Model):
     """Somebody a booking is for: a child, or an adult for themselves."""
 
@@ -73,7 +73,7 @@ class FiliationQuerySet(models.QuerySet["Filiation"]):
         return self if user.is_operator else self.filter(user__in=User.objects.visible_to(user))
 
 
-@pghistory.track()
+@pghistory.track(append_only=True)
 class Filiation(models.Model):
     """The link of an adult to a beneficiary; a child may have two parents' accounts."""
 

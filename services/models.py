@@ -51,7 +51,7 @@ class ServiceQuerySet(models.QuerySet["Service"]):
         return self if user.is_operator else self.filter(commune__in=user.commune_ids)
 
 
-@pghistory.track()
+@pghistory.track(append_only=True)
 class Service(models.Model):
     """What a mairie (or the agglomération, when no commune is named) runs: « Mairie de Rosières – Accueil de loisirs »."""
 
@@ -95,7 +95,7 @@ class AccessProfileQuerySet(models.QuerySet["AccessProfile"]):
         return self if user.is_operator else self.filter(service__commune__in=user.commune_ids)
 
 
-@pghistory.track()
+@pghistory.track(append_only=True)
 class AccessProfile(models.Model):
     """The « élément correspondant à votre situation » that fixes the price grid: Résident, 1er enfant, Tarif réduit…"""
 
@@ -131,7 +131,7 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         return self if user.is_operator else self.filter(profile__service__commune__in=user.commune_ids)
 
 
-@pghistory.track()
+@pghistory.track(append_only=True)
 class Subscription(models.Model):
     """A user's request for access to a service in one situation (« Mes services »), decided by that service's staff."""
 
@@ -239,7 +239,7 @@ class ActivityQuerySet(models.QuerySet["Activity"]):
         return self if user.is_operator else self.filter(service__commune__in=user.commune_ids)
 
 
-@pghistory.track()
+@pghistory.track(append_only=True)
 class Activity(models.Model):
     """What is booked (« produit »): « Inscription Accueil Périscolaire (mercredis) »."""
 
@@ -305,7 +305,7 @@ class SlotQuerySet(models.QuerySet["Slot"]):
         return self if user.is_operator else self.filter(activity__service__commune__in=user.commune_ids)
 
 
-@pghistory.track()
+@pghistory.track(append_only=True)
 class Slot(models.Model):
     """A way to attend (« type de prestation »): Matin, Matin + Repas, Journée…"""
 
@@ -342,7 +342,7 @@ class TariffQuerySet(models.QuerySet["Tariff"]):
         return self if user.is_operator else self.filter(profile__service__commune__in=user.commune_ids)
 
 
-@pghistory.track()
+@pghistory.track(append_only=True)
 class Tariff(models.Model):
     """The price in euros of a slot for one situation, over a range of dates (upper bound excluded)."""
 
@@ -403,9 +403,6 @@ class OpenDayQuerySet(models.QuerySet["OpenDay"]):
         """Days that may be booked at this moment, whatever their free places."""
         return self.filter(is_open=True, book_until__gt=at)
 
-    def with_free_places(self) -> Self:
-        return self.filter(taken__lt=F("capacity"))
-
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(activity__service__commune__in=user.commune_ids)
 
@@ -446,7 +443,16 @@ class OpenDay(models.Model):
                 operation=pgtrigger.UpdateOf("taken"),
                 condition=pgtrigger.Condition("OLD.taken IS DISTINCT FROM NEW.taken AND pg_trigger_depth() = 0"),
                 func="RAISE EXCEPTION 'services_openday.taken is counted from the bookings';",
-            )
+            ),
+            # Its bookings were made for this day of this activity.
+            pgtrigger.ReadOnly(name="day_is_frozen", fields=["activity", "date"]),
+            pgtrigger.Trigger(
+                name="day_starts_empty",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.taken <> 0"),
+                func="RAISE EXCEPTION 'services_openday.taken is counted from the bookings: a day starts empty';",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,10 +1,11 @@
-"""Database helpers: constraint names become sentences, and a lost lock race is tried again."""
+"""Database helpers: constraint names become sentences, a lost lock race is tried again, a trigger many tables share."""
 
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
+import pgtrigger
 import psycopg.errors
 from django.db import IntegrityError, OperationalError, connection, transaction
 
@@ -12,6 +13,20 @@ from portal.common.errors import Refused
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def not_truncated(name: str) -> pgtrigger.Trigger:
+    """A trigger that refuses TRUNCATE, which runs no trigger of rows: neither « append-only » nor « kept » sees it.
+
+    The tests' flush switches it off (tests/conftest.py); nothing else empties a table.
+    """
+    return pgtrigger.Trigger(
+        name=name,
+        level=pgtrigger.Statement,
+        when=pgtrigger.Before,
+        operation=pgtrigger.Truncate,
+        func="RAISE EXCEPTION '% is never emptied', TG_TABLE_NAME;",
+    )
 
 
 def violated_constraint(error: IntegrityError) -> str:

@@ -125,7 +125,7 @@ def _person(email: str, title: str, first_name: str, last_name: str, commune: st
     return user
 
 
-def _approve(user: User, by: User | None) -> None:
+def _approve(user: User, by: User) -> None:
     now = timezone.now()
     User.objects.filter(pk=user.pk).update(status=User.Status.APPROVED, decided_at=now, decided_by=by, completed_at=now)
     user.refresh_from_db()
@@ -138,7 +138,7 @@ def _staff() -> User:
     with transaction.atomic():
         operator = _person("agglo@demo.example", "MME", "Hélène", "Faure", "Le Puy-en-Velay")
         StaffRole.objects.create(user=operator, kind=StaffRole.Kind.OPERATOR)
-        _approve(operator, None)
+        _approve(operator, operator)  # the first: nobody else is there to sign
         agents = (
             ("rosieres@demo.example", "MME", "Sylvie", "Chabanon", "Rosières"),
             ("aiguilhe@demo.example", "M", "Marc", "Vidal", "Aiguilhe"),

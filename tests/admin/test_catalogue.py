@@ -8,9 +8,10 @@ import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.backends.postgresql.psycopg_any import DateRange
 from django.test import Client
+from django.utils import timezone
 from django.utils.text import capfirst
 
-from accounts.models import Consent, StaffRole, Terms, User
+from accounts.models import StaffRole, Terms, User
 from portal.common.formats import long_date, today
 from services.calendars import import_school_holidays
 from services.models import AccessProfile, Activity, Deadline, OpenDay, SchoolHoliday, Service, Slot, Tariff
@@ -359,20 +360,20 @@ def test_importing_school_holidays(rosieres: Town, operator: User) -> None:
 # --- Texts and roles ---------------------------------------------------------------------------------------------------
 
 
-def test_an_accepted_text_no_longer_changes(operator: User) -> None:
-    client, terms = client_of(operator), TermsFactory()
-    saved(edit(client, "accounts.terms", terms, body="Article 1 corrigé"))
-    Consent.objects.create(user=UserFactory(), terms=terms)
+def test_a_published_text_no_longer_changes(operator: User) -> None:
+    client, draft = client_of(operator), TermsFactory(version="demain", published_at=timezone.now() + dt.timedelta(1))
+    saved(edit(client, "accounts.terms", draft, body="Article 1 corrigé"))
+    terms = TermsFactory()
     address = url("accounts.terms", "change", terms.pk)
     page = client.get(address)
-    assert "cette version" in page.content.decode()
+    assert "Cette version est publiée" in page.content.decode()
     assert client.post(address, {"body": "Article falsifié"}).status_code == 403
     assert client.post(url("accounts.terms", "delete", terms.pk), {"post": "yes"}).status_code == 403
     values = {"kind": "sale", "published_at_0": "01/01/2027", "published_at_1": "00:00", "body": "Nouveau"}
     add = url("accounts.terms", "add")
     assert "déjà une version" in errors(client.post(add, {**values, "version": terms.version}, follow=True))
     saved(client.post(add, {**values, "version": "2027-01"}, follow=True))
-    assert Terms.objects.count() == 2
+    assert Terms.objects.count() == 3
 
 
 def test_roles_are_given_and_taken_back(rosieres: Town, operator: User) -> None:
