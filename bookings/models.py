@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from families.models import Beneficiary
+from portal.common.db import not_truncated
 from services.models import OpenDay, Slot
 
 if TYPE_CHECKING:
@@ -30,6 +31,24 @@ COUNT_PLACES = """
 """
 TAKEN = "SELECT open_day_id, 1 AS places FROM new_rows WHERE ended_at IS NULL"
 FREED = "SELECT open_day_id, -1 AS places FROM old_rows WHERE ended_at IS NULL"
+
+# All rows of an INSERT in one look: an order of a school year brings 280.
+FITS_ITS_DAY = """
+    IF EXISTS (
+        SELECT 1 FROM new_rows r
+        JOIN services_openday d ON d.id = r.open_day_id
+        JOIN services_activity a ON a.id = d.activity_id
+        JOIN services_slot s ON s.id = r.slot_id
+        WHERE s.activity_id <> d.activity_id
+           OR r.may_overlap <> a.may_overlap
+           OR (lower(r.period) AT TIME ZONE 'Europe/Paris')::date <> d.date
+           OR (upper(r.period) AT TIME ZONE 'Europe/Paris')::date <> d.date
+    ) THEN
+        RAISE EXCEPTION 'bookings_booking: a booking has the date, the activity and the overlap of its open day'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+"""
 
 
 class Hold(models.Model):
@@ -57,10 +76,6 @@ class BookingQuerySet(models.QuerySet["Booking"]):
 
     def held(self) -> Self:
         return self.filter(status=Booking.Status.HELD)
-
-    def of_family(self, user: "User") -> Self:
-        """Bookings of every beneficiary this adult answers for, whoever made them."""
-        return self.filter(beneficiary__in=Beneficiary.objects.of(user))
 
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(open_day__activity__service__commune__in=user.commune_ids)
@@ -125,6 +140,11 @@ class Booking(models.Model):
                 | Q(status__in=["booked", "cancelled"], booked_at__isnull=False),
                 name="confirmed_booking_is_dated",
             ),
+            # An empty period overlaps nothing: the exclusion constraint would never see it.
+            models.CheckConstraint(
+                condition=Q(period__isempty=False, period__lower_inf=False, period__upper_inf=False),
+                name="booking_has_its_hours",
+            ),
         ]
         triggers = [
             pgtrigger.Trigger(
@@ -151,6 +171,21 @@ class Booking(models.Model):
                 referencing=pgtrigger.Referencing(old="old_rows"),
                 func=COUNT_PLACES.format(rows=FREED),
             ),
+            pgtrigger.Trigger(
+                name="booking_fits_its_day",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=FITS_ITS_DAY,
+            ),
+            # What the constraints and the count of places rest on: another child, day or time is another booking.
+            pgtrigger.ReadOnly(
+                name="booking_is_frozen",
+                fields=["beneficiary", "open_day", "slot", "period", "may_overlap", "hold", "made_by", "created_at"],
+            ),
+            # The places of its rows would stay counted.
+            not_truncated("bookings_are_kept"),
             pgtrigger.FSM(
                 name="booking_transitions",
                 field="status",
