@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Address, Commune, Terms
 from bookings.models import Booking, Hold
+from portal.common.db import not_truncated
 from portal.common.money import MoneyField
 from services.models import Tariff
 from wallet.models import Movement
@@ -56,6 +57,15 @@ class Cart(models.Model):
             models.UniqueConstraint(
                 fields=["user"], condition=Q(status__in=["open", "paying"]), name="one_live_cart_per_user"
             )
+        ]
+        triggers = [
+            # What was ordered is not ordered again from the same cart.
+            pgtrigger.FSM(
+                name="cart_transitions",
+                field="status",
+                transitions=[("open", "paying"), ("paying", "open"), ("open", "done"), ("paying", "done")],
+            ),
+            pgtrigger.ReadOnly(name="cart_is_frozen", fields=["user", "hold", "created_at"]),
         ]
 
     def __str__(self) -> str:
@@ -145,8 +155,29 @@ class Order(models.Model):
             pgtrigger.FSM(
                 name="order_transitions", field="status", transitions=[("pending", "paid"), ("pending", "cancelled")]
             ),
-            pgtrigger.ReadOnly(name="order_is_frozen", fields=["reference", "user", "kind", "total", "created_at"]),
+            pgtrigger.ReadOnly(
+                name="order_is_frozen",
+                fields=["reference", "user", "kind", "total", "cart", "billing_address", "terms", "created_at"],
+            ),
             pgtrigger.Protect(name="orders_are_kept", operation=pgtrigger.Delete),
+            not_truncated("orders_are_not_emptied"),
+            # Deferred: the payments are written after the order when both come in one INSERT each.
+            pgtrigger.Trigger(
+                name="paid_order_has_its_payments",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("status"),
+                timing=pgtrigger.Deferred,
+                condition=pgtrigger.Condition("NEW.status = 'paid'"),
+                func="""
+                    IF NEW.total <> coalesce((
+                        SELECT sum(amount) FROM checkout_payment WHERE order_id = NEW.id AND status = 'captured'
+                    ), 0) THEN
+                        RAISE EXCEPTION 'checkout_order % is paid, and its captured payments are not its total', NEW.id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
         ]
         indexes = [
             models.Index(fields=["user", "-created_at"], name="order_by_user"),
@@ -158,6 +189,12 @@ class Order(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("order", args=[self.reference])
+
+    @property
+    def reserved(self) -> Decimal:
+        """How many euros of the wallet a running try to pay has set aside."""
+        parts = self.payments.filter(status=Payment.Status.RESERVED)
+        return sum(parts.values_list("amount", flat=True), ZERO)
 
     @property
     def number(self) -> str:
@@ -213,6 +250,7 @@ class OrderLine(models.Model):
         triggers = [
             pgtrigger.ReadOnly(name="line_is_frozen", exclude=["cancelled_at", "refund"]),
             pgtrigger.Protect(name="lines_are_kept", operation=pgtrigger.Delete),
+            not_truncated("lines_are_not_emptied"),
         ]
 
     def __str__(self) -> str:
@@ -302,6 +340,7 @@ class Payment(models.Model):
             ),
             pgtrigger.ReadOnly(name="payment_is_frozen", fields=["order", "reference", "provider", "amount"]),
             pgtrigger.Protect(name="payments_are_kept", operation=pgtrigger.Delete),
+            not_truncated("payments_are_not_emptied"),
         ]
         indexes = [
             models.Index(fields=["created_at"], condition=Q(status="started"), name="payment_started"),
@@ -341,6 +380,7 @@ class ProviderEvent(models.Model):
         triggers = [
             pgtrigger.ReadOnly(name="event_is_kept_raw", fields=["provider", "source", "raw", "received_at"]),
             pgtrigger.Protect(name="events_are_kept", operation=pgtrigger.Delete),
+            not_truncated("events_are_not_emptied"),
         ]
 
     def __str__(self) -> str:

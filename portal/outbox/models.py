@@ -2,6 +2,7 @@
 
 from typing import Self
 
+import pgtrigger
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -45,6 +46,16 @@ class Email(models.Model):
                 condition=Q(status="sent", sent_at__isnull=False) | (~Q(status="sent") & Q(sent_at=None)),
                 name="sent_email_is_dated",
             )
+        ]
+        triggers = [
+            # What was sent stays so: back in line, its reader would get it twice.
+            pgtrigger.FSM(
+                name="email_transitions",
+                field="status",
+                transitions=[("waiting", "sent"), ("waiting", "dead"), ("dead", "waiting")],
+            ),
+            # The key is what keeps the same letter from being written again.
+            pgtrigger.ReadOnly(name="email_is_frozen", fields=["key", "to", "created_at"]),
         ]
         indexes = [models.Index(fields=["next_attempt_at"], condition=Q(status="waiting"), name="email_waiting")]
 

@@ -520,10 +520,18 @@ class TestGuards:
             assert any("encaissé 0,00" in sentence for sentence in verify())
             transaction.set_rollback(True)
 
-    def test_accepted_terms_cannot_be_rewritten(self) -> None:
-        from accounts.actions import accept_terms
-
-        terms = TermsFactory()
-        accept_terms(user=open_shop().user, terms=terms)
-        with pytest.raises(Exception, match="has been accepted"), transaction.atomic():
-            Terms.objects.update(body="Autre chose")
+    def test_the_terms_of_an_order_cannot_be_rewritten(self) -> None:
+        shop = open_shop(credit="50")
+        shop.add()
+        order = shop.pay(Means.WALLET, "31.60").order
+        with transaction.atomic():
+            with pgtrigger.ignore("accounts.Terms:published_text_is_frozen"):  # the fault with the guard off
+                Terms.objects.update(body="Autre chose")
+            assert Order.objects.get(pk=order.pk).terms.body == "Autre chose"
+            transaction.set_rollback(True)
+        for change in ({"body": "Autre chose"}, {"version": "2"}, {"kind": "use"}, {"published_at": timezone.now()}):
+            with pytest.raises(Exception, match="this version is published"), transaction.atomic():
+                Terms.objects.update(**change)
+        other = TermsFactory(version="autre")
+        with pytest.raises(Exception, match="Cannot update"), transaction.atomic():
+            Order.objects.update(terms=other)

@@ -5,6 +5,7 @@ import time
 from smtplib import SMTPServerDisconnected
 from typing import Any
 
+import pgtrigger
 import pytest
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
@@ -45,7 +46,8 @@ def test_the_same_key_is_written_once() -> None:
 def test_a_copy_would_carry_the_same_message_id() -> None:
     queue()
     actions.send_due()
-    Email.objects.update(status=Email.Status.WAITING, sent_at=None)  # the mark was lost in a crash
+    with pgtrigger.ignore("outbox.Email:email_transitions"):
+        Email.objects.update(status=Email.Status.WAITING, sent_at=None)  # the mark was lost in a crash
     actions.send_due()
     first, second = (message.extra_headers["Message-ID"] for message in mail.outbox)
     assert first == second
