@@ -20,6 +20,12 @@ RESERVED = "reserved"
 FEES = "fees"
 ADJUSTMENT = "adjustment"
 
+# The key is unique: of two that post the same, the second waits for the first and then writes nothing.
+INSERT_MOVEMENT = """
+    INSERT INTO wallet_movement (kind, key, label, at, by_id, reverses_id) VALUES (%s, %s, %s, %s, %s, %s)
+    ON CONFLICT (key) DO NOTHING RETURNING id
+"""
+
 NOT_ENOUGH = gettext_lazy("Votre porte-monnaie ne contient pas assez pour ce règlement. Rien n’a été débité.")
 
 
@@ -51,7 +57,15 @@ def wallet_of(user: User) -> Wallet:
     return wallet
 
 
-def post(*, kind: Movement.Kind, key: str, label: str, amounts: Mapping[str, Decimal], by: User | None) -> int:
+def post(
+    *,
+    kind: Movement.Kind,
+    key: str,
+    label: str,
+    amounts: Mapping[str, Decimal],
+    by: User | None,
+    reverses: Movement | None = None,
+) -> int:
     """Write one movement of entries in euros, by account code, and return its key in the table.
 
     Runs in the caller's transaction. The same `key` is written once: a second call returns the first movement and
@@ -64,12 +78,16 @@ def post(*, kind: Movement.Kind, key: str, label: str, amounts: Mapping[str, Dec
     accounts = _accounts(entries.keys())
     # Wallets are locked before their entries are numbered: the order of the entries is then that of the balances.
     wallets = Wallet.objects.filter(account__in=accounts.values()).order_by("pk").select_for_update(no_key=True)
-    _check_covered(entries, accounts, {wallet.account_id: wallet.balance for wallet in wallets})
+    if not _covers(entries, accounts, {wallet.account_id: wallet.balance for wallet in wallets}):
+        # The money may be gone because this very movement took it: whoever wrote it held the lock that we have now.
+        written = Movement.objects.filter(key=key).values_list("pk", flat=True).first()
+        if written is None:
+            raise Refused(str(NOT_ENOUGH), code="wallet_is_not_overdrawn")
+        return written
     with connection.cursor() as cursor:
         cursor.execute(
-            """INSERT INTO wallet_movement (kind, key, label, at, by_id) VALUES (%s, %s, %s, %s, %s)
-               ON CONFLICT (key) DO NOTHING RETURNING id""",
-            [kind, key, label[:160], timezone.now(), by.pk if by else None],
+            INSERT_MOVEMENT,
+            [kind, key, label[:160], timezone.now(), by.pk if by else None, reverses.pk if reverses else None],
         )
         row = cursor.fetchone()
     if row is None:
@@ -99,6 +117,30 @@ def adjust(*, user: User, amount: Decimal, reason: str, key: str, by: User) -> N
     )
 
 
+@transaction.atomic
+def reverse(*, movement: Movement, by: User, reason: str) -> int:
+    """Undo a movement by its mirror image, with a reason that the wallet's owner reads; returns the new one's key.
+
+    Raises Refused without a reason, when it was reversed before, and when a wallet no longer holds what it gives back.
+    """
+    if not reason.strip():
+        raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
+    Movement.objects.select_for_update().get(pk=movement.pk)  # the second of two waits here, then finds the first's
+    if Movement.objects.filter(reverses=movement).exists():
+        raise Refused(_("Ce mouvement a déjà été contre-passé. Rien n’a été changé."), code="already_reversed")
+    amounts: dict[str, Decimal] = {}
+    for code, amount in Entry.objects.filter(movement=movement).values_list("account__code", "amount"):
+        amounts[code] = amounts.get(code, ZERO) - amount
+    return post(
+        kind=Movement.Kind.ADJUSTMENT,
+        key=f"movement:{movement.pk}:reversed",
+        label=reason.strip(),
+        amounts=amounts,
+        by=by,
+        reverses=movement,
+    )
+
+
 def verify() -> Iterator[str]:
     """Recompute the ledger from its entries; yields one sentence per difference, none when all is right."""
     for movement in Movement.objects.annotate(total=Sum("entries__amount"), count=Count("entries")).filter(
@@ -123,17 +165,21 @@ def verify() -> Iterator[str]:
             "balance": euros(wallet.balance),
             "summed": euros(wallet.summed),  # type: ignore[attr-defined]
         }
+    for account in Account.objects.filter(kind=Account.Kind.WALLET, wallet=None).annotate(
+        summed=Coalesce(Sum("entries__amount"), ZERO)
+    ):
+        yield _("Compte %(code)s : son porte-monnaie manque, somme des écritures %(summed)s.") % {
+            "code": account.code,
+            "summed": euros(account.summed),
+        }
     total = Entry.objects.aggregate(total=Sum("amount"))["total"] or ZERO
     if total:
         yield _("La somme de toutes les écritures vaut %s au lieu de zéro.") % euros(total)
 
 
-def _check_covered(
-    entries: Mapping[str, Decimal], accounts: Mapping[str, Account], balances: Mapping[int, Decimal]
-) -> None:
-    """Say in a sentence what the wallet's CHECK would refuse."""
-    if any(balances.get(accounts[code].pk, -amount) + amount < 0 for code, amount in entries.items()):
-        raise Refused(str(NOT_ENOUGH), code="wallet_is_not_overdrawn")
+def _covers(entries: Mapping[str, Decimal], accounts: Mapping[str, Account], balances: Mapping[int, Decimal]) -> bool:
+    """Whether the wallets hold enough: what their CHECK would refuse is said in a sentence before."""
+    return all(balances.get(accounts[code].pk, -amount) + amount >= 0 for code, amount in entries.items())
 
 
 def _accounts(codes: Collection[str]) -> dict[str, Account]:

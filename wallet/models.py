@@ -1,8 +1,9 @@
 """The régie's double-entry ledger and the families' prepaid wallets.
 
 An entry's amount is in euros; positive credits the account, negative debits it, and every movement sums to zero.
-PostgreSQL guards it: entries and movements refuse UPDATE and DELETE, a deferred trigger refuses a movement that does
-not balance, and a wallet's stored balance moves only with its entries.
+PostgreSQL guards it: entries and movements refuse UPDATE, DELETE and TRUNCATE, entries come in the transaction of their
+movement, a deferred trigger refuses a movement that does not balance, and a wallet's stored balance moves only with its
+entries.
 """
 
 from decimal import Decimal
@@ -15,6 +16,7 @@ from django.db.models import Q, Sum
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
+from portal.common.db import not_truncated
 from portal.common.money import ZERO, MoneyField
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class Account(models.Model):
         verbose_name = _("compte")
         verbose_name_plural = _("comptes")
         ordering = ["code"]
+        # Entries are found by the code of their account: under another name a commune's share would be lost to it.
+        triggers = [pgtrigger.ReadOnly(name="account_is_frozen", fields=["code", "kind", "commune"])]
 
     def __str__(self) -> str:
         return self.code
@@ -84,9 +88,26 @@ class Wallet(models.Model):
                 name="wallet_starts_empty",
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert,
-                condition=pgtrigger.Condition("NEW.balance <> 0"),
-                func="RAISE EXCEPTION 'a wallet starts empty: post a movement';",
+                func="""
+                    IF NEW.balance <> 0 OR EXISTS (SELECT 1 FROM wallet_entry WHERE account_id = NEW.account_id) THEN
+                        RAISE EXCEPTION 'a wallet starts empty: post a movement';
+                    END IF;
+                    RETURN NEW;
+                """,
             ),
+            pgtrigger.ReadOnly(name="wallet_is_frozen", fields=["user", "account"]),
+            pgtrigger.Trigger(
+                name="used_wallet_is_kept",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Delete,
+                func="""
+                    IF EXISTS (SELECT 1 FROM wallet_entry WHERE account_id = OLD.account_id) THEN
+                        RAISE EXCEPTION 'wallet_wallet %: a wallet that has entries is kept', OLD.id;
+                    END IF;
+                    RETURN OLD;
+                """,
+            ),
+            not_truncated("wallets_are_kept"),
         ]
 
     def __str__(self) -> str:
@@ -124,6 +145,7 @@ class Movement(models.Model):
         ordering = ["-at", "-pk"]
         triggers = [
             pgtrigger.Protect(name="movements_are_append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            not_truncated("movements_are_kept"),
             pgtrigger.Trigger(
                 name="movement_has_entries",
                 when=pgtrigger.After,
@@ -141,6 +163,20 @@ class Movement(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+
+# An entry added to a movement of yesterday would pass by its idempotency key. A row that we see and whose transaction is
+# still in progress was written by ours; xmin may be that of a savepoint, whose number is above its transaction's.
+COMES_WITH_ITS_MOVEMENT = """
+    mine := pg_current_xact_id()::text::bigint;
+    SELECT mod(xmin::text::bigint - mod(mine, 4294967296) + 4294967296, 4294967296) INTO ahead
+        FROM wallet_movement WHERE id = NEW.movement_id;
+    IF ahead >= 2147483648 OR pg_xact_status((mine + ahead)::text::xid8) IS DISTINCT FROM 'in progress' THEN
+        RAISE EXCEPTION 'wallet_movement % is closed: its entries come in its own transaction', NEW.movement_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
 
 
 class EntryQuerySet(models.QuerySet["Entry"]):
@@ -167,6 +203,14 @@ class Entry(models.Model):
         constraints = [models.CheckConstraint(condition=~Q(amount=0), name="entry_is_not_zero")]
         triggers = [
             pgtrigger.Protect(name="entries_are_append_only", operation=pgtrigger.Update | pgtrigger.Delete),
+            not_truncated("entries_are_kept"),
+            pgtrigger.Trigger(
+                name="entry_comes_with_its_movement",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                declare=[("mine", "bigint"), ("ahead", "bigint")],
+                func=COMES_WITH_ITS_MOVEMENT,
+            ),
             pgtrigger.Trigger(
                 name="movement_sums_to_zero",
                 when=pgtrigger.After,
@@ -187,6 +231,10 @@ class Entry(models.Model):
                 func="""
                     UPDATE wallet_wallet SET balance = balance + NEW.amount WHERE account_id = NEW.account_id
                         RETURNING balance INTO NEW.balance_after;
+                    IF NOT FOUND AND (SELECT kind FROM wallet_account WHERE id = NEW.account_id) = 'wallet' THEN
+                        RAISE EXCEPTION 'wallet_account %: its wallet is not open', NEW.account_id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
                     RETURN NEW;
                 """,
             ),
