@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 
 import pgtrigger
 import pytest
-from django.db import connection
+from django.core import mail
+from django.db import connection, transaction
 from pytest_django.live_server_helper import LiveServer
 
 from bookings import actions as bookings
@@ -24,6 +25,8 @@ from checkout.models import Cart, CartLine, Order, Payment, ProviderEvent
 from checkout.providers.demo import sign
 from checkout.verification import verify
 from portal.common.errors import Refused
+from portal.outbox import actions as outbox
+from portal.outbox.models import Email
 from services.models import OpenDay
 from tests.concurrency.conftest import race
 from tests.factories import FiliationFactory, SubscriptionFactory, agent_of
@@ -154,6 +157,38 @@ class TestMoney:
         outcomes = codes(race(racers))
         assert outcomes["NoneType"] == 1 and shop.balance == 0
 
+    def test_one_key_debits_once_and_every_copy_gets_the_same_movement(self) -> None:
+        """The first takes 8 € of 10: for the others there is not enough, and it is still the same debit."""
+        shop = open_shop(credit="10")
+
+        def debit() -> int:
+            with transaction.atomic():
+                return ledger.post(
+                    kind=Movement.Kind.ADJUSTMENT,
+                    key="once",
+                    label="Retrait",
+                    amounts={ledger.wallet_code(shop.user): Decimal(-8), ledger.ADJUSTMENT: Decimal(8)},
+                    by=shop.user,
+                )
+
+        outcomes = race([debit] * 8)
+        assert outcomes == [Movement.objects.get(key="once").pk] * 8
+        assert shop.balance == 2 and list(verify()) == []
+
+    def test_with_the_lock_alone_off_the_key_debits_once(self, no_locks: None, meet: Meet) -> None:
+        shop = open_shop(credit="10")
+        meet(ledger, "_covers", 2)
+        race([self.spend(shop, "once"), self.spend(shop, "once")])
+        assert shop.balance == 0 and Movement.objects.filter(key="once").count() == 1
+
+    def test_a_movement_is_reversed_once(self) -> None:
+        shop, agent = open_shop(credit="50"), agent_of()
+        movement = Movement.objects.get()
+        shop.credit("60")
+        outcomes = race([lambda: ledger.reverse(movement=movement, by=agent, reason="Erreur")] * 6)
+        assert codes(outcomes) == {"int": 1, "already_reversed": 5}
+        assert shop.balance == 60 and list(verify()) == []
+
     def test_the_running_balance_follows_the_order_of_the_entries(self) -> None:
         shop = open_shop(credit="100")
         race([self.spend(shop, f"s{index}") for index in range(6)])
@@ -276,6 +311,24 @@ class TestNotification:
         completion.apply_message(
             message=Message(payment.reference, Outcome.CAPTURED, payment.amount), provider="demo", event=event
         )
+
+
+class TestMail:
+    """Law 8: two workers sweep at the same moment, and the reader gets one e-mail."""
+
+    @pytest.fixture(autouse=True)
+    def _one_waits(self, settings: Any, meet: Meet) -> None:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+        Email.objects.create(key="k", to="parent@exemple.fr", subject="Bonjour", body="Texte")
+        meet(outbox, "_message_id", 2)  # each has chosen what to send, none has sent it
+
+    def test_two_senders_send_once(self) -> None:
+        assert sorted(race([outbox.send_due] * 2)) == [0, 1]
+        assert len(mail.outbox) == 1 and Email.objects.get().attempts == 1
+
+    def test_with_the_lock_off_it_is_sent_twice(self, no_locks: None) -> None:
+        race([outbox.send_due] * 2)
+        assert len(mail.outbox) == 2
 
 
 class TestHolds:
