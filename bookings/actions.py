@@ -19,7 +19,7 @@ from accounts.models import User
 from bookings.models import Booking, Hold
 from families.models import Beneficiary
 from portal.common.errors import Refused
-from portal.common.formats import PARIS, day, enumeration, moment
+from portal.common.formats import PARIS, dated, enumeration, moment
 from services.models import Activity, OpenDay, Slot
 
 # A hold that has just run out is left to its owner for a moment: who presses « Payer » in the last second does not
@@ -185,7 +185,7 @@ def cancel(*, ids: Collection[int], by: User) -> list[Booking]:
             _("Trop tard pour annuler %s. Rien n’a été changé.")
             % _some(
                 _("%(day)s (c’était possible jusqu’au %(limit)s)")
-                % {"day": day(row.date), "limit": moment(days[row.open_day_id].cancel_until)}
+                % {"day": dated(row.date), "limit": moment(days[row.open_day_id].cancel_until)}
                 for row in late
             ),
             code="too_late",
@@ -262,8 +262,8 @@ def _live_bookings(beneficiaries: Collection[int], dates: Collection[dt.date]) -
 def _check_bookable(dates: Collection[dt.date], days: dict[dt.date, OpenDay]) -> None:
     now = timezone.now()
     rows = [days[date] for date in sorted(dates) if date in days]
-    unknown = [_("%s (pas de service ce jour-là)") % day(date) for date in sorted(dates) if date not in days]
-    closed = unknown + [f"{day(row.date)} ({row.closed_reason})" for row in rows if not row.is_open]
+    unknown = [_("%s (pas de service ce jour-là)") % dated(date) for date in sorted(dates) if date not in days]
+    closed = unknown + [f"{dated(row.date)} ({row.closed_reason})" for row in rows if not row.is_open]
     late = [row for row in rows if row.is_open and row.book_until <= now]
     sentences = []
     if closed:
@@ -273,7 +273,7 @@ def _check_bookable(dates: Collection[dt.date], days: dict[dt.date, OpenDay]) ->
             _("Trop tard pour réserver : %s.")
             % _some(
                 _("%(day)s (c’était possible jusqu’au %(limit)s)")
-                % {"day": day(row.date), "limit": moment(row.book_until)}
+                % {"day": dated(row.date), "limit": moment(row.book_until)}
                 for row in late
             )
         )
@@ -287,13 +287,17 @@ def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> Non
         raise Refused(
             ngettext("Cette date est complète : %s.", "Ces dates sont complètes : %s.", len(full))
             % enumeration(
-                day(row.date)
+                dated(row.date)
                 if row.free <= 0
                 else ngettext("%(day)s (il reste %(free)d place)", "%(day)s (il reste %(free)d places)", row.free)
-                % {"day": day(row.date), "free": row.free}
+                % {"day": dated(row.date), "free": row.free}
                 for row in full
             ),
-            _("Rien n’a été ajouté au panier : retirez-les de votre choix et recommencez."),
+            ngettext(
+                "Rien n’a été ajouté au panier : retirez-la de votre choix et recommencez.",
+                "Rien n’a été ajouté au panier : retirez-les de votre choix et recommencez.",
+                len(full),
+            ),
             code="full",
         )
 
@@ -315,7 +319,7 @@ def _check_overlaps(rows: Sequence[Booking], others: Sequence[Booking], benefici
             "child": beneficiaries[row.beneficiary_id].first_name,
             "activity": other.open_day.activity,
             "slot": other.slot,
-            "day": day(other.open_day.date),
+            "day": dated(other.open_day.date),
         }
         for row in rows
         for other in by_child.get(row.beneficiary_id, ())

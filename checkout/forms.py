@@ -1,7 +1,7 @@
 """What the booking, checkout and wallet pages send. A price is never among it, but what the person was shown is."""
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -58,7 +58,7 @@ class BookingForm(forms.Form):
         return [
             Wish(int(person), date)
             for date in sorted(self.cleaned_data["dates"])
-            for person in self.cleaned_data["people"]
+            for person in dict.fromkeys(self.cleaned_data["people"])  # once, however often it was sent
         ]
 
 
@@ -135,7 +135,7 @@ class TopUpForm(forms.Form):
 
     CUSTOM = "custom"
 
-    def __init__(self, data: QueryDict | None = None, *, packs: Iterable[Decimal]) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, packs: Iterable[Decimal]) -> None:
         super().__init__(data)
         self.fields["pack"] = forms.ChoiceField(
             label=_("Choisissez un pack de crédits"),

@@ -1,6 +1,7 @@
 """From the cart to the paid order: lines with frozen prices, payments, and what providers told us."""
 
 import secrets
+from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
 import pgtrigger
@@ -13,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Address, Commune, Terms
 from bookings.models import Booking, Hold
 from portal.common.db import not_truncated
-from portal.common.money import MoneyField
+from portal.common.money import ZERO, MoneyField
 from services.models import Tariff
 from wallet.models import Movement
 

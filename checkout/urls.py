@@ -20,4 +20,5 @@ urlpatterns = [
     path("mon-compte/reservations/", reservations.reservations, name="reservations"),
     path("mon-compte/reservations/annuler/", reservations.cancel, name="reservations_cancel"),
     path("mon-compte/porte-monnaie/", wallet.wallet, name="wallet"),
+    path("mon-compte/porte-monnaie/depot/", wallet.deposit, name="wallet_deposit"),
 ]

@@ -1,7 +1,7 @@
 """What a provider told us, applied once: an order is paid, or its money is in the wallet, and its owner is told."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 from django.db import transaction
@@ -13,6 +13,7 @@ from bookings import actions as bookings
 from bookings.models import Booking
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
 from checkout.providers.base import Message, Outcome
+from checkout.summary import order_groups
 from portal.common.db import retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import day
@@ -103,11 +104,10 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
         amounts[wallet] = amounts.get(wallet, ZERO) + refund
     movement = None
     if order.total:
-        top_up = order.kind == Order.Kind.TOP_UP
         movement = ledger.post(
-            kind=Movement.Kind.TOP_UP if top_up else Movement.Kind.ORDER,
+            kind=Movement.Kind.TOP_UP if order.kind == Order.Kind.TOP_UP else Movement.Kind.ORDER,
             key=f"order:{order.pk}:paid",
-            label=_("Dépôt de fonds") if top_up else _("Commande %s") % order.number,
+            label=_movement_label(order, lost),
             amounts=amounts,
             by=order.user,
         )
@@ -124,11 +124,29 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
         template="order_paid",
         context={
             "order": order,
-            "lines": [line for line in lines if line not in lost],
+            "groups": order_groups(line for line in lines if line not in lost),
+            "paid_with": _paid_with(sources),
             "lost": [f"{line.beneficiary_name}, {day(line.date)}" for line in lost if line.date],
             "refund": refund,
         },
     )
+
+
+def _movement_label(order: Order, lost: Sequence[OrderLine]) -> str:
+    if order.kind == Order.Kind.TOP_UP:
+        return _("Dépôt de fonds")
+    if lost:
+        return _("Commande %s, places qui n’étaient plus libres") % order.number
+    return _("Commande %s") % order.number
+
+
+def _paid_with(sources: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
+    """What paid an order, as its owner calls it: « carte bancaire », « porte-monnaie », and how many euros each."""
+    found: dict[str, Decimal] = {}
+    for code, amount in sources.items():
+        name = _("carte bancaire") if code.startswith(ledger.clearing_code("")) else _("porte-monnaie")
+        found[name] = found.get(name, ZERO) + amount
+    return list(found.items())
 
 
 def expired() -> Refused:

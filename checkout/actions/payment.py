@@ -19,6 +19,7 @@ from checkout.actions.completion import complete, end_payment, expired
 from checkout.actions.reconciliation import ask_about
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment
 from checkout.providers import base, default_provider
+from families.models import Beneficiary
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import day, enumeration, euros
@@ -214,6 +215,14 @@ def _check_still_offered(user: User, lines: Sequence[OrderLine]) -> None:
             )
             % enumeration(f"{day(row.date)} ({row.closed_reason})" for row in closed),
             code="closed",
+        )
+    children = {row.booking.beneficiary_id for row in lines if row.booking is not None}
+    if Beneficiary.objects.of(user).filter(pk__in=children).count() != len(children):
+        raise Refused(
+            _("Un bénéficiaire de votre panier ne fait plus partie de vos filiations : retirez ses dates.")
+            + " "
+            + _("Rien n’a été débité."),
+            code="not_yours",
         )
     services = {row.activity.service_id for row in days}
     open_to = Subscription.objects.of(user).approved().filter(profile__service__in=services)

@@ -39,6 +39,9 @@ def remove(request: HttpRequest) -> HttpResponse:
         for text in refusal.messages:
             messages.error(request, text)
         return redirect("cart")
+    if not removed:
+        messages.info(request, _("Ces dates ne sont plus dans votre panier."))
+        return redirect("cart")
     messages.success(
         request,
         ngettext("%d réservation a quitté votre panier.", "%d réservations ont quitté votre panier.", removed)
@@ -70,5 +73,11 @@ def abandon(request: HttpRequest, reference: str) -> HttpResponse:
     if not abandon_order(user=current_user(request), order=order):
         messages.success(request, _("La banque vient de confirmer votre paiement : la commande est payée."))
         return redirect(order)
-    messages.info(request, _("Le règlement est abandonné, rien n’a été débité. Votre panier est de nouveau ouvert."))
+    if order.kind == Order.Kind.TOP_UP:
+        messages.info(request, _("Le dépôt est abandonné : votre porte-monnaie n’a pas changé."))
+        return redirect("wallet")
+    messages.info(
+        request,
+        _("Le règlement est abandonné et votre panier de nouveau ouvert. La banque ne nous a confirmé aucun débit."),
+    )
     return redirect("cart")

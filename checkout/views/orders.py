@@ -3,6 +3,7 @@
 import datetime as dt
 
 from django.core.paginator import Paginator
+from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -21,7 +22,10 @@ JUST_PAID = dt.timedelta(minutes=30)
 @require_safe
 def orders(request: HttpRequest) -> HttpResponse:
     """The person's orders, newest first."""
-    rows = Order.objects.of(current_user(request)).prefetch_related("payments")
+    mine = Order.objects.of(current_user(request))
+    rows = mine.annotate(
+        cancelled_count=Count("lines", filter=Q(lines__cancelled_at__isnull=False)), line_count=Count("lines")
+    ).order_by("-created_at")
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
     listed = [(row, timezone.localdate(row.created_at)) for row in page.object_list]
     return render(request, "checkout/orders.html", {"page": page, "listed": listed})
@@ -33,17 +37,24 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
     found = get_object_or_404(Order.objects.of(current_user(request)).select_related("terms"), reference=reference)
     lines = list(OrderLine.objects.filter(order=found).order_by("date", "pk"))
     payments = list(Payment.objects.filter(order=found))
-    cancelled = [line for line in lines if line.cancelled_at]
+    cancelled = [line for line in lines if line.cancelled_at and line.cancelled_at != found.paid_at]
+    # Gone when the bank's answer came: given back in the same moment as the order was paid.
+    lost = [line for line in lines if line.cancelled_at and line.cancelled_at == found.paid_at]
+    kept = [line for line in lines if not line.cancelled_at]
     context = {
         "order": found,
         "ordered_on": timezone.localdate(found.created_at),
         "paid_on": timezone.localdate(found.paid_at) if found.paid_at else None,
-        "just_paid": found.paid_at is not None and timezone.now() - found.paid_at < JUST_PAID,
+        "just_paid": found.paid_at is not None and timezone.now() - found.paid_at < JUST_PAID and not cancelled,
+        "kept": kept,
+        "lost": order_groups(lost),
+        "lost_total": sum((line.unit_price for line in lost), ZERO),
         "groups": order_groups(lines),
         "cancelled": order_groups(cancelled),
-        "refunded": sum((line.unit_price for line in cancelled), ZERO),
+        "refunded": sum((line.unit_price for line in cancelled + lost), ZERO),
         "payments": [row for row in payments if row.status == Payment.Status.CAPTURED],
         "credited": [row for row in payments if row.status == Payment.Status.CREDITED],
+        "unheard": any(row.status == Payment.Status.ABANDONED and not row.is_wallet for row in payments),
         "waiting": any(row.status == Payment.Status.STARTED for row in payments),
     }
     return render(request, "checkout/order.html", context)

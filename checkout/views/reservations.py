@@ -123,8 +123,11 @@ def cancel(request: HttpRequest) -> HttpResponse:
         .order_by("period")
     )
     if not rows:
-        if ids:
+        if ids and not Booking.objects.filter(pk__in=ids, made_by=current_user(request)).exists():
             raise Http404
+        if ids:
+            messages.info(request, _("Ces réservations ne sont plus à annuler : elles l’ont déjà été."))
+            return redirect("reservations")
         messages.info(request, _("Cochez d’abord les réservations à annuler."))
         return redirect("reservations")
     lines = OrderLine.objects.filter(booking__in=rows, cancelled_at=None, order__status="paid")

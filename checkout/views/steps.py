@@ -27,7 +27,7 @@ JUST_PAID = dt.timedelta(minutes=30)
 
 # Where a refused payment leads; anywhere else the person chooses again how to pay.
 AFTER_REFUSAL = {
-    **dict.fromkeys(["expired", "empty", "no_cart", "changed", "closed", "no_access"], "cart"),
+    **dict.fromkeys(["expired", "empty", "no_cart", "changed", "closed", "no_access", "not_yours"], "cart"),
     "no_terms": "checkout_terms",
 }
 
@@ -87,7 +87,11 @@ def address(request: HttpRequest) -> HttpResponse:
     addresses = list(Address.objects.of(current_user(request)))
     form = AddressForm(request.POST or None, instance=Address(user=current_user(request)))
     if request.method == "POST":
-        chosen = next((row for row in addresses if str(row.pk) == request.POST.get("address")), None)
+        sent = request.POST.get("address", "")
+        chosen = next((row for row in addresses if str(row.pk) == sent), None)
+        if chosen is None and sent:
+            messages.error(request, _("Cette adresse n’est pas une des vôtres : choisissez-en une dans la liste."))
+            return redirect("checkout_address")
         if chosen is None and form.is_valid():
             chosen = form.save()
         if chosen is not None:
@@ -156,6 +160,11 @@ def _pay(request: HttpRequest) -> HttpResponse:
         cart = _cart(current_user(request))
         if cart is None:
             return redirect("cart")
+        if set(form.errors) - {"means"}:  # what no page of ours sends
+            messages.error(
+                request, _("Cette page n’était plus à jour : vérifiez votre commande, puis payez. Rien n’a été débité.")
+            )
+            return redirect("checkout_payment")
         return _payment_page(request, cart, form, status=422)
     data = form.cleaned_data
     try:
@@ -173,11 +182,14 @@ def _payment_page(
     request: HttpRequest, cart: CartSummary, form: PayForm | None = None, status: int = 200
 ) -> HttpResponse:
     provider = default_provider()
-    balance = wallet_of(current_user(request)).balance
+    # What an earlier try set aside is given back when the person chooses again: it counts as theirs.
+    reserved = cart.pending.reserved if cart.pending else ZERO
+    balance = wallet_of(current_user(request)).balance + reserved
     context = {
         "cart": cart,
         "form": form,
         "balance": balance,
+        "reserved": reserved,
         "wallet_covers": balance >= cart.total,
         "left": balance - cart.total,
         "missing": cart.total - balance,

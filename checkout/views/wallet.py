@@ -4,8 +4,9 @@ from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.views import current_user
 from checkout.actions import TOP_UP_FEE, start_top_up
@@ -26,12 +27,11 @@ def wallet(request: HttpRequest) -> HttpResponse:
     """
     packs = list(TopUpPack.objects.filter(is_active=True))
     form = TopUpForm(request.POST or None, packs=[pack.amount for pack in packs])
-    confirm = None
     if request.method == "POST" and form.is_valid():
         custom = form.cleaned_data["pack"] == TopUpForm.CUSTOM
         if custom and "confirmed" not in request.POST and form.chosen not in {pack.amount for pack in packs}:
-            confirm = {"amount": form.chosen, "fee": TOP_UP_FEE, "total": form.chosen + TOP_UP_FEE}
-            return render(request, "wallet/confirm.html", {"confirm": confirm})
+            # An address of its own, so that going back from the bank shows it again.
+            return redirect(f"{reverse('wallet_deposit')}?montant={form.chosen}")
         try:
             return redirect(start_top_up(user=current_user(request), amount=form.chosen).redirect)
         except Refused as refusal:
@@ -50,3 +50,13 @@ def wallet(request: HttpRequest) -> HttpResponse:
         "card": default_provider(),
     }
     return render(request, "wallet/wallet.html", context, status=422 if form.errors else 200)
+
+
+@require_safe
+def deposit(request: HttpRequest) -> HttpResponse:
+    """A custom amount (`montant`) with its fee and its total, to be confirmed before the bank is asked."""
+    form = TopUpForm({"pack": TopUpForm.CUSTOM, "amount": request.GET.get("montant", "")}, packs=[])
+    if not form.is_valid():
+        return redirect("wallet")
+    confirm = {"amount": form.chosen, "fee": TOP_UP_FEE, "total": form.chosen + TOP_UP_FEE}
+    return render(request, "wallet/confirm.html", {"confirm": confirm})

@@ -53,6 +53,11 @@ def long_date(date: dt.date) -> str:
     return f"{day(date)} {date.year}"
 
 
+def dated(date: dt.date) -> str:
+    """`mercredi 14 juin`, with its year when that is not this one."""
+    return day(date) if date.year == today().year else long_date(date)
+
+
 def short_date(date: dt.date) -> str:
     """`14/06/2023`."""
     return f"{date:%d/%m/%Y}"

@@ -86,7 +86,7 @@ for (const time of document.querySelectorAll("time[data-countdown]")) {
   let said = null;
   const tick = () => {
     const left = Math.max(0, Math.ceil((end - Date.now()) / minute));
-    const words = left ? `(encore ${left}\u00a0min)` : "(délai écoulé)";
+    const words = left ? `(encore ${left}\u00a0min)` : "(délai écoulé\u00a0: terminez vite, une autre famille peut les prendre)";
     if (shown.textContent !== words) shown.textContent = words;
     if (said !== null && left !== said && [10, 5, 2, 1, 0].includes(left)) {
       spoken.textContent = left ? `Encore ${left} minute${left > 1 ? "s" : ""} pour terminer votre commande.` : "Le délai est écoulé.";

@@ -54,8 +54,8 @@ def test_a_full_day_refuses_all_and_is_named() -> None:
         shop.add()
     assert refusal.value.code == "full"
     assert "il reste 1 place" in str(refusal.value)
-    assert actions.day(shop.days[1].date) in str(refusal.value)
-    assert actions.day(shop.days[0].date) not in str(refusal.value)
+    assert actions.dated(shop.days[1].date) in str(refusal.value)
+    assert actions.dated(shop.days[0].date) not in str(refusal.value)
     assert not Booking.objects.filter(made_by=shop.user).exists()
 
 
@@ -107,7 +107,7 @@ def test_what_is_booked_already_is_left_out_and_named() -> None:
     shop.add(days=shop.days[:1], children=shop.children[:1])
     added = shop.add()
     assert added.quantity == 3
-    assert added.already == [f"{shop.children[0].first_name}, {actions.day(shop.days[0].date)}"]
+    assert added.already == [f"{shop.children[0].first_name}, {actions.dated(shop.days[0].date)}"]
 
 
 def test_all_booked_already_is_said() -> None:

@@ -18,10 +18,12 @@ from django.utils import timezone
 from accounts.models import Terms
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
-from checkout.actions import Means, choose_address
-from checkout.models import Cart, CartLine, Order, Payment
+from checkout.actions import Means, apply_message, cancel_bookings, choose_address, start_top_up
+from checkout.models import Cart, CartLine, Order, Payment, ProviderEvent
+from checkout.providers.base import Message, Outcome
 from checkout.providers.demo import sign, verify
 from checkout.verification import verify as verify_books
+from portal.outbox.models import Email
 from services.models import OpenDay
 from tests.factories import (
     AddressFactory,
@@ -366,7 +368,9 @@ class TestBadInput:
         assert response.status_code == 422 and not Order.objects.exists()
 
     def test_deposit_in_french_digits(self, browse: Callable[[Shop], Client]) -> None:
-        response = browse(open_shop()).post("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "30,50"})
+        response = browse(open_shop()).post(
+            "/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "30,50"}, follow=True
+        )
         assert "0,01 €" in text(response) and "30,51 €" in text(response)
 
 
@@ -448,7 +452,7 @@ class TestWallet:
         assert Order.objects.get().total == Decimal("30.01")
 
     def test_an_amount_alone_is_a_custom_amount(self, browse: Callable[[Shop], Client]) -> None:
-        response = browse(open_shop()).post("/mon-compte/porte-monnaie/", {"amount": "30"})
+        response = browse(open_shop()).post("/mon-compte/porte-monnaie/", {"amount": "30"}, follow=True)
         assert "30,01 €" in text(response)
 
     def test_what_the_hidden_amount_holds_is_no_error_of_a_pack(self, browse: Callable[[Shop], Client]) -> None:
@@ -469,6 +473,107 @@ class TestWallet:
         response = browse(open_shop()).post("/mon-compte/porte-monnaie/", sent)
         assert response.status_code == 422 and not Order.objects.exists()
         assert response.content.decode().count('<div class="err"') == 1 and words in text(response)
+
+    @pytest.mark.parametrize("amount", ["", "abc", "0", "501", "30,505", "²"])
+    def test_a_deposit_that_no_form_of_ours_names_leads_to_the_wallet(
+        self, browse: Callable[[Shop], Client], amount: str
+    ) -> None:
+        response = browse(open_shop()).get("/mon-compte/porte-monnaie/depot/", {"montant": amount})
+        assert response["Location"] == "/mon-compte/porte-monnaie/"
+
+    def test_a_deposit_can_be_given_up(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop()
+        order = start_top_up(user=shop.user, amount=Decimal("30")).order
+        client = browse(shop)
+        assert "Abandonner ce dépôt" in text(client.get(order.get_absolute_url()))
+        response = client.post(f"/commande/{order.reference}/abandonner/", follow=True)
+        assert "Le dépôt est abandonné" in text(response)
+        order.refresh_from_db()
+        assert order.status == "cancelled"
+
+
+class TestWords:
+    """What a parent reads when a payment went another way than planned."""
+
+    def test_places_that_were_gone_are_not_confirmed(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1, capacity=1)
+        shop.add()
+        order = shop.pay(Means.CARD, "7.90").order
+        Hold.objects.update(expires_at=timezone.now() - dt.timedelta(minutes=5))
+        release_expired_holds()
+        family(shop.tariff, days=shop.days).add()
+        payment = Payment.objects.get(order=order)
+        event = ProviderEvent.objects.create(provider="demo", source="test", raw="{}")
+        message = Message(payment.reference, Outcome.CAPTURED, payment.amount)
+        apply_message(message=message, provider="demo", event=event)
+        words = text(browse(shop).get(order.get_absolute_url()))
+        assert "Des places n’étaient plus libres" in words and "réservations confirmées" not in words
+        mail = Email.objects.get(key=f"order:{order.pk}:paid")
+        assert "la somme est dans votre porte-monnaie" in mail.subject and "confirmées" not in mail.body
+        assert "places qui n’étaient plus libres" in text(browse(shop).get("/mon-compte/porte-monnaie/"))
+
+    def test_the_mail_says_what_was_bought_once_and_how_it_was_paid(self) -> None:
+        shop = open_shop(days=3, children=2, credit="50")
+        shop.add()
+        shop.pay(Means.WALLET, "47.40")
+        body = Email.objects.get(key__startswith="order:").body
+        assert body.count(shop.activity.name) == 1 and "6 × 7,90 € = 47,40 €" in body
+        assert "(porte-monnaie : 47,40 €)" in body and "peut être annulée jusqu’à sa limite" in body
+
+    def test_what_was_cancelled_since_is_not_announced_as_confirmed(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=2, credit="50")
+        shop.add()
+        order = shop.pay(Means.WALLET, "15.80").order
+        client = browse(shop)
+        assert "réservations confirmées" in text(client.get(order.get_absolute_url()))
+        first, second = Booking.objects.order_by("pk")
+        cancel_bookings(ids=[first.pk], by=shop.user)
+        assert "réservations confirmées" not in text(client.get(order.get_absolute_url()))
+        assert "1 date annulée" in text(client.get("/mon-compte/commandes/"))
+        cancel_bookings(ids=[second.pk], by=shop.user)
+        assert "dates toutes annulées" in text(client.get("/mon-compte/commandes/"))
+        # Going back to the question says that it is answered.
+        page = client.get("/mon-compte/reservations/annuler/", {"r": first.pk}, follow=True)
+        assert "elles l’ont déjà été" in text(page)
+
+    def test_the_wallets_part_of_an_open_try_is_counted(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=2, credit="10")
+        shop.add()
+        shop.pay(Means.BOTH, "15.80")
+        client = browse(shop)
+        words = text(client.get("/commande/paiement/"))
+        assert "Les 10,00 € de votre porte-monnaie, puis 5,80 € par carte." in words
+        assert "10,00 € sont déjà réservés pour cette commande" in words
+        assert "10,00 € de votre porte-monnaie sont réservés" in text(client.get("/panier/"))
+
+    def test_a_payment_page_of_nobodys_making(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1)
+        shop.add()
+        shop.answer_steps()
+        words = text(browse(shop).post("/commande/paiement/", {"means": "wallet"}, follow=True))
+        assert "Cette page n’était plus à jour" in words and "Renseignez" not in words
+
+    def test_anothers_address_is_refused_in_one_sentence(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1)
+        shop.add()
+        shop.answer_steps()
+        words = text(browse(shop).post("/commande/adresse/", {"address": AddressFactory().pk}, follow=True))
+        assert "n’est pas une des vôtres" in words and "Renseignez" not in words
+
+    def test_a_child_sent_twice_is_booked_once(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1)
+        child = shop.children[0].pk
+        assert browse(shop).post(page(shop), form(shop, people=[child, child]))["Location"] == "/panier/"
+        assert CartLine.objects.count() == 1
+
+    def test_a_child_of_a_filiation_that_ended_is_not_paid_for(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1, credit="10")
+        shop.add()
+        cart = shop.answer_steps()
+        shop.user.filiations.update(ended_at=timezone.now())  # type: ignore[attr-defined]
+        data = {"cart": cart.pk, "total": "7.90", "means": "wallet"}
+        words = text(browse(shop).post("/commande/paiement/", data, follow=True))
+        assert "ne fait plus partie de vos filiations" in words and shop.balance == 10
 
 
 class TestConditions:
