@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from portal.demo.bench.__main__ import IDLE, Busy
 from portal.demo.bench.fleet import Sample
 from portal.demo.bench.measures import Row, quantile, rate
 from portal.demo.bench.report import missed, table
@@ -83,6 +84,17 @@ def test_stops_all_that_it_started(signum: int) -> None:
     rest, _errors = process.communicate(timeout=60)
     assert process.returncode == 130 and "tout est arrêté" in rest
     assert wait_until(lambda: not any(lives(child) for child in started), 10), started
+
+
+def test_it_says_when_others_used_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Busy()
+    # Ten seconds on two processors: 16 s of work, of which 4 were ours.
+    monkeypatch.setattr(clock, "duration", lambda: 10.0)
+    monkeypatch.setattr("portal.demo.bench.__main__.psutil.cpu_count", lambda: 2)
+    monkeypatch.setattr(clock, "_all", lambda: clock.all + 16.0)
+    monkeypatch.setattr("portal.demo.bench.__main__.spent", lambda: clock.ours + 4.0)
+    busy, others = clock.shares()
+    assert (busy, others) == (pytest.approx(0.8), pytest.approx(0.6)) and others > IDLE
 
 
 class TestTable:
