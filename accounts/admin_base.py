@@ -32,7 +32,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.admin_history import history_of
+from accounts.admin_history import Happening, history_of
 from accounts.models import User
 from portal.common.db import violated_constraint
 from portal.common.formats import enumeration
@@ -441,6 +441,14 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
 
     # -- Pages --
 
+    def story(self, request: HttpRequest, obj: Any) -> list[Happening]:
+        """What happened to the row, for its history."""
+        return history_of(obj, staff(request))
+
+    def elsewhere(self, obj: Any) -> str:
+        """What an empty history says: a link for a row that only others' rows move, or that nothing has changed."""
+        return ""
+
     def history_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
         obj = self.object_or_404(request, object_id)
         if not self.has_view_or_change_permission(request, obj):
@@ -448,9 +456,11 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         request.current_app = self.admin_site.name
         context = {
             **self.admin_site.each_context(request),
-            "title": _("Historique de «\u00a0%s\u00a0»") % obj,
+            "title": _("Historique de «\u00a0%s\u00a0»") % self.label_for(obj),
             "subtitle": None,
-            "history": history_of(obj, staff(request)),
+            "label": self.label_for(obj),
+            "history": self.story(request, obj),
+            "elsewhere": self.elsewhere(obj),
             "module_name": capfirst(str(self.opts.verbose_name_plural)),
             "object": obj,
             "opts": self.opts,

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import Right, ScopedAdmin, staff
-from accounts.admin_history import history_of, signatures
+from accounts.admin_history import signatures
 from accounts.models import User
 from portal.common.errors import Refused
 from portal.common.formats import moment
@@ -269,7 +269,8 @@ class DecisionAdmin(ScopedAdmin):
         context |= {
             "decision": self.decision(request, obj),
             "panels": self.panels(request, obj),
-            "history": history_of(obj, staff(request)),
+            "history": self.story(request, obj),
+            "elsewhere": "",
             "approve_url": self.url("approve", obj.pk),
             "refuse_url": f"{self.url('refuse')}?pk={obj.pk}",
         }

@@ -11,7 +11,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_base import ReadOnlyAdmin, Right, Todo
+from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
+from accounts.admin_history import Happening, told
 from portal.outbox.actions import retry
 from portal.outbox.models import Email
 
@@ -41,6 +42,10 @@ class EmailAdmin(ReadOnlyAdmin):
         dead = Email.objects.filter(status=Email.Status.DEAD).count()
         words = ngettext("Courriel abandonné, à renvoyer", "Courriels abandonnés, à renvoyer", dead or 2)
         return [Todo(words, dead, self.url("changelist") + "?status__exact=dead")]
+
+    def story(self, request: HttpRequest, obj: Email) -> list[Happening]:
+        facts = [(obj.created_at, None, _("Mis en file.")), (obj.sent_at, None, _("Envoyé."))]
+        return told(staff(request), facts)
 
     @admin.display(description=gettext_lazy("texte"))
     def readable_body(self, obj: Email) -> str:

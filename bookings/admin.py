@@ -7,10 +7,11 @@ from django.contrib import admin
 from django.db.models import Count
 from django.http import HttpRequest
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ReadOnlyAdmin, Right, staff
-from accounts.admin_history import signatures
+from accounts.admin_history import Happening, signatures, told
 from accounts.models import User
 from bookings.models import Booking
 from families.admin import AccountAdmin
@@ -71,3 +72,12 @@ class BookingAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("annulé par"))
     def ended(self, obj: Booking) -> str:
         return obj.signed.get(obj.ended_by_id, "–")  # type: ignore[attr-defined]
+
+    def story(self, request: HttpRequest, obj: Booking) -> list[Happening]:
+        ended = _("Annulée") if obj.status == Booking.Status.CANCELLED else _("Place rendue")
+        facts = [
+            (obj.created_at, obj.made_by_id, _("Place prise dans le panier.")),
+            (obj.booked_at, obj.made_by_id, _("Réservation confirmée.")),
+            (obj.ended_at, obj.ended_by_id, f"{ended}\u00a0: {obj.ended_reason}" if obj.ended_reason else ended),
+        ]
+        return told(staff(request), facts)

@@ -1,5 +1,6 @@
 """Orders and payments, to be read: a commune sees the lines that it earns, the agglomération everything."""
 
+import datetime as dt
 from typing import Any
 
 from django.contrib import admin
@@ -9,8 +10,32 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
+from accounts.admin_history import Happening, told
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
-from portal.common.formats import euros
+from portal.common.formats import euros, short_date
+
+Fact = tuple[dt.datetime | None, int | None, str]
+
+
+def means(payment: Payment) -> str:
+    return _("porte-monnaie") if payment.is_wallet else _("carte (%s)") % payment.provider
+
+
+def payment_facts(payment: Payment, payer: int) -> list[Fact]:
+    """What a payment keeps of its own life."""
+    words = {"sum": euros(payment.amount), "means": means(payment), "status": payment.get_status_display().lower()}
+    return [
+        (payment.created_at, payer, _("Règlement commencé\u00a0: %(sum)s par %(means)s.") % words),
+        (payment.ended_at, None, _("Règlement de %(sum)s par %(means)s\u00a0: %(status)s.") % words),
+    ]
+
+
+def cancellation(line: OrderLine) -> str:
+    what = [line.label, line.detail, line.beneficiary_name, short_date(line.date) if line.date else ""]
+    return _("Ligne annulée\u00a0: %(what)s (%(price)s).") % {
+        "what": ", ".join(part for part in what if part),
+        "price": euros(line.unit_price),
+    }
 
 
 class LineInline(ReadOnlyInline):
@@ -81,6 +106,21 @@ class OrderAdmin(ReadOnlyAdmin):
             also |= Q(pk=int(number), created_at__year=int(year[:4]))
         return queryset.filter(also | Q(pk__in=found.values("pk"))), False
 
+    def story(self, request: HttpRequest, obj: Order) -> list[Happening]:
+        """From the order's own dates, those of the lines that one may see and, for the régie, of its payments."""
+        facts: list[Fact] = [
+            (obj.created_at, obj.user_id, _("Commande passée\u00a0: %s.") % self.amount(obj)),
+            (obj.paid_at, None, _("Commande payée.")),
+            (obj.cancelled_at, None, _("Commande abandonnée\u00a0: ses places sont rendues.")),
+        ]
+        cancelled = OrderLine.objects.visible_to(staff(request)).filter(order=obj, cancelled_at__isnull=False)
+        for line in cancelled.select_related("booking"):
+            facts.append((line.cancelled_at, line.booking.ended_by_id if line.booking else None, cancellation(line)))
+        if staff(request).is_operator:
+            for payment in obj.payments.all():
+                facts += payment_facts(payment, obj.user_id)
+        return told(staff(request), facts)
+
     @admin.display(description=gettext_lazy("commande"), ordering="pk")
     def order_number(self, obj: Order) -> str:
         return obj.number
@@ -119,6 +159,15 @@ class PaymentAdmin(ReadOnlyAdmin):
         )
         return [Todo(words, waiting, self.url("changelist") + "?status__exact=started")]
 
+    def story(self, request: HttpRequest, obj: Payment) -> list[Happening]:
+        facts = payment_facts(obj, obj.order.user_id)
+        facts.append((obj.checked_at, None, _("Dernière question posée au prestataire.")))
+        for event in obj.events.all():
+            words = {"source": event.source, "outcome": event.get_outcome_display().lower(), "note": event.note}
+            said = _("Message du prestataire (%(source)s)\u00a0: %(outcome)s. %(note)s") % words
+            facts.append((event.received_at, None, said.strip()))
+        return told(staff(request), facts)
+
     @admin.display(description=gettext_lazy("commande"))
     def order_number(self, obj: Payment) -> str:
         return obj.order.number
@@ -140,3 +189,6 @@ class ProviderEventAdmin(ReadOnlyAdmin):
     search_fields = ["payment__reference", "raw"]
     ordering = ["-received_at", "-pk"]
     fields = ["received_at", "provider", "source", "payment", "outcome", "note", "raw"]
+
+    def story(self, request: HttpRequest, obj: ProviderEvent) -> list[Happening]:
+        return told(staff(request), [(obj.received_at, None, _("Message reçu et gardé tel quel."))])

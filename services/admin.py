@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
+from accounts.admin_history import Happening, additions
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS, euros, hour, long_date, short_date, today
 from services.admin_forms import ActivityForm, ClosingForm, OpenDayForm, PeriodForm, ServiceForm, TariffForm
@@ -371,6 +372,12 @@ class OpenDayAdmin(ScopedAdmin):
         super().save_model(request, obj, form, change)
         if not obj.is_open:
             self._warn_of_taken(request, obj.taken)
+
+    def story(self, request: HttpRequest, obj: OpenDay) -> list[Happening]:
+        return [*super().story(request, obj), *additions(obj, staff(request))]
+
+    def elsewhere(self, obj: OpenDay) -> str:
+        return _("Ce jour n’a pas changé depuis que le calendrier l’a ouvert.")
 
     @admin.display(description=gettext_lazy("jour"), ordering="date")
     def day(self, obj: OpenDay) -> str:

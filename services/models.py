@@ -407,6 +407,13 @@ class OpenDayQuerySet(models.QuerySet["OpenDay"]):
         return self if user.is_operator else self.filter(activity__service__commune__in=user.commune_ids)
 
 
+# Each booking moves `taken`, which is not followed. The row is kept as it was before a change: a year of days is made at
+# once, and days that nobody ever touches write nothing.
+@pghistory.track(
+    pghistory.UpdateEvent(label="before", row=pghistory.Old, condition=pgtrigger.AnyChange(exclude=["taken"])),
+    exclude=["taken"],
+    append_only=True,
+)
 class OpenDay(models.Model):
     """One date of an activity, with its places. `taken` is written by PostgreSQL alone, from the bookings' rows."""
 

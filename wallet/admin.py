@@ -7,13 +7,17 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Sum
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, ScopedAdmin
+from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, ScopedAdmin, staff
+from accounts.admin_history import Happening, told
 from accounts.models import User
 from families.admin import AccountAdmin as PeopleAdmin
-from portal.common.formats import euros
+from portal.common.formats import euros, short_date, sort_key
 from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
 
 
@@ -25,8 +29,18 @@ class WalletAdmin(ReadOnlyAdmin):
     list_select_related = ["user"]
     search_fields = ["user__last_name", "user__first_name", "user__email"]
     ordering = ["user__last_name", "user__first_name", "pk"]
-    fields = ["user", "account", "amount"]
-    readonly_fields = ["amount"]
+    fields = ["user", "amount", "movements"]
+    readonly_fields = ["amount", "movements"]
+
+    def label_for(self, obj: Wallet) -> str:
+        return _("Porte-monnaie %s") % of(str(obj.user))
+
+    def elsewhere(self, obj: Wallet) -> str:
+        return entries_of(obj.account_id)
+
+    @admin.display(description=gettext_lazy("mouvements"))
+    def movements(self, obj: Wallet) -> str:
+        return entries_of(obj.account_id)
 
     @admin.display(description=gettext_lazy("adresse e-mail"), ordering="user__email")
     def email(self, obj: Wallet) -> str:
@@ -35,6 +49,50 @@ class WalletAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("solde"), ordering="balance")
     def amount(self, obj: Wallet) -> str:
         return euros(obj.balance)
+
+
+def of(name: str) -> str:
+    """`de Rosières`, `d’Aiguilhe`, `du Puy-en-Velay`, `des Estables`."""
+    for article, short in (("Le ", "du "), ("Les ", "des ")):
+        if name.startswith(article):
+            return short + name.removeprefix(article)
+    return f"d’{name}" if sort_key(name)[:1] in tuple("aeiouh") else f"de {name}"
+
+
+def account_name(account: Account) -> str:
+    """An account as people say it: « Porte-monnaie de Claire Dupont », « Recettes de Rosières »."""
+    kinds = Account.Kind
+    match account.kind:
+        case kinds.WALLET if hasattr(account, "wallet"):
+            return _("Porte-monnaie %s") % of(str(account.wallet.user))
+        case kinds.REVENUE:
+            return _("Recettes %s") % (of(account.commune.name) if account.commune else _("de l’agglomération"))
+        case kinds.CLEARING:
+            return _("Encaissements à recevoir (%s)") % account.code.partition(":")[2]
+    return account.get_kind_display()
+
+
+def entries_of(account: int) -> str:
+    """Where the movements of an account are read, which are all its history."""
+    address = f"{reverse('admin:wallet_entry_changelist')}?{AccountFilter.parameter_name}={account}"
+    return format_html('<a href="{}">{}</a>', address, _("Voir ses mouvements"))
+
+
+class AccountFilter(admin.SimpleListFilter):
+    """The entries of one account, named by the link that led here: there are too many to choose from."""
+
+    title = gettext_lazy("compte")
+    parameter_name = "compte"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = str(request.GET.get(self.parameter_name, ""))
+        if not (chosen.isdecimal() and len(chosen) < 19):
+            return []
+        accounts = Account.objects.select_related("commune", "wallet__user").filter(pk=int(chosen))
+        return [(chosen, account_name(account)) for account in accounts]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(account=self.value()) if self.value() else queryset
 
 
 def money_at_stake(people: Sequence[User], by: User) -> dict[int, str]:
@@ -50,13 +108,27 @@ PeopleAdmin.stakes.append(money_at_stake)
 
 @admin.register(Account)
 class AccountAdmin(ReadOnlyAdmin):
-    list_display = ["code", "kind", "commune", "total"]
+    list_display = ["name", "kind", "total", "code"]
     list_filter = ["kind"]
-    list_select_related = ["commune"]
+    list_select_related = ["commune", "wallet__user"]
     search_fields = ["code", "commune__name", "wallet__user__last_name", "wallet__user__email"]
     ordering = ["code"]
-    fields = ["code", "kind", "commune", "total"]
-    readonly_fields = ["total"]
+    fields = ["name", "kind", "commune", "total", "code", "movements"]
+    readonly_fields = ["name", "total", "movements"]
+
+    def label_for(self, obj: Account) -> str:
+        return account_name(obj)
+
+    def elsewhere(self, obj: Account) -> str:
+        return entries_of(obj.pk)
+
+    @admin.display(description=gettext_lazy("compte"), ordering="code")
+    def name(self, obj: Account) -> str:
+        return account_name(obj)
+
+    @admin.display(description=gettext_lazy("mouvements"))
+    def movements(self, obj: Account) -> str:
+        return entries_of(obj.pk)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(total=Sum("entries__amount"))
@@ -68,10 +140,14 @@ class AccountAdmin(ReadOnlyAdmin):
 
 class EntryInline(ReadOnlyInline):
     model = Entry
-    fields = ["account", "euros", "after"]
+    fields = ["name", "euros", "after"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).select_related("account").order_by("pk")
+        return super().get_queryset(request).select_related("account__commune", "account__wallet__user").order_by("pk")
+
+    @admin.display(description=gettext_lazy("compte"))
+    def name(self, obj: Entry) -> str:
+        return account_name(obj.account)
 
     @admin.display(description=gettext_lazy("montant"))
     def euros(self, obj: Entry) -> str:
@@ -80,6 +156,14 @@ class EntryInline(ReadOnlyInline):
     @admin.display(description=gettext_lazy("solde après"))
     def after(self, obj: Entry) -> str:
         return euros(obj.balance_after)
+
+
+def movement_story(movement: Movement, viewer: User) -> list[Happening]:
+    """What is written stays: the movement, and the one that reverses it."""
+    written = [(movement.at, movement.by_id, _("Écrit\u00a0: %s.") % movement.label)]
+    if reversal := Movement.objects.filter(reverses=movement).first():
+        written.append((reversal.at, reversal.by_id, _("Contre-passé\u00a0: %s.") % reversal.label))
+    return told(viewer, written)
 
 
 @admin.register(Movement)
@@ -98,16 +182,33 @@ class MovementAdmin(ReadOnlyAdmin):
     ordering = ["-at", "-pk"]
     fields = ["at", "kind", "label", "key", "by", "reverses"]
 
+    def story(self, request: HttpRequest, obj: Movement) -> list[Happening]:
+        return movement_story(obj, staff(request))
+
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
-    list_display = ["pk", "movement", "account", "amount_in_euros", "after"]
-    list_filter = ["account__kind"]
-    list_select_related = ["movement", "account"]
+    list_display = ["pk", "at", "movement", "name", "amount_in_euros", "after"]
+    list_filter = [AccountFilter, "account__kind"]
+    list_select_related = ["movement", "account__commune", "account__wallet__user"]
     search_fields = ["account__code", "movement__label"]
     ordering = ["-pk"]
-    fields = ["movement", "account", "amount_in_euros", "after"]
-    readonly_fields = ["amount_in_euros", "after"]
+    fields = ["movement", "name", "amount_in_euros", "after"]
+    readonly_fields = ["name", "amount_in_euros", "after"]
+
+    def label_for(self, obj: Entry) -> str:
+        return f"{account_name(obj.account)}\u00a0: {euros(obj.amount)}"
+
+    def story(self, request: HttpRequest, obj: Entry) -> list[Happening]:
+        return movement_story(obj.movement, staff(request))
+
+    @admin.display(description=gettext_lazy("date"), ordering="movement__at")
+    def at(self, obj: Entry) -> str:
+        return short_date(timezone.localdate(obj.movement.at))
+
+    @admin.display(description=gettext_lazy("compte"), ordering="account__code")
+    def name(self, obj: Entry) -> str:
+        return account_name(obj.account)
 
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def amount_in_euros(self, obj: Entry) -> str:
