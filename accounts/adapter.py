@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from django.conf import settings
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -25,7 +26,9 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Write allauth's e-mail (confirmation, forgotten password…) into the outbox."""
-        message = self.render_mail(template_prefix, email, {**surroundings(), **context})
+        days = settings.PASSWORD_RESET_TIMEOUT // (24 * 60 * 60)
+        ours = {**surroundings(), "email": email, "password_reset_days": days}
+        message = self.render_mail(template_prefix, email, {**ours, **context})
         queue_message(
             key=f"account:{uuid.uuid4()}", to=email, subject=message.subject, body=str(message.body).strip() + "\n"
         )

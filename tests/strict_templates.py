@@ -5,7 +5,8 @@ expressions of the templates under templates/ fail instead:
 
 - when the first name of the expression is unknown, also in {% if %} and {% for %}: a name that is sometimes there has
   to be passed always, or be written `name|default:""`;
-- when a further part is missing (`order.totl`) and the value would be printed; in {% if order.receipt %} it stays false.
+- when a further part is missing (`order.totl`) and the value would be printed; in {% if order.receipt %} it stays false;
+- when a sentence of {% blocktranslate %} names what neither its `with` nor the context holds: it looks names up itself.
 
 The Django admin's own templates, which rely on silence, are left alone.
 """
@@ -17,6 +18,7 @@ from typing import Any
 
 from django.template import base
 from django.template.defaultfilters import default, default_if_none
+from django.templatetags.i18n import BlockTranslateNode
 
 faults: list[str] = []
 _enabled = True
@@ -43,9 +45,12 @@ class StrictVariable(base.Variable):
             known = self.lookups is not None and self.lookups[0] in context
             if not _enabled or self.tolerant or (known and self.silent):
                 raise
-            fault = f"variable « {self.var} » indéfinie dans {self.origin}"
-            faults.append(fault)
-            raise UndefinedVariable(fault) from None
+            raise _fault(str(self.var), self.origin) from None
+
+
+def _fault(name: str, origin: str) -> UndefinedVariable:
+    faults.append(f"variable « {name} » indéfinie dans {origin}")
+    return UndefinedVariable(faults[-1])
 
 
 @contextlib.contextmanager
@@ -77,3 +82,20 @@ def install(folder: Path) -> None:
 
     expression.__init__ = init  # type: ignore[method-assign]
     expression.resolve = resolve  # type: ignore[method-assign]
+    _install_sentences(folder)
+
+
+def _install_sentences(folder: Path) -> None:
+    original_render = BlockTranslateNode.render
+
+    def render(self: Any, context: Any, nested: bool = False) -> str:
+        origin = Path(str(self.origin.name))
+        if _enabled and folder in origin.parents:
+            tokens = [*self.singular, *(self.plural or [])]
+            names = {token.contents for token in tokens if token.token_type == base.TokenType.VAR}
+            for name in sorted(names - {*self.extra_context, self.countervar}):
+                if name not in context:
+                    raise _fault(name, str(origin.relative_to(folder)))
+        return original_render(self, context, nested)
+
+    BlockTranslateNode.render = render  # type: ignore[method-assign]

@@ -27,6 +27,9 @@ def render(source: str, place: Path = OURS, **context: Any) -> str:
         "{% for x in a %}{% endfor %}",
         "{{ 'texte' }}",
         "{{ 1 }}",
+        "{% blocktranslate %}{{ a }}{% endblocktranslate %}",
+        "{% blocktranslate with b=a %}{{ b }}{% endblocktranslate %}",
+        "{% blocktranslate count n=1 %}{{ n }} jour{% plural %}{{ n }} jours{% endblocktranslate %}",
     ],
 )
 def test_what_passes(source: str) -> None:
@@ -41,6 +44,9 @@ def test_what_passes(source: str) -> None:
         "{{ missing|upper }}",
         "{% if missing %}{% endif %}",
         "{% for x in missing %}{% endfor %}",
+        "{% blocktranslate %}{{ missing }}{% endblocktranslate %}",
+        "{% blocktranslate with b=missing %}{{ b }}{% endblocktranslate %}",
+        "{% blocktranslate count n=1 %}un{% plural %}{{ n }} {{ missing }}{% endblocktranslate %}",
     ],
 )
 def test_what_fails(source: str) -> None:

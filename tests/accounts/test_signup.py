@@ -176,6 +176,7 @@ def test_a_known_address_gets_the_same_page_and_an_e_mail_of_its_own(client, ter
     email = Email.objects.get(to="connu@exemple.fr")
     assert email.subject == "Vous avez déjà un compte"
     assert "/recuperation-mot-de-passe/" in email.body
+    assert "avec l’adresse connu@exemple.fr." in email.body
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -195,7 +196,9 @@ def test_the_forgotten_password_page_does_not_tell_either(client):
     unknown = client.post(address, {"email": "inconnu@exemple.fr"})
     assert known.url == unknown.url == "/recuperation-mot-de-passe/envoye/"
     assert Email.objects.get(to="connu@exemple.fr").subject == "Choisissez un nouveau mot de passe"
-    assert Email.objects.get(to="inconnu@exemple.fr").subject == "Aucun compte à cette adresse"
+    told = Email.objects.get(to="inconnu@exemple.fr")
+    assert told.subject == "Aucun compte à cette adresse"
+    assert "pour l’adresse inconnu@exemple.fr, mais" in told.body
 
 
 def test_a_forgotten_password_costs_the_same_for_every_address(client):
