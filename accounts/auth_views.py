@@ -4,11 +4,13 @@ Only what differs from allauth's views is written here; templates/account/ draws
 """
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account import views
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import Resolver404, resolve
 
 from accounts import forms
 from accounts.middleware import open_to_pending
@@ -37,7 +39,19 @@ class LoginView(views.LoginView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         kwargs.setdefault("start_form", forms.StartSignupForm())
-        return super().get_context_data(next=self.get_next_url() or "", **kwargs)
+        page = self.get_next_url() or ""
+        # After a wrong password the page names that; a message (two hours without activity) says more than this sentence.
+        sent_here = self.request.method == "GET" and is_protected(page)
+        return super().get_context_data(next=page, sent_here=sent_here, **kwargs)
+
+
+def is_protected(address: str) -> bool:
+    """Whether this address of ours is for people who are signed in only."""
+    try:
+        match = resolve(urlsplit(address).path)
+    except Resolver404:
+        return False
+    return "admin" in match.namespaces or getattr(match.func, "login_required", True)
 
 
 class SignupView(views.SignupView):

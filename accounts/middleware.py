@@ -4,18 +4,22 @@ import functools
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, resolve_url
 from django.utils.cache import patch_cache_control
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 SESSION_TOUCH_SECONDS = 60
+LAST_SEEN = "last_seen"  # cookie: when this browser's session was last prolonged; names nobody
 
 
 def open_to_pending(view: View) -> View:
@@ -46,8 +50,9 @@ def not_activity(view: View) -> View:
 class IdleLogoutMiddleware:
     """Prolong the session of an active person, writing it at most once a minute; end one that was idle for too long.
 
-    The stores forget a session two hours (SESSION_COOKIE_AGE) after its last write; what they still hand out is judged by
-    the moment written in it.
+    The stores and the browser forget a session two hours (SESSION_COOKIE_AGE) after its last write; what they still hand
+    out is judged by the moment written in it. So that the person can be told why they are out, the browser keeps that
+    moment by itself until it is closed.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -56,14 +61,64 @@ class IdleLogoutMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if "seen" in request.session and time.time() - request.session["seen"] > settings.SESSION_COOKIE_AGE:
             logout(request)
-        return self.get_response(request)
+        idle = _was_idle(request)
+        response = self.get_response(request)
+        if request.user.is_authenticated:
+            _note_last_seen(request, response)
+        elif _leads_to_login(response) and request.method not in ("GET", "HEAD"):
+            response = _refuse_to_write(request, response, idle=idle)
+            response.delete_cookie(LAST_SEEN)
+        elif LAST_SEEN in request.COOKIES and (not idle or request.path == resolve_url(settings.LOGIN_URL)):
+            response.delete_cookie(LAST_SEEN)  # they left by themselves, or the page has just said it
+        return response
 
     def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        if request.method == "GET" and request.path == resolve_url(settings.LOGIN_URL) and _was_idle(request):
+            messages.info(request, _idle_sentence())
         if getattr(view, "not_activity", False) or not request.user.is_authenticated:
             return
         now = int(time.time())
         if now - request.session.get("seen", 0) >= SESSION_TOUCH_SECONDS:
             request.session["seen"] = now
+
+
+def _was_idle(request: HttpRequest) -> bool:
+    """Whether nobody is signed in because two hours have passed since somebody was."""
+    seen = request.COOKIES.get(LAST_SEEN, "")
+    if not seen.isdecimal() or request.user.is_authenticated:
+        return False
+    return time.time() - int(seen) > settings.SESSION_COOKIE_AGE
+
+
+def _note_last_seen(request: HttpRequest, response: HttpResponse) -> None:
+    seen = str(request.session.get("seen", ""))
+    if seen and request.COOKIES.get(LAST_SEEN) != seen:
+        response.set_cookie(
+            LAST_SEEN,
+            seen,
+            secure=settings.SESSION_COOKIE_SECURE,
+            httponly=True,
+            samesite=settings.SESSION_COOKIE_SAMESITE,
+        )
+
+
+def _leads_to_login(response: HttpResponse) -> bool:
+    return response.status_code == 302 and response["Location"].startswith(f"{resolve_url(settings.LOGIN_URL)}?next=")
+
+
+def _refuse_to_write(request: HttpRequest, response: HttpResponse, *, idle: bool) -> HttpResponse:
+    """Say that what was sent is not kept, and lead back to the page it was sent from: its own address may be POST only."""
+    reason = _idle_sentence() if idle else _("Vous n’êtes pas connecté.")
+    messages.warning(request, f"{reason} " + _("Rien n’a été enregistré : reconnectez-vous, puis recommencez."))
+    page = request.headers.get("Referer", "")
+    if not url_has_allowed_host_and_scheme(page, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
+        return response
+    address = urlsplit(page)
+    return redirect_to_login(f"{address.path}?{address.query}" if address.query else address.path)
+
+
+def _idle_sentence() -> str:
+    return _("Vous avez été déconnecté après deux heures sans activité.")
 
 
 class PrivatePagesMiddleware:

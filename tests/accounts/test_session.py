@@ -62,6 +62,77 @@ def test_signed_out_by_the_server_after_two_hours_without_activity(client, clock
     assert response.url == "/connexion/?next=/mon-compte/"
 
 
+IDLE = "Vous avez été déconnecté après deux heures sans activité."
+LOST = "Rien n’a été enregistré\xa0: reconnectez-vous, puis recommencez."
+SENT_HERE = "Connectez-vous pour voir cette page."
+
+
+@pytest.mark.parametrize("cookie_kept", [True, False], ids=["session-too-old", "cookie-gone"])
+def test_after_two_hours_the_log_in_page_says_why(client, clock, cookie_kept):
+    sign_in(client, UserFactory().email)
+    assert is_in(client)
+    clock.forward(hours=2, seconds=1)
+    if not cookie_kept:  # what browsers do: the cookie has lived two hours
+        del client.cookies[settings.SESSION_COOKIE_NAME]
+    page = client.get("/mon-compte/adresses/", follow=True).content.decode()
+    assert page.count(IDLE) == 1
+    assert LOST not in page and SENT_HERE not in page
+    # Once is enough.
+    page = client.get("/mon-compte/adresses/", follow=True).content.decode()
+    assert IDLE not in page and SENT_HERE in page
+
+
+def test_it_says_so_too_to_those_who_come_by_the_menu(client, clock):
+    sign_in(client, UserFactory().email)
+    assert is_in(client)
+    clock.forward(hours=2, seconds=1)
+    assert IDLE not in client.get("/").content.decode()
+    assert IDLE in client.get("/connexion/").content.decode()
+
+
+@pytest.mark.parametrize("cookie_kept", [True, False], ids=["session-too-old", "cookie-gone"])
+def test_what_was_sent_too_late_is_said_to_be_lost(client, clock, cookie_kept):
+    user = UserFactory()
+    sign_in(client, user.email)
+    assert is_in(client)
+    clock.forward(hours=2, seconds=1)
+    if not cookie_kept:
+        del client.cookies[settings.SESSION_COOKIE_NAME]
+    page = "/mon-compte/filiations/"
+    response = client.post(f"{page}moi-meme/", headers={"Referer": f"http://testserver{page}?x=1"})
+    assert response.url == f"/connexion/?next={page}%3Fx%3D1"  # the address itself takes POST only
+    text = client.get(response.url).content.decode()
+    assert text.count(f"{IDLE} {LOST}") == text.count(IDLE) == 1
+    assert not user.filiations.exists()
+    # A page of somebody else's is not where one is led after signing in.
+    response = client.post(f"{page}moi-meme/", headers={"Referer": "https://ailleurs.example/"})
+    assert response.url == f"/connexion/?next={page}moi-meme/"
+    text = client.get(response.url).content.decode()
+    assert IDLE not in text and LOST in text
+
+
+def test_who_left_by_themselves_is_told_nothing_of_two_hours(client, clock):
+    sign_in(client, UserFactory().email)
+    assert is_in(client)
+    client.post("/deconnexion/", follow=True)
+    clock.forward(hours=2, seconds=1)
+    page = client.get("/mon-compte/", follow=True).content.decode()
+    assert IDLE not in page and SENT_HERE in page
+
+
+@pytest.mark.parametrize("tampered", ["", "hier", "²", "-5", "9" * 30])
+def test_a_strange_cookie_is_no_crash(client, tampered):
+    client.cookies["last_seen"] = tampered
+    assert client.get("/mon-compte/", follow=True).status_code == 200
+
+
+def test_the_log_in_page_says_that_a_page_is_for_signed_in_people(client):
+    for address in ("/mon-compte/adresses/", "/admin/"):
+        assert SENT_HERE in client.get(address, follow=True).content.decode(), address
+    for address in ("/connexion/", "/connexion/?next=/panier/", "/connexion/?next=/nulle-part/"):
+        assert SENT_HERE not in client.get(address).content.decode(), address
+
+
 def test_public_pages_count_as_activity_too(client, clock):
     sign_in(client, UserFactory().email)
     for _visit in range(3):
@@ -197,7 +268,9 @@ def test_a_closed_account_is_told_whom_to_call(client):
 def test_a_forgotten_password_is_replaced_by_the_link(client):
     user = UserFactory()
     client.post("/recuperation-mot-de-passe/", {"email": user.email})
-    link = re.search(r"http://testserver(\S+)", Email.objects.get().body).group(1)
+    body = Email.objects.get().body
+    assert "Ce lien est valable 3 jours et ne sert qu’une fois." in body
+    link = re.search(r"http://testserver(\S+)", body).group(1)
     assert link.startswith("/recuperation-mot-de-passe/")
     form = client.get(link).url
     assert "Choisir un nouveau mot de passe" in client.get(form).content.decode()
@@ -223,5 +296,6 @@ def test_changing_the_password_asks_for_the_present_one(client):
     assert user.check_password(NEW_PASSWORD)
     email = Email.objects.get()
     assert email.subject == "Votre mot de passe a été changé"
-    assert "127.0.0.1" in email.body
+    assert re.search(r"C’était (lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche) \S+ \S+ à \d+\xa0h", email.body)
+    assert "127.0.0.1" not in email.body  # means nothing to most readers
     assert is_in(client)  # this browser stays signed in
