@@ -54,6 +54,7 @@ def _progress(user: User) -> dict[str, object]:
     return {
         "beneficiaries": user.filiations.filter(ended_at=None).count(),
         "requests": user.subscriptions.count(),
+        "documents": SupportingDocument.objects.of(user).count(),
     }
 
 
@@ -135,6 +136,7 @@ def address_delete(request: HttpRequest, pk: int) -> HttpResponse:
 # --- Supporting documents --------------------------------------------------------------------------------------------
 
 
+@open_to_pending
 @get_or_post
 def documents(request: HttpRequest) -> HttpResponse:
     user = current_user(request)
@@ -152,12 +154,13 @@ def documents(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/documents.html", {"form": form, "documents": SupportingDocument.objects.of(user)})
 
 
+@open_to_pending
 @require_safe
 def document_download(request: HttpRequest, pk: int) -> FileResponse:
     """The owner's document, or one of a person whose file the agent's commune holds; a stranger finds nothing."""
     user = current_user(request)
     readable = SupportingDocument.objects.of(user)
-    if user.is_staff:
+    if user.is_staff and user.is_approved:
         readable |= SupportingDocument.objects.visible_to(user)
     document = get_object_or_404(readable, pk=pk)
     try:
@@ -172,6 +175,7 @@ def document_download(request: HttpRequest, pk: int) -> FileResponse:
     return response
 
 
+@open_to_pending
 @get_or_post
 def document_delete(request: HttpRequest, pk: int) -> HttpResponse:
     user = current_user(request)

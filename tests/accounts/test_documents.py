@@ -19,7 +19,7 @@ from accounts import documents
 from accounts.documents import add_document, clean_upload, harmless_name
 from accounts.models import CommuneFile, SupportingDocument
 from portal.common.errors import Refused
-from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.factories import CommuneFactory, StaffRoleFactory, UserFactory, agent_of
 
 pytestmark = pytest.mark.django_db
 
@@ -130,9 +130,38 @@ def test_who_may_read_a_document(client):
             assert browser.get(f"{address}supprimer/").status_code == 404
             assert browser.post(f"{address}supprimer/").status_code == 404
     assert client.get(address).url.startswith("/connexion/")
-    waiting = Client()
-    waiting.force_login(UserFactory(pending=True))
-    assert waiting.get(address).url == "/mon-compte/"
+
+
+@pytest.mark.parametrize("state", ["unfinished", "pending", "refused"])
+def test_who_is_not_validated_sends_and_removes_documents_of_their_own(state, media):
+    user, elsewhere = UserFactory(**{state: True}), UserFactory()
+    browser = Client()
+    browser.force_login(user)
+    assert f'href="{PAGE}"' in browser.get("/mon-compte/").content.decode()
+    page = browser.get(PAGE).content.decode()
+    assert "aide la mairie à valider votre compte plus vite" in page
+    assert 'href="/mon-compte/adresses/"' not in page  # no menu of pages that are still closed
+    assert (
+        "est bien arrivé" in browser.post(PAGE, {"kind": "home", "file": upload(pdf())}, follow=True).content.decode()
+    )
+    own = SupportingDocument.objects.get()
+    assert browser.get(f"{PAGE}{own.pk}/").status_code == 200
+    assert browser.get(f"{PAGE}{own.pk}/supprimer/").status_code == 200
+    assert browser.post(f"{PAGE}{own.pk}/supprimer/").url == PAGE
+    theirs = add_document(user=elsewhere, kind="home", upload=upload(pdf()), by=elsewhere)
+    for address in (f"{PAGE}{theirs.pk}/", f"{PAGE}{theirs.pk}/supprimer/"):
+        assert browser.get(address).status_code == 404
+
+
+def test_an_agent_whose_account_is_refused_reads_nobody_s_documents():
+    commune = CommuneFactory()
+    owner = UserFactory(commune=commune)
+    document = add_document(user=owner, kind="home", upload=upload(pdf()), by=owner)
+    agent = UserFactory(is_staff=True, refused=True)
+    StaffRoleFactory(user=agent, commune=commune)
+    browser = Client()
+    browser.force_login(agent)
+    assert browser.get(f"{PAGE}{document.pk}/").status_code == 404
 
 
 def test_a_lost_file_is_not_a_crash(client, media):

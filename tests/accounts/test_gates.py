@@ -11,9 +11,9 @@ pytestmark = pytest.mark.django_db
 PUBLIC = ["/", "/connexion/", "/inscription/", "/inscription/verification/", "/recuperation-mot-de-passe/",
           "/recuperation-mot-de-passe/envoye/", "/recuperation-mot-de-passe/termine/", "/connexion/compte-ferme/"]  # fmt: skip
 SIGNING_UP = ["/inscription/filiations/", "/inscription/services/", "/mon-compte/informations/"]
-OWN = ["/mon-compte/mot-de-passe/", "/mon-compte/"]
+OWN = ["/mon-compte/mot-de-passe/", "/mon-compte/pieces-justificatives/", "/mon-compte/"]
 VALIDATED = ["/mon-compte/services/", "/mon-compte/filiations/", "/mon-compte/filiations/ajouter/",
-             "/mon-compte/adresses/", "/mon-compte/adresses/ajouter/", "/mon-compte/pieces-justificatives/"]  # fmt: skip
+             "/mon-compte/adresses/", "/mon-compte/adresses/ajouter/"]  # fmt: skip
 
 
 @pytest.mark.parametrize("address", PUBLIC)
@@ -48,6 +48,10 @@ def test_somebody_refused_reads_why_and_whom_to_call(client):
         assert client.get(address).url == "/mon-compte/", address
         assert client.post(address).url == "/mon-compte/", address
     assert client.get("/mon-compte/mot-de-passe/").status_code == 200
+    assert (
+        "Le justificatif de domicile est illisible."
+        in client.get("/mon-compte/pieces-justificatives/").content.decode()
+    )
 
 
 def test_somebody_validated_opens_all_and_is_led_past_the_steps(client):
