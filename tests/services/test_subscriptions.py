@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from django.db import connection
+from django.test import Client
 
 from accounts.models import CommuneFile
 from portal.common.errors import Refused
@@ -104,6 +105,20 @@ def test_the_own_commune_comes_first_and_open(client, profile):
     places = [page.index(name) for name in names]
     assert places == sorted(places)
     assert page.count('<details class="fold" open>') == 1
+
+
+SEVERAL = "Cochez la situation qui est la vôtre&nbsp;; plusieurs seulement si plusieurs personnes en dépendent."
+
+
+def test_several_situations_of_one_service_are_explained_not_refused(client, profile, user):
+    beside = AccessProfileFactory(service=profile.service)
+    AccessProfileFactory()  # the only one of its service: nothing to explain
+    client.force_login(user)
+    assert client.get(PAGE).content.decode().count(SEVERAL) == 1
+    newcomer = Client()
+    newcomer.force_login(UserFactory(unfinished=True))
+    assert newcomer.get("/inscription/services/").content.decode().count(SEVERAL) == 1
+    assert len(ask(user, profile, beside)) == 2
 
 
 @pytest.mark.parametrize("choice", [[], ["999999"], ["pas-un-numéro"], ["1;DROP TABLE"]])
