@@ -4,3 +4,9 @@ from django.apps import AppConfig
 class CheckoutConfig(AppConfig):
     name = "checkout"
     verbose_name = "Commandes et règlements"
+
+    def ready(self) -> None:
+        from checkout.leaving import left_behind
+        from families.views import LEFT_BEHIND
+
+        LEFT_BEHIND.append(left_behind)

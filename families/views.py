@@ -1,5 +1,6 @@
 """« Mes filiations », in the account and as the second step of signing up."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -18,6 +19,9 @@ from families.models import Filiation
 from portal.common.errors import Refused
 
 SECTION = {"account_section": "filiations"}  # the entry of the account's menu
+
+# What an adult leaves behind by taking somebody off the account, in sentences; told by the apps above.
+LEFT_BEHIND: list[Callable[[Filiation], list[str]]] = []
 
 
 @require_safe
@@ -58,7 +62,8 @@ def filiation_end(request: HttpRequest, pk: int) -> HttpResponse:
         actions.end_filiation(filiation=filiation, by=user)
         messages.success(request, _("%s ne fait plus partie de votre compte.") % filiation.beneficiary)
         return redirect("filiations")
-    return render(request, "families/filiation_end.html", {"filiation": filiation, **SECTION})
+    left = [sentence for tell in LEFT_BEHIND for sentence in tell(filiation)]
+    return render(request, "families/filiation_end.html", {"filiation": filiation, "left": left, **SECTION})
 
 
 @require_POST
@@ -102,7 +107,7 @@ def signup_filiation_end(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect("filiations")
     filiation = get_object_or_404(_of(user), pk=pk)
     actions.end_filiation(filiation=filiation, by=user)
-    messages.success(request, _("%s est retiré(e) de la liste.") % filiation.beneficiary)
+    messages.success(request, _("%s ne figure plus dans vos filiations.") % filiation.beneficiary)
     return redirect("signup_filiations")
 
 
@@ -123,7 +128,7 @@ def _add(request: HttpRequest, form: FiliationForm) -> bool:
     except Refused as refused:
         form.add_error(None, list(refused.messages))
         return False
-    messages.success(request, _("%s est ajouté(e) à votre compte.") % filiation.beneficiary)
+    messages.success(request, _("%s figure maintenant dans vos filiations.") % filiation.beneficiary)
     return True
 
 

@@ -159,7 +159,7 @@ def declare_children(who: Visitor, family: Family) -> None:
             who.press("Continuer")
         else:
             who.press("Ajouter un bénéficiaire")
-            who.reads(f"{child} est ajouté(e) à votre compte.")
+            who.reads(f"{child} figure maintenant dans vos filiations.")
             who.on("Mes filiations")
     who.on("Choisissez vos services associés")
 

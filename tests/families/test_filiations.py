@@ -6,10 +6,13 @@ import threading
 import pytest
 from django.db import connection
 
+from checkout.actions import Means
+from checkout.models import Cart
 from families import actions
 from families.models import Beneficiary, Filiation
 from portal.common.errors import Refused
 from tests.factories import BeneficiaryFactory, FiliationFactory, UserFactory
+from tests.shop import family, open_shop
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +57,7 @@ def test_the_table_of_the_guide(signed_in, user, django_assert_max_num_queries):
 def test_adding_correcting_taking_off(signed_in, user):
     assert 'value="Dupont"' in signed_in.get(f"{PAGE}ajouter/").content.decode()  # the family's name, ready
     response = signed_in.post(f"{PAGE}ajouter/", LOUANE, follow=True)
-    assert "Louane Dupont est ajouté(e) à votre compte." in response.content.decode()
+    assert "Louane Dupont figure maintenant dans vos filiations." in response.content.decode()
     filiation = Filiation.objects.get()
     assert 'value="Louane"' in signed_in.get(f"{PAGE}{filiation.pk}/").content.decode()
     signed_in.post(f"{PAGE}{filiation.pk}/", LOUANE | {"first_name": "Louanne", "kind": "guardian"})
@@ -63,13 +66,47 @@ def test_adding_correcting_taking_off(signed_in, user):
     assert (filiation.kind, filiation.beneficiary.first_name) == ("guardian", "Louanne")
     page = signed_in.get(f"{PAGE}{filiation.pk}/retirer/").content.decode()
     assert "Retirer Louanne Dupont de votre compte" in page
-    assert "ne sont pas annulées" in page
+    assert "aucune réservation à venir" in page
     signed_in.post(f"{PAGE}{filiation.pk}/retirer/")
     filiation.refresh_from_db()
     assert filiation.ended_at is not None
     assert Beneficiary.objects.count() == 1  # ended, not deleted
     assert "Aucun bénéficiaire" in signed_in.get(PAGE).content.decode()
     assert signed_in.get(f"{PAGE}{filiation.pk}/").status_code == 404
+
+
+def test_taking_off_says_what_is_left_behind(client):
+    """Bookings to come, dates in the cart, an order being paid; neither the past nor the other parent's, nor a sibling's."""
+    shop = open_shop(days=5, children=2, credit="100")
+    child, sibling = shop.children
+    client.force_login(shop.user)
+    page = f"{PAGE}{shop.user.filiations.get(beneficiary=child).pk}/retirer/"
+
+    def told():
+        return client.get(page).content.decode().replace("\xa0", " ")
+
+    assert "aucune réservation à venir" in told()
+    other = family(shop.tariff, days=shop.days[4:], credit="100")
+    FiliationFactory(user=other.user, beneficiary=child)
+    other.add(children=[child])
+    other.pay(Means.WALLET, "7.90")
+    shop.add(days=shop.days[:1], children=[sibling])
+    shop.add(days=shop.days[:3], children=[child])
+    text = told()
+    assert f"Votre panier contient 3 dates pour {child.first_name} : vous ne pourrez plus les payer." in text
+    assert "à venir" not in text
+    shop.pay(Means.WALLET, "31.60")
+    shop.add(days=shop.days[3:4], children=[child])
+    text = told()
+    assert f"{child.first_name} a 3 réservations à venir : elles ne sont pas annulées." in text
+    assert f"Votre panier contient 1 date pour {child.first_name} : vous ne pourrez plus la payer." in text
+    Cart.objects.live().filter(user=shop.user).update(status=Cart.Status.PAYING)
+    text = told()
+    assert "Une commande en cours de règlement contient 1 date" in text
+    assert "Votre panier contient" not in text
+    # And it is so: the bookings are still there to be cancelled.
+    client.post(page)
+    assert client.get("/mon-compte/reservations/").content.decode().count(child.first_name) >= 3
 
 
 def test_an_adult_books_for_themselves_in_one_press(signed_in, user):

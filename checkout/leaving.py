@@ -1,0 +1,48 @@
+"""What « Retirer un bénéficiaire » leaves behind: bookings to come, and dates that wait in the cart."""
+
+from django.utils.translation import ngettext
+
+from bookings.models import Booking
+from checkout.models import Cart, CartLine
+from families.models import Filiation
+from portal.common.formats import today
+
+
+def left_behind(filiation: Filiation) -> list[str]:
+    """A sentence each about this adult's bookings and cart lines for the person, with what becomes of them."""
+    user, person = filiation.user, filiation.beneficiary
+    coming = Booking.objects.booked().filter(beneficiary=person, made_by=user, open_day__date__gte=today()).count()
+    lines = CartLine.objects.filter(cart__user=user, booking__beneficiary=person)
+    waiting = lines.filter(cart__status=Cart.Status.OPEN).count()
+    being_paid = lines.filter(cart__status=Cart.Status.PAYING).count()
+    sentences = [
+        (
+            coming,
+            ngettext(
+                "%(name)s a %(n)d réservation à venir : elle n’est pas annulée. Vous la retrouverez dans « Mes "
+                "réservations », où vous pourrez toujours l’annuler.",
+                "%(name)s a %(n)d réservations à venir : elles ne sont pas annulées. Vous les retrouverez dans « Mes "
+                "réservations », où vous pourrez toujours les annuler.",
+                coming,
+            ),
+        ),
+        (
+            waiting,
+            ngettext(
+                "Votre panier contient %(n)d date pour %(name)s : vous ne pourrez plus la payer. Retirez-la du panier.",
+                "Votre panier contient %(n)d dates pour %(name)s : vous ne pourrez plus les payer. Retirez-les du panier.",
+                waiting,
+            ),
+        ),
+        (
+            being_paid,
+            ngettext(
+                "Une commande en cours de règlement contient %(n)d date pour %(name)s : si le règlement aboutit, elle sera "
+                "réservée.",
+                "Une commande en cours de règlement contient %(n)d dates pour %(name)s : si le règlement aboutit, elles "
+                "seront réservées.",
+                being_paid,
+            ),
+        ),
+    ]
+    return [text % {"n": n, "name": person.first_name} for n, text in sentences if n]
