@@ -342,6 +342,25 @@ class Payment(models.Model):
             pgtrigger.ReadOnly(name="payment_is_frozen", fields=["order", "reference", "provider", "amount"]),
             pgtrigger.Protect(name="payments_are_kept", operation=pgtrigger.Delete),
             not_truncated("payments_are_not_emptied"),
+            # Paid is paid: payment and order in one transaction, whichever of the two is written first.
+            pgtrigger.Trigger(
+                name="captured_payment_pays_its_order",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("status"),
+                timing=pgtrigger.Deferred,
+                condition=pgtrigger.Condition("NEW.status = 'captured'"),
+                func="""
+                    IF NOT EXISTS (
+                        SELECT 1 FROM checkout_order o WHERE o.id = NEW.order_id AND o.status = 'paid' AND o.total = (
+                            SELECT sum(amount) FROM checkout_payment WHERE order_id = NEW.order_id AND status = 'captured'
+                        )
+                    ) THEN
+                        RAISE EXCEPTION 'checkout_payment % is captured, and its order is not paid by it', NEW.id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
         ]
         indexes = [
             models.Index(fields=["created_at"], condition=Q(status="started"), name="payment_started"),

@@ -419,6 +419,29 @@ class TestCheckout:
             lambda: Order.objects.filter(status="paid").exists(),
         )
 
+    @pytest.mark.parametrize("paid", [False, True], ids=["pending", "paid"])
+    def test_a_captured_payment_pays_its_order(self, paid: bool) -> None:
+        """Money taken for an order that stays unpaid, or taken once too often."""
+        shop = bought()
+        order = Order.objects.get() if paid else Order.objects.create(user=shop.user, total=Decimal(5))
+        before = Payment.objects.count()
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        sql("SET CONSTRAINTS ALL DEFERRED")
+
+        def capture() -> None:
+            now = timezone.now()
+            Payment.objects.create(
+                order=order, provider="demo", amount=Decimal(5 + paid), status="captured", ended_at=now
+            )
+            sql("SET CONSTRAINTS ALL IMMEDIATE")
+
+        guarded(
+            "checkout.Payment:captured_payment_pays_its_order",
+            capture,
+            "is captured, and its order is not paid by it",
+            lambda: Payment.objects.count() > before and any("encaissé" in line for line in verify()),
+        )
+
     def test_what_was_ordered_is_not_opened_again(self) -> None:
         bought()
         guarded(
@@ -442,6 +465,8 @@ class TestCheckout:
     def test_an_order_moves_only_along_declared_transitions(self, start: str, end: str) -> None:
         now = timezone.now()
         bought()
+        sql("SET CONSTRAINTS ALL IMMEDIATE")  # as committed: what follows is another transaction's doing
+        sql("SET CONSTRAINTS ALL DEFERRED")
         if start == "cancelled":
             with pgtrigger.ignore("checkout.Order:order_transitions"):
                 Order.objects.update(status="cancelled", paid_at=None, cancelled_at=now)
