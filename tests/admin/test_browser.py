@@ -50,6 +50,7 @@ def addresses(town: Town, shared: dict[str, Any] | None) -> list[str]:
         return [
             *(url(label, "changelist") for label in labels),
             *(url(label, "change", pk) for label, pk in labels.items()),
+            url("wallet.wallet", "history", labels["wallet.wallet"]),
             *added,
         ]
     return [
@@ -59,7 +60,7 @@ def addresses(town: Town, shared: dict[str, Any] | None) -> list[str]:
         *(url(f"services.{name}", "add") for name in ("service", "activity", "tariff", "openday")),
         f"{url('accounts.user', 'refuse')}?pk={own['accounts.user']}",
         url("services.activity", "generate", own["services.activity"]),
-        url("services.activity", "history", own["services.activity"]),
+        *(url(label, "history", own[label]) for label in ("services.activity", "bookings.booking", "checkout.order")),
         url("services.tariff", "delete", own["services.tariff"]),
     ]
 
@@ -156,7 +157,7 @@ def test_deciding_without_javascript(browser: Browser, live_server: Any, rosiere
     expect(page.locator(".messagelist .success")).to_contain_text("c’est validé")
 
     page.goto(f"{live_server.url}/admin/")
-    page.get_by_role("link", name="Demandes d’accès à valider").click()
+    page.get_by_role("link", name="Demande d’accès à valider").click()
     page.locator("input.action-select").first.check()
     page.get_by_role("combobox", name="Action").select_option(label="Refuser…")
     page.get_by_role("button", name="Envoyer").click()
@@ -175,4 +176,25 @@ def test_deciding_without_javascript(browser: Browser, live_server: Any, rosiere
         "refused",
         "La cantine est complète.",
     )
+    context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_closing_days_without_javascript(browser: Browser, live_server: Any, rosieres: Town, width: int) -> None:
+    context = browser.new_context(java_script_enabled=False, locale="fr-FR", viewport={"width": width, "height": 900})
+    page = sign_in(context, live_server, rosieres.agent)
+    page.goto(f"{live_server.url}{url('services.openday', 'changelist')}")
+    page.locator("input.action-select").first.check()
+    page.get_by_role("combobox", name="Action").select_option(label="Fermer les jours choisis…")
+    page.get_by_role("button", name="Envoyer").click()
+    expect(page.get_by_text("ne rembourse pas la famille")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Fermer ce jour").click()
+    expect(page.get_by_text("Écrivez pourquoi")).to_be_visible()
+    page.get_by_label("Motif de fermeture").fill("Grève")
+    page.get_by_role("button", name="Fermer ce jour").click()
+    expect(page.locator(".messagelist .success")).to_contain_text("1 jour est fermé")
+    day = rosieres.rows["services.openday"]
+    day.refresh_from_db()
+    assert (day.is_open, day.closed_reason, day.by_hand) == (False, "Grève", True)
     context.close()

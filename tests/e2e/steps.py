@@ -205,7 +205,7 @@ def validate(agent: Visitor, family: Family, service: str) -> None:
     agent.reads("c’est validé, un courriel est envoyé.")
     agent.follow(re.compile("^Administration"))
     agent.on("À valider")
-    agent.follow(re.compile("Demandes d’accès à valider"))
+    agent.follow(re.compile("Demandes? d’accès à valider"))
     agent.on("Demandes d’accès")
     agent.row(family.email, service).follow(re.compile(family.last_name))
     agent.on(re.compile(service))
