@@ -118,9 +118,7 @@ class TermsForm(forms.Form):
         data = super().clean() or {}
         if data.get("accept") and data["terms"] != str(self.in_force.pk):
             # The page comes back with the new version, to be accepted anew.
-            self.data = self.data.copy()
-            self.data["terms"] = str(self.in_force.pk)
-            self.data.pop("accept")
+            self.data = {**self.data, "terms": str(self.in_force.pk), "accept": ""}
             self.add_error(
                 "accept", _("Ces conditions ont changé entre-temps : lisez la nouvelle version, puis acceptez-la.")
             )

@@ -98,6 +98,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "reservations": OWN_PAGE,
     "reservations_cancel": (302, 302, 200, 404, 404, 404),
     "wallet": OWN_PAGE,
+    "wallet_deposit": MOVED,  # without an amount: to the wallet
 }
 
 

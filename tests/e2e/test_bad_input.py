@@ -215,10 +215,10 @@ def forge(page: Page, name: str, value: str) -> None:
     [
         ("total", "0.01", "Votre panier a changé : il vaut maintenant 31,60 € au lieu de 0,01 €."),
         ("total", "-31.60", "Votre panier a changé : il vaut maintenant 31,60 €"),
-        ("total", "gratuit", "Saisissez un nombre."),
+        ("total", "gratuit", "Cette page n’était plus à jour"),
         ("cart", "999999", "Ce panier n’existe pas."),
         ("cart", "9" * 30, "Ce panier n’existe pas."),
-        ("cart", "x", "Saisissez un nombre entier."),
+        ("cart", "x", "Cette page n’était plus à jour"),
     ],
 )
 def test_forged_fields_of_the_payment(visit: Visit, name: str, value: str, sentence: str) -> None:
