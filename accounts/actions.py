@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Address, Commune, CommuneFile, Consent, StaffRole, Terms, User, UserQuerySet
+from accounts.staff import tell_staff
 from portal.common.errors import Refused
 from portal.outbox.actions import queue_email
 
@@ -87,7 +88,7 @@ def accept_terms(*, user: User, terms: Terms) -> None:
 
 @transaction.atomic
 def complete_signup(*, user: User) -> None:
-    """The third step is done: the account waits for an answer, and its owner gets an e-mail that says so."""
+    """The third step is done: the account waits for an answer; its owner and those who give the answers are told."""
     account = User.objects.select_for_update().get(pk=user.pk)
     if account.completed_at is not None:
         return
@@ -97,6 +98,8 @@ def complete_signup(*, user: User) -> None:
         queue_email(
             key=f"signup:{account.pk}", to=account.email, template="signup_completed", context={"user": account}
         )
+        requested = account.subscriptions.values_list("profile__service__commune", flat=True)  # of the app above
+        tell_staff(communes=[account.commune_id, *requested])
 
 
 # --- The answer to an account ----------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def _note_last_seen(request: HttpRequest, response: HttpResponse) -> None:
             seen,
             secure=settings.SESSION_COOKIE_SECURE,
             httponly=True,
-            samesite=settings.SESSION_COOKIE_SAMESITE,
+            samesite="Lax",
         )
 
 

@@ -1,10 +1,15 @@
-"""Who works for a mairie or the agglomération: giving a role, taking it back."""
+"""Who works for a mairie or the agglomération: giving a role, taking it back, telling them that somebody waits."""
+
+from collections.abc import Iterable
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils.translation import gettext as _
 
 from accounts.models import StaffRole, User
 from portal.common.errors import Refused
+from portal.common.formats import today
+from portal.outbox.actions import queue_email
 
 
 @transaction.atomic
@@ -37,3 +42,25 @@ def withdraw_role(*, role: StaffRole, by: User) -> None:
     if not user.is_superuser and not StaffRole.objects.filter(user=user).exists():
         user.is_staff = False
         user.save(update_fields=["is_staff"])
+
+
+def tell_staff(*, communes: Iterable[int | None]) -> None:
+    """Write to the agents of these communes that a request waits (None: the agglomération's operators).
+
+    One e-mail a day for each: the first request brings it, the others of the day are found with that one.
+    """
+    wanted = set(communes)
+    theirs = Q(commune__in=wanted - {None})
+    if None in wanted:
+        theirs |= Q(commune=None)
+    roles = StaffRole.objects.filter(theirs)
+    staff = User.objects.filter(is_staff=True, is_active=True, status=User.Status.APPROVED, pk__in=roles.values("user"))
+    for agent in staff.order_by(
+        "pk"
+    ):  # one order for all: two requests at once wait for each other's keys, never crossed
+        queue_email(
+            key=f"waiting:{agent.pk}:{today():%Y%m%d}",
+            to=agent.email,
+            template="requests_waiting",
+            context={"user": agent},
+        )

@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import CommuneFile, User
+from accounts.staff import tell_staff
 from portal.common.errors import Refused
 from portal.outbox.actions import queue_email
 from services.models import AccessProfile, Subscription
@@ -18,8 +19,9 @@ from services.models import AccessProfile, Subscription
 def request_subscriptions(*, user: User, profiles: Iterable[AccessProfile], by: User) -> list[Subscription]:
     """Ask for access to services, each in one situation; the commune of each gets the person's file.
 
-    A refused request is asked again; one that waits or is validated stays as it is and is not returned. Raises
-    Refused when a situation is no longer offered: then none is asked.
+    A refused request is asked again; one that waits or is validated stays as it is and is not returned. The staff
+    concerned is told, for somebody who still signs up at the end of it. Raises Refused when a situation is no longer
+    offered: then none is asked.
     """
     wanted = {profile.pk for profile in profiles}
     # One at a time for one person: two tabs ask for the same thing without meeting at the unique constraint.
@@ -52,6 +54,9 @@ def request_subscriptions(*, user: User, profiles: Iterable[AccessProfile], by: 
         [CommuneFile(user=user, commune_id=commune, reason=CommuneFile.Reason.REQUEST) for commune in sorted(communes)],
         ignore_conflicts=True,
     )
+    asked = {each.profile_id for each in new + again}
+    if asked and user.completed_at is not None:
+        tell_staff(communes=[profile.service.commune_id for profile in offered if profile.pk in asked])
     return new + again
 
 

@@ -1,13 +1,16 @@
 """« Mes services »: asking, answering, asking again; what agents and strangers may not do."""
 
+import datetime as dt
 import threading
 
 import pytest
 from django.db import connection
 from django.test import Client
 
+from accounts import staff
 from accounts.models import CommuneFile
 from portal.common.errors import Refused
+from portal.common.formats import today
 from portal.outbox.models import Email
 from services import actions
 from services.models import Service, Subscription, SubscriptionQuerySet
@@ -15,6 +18,7 @@ from tests.factories import (
     AccessProfileFactory,
     CommuneFactory,
     ServiceFactory,
+    StaffRoleFactory,
     SubscriptionFactory,
     UserFactory,
     agent_of,
@@ -171,7 +175,8 @@ def test_a_service_of_the_agglomeration_gives_no_commune_a_file(user):
 
 def test_many_at_once_cost_the_same(user, django_assert_max_num_queries):
     profiles = [AccessProfileFactory() for _ in range(12)]
-    with django_assert_max_num_queries(7):  # savepoint twice, lock, situations, known requests, requests, files
+    # savepoint twice, lock, situations, known requests, requests, files, staff
+    with django_assert_max_num_queries(8):
         ask(user, *profiles)
     assert Subscription.objects.count() == CommuneFile.objects.count() == 12
 
@@ -200,19 +205,63 @@ def test_two_tabs_ask_for_one_thing_at_once(transactional_db):
 # --- Answering -------------------------------------------------------------------------------------------------------
 
 
+def waiting_mail():
+    return sorted(Email.objects.filter(key__startswith="waiting:").values_list("to", flat=True))
+
+
+def test_the_staff_concerned_is_told_once_a_day(user, profile, rosieres, monkeypatch):
+    here, there, operator = agent_of(rosieres), agent_of(CommuneFactory()), agent_of()
+    ask(user, profile)
+    ask(UserFactory(), profile)
+    assert waiting_mail() == [here.email]
+    email = Email.objects.get(to=here.email)
+    assert email.subject == "Des demandes attendent votre réponse"
+    assert "/admin/" in email.body
+    ask(user, AccessProfileFactory(service=ServiceFactory(commune=None)))  # the agglomération's own
+    assert waiting_mail() == sorted([here.email, operator.email])
+    # What changes nothing tells nothing; the next day is another e-mail.
+    monkeypatch.setattr(staff, "today", lambda: today() + dt.timedelta(days=1))
+    ask(user, profile)
+    assert len(waiting_mail()) == 2
+    ask(UserFactory(), profile)
+    assert waiting_mail() == sorted([here.email, here.email, operator.email])
+    assert there.email not in waiting_mail()
+
+
+def test_those_who_cannot_come_in_are_not_told(user, profile, rosieres):
+    for state in ({"is_active": False}, {"refused": True}, {"is_staff": False}):
+        StaffRoleFactory(user=UserFactory(**{"is_staff": True, **state}), commune=rosieres)
+    ask(user, profile)
+    assert waiting_mail() == []
+
+
+def test_a_newcomer_s_mairie_and_those_of_their_requests_are_told_at_the_end(client, profile, rosieres):
+    home = CommuneFactory(name="Aiguilhe")
+    of_home, of_service, operator = agent_of(home), agent_of(rosieres), agent_of()
+    newcomer = UserFactory(unfinished=True, commune=home)
+    ask(newcomer, profile)
+    assert waiting_mail() == []  # still signing up
+    client.force_login(newcomer)
+    client.post("/inscription/services/", {})
+    assert waiting_mail() == sorted([of_home.email, of_service.email])
+    client.force_login(UserFactory(unfinished=True))  # lives elsewhere: the agglomération decides
+    client.post("/inscription/services/", {})
+    assert waiting_mail() == sorted([of_home.email, of_service.email, operator.email])
+
+
 def test_validating_is_dated_signed_and_told(user, profile, rosieres):
     agent = agent_of(rosieres)
     (subscription,) = ask(user, profile)
     decided = actions.approve_subscription(subscription=subscription, by=agent)
     assert (decided.status, decided.decided_by) == ("approved", agent)
-    email = Email.objects.get()
+    email = Email.objects.get(to=user.email)
     assert (email.to, email.subject) == (user.email, "Votre accès à un service est validé")
     assert "Mairie de Rosières – Accueil de loisirs – Résident hors commune (Rosières)" in email.body
     assert "http://127.0.0.1:8000/services/rosieres-loisirs/" in email.body
     with pytest.raises(Refused) as refused:
         actions.approve_subscription(subscription=subscription, by=agent)
     assert refused.value.code == "already_decided"
-    assert Email.objects.count() == 1
+    assert Email.objects.filter(to=user.email).count() == 1
 
 
 def test_refusing_needs_a_reason_which_the_person_reads(user, profile, rosieres):
@@ -222,13 +271,13 @@ def test_refusing_needs_a_reason_which_the_person_reads(user, profile, rosieres)
         actions.refuse_subscription(subscription=subscription, reason=" \n", by=agent)
     assert refused.value.code == "reason_missing"
     actions.refuse_subscription(subscription=subscription, reason="L’accueil est <complet>.", by=agent)
-    email = Email.objects.get()
+    email = Email.objects.get(to=user.email)
     assert email.subject == "Votre accès à un service n’est pas validé"
     assert "L’accueil est <complet>." in email.body
     with pytest.raises(Refused):
         actions.refuse_subscription(subscription=subscription, reason="Encore.", by=agent)
     actions.approve_subscription(subscription=subscription, by=agent)
-    assert Email.objects.count() == 2
+    assert Email.objects.filter(to=user.email).count() == 2
 
 
 @pytest.mark.parametrize("who", ["another mairie", "a citizen", "themselves"])
