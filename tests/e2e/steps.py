@@ -193,8 +193,8 @@ def sign_out(who: Visitor) -> None:
 # --- The mairie ------------------------------------------------------------------------------------------------------
 
 
-def validate(agent: Visitor, family: Family, service: str) -> None:
-    """The agent's home page leads to the account, then to the request."""
+def validate_account(agent: Visitor, family: Family) -> None:
+    """The home page of whoever decides where the family lives leads to the account."""
     agent.on("À valider")
     agent.follow(re.compile("Comptes? à valider"))
     agent.on("Usagers")
@@ -204,6 +204,10 @@ def validate(agent: Visitor, family: Family, service: str) -> None:
     agent.press("Valider")
     agent.reads("c’est validé, un courriel est envoyé.")
     agent.follow(re.compile("^Administration"))
+
+
+def validate_request(agent: Visitor, family: Family, service: str) -> None:
+    """The home page of the service's agent leads to the request."""
     agent.on("À valider")
     agent.follow(re.compile("Demandes? d’accès à valider"))
     agent.on("Demandes d’accès")

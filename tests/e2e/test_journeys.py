@@ -21,9 +21,10 @@ both_ways = pytest.mark.parametrize("javascript", [True, False], ids=["avec Java
 
 @dataclass(frozen=True)
 class Guide:
-    """One guide: who signs up for what, and which agent decides."""
+    """One guide: who signs up for what, who decides the account (where the family lives) and who the request."""
 
     family: Family
+    home: str
     agent: str
     commune: str
     service: str
@@ -38,6 +39,7 @@ ROSIERES = Guide(
         "Le Puy-en-Velay",
         (Child("Jérémy", "Pardon", ("14", "9", "2019")),),
     ),
+    "agglo@demo.example",  # no agent of Le Puy in the demonstration
     "rosieres@demo.example",
     "Rosières",
     "Mairie de Rosières – Accueil de loisirs",
@@ -51,6 +53,7 @@ AIGUILHE = Guide(
         "Aiguilhe",
         (Child("Louane", "Dupont", ("10", "mai", "2018")), Child("Théo", "Dupont", ("12", "juillet", "2013"))),
     ),
+    "aiguilhe@demo.example",
     "aiguilhe@demo.example",
     "Aiguilhe",
     "Mairie d’Aiguilhe – Restauration scolaire",
@@ -84,8 +87,12 @@ class Story:
         steps.ask_for_service(parent, guide.commune, guide.service, guide.situation)
         self.wait(parent, guide)
         agent = self.browser()
-        steps.sign_in(agent, guide.agent, steps.DEMO_PASSWORD)
-        steps.validate(agent, guide.family, guide.service)
+        steps.sign_in(agent, guide.home, steps.DEMO_PASSWORD)
+        steps.validate_account(agent, guide.family)
+        if guide.agent != guide.home:
+            agent = self.browser()
+            steps.sign_in(agent, guide.agent, steps.DEMO_PASSWORD)
+        steps.validate_request(agent, guide.family, guide.service)
         self.worker.send_the_mail()
         steps.open_mail(parent, "Votre compte usager est validé", guide.family.email)
         steps.open_mail(parent, "Votre accès à un service est validé", guide.family.email)
