@@ -132,7 +132,7 @@ def test_seed_001_four_wednesdays_by_wallet(story: Story) -> None:
     steps.top_up(parent, 50)
     parent.open("/mon-compte/")
     steps.go_to_service(parent, guide.service, guide.situation)
-    parent.reads("Il y a 2 produits")  # the guide shows one; the demonstration also offers the holidays
+    parent.reads("Il y a 1 produit")
     parent.follow(f"Personnaliser {MERCREDIS}")
     parent.on(MERCREDIS)
     parent.group("Type de prestation").choose(re.compile("^Matin 7 h 30"))
