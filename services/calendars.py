@@ -54,7 +54,8 @@ def public_holidays(first: dt.date, last: dt.date) -> dict[dt.date, str]:
 @functools.lru_cache(maxsize=32)
 def _public_holidays(first_year: int, last_year: int) -> dict[dt.date, str]:
     # Computed once for each span of years: the package takes as long as rendering a month of the calendar.
-    return dict(holidays.country_holidays("FR", years=range(first_year, last_year + 1), language="fr"))
+    found = holidays.country_holidays("FR", years=range(first_year, last_year + 1), language="fr")
+    return {date: name.replace("'", "’") for date, name in found.items()}
 
 
 def school_year(date: dt.date) -> tuple[dt.date, dt.date]:

@@ -131,7 +131,7 @@ class TestCost:
         with at_most(12):
             assert client.get(page(shop)).status_code == 200
 
-    @pytest.mark.parametrize("days, children, known", [(4, 1, False), (4, 1, True), (140, 2, True)])
+    @pytest.mark.parametrize("days, children, known", [(4, 1, False), (4, 1, True), (300, 1, True), (140, 2, True), (46, 6, True)])
     def test_whole_journey(
         self,
         browse: Callable[[Shop], Client],
@@ -142,7 +142,7 @@ class TestCost:
     ) -> None:
         """Every page of it, on the first order, which asks for the address, and on those after it."""
         shop = open_shop(days=days, children=children, credit="5000", price="3.80")
-        TermsFactory(version="2026-12", published_at=timezone.now())
+        TermsFactory(kind=Terms.Kind.SALE)
         if known:
             AddressFactory(user=shop.user, is_default=True)
         client = browse(shop)
