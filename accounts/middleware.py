@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 View = TypeVar("View", bound=Callable[..., Any])
 
 SESSION_TOUCH_SECONDS = 60
+LAST_SEEN_LENGTH = 12  # seconds since 1970; what is longer nobody of ours wrote
 LAST_SEEN = "last_seen"  # cookie: when this browser's session was last prolonged; names nobody
 
 
@@ -85,7 +86,7 @@ class IdleLogoutMiddleware:
 def _was_idle(request: HttpRequest) -> bool:
     """Whether nobody is signed in because two hours have passed since somebody was."""
     seen = request.COOKIES.get(LAST_SEEN, "")
-    if not seen.isdecimal() or request.user.is_authenticated:
+    if not (seen.isdecimal() and len(seen) <= LAST_SEEN_LENGTH) or request.user.is_authenticated:
         return False
     return time.time() - int(seen) > settings.SESSION_COOKIE_AGE
 
@@ -112,7 +113,7 @@ def _refuse_to_write(request: HttpRequest, response: HttpResponse, *, idle: bool
     messages.warning(request, f"{reason} " + _("Rien n’a été enregistré : reconnectez-vous, puis recommencez."))
     page = request.headers.get("Referer", "")
     if not url_has_allowed_host_and_scheme(page, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
-        return response
+        page = resolve_url("account_home")
     address = urlsplit(page)
     return redirect_to_login(f"{address.path}?{address.query}" if address.query else address.path)
 

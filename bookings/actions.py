@@ -153,11 +153,11 @@ def confirm(*, ids: Collection[int]) -> bool:
     return changed == len(ids)
 
 
-def drop_held(*, ids: Collection[int], by: User) -> None:
-    """Give back held places that their owner no longer wants. Runs in the caller's transaction."""
+def drop_held(*, ids: Collection[int], by: User | None, reason: str) -> None:
+    """Give back held places, by their owner or (None) by the house. Runs in the caller's transaction."""
     rows = Booking.objects.filter(pk__in=ids, status=Booking.Status.HELD)
     lock_days(set(rows.values_list("open_day", flat=True)))
-    rows.update(status=Booking.Status.EXPIRED, ended_at=timezone.now(), ended_by=by, ended_reason=_("Retiré du panier"))
+    rows.update(status=Booking.Status.EXPIRED, ended_at=timezone.now(), ended_by=by, ended_reason=reason)
 
 
 def cancel(*, ids: Collection[int], by: User) -> list[Booking]:

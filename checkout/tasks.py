@@ -4,11 +4,11 @@ import datetime as dt
 import logging
 
 from celery import shared_task
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from checkout.actions.completion import end_payment
-from checkout.actions.payment import abandon_order
+from checkout.actions.payment import close_forgotten
 from checkout.actions.reconciliation import ask_provider
 from checkout.models import Order, Payment
 from checkout.verification import verify
@@ -23,31 +23,48 @@ ASK_AGAIN_AFTER = dt.timedelta(hours=1)
 FORGET_AFTER = dt.timedelta(hours=24)
 
 
+# A provider that does not answer takes its 5 seconds each time: one run stays within the tasks' time limit.
+MOST_AT_ONCE = 40
+NEVER_ASKED_FIRST = F("checked_at").asc(nulls_first=True)
+
+
 @shared_task(name="checkout.reconcile_payments")
-def reconcile_payments(limit: int = 200) -> int:
+def reconcile_payments() -> int:
     """Ask providers about payments whose end nobody told us; returns how many came to an end.
 
     A browser that never came back and a notification that never came end here. A payment that the provider still
-    knows nothing of after GIVE_UP_AFTER is abandoned, and asked about less often: should it be captured all the same,
-    its money goes to the wallet. An order that nobody goes on paying ends after FORGET_AFTER.
+    knows nothing of after GIVE_UP_AFTER is abandoned.
     """
     now = timezone.now()
     started = Payment.objects.awaiting_provider().filter(created_at__lt=now - ASK_AFTER)
     ended = 0
-    for payment in started.order_by("checked_at", "pk")[:limit]:
+    for payment in started.order_by(NEVER_ASKED_FIRST, "pk")[:MOST_AT_ONCE]:
         if ask_provider(payment):
             ended += 1
         elif payment.created_at < now - GIVE_UP_AFTER:
             end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
             ended += 1
+    return ended
+
+
+@shared_task(name="checkout.ask_again")
+def ask_again() -> int:
+    """Ask about payments that we gave up unheard; money that was captured all the same goes to the wallet."""
+    now = timezone.now()
     given_up = Payment.objects.given_up_unheard().filter(
         Q(checked_at=None) | Q(checked_at__lt=now - ASK_AGAIN_AFTER), created_at__gt=now - ASK_FOR
     )
-    ended += sum(ask_provider(payment) for payment in given_up.order_by("checked_at", "pk")[:limit])
-    forgotten = Order.objects.awaiting_nobody().filter(created_at__lt=now - FORGET_AFTER).select_related("user")
-    for order in forgotten.order_by("pk")[:limit]:
-        abandon_order(user=order.user, order=order)
-    return ended
+    return sum(ask_provider(payment) for payment in given_up.order_by(NEVER_ASKED_FIRST, "pk")[:MOST_AT_ONCE])
+
+
+@shared_task(name="checkout.close_forgotten_orders")
+def close_forgotten_orders(limit: int = 500) -> int:
+    """End the orders that nobody goes on paying for FORGET_AFTER: their carts open again. Returns how many."""
+    forgotten = Order.objects.awaiting_nobody().filter(created_at__lt=timezone.now() - FORGET_AFTER)
+    orders = list(forgotten.select_related("user").order_by("pk")[:limit])
+    for order in orders:
+        close_forgotten(order=order)
+    return len(orders)
 
 
 @shared_task(name="checkout.verify_ledger")

@@ -12,12 +12,14 @@ from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
 from services.models import OpenDay
 from wallet import actions as ledger
+from wallet.models import Account
 
 
 def verify() -> Iterator[str]:
     """One sentence per difference: the ledger's, an order that is paid but not captured, a place counted wrongly."""
     yield from ledger.verify()
     yield from _orders()
+    yield from _reserved()
     yield from _places()
 
 
@@ -43,6 +45,21 @@ def _orders() -> Iterator[str]:
             "lines": euros(order.lines_total),  # type: ignore[attr-defined]
             "captured": euros(order.captured),  # type: ignore[attr-defined]
         }
+
+
+def _reserved() -> Iterator[str]:
+    """What is set aside belongs to orders that wait, and is what the ledger holds for them."""
+    parts = Payment.objects.filter(status=Payment.Status.RESERVED)
+    for part in parts.exclude(order__status=Order.Status.PENDING).select_related("order"):
+        yield _("Commande %(number)s (%(status)s) : %(amount)s du porte-monnaie restent réservés.") % {
+            "number": part.order.number,
+            "status": part.order.get_status_display(),
+            "amount": euros(part.amount),
+        }
+    total = parts.aggregate(sum=Sum("amount"))["sum"] or ZERO
+    held = Account.objects.filter(code=ledger.RESERVED).aggregate(sum=Sum("entries__amount"))["sum"] or ZERO
+    if total != held:
+        yield _("Parts réservées : %(parts)s, au grand livre %(held)s.") % {"parts": euros(total), "held": euros(held)}
 
 
 def _places() -> Iterator[str]:

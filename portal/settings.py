@@ -215,6 +215,8 @@ CELERY_BEAT_SCHEDULE = {
     "outbox": {"task": "outbox.sweep", "schedule": 60},
     "holds": {"task": "bookings.release_expired_holds", "schedule": 60},
     "payments": {"task": "checkout.reconcile_payments", "schedule": 120},
+    "given-up-payments": {"task": "checkout.ask_again", "schedule": 300},
+    "forgotten-orders": {"task": "checkout.close_forgotten_orders", "schedule": 600},
     "ledger": {"task": "checkout.verify_ledger", "schedule": 24 * 3600},
     "sessions": {"task": "accounts.clear_sessions", "schedule": 24 * 3600},
 }

@@ -117,14 +117,20 @@ def adjust(*, user: User, amount: Decimal, reason: str, key: str, by: User) -> N
     )
 
 
+# The others follow orders and payments, whose own actions give money back.
+REVERSIBLE = {Movement.Kind.ADJUSTMENT}
+
+
 @transaction.atomic
 def reverse(*, movement: Movement, by: User, reason: str) -> int:
     """Undo a movement by its mirror image, with a reason that the wallet's owner reads; returns the new one's key.
 
-    Raises Refused without a reason, when it was reversed before, and when a wallet no longer holds what it gives back.
+    Raises Refused without a reason, for a movement of an order or a payment, when it was reversed before, and when a wallet no longer holds what it gives back.
     """
     if not reason.strip():
         raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
+    if movement.kind not in REVERSIBLE:
+        raise Refused(_("Ce mouvement suit une commande : c’est elle qui s’annule."), code="not_reversible")
     Movement.objects.select_for_update().get(pk=movement.pk)  # the second of two waits here, then finds the first's
     if Movement.objects.filter(reverses=movement).exists():
         raise Refused(_("Ce mouvement a déjà été contre-passé. Rien n’a été changé."), code="already_reversed")

@@ -76,7 +76,7 @@ def remove_lines(*, user: User, ids: Collection[int]) -> int:
         lines = CartLine.objects.filter(cart=cart, pk__in=ids)
         booking_ids = list(lines.values_list("booking", flat=True))
         lines.delete()
-        bookings.drop_held(ids=booking_ids, by=user)
+        bookings.drop_held(ids=booking_ids, by=user, reason=_("Retiré du panier"))
     return len(booking_ids)
 
 
@@ -106,7 +106,7 @@ def retake(cart: Cart) -> str:
     lost = {row.pk for row in bookings.retake_places(bookings=[line.booking for line in expired], at=timezone.now())}
     back = [line for line in expired if line.booking_id not in lost]
     unsold = _reprice(back)
-    bookings.drop_held(ids=[line.booking_id for line in unsold], by=cart.user)
+    bookings.drop_held(ids=[line.booking_id for line in unsold], by=None, reason=_("Plus de tarif à cette date"))
     gone = [line for line in expired if line.booking_id in lost or line in unsold]
     CartLine.objects.filter(pk__in=[line.pk for line in gone]).delete()
     extend(cart)

@@ -35,15 +35,10 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
     or in the wallet. A message about an unknown payment, another provider's or another amount is kept and rejected.
     """
     with transaction.atomic():
-        found = (
-            Payment.objects.filter(reference=message.reference, provider=provider).values("pk", "order__cart").first()
-        )
+        found = Payment.objects.filter(reference=message.reference, provider=provider).values("pk").first()
         if found is None:
             return _close(event, ProviderEvent.Outcome.REJECTED, "unknown payment")
-        # The lock order of the whole checkout: cart, order, payment.
-        if found["order__cart"]:
-            Cart.objects.select_for_update().get(pk=found["order__cart"])
-        order = Order.objects.select_for_update().get(payments=found["pk"])
+        order = lock_order(found["pk"])
         payment = Payment.objects.select_for_update().get(pk=found["pk"])
         payment.order = order
         event.payment = payment
@@ -59,7 +54,9 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
         elif payment.status == Payment.Status.STARTED and message.outcome != Outcome.PENDING:
             ended = Payment.Status.REFUSED if message.outcome == Outcome.REFUSED else Payment.Status.ABANDONED
             _end(payment, ended)
-            _after_failure(order)
+            if order.kind == Order.Kind.TOP_UP:
+                close_deposit(order)
+            _release_wallet_part(order)
         elif message.outcome == Outcome.PENDING:
             return _close(event, ProviderEvent.Outcome.RECEIVED, "pending")
         else:
@@ -67,15 +64,32 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
         return _close(event, ProviderEvent.Outcome.APPLIED)
 
 
+@retry_on_deadlock
 def end_payment(*, payment_id: int, status: Payment.Status) -> None:
     """End a running payment without money: the wallet's reserved part comes back."""
     with transaction.atomic():
-        payment = Payment.objects.select_for_update().select_related("order__user").get(pk=payment_id)
-        if payment.status == Payment.Status.RESERVED:
-            _release(payment)
-        elif payment.status == Payment.Status.STARTED:
-            _end(payment, status)
-            _after_failure(payment.order)
+        order = lock_order(payment_id)
+        end_running(order, Payment.objects.select_for_update().get(pk=payment_id), status)
+
+
+def end_running(order: Order, payment: Payment, status: Payment.Status) -> None:
+    """The same under the locks of order and payment."""
+    payment.order = order
+    if payment.status == Payment.Status.RESERVED:
+        _release(payment)
+    elif payment.status == Payment.Status.STARTED:
+        _end(payment, status)
+        if order.kind == Order.Kind.TOP_UP:
+            close_deposit(order)
+        _release_wallet_part(order)
+
+
+def lock_order(payment_id: int) -> Order:
+    """Lock what a payment's change starts with, in the checkout's order: cart, then order."""
+    cart = Cart.objects.filter(orders__payments=payment_id).order_by().values_list("pk", flat=True).first()
+    if cart:
+        Cart.objects.select_for_update().get(pk=cart)
+    return Order.objects.select_for_update().get(payments=payment_id)
 
 
 def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] | None = None) -> None:
@@ -163,6 +177,7 @@ def _capture(order: Order, payment: Payment, message: Message) -> None:
     if order.status == Order.Status.PENDING and _wallet_covers_the_rest(order, payment):
         complete(order, card=payment)
         _end(payment, Payment.Status.CAPTURED)
+        _release_wallet_part(order)  # a later try's, when the card of an earlier one pays all
         return
     # Paid twice, abandoned, or the wallet's part is spent: the card's money is kept for its owner, and they are told.
     _end(payment, Payment.Status.CREDITED)
@@ -183,6 +198,8 @@ def _capture(order: Order, payment: Payment, message: Message) -> None:
         template="payment_credited",
         context={"order": order, "payment": payment},
     )
+    if order.status != Order.Status.PENDING:
+        _release_wallet_part(order)
 
 
 def _wallet_covers_the_rest(order: Order, card: Payment) -> bool:
@@ -220,7 +237,7 @@ def _confirm_places(order: Order, lines: Sequence[OrderLine]) -> list[OrderLine]
     rows = [line.booking for line in lines if line.booking is not None]
     closed = [row.pk for row in rows if row.status == Booking.Status.HELD and not row.open_day.is_open]
     if closed:
-        bookings.drop_held(ids=closed, by=order.user)
+        bookings.drop_held(ids=closed, by=None, reason=_("Jour fermé avant le règlement"))
         rows = [row for row in rows if row.pk not in closed]
     lost: set[int] = set()
     if any(row.status == Booking.Status.EXPIRED for row in rows):
@@ -242,12 +259,15 @@ def _income_code(order: Order, line: OrderLine) -> str:
     return ledger.revenue_code(line.commune_id)
 
 
-def _after_failure(order: Order) -> None:
-    """No card: the wallet's part comes back; a deposit ends with it, there being nothing to keep for another try."""
-    if order.kind == Order.Kind.TOP_UP:
-        Order.objects.filter(pk=order.pk, status=Order.Status.PENDING).update(
-            status=Order.Status.CANCELLED, cancelled_at=timezone.now()
-        )
+def close_deposit(order: Order) -> None:
+    """A deposit ends with its only payment, there being nothing to keep for another try."""
+    Order.objects.filter(pk=order.pk, status=Order.Status.PENDING).update(
+        status=Order.Status.CANCELLED, cancelled_at=timezone.now()
+    )
+
+
+def _release_wallet_part(order: Order) -> None:
+    """Give back what a try has set aside of the wallet."""
     for part in order.payments.filter(status=Payment.Status.RESERVED).select_for_update():
         part.order = order
         _release(part)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.conf import settings
+from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -15,7 +16,7 @@ from accounts.models import Address, Terms, User
 from bookings import actions as bookings
 from bookings.models import Booking
 from checkout.actions.cart import extend, retake
-from checkout.actions.completion import complete, end_payment, expired
+from checkout.actions.completion import complete, end_payment, end_running, expired
 from checkout.actions.reconciliation import ask_about
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment
 from checkout.providers import base, default_provider
@@ -35,6 +36,10 @@ class Means(enum.StrEnum):
     WALLET = "wallet"
     CARD = "card"
     BOTH = "both"
+
+
+# A waiting order that can no longer be paid as it is ends: its cart is open again, and shows what to change.
+REOPEN = {"expired", "closed", "not_yours", "no_access"}
 
 
 @dataclass(frozen=True)
@@ -69,10 +74,9 @@ def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal) -> Star
     try:
         started, card = _order_and_start(user, cart_id, means, shown_total)
     except Refused as refusal:
-        if refusal.code == "expired":
-            # Places of an order that waited too long are gone: its cart is open again and shows which.
-            for order in Order.objects.filter(user=user, cart=cart_id, status=Order.Status.PENDING):
-                abandon_order(user=user, order=order)
+        order = Order.objects.filter(user=user, cart=cart_id, status=Order.Status.PENDING).first()
+        if order is not None and refusal.code in REOPEN and not abandon_order(user=user, order=order):
+            return Started(order)  # the bank answered between the two questions: it is paid
         raise
     return started if card is None else Started(started.order, start_at_provider(card, user))
 
@@ -123,7 +127,11 @@ def start_at_provider(payment: Payment, user: User) -> str:
     except base.Unreachable as error:
         end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
         raise Refused(
-            _("Le service de paiement par carte ne répond pas. Rien n’a été débité ; vos places restent gardées."),
+            _(
+                "Le service de paiement par carte ne répond pas. Rien n’a été débité ; votre porte-monnaie n’a pas changé."
+            )
+            if payment.order.kind == Order.Kind.TOP_UP
+            else _("Le service de paiement par carte ne répond pas. Rien n’a été débité ; vos places restent gardées."),
             code="provider_down",
         ) from error
 
@@ -135,22 +143,47 @@ def abandon_order(*, user: User, order: Order) -> bool:
     goes to the wallet, and its owner is told.
     """
     ask_about(Order.objects.filter(user=user, pk=order.pk))
-    with refusing({}):
-        cart = Cart.objects.select_for_update().filter(user=user, orders=order).first()
-        locked = Order.objects.select_for_update().get(pk=order.pk, user=user)
-        if locked.status != Order.Status.PENDING:
-            return locked.status != Order.Status.PAID
-        _end_running(locked)
-        Order.objects.filter(pk=locked.pk).update(status=Order.Status.CANCELLED, cancelled_at=timezone.now())
-        if cart is not None:
-            Cart.objects.filter(pk=cart.pk).update(status=Cart.Status.OPEN)
-    return True
+    return _cancel(order, user) != Order.Status.PAID
+
+
+@retry_on_deadlock
+def close_forgotten(*, order: Order) -> None:
+    """End an order that nobody goes on paying; one that was taken up again meanwhile is left alone."""
+    with transaction.atomic():
+        cart, locked = _lock(order, order.user)
+        if locked.status == Order.Status.PENDING and not locked.payments.filter(status__in=Payment.RUNNING).exists():
+            _set_cancelled(cart, locked)
+
+
+@retry_on_deadlock
+def _cancel(order: Order, user: User) -> str:
+    """Under the locks: end what is running and the order; returns the order's status before."""
+    with transaction.atomic():
+        cart, locked = _lock(order, user)
+        if locked.status == Order.Status.PENDING:
+            _end_running(locked)
+            _set_cancelled(cart, locked)
+        return locked.status
+
+
+def _lock(order: Order, user: User) -> tuple[Cart | None, Order]:
+    cart = Cart.objects.select_for_update().filter(user=user, orders=order).first()
+    return cart, Order.objects.select_for_update().get(pk=order.pk, user=user)
+
+
+def _set_cancelled(cart: Cart | None, order: Order) -> None:
+    Order.objects.filter(pk=order.pk, status=Order.Status.PENDING).update(
+        status=Order.Status.CANCELLED, cancelled_at=timezone.now()
+    )
+    if cart is not None:
+        Cart.objects.filter(pk=cart.pk).update(status=Cart.Status.OPEN)
 
 
 def _end_running(order: Order) -> None:
     """Before another try: what an earlier one left open ends, its wallet part comes back."""
-    for payment in order.payments.filter(status__in=Payment.RUNNING):
-        end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
+    for payment in order.payments.filter(status__in=Payment.RUNNING).order_by("pk").select_for_update():
+        payment.refresh_from_db()  # the wallet's part may have come back with the card's end
+        end_running(order, payment, Payment.Status.ABANDONED)
 
 
 def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, Sequence[OrderLine]]:
@@ -162,7 +195,7 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, S
         if retake(cart):
             raise expired()  # which undoes the retake: the person decides anew in the cart
         lines = _order_lines(cart)
-    _check_still_offered(user, lines)
+    _check_still_offered(user, cart.pk, lines)
     total = sum((line.unit_price for line in lines), ZERO)
     _check_total(total, shown_total)
     if cart.address is None:
@@ -183,11 +216,11 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, S
 def _lines_still_had(order: Order, shown_total: Decimal) -> Sequence[OrderLine]:
     """The lines of an order that is paid at a second try, their places held, taken again where the hold ran out."""
     _check_total(order.total, shown_total)
-    lines = list(order.lines.select_related("booking__open_day").order_by("pk"))
+    lines = list(order.lines.select_related("booking__open_day__activity").order_by("pk"))
     rows = [line.booking for line in lines if line.booking is not None]
     if bookings.retake_places(bookings=rows, at=timezone.now()):
         raise expired()
-    _check_still_offered(order.user, lines)
+    _check_still_offered(order.user, order.cart_id, lines)
     return lines
 
 
@@ -202,7 +235,7 @@ def _check_total(total: Decimal, shown: Decimal) -> None:
         )
 
 
-def _check_still_offered(user: User, lines: Sequence[OrderLine]) -> None:
+def _check_still_offered(user: User, cart_id: int | None, lines: Sequence[OrderLine]) -> None:
     """What was closed since it entered the cart is not sold, whatever the deadline that its hold keeps."""
     days = {row.booking.open_day for row in lines if row.booking is not None}
     closed = sorted((row for row in days if not row.is_open), key=lambda row: row.date)
@@ -224,9 +257,8 @@ def _check_still_offered(user: User, lines: Sequence[OrderLine]) -> None:
             + _("Rien n’a été débité."),
             code="not_yours",
         )
-    services = {row.activity.service_id for row in days}
-    open_to = Subscription.objects.of(user).approved().filter(profile__service__in=services)
-    if services - set(open_to.values_list("profile__service", flat=True)):
+    granted = Subscription.objects.of(user).approved().values("profile")
+    if CartLine.objects.filter(cart=cart_id).exclude(tariff__profile__in=granted).exists():
         raise Refused(
             _("Votre accès à un service de votre panier n’est plus validé : retirez ses dates. Rien n’a été débité."),
             code="no_access",

@@ -33,7 +33,7 @@ def ask_provider(payment: Payment) -> bool:
         raw=json.dumps({"outcome": message.outcome, "amount": str(message.amount)}),
     )
     apply_message(message=message, provider=payment.provider, event=event)
-    return True
+    return event.outcome in {ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED}
 
 
 def ask_about(orders: QuerySet[Order]) -> None:

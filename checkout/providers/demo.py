@@ -4,8 +4,8 @@ Never outside the demonstration: settings, a system check and `provider()` below
 """
 
 import hmac
+import http.client
 import json
-import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class DemoProvider:
             # The address is built from SITE_URL, which the operator sets: no scheme of anybody else's.
             with urllib.request.urlopen(address, timeout=QUERY_TIMEOUT_SECONDS) as response:  # noqa: S310
                 data = json.load(response)
-        except (urllib.error.URLError, TimeoutError, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreachable(str(error)) from error
         return self._message(verify(data))
 

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.views import current_user
 from checkout.actions import abandon_order, recover_places, remove_lines
 from checkout.forms import keys
-from checkout.models import Order
+from checkout.models import Order, Payment
 from checkout.summary import CartSummary
 from portal.common.errors import Refused
 
@@ -73,6 +73,8 @@ def abandon(request: HttpRequest, reference: str) -> HttpResponse:
     if not abandon_order(user=current_user(request), order=order):
         messages.success(request, _("La banque vient de confirmer votre paiement : la commande est payée."))
         return redirect(order)
+    if order.payments.filter(status=Payment.Status.CREDITED).exists():
+        return redirect(order)  # its page says that the bank's money is in the wallet
     if order.kind == Order.Kind.TOP_UP:
         messages.info(request, _("Le dépôt est abandonné : votre porte-monnaie n’a pas changé."))
         return redirect("wallet")

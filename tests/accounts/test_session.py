@@ -120,10 +120,16 @@ def test_who_left_by_themselves_is_told_nothing_of_two_hours(client, clock):
     assert IDLE not in page and SENT_HERE in page
 
 
-@pytest.mark.parametrize("tampered", ["", "hier", "²", "-5", "9" * 30])
+@pytest.mark.parametrize("tampered", ["", "hier", "²", "-5", "9" * 30, "9" * 400, "9" * 4400])
 def test_a_strange_cookie_is_no_crash(client, tampered):
     client.cookies["last_seen"] = tampered
     assert client.get("/mon-compte/", follow=True).status_code == 200
+
+
+def test_what_was_sent_from_nowhere_leads_to_the_account(client):
+    """Without a page to go back to, the next one must at least be a page: the form's own address takes POST alone."""
+    response = client.post("/panier/retirer/")
+    assert response["Location"] == "/connexion/?next=/mon-compte/"
 
 
 def test_the_log_in_page_says_that_a_page_is_for_signed_in_people(client):

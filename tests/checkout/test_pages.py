@@ -131,7 +131,9 @@ class TestCost:
         with at_most(12):
             assert client.get(page(shop)).status_code == 200
 
-    @pytest.mark.parametrize("days, children, known", [(4, 1, False), (4, 1, True), (300, 1, True), (140, 2, True), (46, 6, True)])
+    @pytest.mark.parametrize(
+        "days, children, known", [(4, 1, False), (4, 1, True), (300, 1, True), (140, 2, True), (46, 6, True)]
+    )
     def test_whole_journey(
         self,
         browse: Callable[[Shop], Client],

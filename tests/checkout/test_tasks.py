@@ -18,6 +18,8 @@ from checkout.tasks import (
     ASK_FOR,
     FORGET_AFTER,
     GIVE_UP_AFTER,
+    ask_again,
+    close_forgotten_orders,
     reconcile_payments,
     verify_ledger,
 )
@@ -114,22 +116,22 @@ class TestGivenUp:
         settings.SITE_URL = address
         bank_says("captured")
         Payment.objects.update(checked_at=timezone.now() - ASK_AGAIN_AFTER - dt.timedelta(seconds=1))
-        assert reconcile_payments() == 1
+        assert ask_again() == 1
         assert Payment.objects.get().status == "credited" and shop.balance == Decimal("31.60")
-        assert reconcile_payments() == 0
+        assert ask_again() == 0
 
     def test_it_is_asked_about_each_hour_for_a_week(self, shop: Shop) -> None:
         abandon_order(user=shop.user, order=Order.objects.get())
         asked = Payment.objects.get().checked_at
-        reconcile_payments()
+        ask_again()
         assert Payment.objects.get().checked_at == asked
         long_ago = timezone.now() - ASK_AGAIN_AFTER - dt.timedelta(seconds=1)
         Payment.objects.update(checked_at=long_ago)
-        reconcile_payments()
+        ask_again()
         assert Payment.objects.get().checked_at != long_ago
         Payment.objects.update(checked_at=long_ago)
         wait(ASK_FOR)
-        reconcile_payments()
+        ask_again()
         assert Payment.objects.get().checked_at == long_ago
 
     def test_what_the_bank_has_ended_is_not_asked_about_again(self, shop: Shop) -> None:
@@ -138,7 +140,7 @@ class TestGivenUp:
         assert reconcile_payments() == 1
         long_ago = timezone.now() - ASK_AGAIN_AFTER - dt.timedelta(seconds=1)
         Payment.objects.update(checked_at=long_ago)
-        assert reconcile_payments() == 0 and Payment.objects.get().checked_at == long_ago
+        assert ask_again() == 0 and Payment.objects.get().checked_at == long_ago
 
     def test_a_pending_answer_is_no_end(self, shop: Shop) -> None:
         abandon_order(user=shop.user, order=Order.objects.get())
@@ -154,7 +156,7 @@ class TestGivenUp:
         assert Order.objects.get().status == "pending"
         with pgtrigger.ignore("checkout.Order:order_is_frozen"):
             Order.objects.update(created_at=timezone.now() - FORGET_AFTER - dt.timedelta(seconds=1))
-        reconcile_payments()
+        assert close_forgotten_orders() == 1
         assert Order.objects.get().status == "cancelled" and shop.cart.status == "open"
 
 

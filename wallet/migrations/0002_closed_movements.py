@@ -11,6 +11,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        # In the order in which a posting locks them, so that a migration on a live table meets no deadlock; and not for long.
+        migrations.RunSQL(
+            "SET LOCAL lock_timeout = '10s'; LOCK TABLE wallet_wallet, wallet_movement, wallet_entry IN ACCESS EXCLUSIVE MODE",
+            migrations.RunSQL.noop,
+        ),
         pgtrigger.migrations.RemoveTrigger(
             model_name="entry",
             name="move_balance",
