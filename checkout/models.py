@@ -33,6 +33,10 @@ class CartQuerySet(models.QuerySet["Cart"]):
         """Carts that are being filled or paid."""
         return self.exclude(status=Cart.Status.DONE)
 
+    def with_terms_in_force(self) -> Self:
+        """Each with the key of the conditions of sale in force, `terms_in_force`; None before any is published."""
+        return self.annotate(terms_in_force=Terms.objects.newest(Terms.Kind.SALE).values("pk")[:1])
+
 
 class Cart(models.Model):
     """What a person is about to order (« panier »): one live cart each, its places held together until one moment."""
@@ -48,6 +52,8 @@ class Cart(models.Model):
     address = models.ForeignKey(Address, on_delete=models.SET_NULL, null=True, related_name="+")
     terms = models.ForeignKey(Terms, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(_("créé le"), auto_now_add=True)
+
+    terms_in_force: int | None  # read by with_terms_in_force
 
     objects = CartQuerySet.as_manager()
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,11 +58,9 @@ def prepare_environment() -> None:
 
 prepare_environment()
 
-import pgtrigger  # noqa: E402
 from django.conf import settings as django_settings  # noqa: E402
-from django.test import TransactionTestCase  # noqa: E402
 
-from tests import strict_templates  # noqa: E402
+from tests import kept_tables, strict_templates  # noqa: E402
 
 # Hashing a password well takes as long as a whole test.
 django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -91,22 +89,7 @@ django_settings.CACHES = {
 strict_templates.install(Path(django_settings.BASE_DIR) / "templates")
 
 
-def flush_all_the_same(original: Callable[..., None]) -> Callable[..., None]:
-    """The tests that commit empty every table afterwards, which the platform's triggers refuse to anybody else."""
-
-    def flush(test: TransactionTestCase) -> None:
-        kept = [
-            f"{model._meta.label}:{trigger.name}"
-            for model, trigger in pgtrigger.registered()
-            if trigger.operation == pgtrigger.Truncate
-        ]
-        with pgtrigger.ignore(*kept):
-            original(test)
-
-    return flush
-
-
-TransactionTestCase._fixture_teardown = flush_all_the_same(TransactionTestCase._fixture_teardown)  # type: ignore[method-assign]
+kept_tables.install()
 
 
 def pytest_unconfigure() -> None:

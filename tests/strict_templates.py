@@ -15,6 +15,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from django.template import base
 from django.template.defaultfilters import default, default_if_none
@@ -98,4 +99,4 @@ def _install_sentences(folder: Path) -> None:
                     raise _fault(name, str(origin.relative_to(folder)))
         return original_render(self, context, nested)
 
-    BlockTranslateNode.render = render  # type: ignore[method-assign]
+    mock.patch.object(BlockTranslateNode, "render", render).start()

@@ -8,6 +8,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from accounts.models import Commune, StaffRole, Terms, User
 from portal import installation
@@ -57,8 +58,8 @@ def test_what_an_operator_changed_stays() -> None:
     assert TopUpPack.objects.count() == 4 and Commune.objects.get(name="Rosières").population == 1
 
 
-def test_it_says_what_is_missing_until_nothing_is(settings: pytest.FixtureRequest) -> None:
-    settings.CARD_PROVIDERS = []  # type: ignore[attr-defined]
+def test_it_says_what_is_missing_until_nothing_is(settings: Settings) -> None:
+    settings.CARD_PROVIDERS = []
     words = (
         "Aucun opérateur",
         "Conditions générales de vente : rien",
@@ -79,7 +80,7 @@ def test_it_says_what_is_missing_until_nothing_is(settings: pytest.FixtureReques
     for kind in Terms.Kind:
         TermsFactory(kind=kind, version="1", published_at=timezone.now())
     TariffFactory()
-    settings.CARD_PROVIDERS = ["demo"]  # type: ignore[attr-defined]
+    settings.CARD_PROVIDERS = ["demo"]
     assert "Il ne manque rien" in run()
 
 
@@ -89,15 +90,13 @@ def test_the_first_superuser_is_an_operator() -> None:
     assert not any("createsuperuser" in sentence for sentence in installation.missing())
 
 
-def test_without_a_card_provider_pages_promise_no_counter_that_is_not_there(
-    client: Client, settings: pytest.FixtureRequest
-) -> None:
-    settings.CARD_PROVIDERS = []  # type: ignore[attr-defined]
+def test_without_a_card_provider_pages_promise_no_counter_that_is_not_there(client: Client, settings: Settings) -> None:
+    settings.CARD_PROVIDERS = []
     client.force_login(UserFactory())
     page = client.get(reverse("wallet")).content.decode()
     assert "Le paiement par carte n’est pas ouvert ici" in page and "adressez-vous à l’agglomération" in page
     # No page of the administration credits a wallet yet.
-    templates = (settings.BASE_DIR / "templates").rglob("*.html")  # type: ignore[attr-defined]
+    templates = (settings.BASE_DIR / "templates").rglob("*.html")
     assert [path.name for path in templates if "fonds en mairie" in path.read_text()] == []
 
 

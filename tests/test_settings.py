@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
+from pytest_django.fixtures import Settings
 
 from portal.checks import (
     card_providers_exist,
@@ -88,30 +89,30 @@ def test_what_must_not_run_is_refused(changes: dict[str, str], words: str) -> No
     assert len(result.stderr.splitlines()) == 1, result.stderr
 
 
-def test_the_demonstration_stays_at_home(settings: pytest.FixtureRequest) -> None:
+def test_the_demonstration_stays_at_home(settings: Settings) -> None:
     assert demonstration_stays_at_home() == []
-    settings.ALLOWED_HOSTS = ["citoyens.exemple.fr"]  # type: ignore[attr-defined]
+    settings.ALLOWED_HOSTS = ["citoyens.exemple.fr"]
     assert [error.id for error in demonstration_stays_at_home()] == ["portal.E001"]
     assert [error.id for error in demonstration_is_not_deployed()] == ["portal.E003"]
 
 
-def test_the_demonstration_bank_is_refused_elsewhere(settings: pytest.FixtureRequest) -> None:
+def test_the_demonstration_bank_is_refused_elsewhere(settings: Settings) -> None:
     from django.core.exceptions import ImproperlyConfigured
 
     from checkout.providers import default_provider
 
-    settings.DEMO = False  # type: ignore[attr-defined]
+    settings.DEMO = False
     assert [error.id for error in demonstration_stays_at_home()] == ["portal.E002"]
     with pytest.raises(ImproperlyConfigured):
         default_provider()
 
 
-def test_a_provider_without_a_module_is_refused(settings: pytest.FixtureRequest) -> None:
+def test_a_provider_without_a_module_is_refused(settings: Settings) -> None:
     assert card_providers_exist() == []
-    settings.CARD_PROVIDERS = ["stripe"]  # type: ignore[attr-defined]
+    settings.CARD_PROVIDERS = ["stripe"]
     (error,) = card_providers_exist()
     assert error.id == "portal.E005" and "« stripe »" in error.msg and "demo" in str(error.hint)
-    settings.DEMO = False  # type: ignore[attr-defined]
+    settings.DEMO = False
     assert "demo" not in str(card_providers_exist()[0].hint)  # E002 would refuse it
 
 

@@ -88,7 +88,7 @@ def _order_and_start(user: User, cart_id: int, means: Means, shown_total: Decima
         cart = (
             Cart.objects.filter(user=user, pk=cart_id)
             .select_related("hold", "address")
-            .annotate(terms_in_force=Terms.objects.newest(Terms.Kind.SALE).values("pk")[:1])
+            .with_terms_in_force()
             .select_for_update(of=("self",))
             .first()
         )
@@ -200,7 +200,7 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, S
     _check_total(total, shown_total)
     if cart.address is None:
         raise Refused(_("Choisissez d’abord une adresse."), code="no_address")
-    if cart.terms_id is None or cart.terms_id != cart.terms_in_force:  # type: ignore[attr-defined]
+    if cart.terms_id is None or cart.terms_id != cart.terms_in_force:
         raise Refused(
             _("Acceptez d’abord les conditions générales de vente, dans leur version en vigueur."), code="no_terms"
         )

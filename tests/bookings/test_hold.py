@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from bookings import actions
 from bookings.models import Booking, Hold
+from families.models import Filiation
 from portal.common.errors import Refused
 from services.models import OpenDay, Slot
 from tests.factories import (
@@ -97,7 +98,7 @@ def test_somebody_elses_child_is_refused() -> None:
 
 def test_a_child_whose_filiation_ended_is_refused() -> None:
     shop = open_shop()
-    shop.user.filiations.update(ended_at=timezone.now())  # type: ignore[attr-defined]
+    Filiation.objects.filter(user=shop.user).update(ended_at=timezone.now())
     with pytest.raises(Refused):
         shop.add()
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
+from families.models import Filiation
 from portal.common.formats import month
 from tests.factories import FiliationFactory
 from tests.shop import open_shop
@@ -20,7 +21,7 @@ def test_what_was_booked_for_a_child_of_a_former_filiation_can_still_be_cancelle
     shop = open_shop(days=1, credit="10")
     shop.add()
     shop.pay(Means.WALLET, "7.90")
-    shop.user.filiations.update(ended_at=timezone.now())  # type: ignore[attr-defined]
+    Filiation.objects.filter(user=shop.user).update(ended_at=timezone.now())
     client = Client()
     client.force_login(shop.user)
     booking = Booking.objects.get()
