@@ -196,6 +196,38 @@ def cancel(*, ids: Collection[int], by: User) -> list[Booking]:
     return bookings
 
 
+def cancel_by_staff(*, ids: Collection[int], by: User, reason: str) -> list[Booking]:
+    """Cancel booked places for a reason that families read, whatever the deadline; returns those that were cancelled.
+
+    What has ended meanwhile is left out: a family that cancelled in the same minute does not stop the others. The caller
+    refunds in the same transaction. Raises Refused without a reason, and for bookings that this member of staff may not
+    reach.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise Refused(_("Écrivez le motif de l’annulation : les familles le liront."), code="reason_missing")
+    wanted = set(ids)
+    rows = Booking.objects.visible_to(by).filter(pk__in=wanted)
+    found = dict(rows.values_list("pk", "open_day"))
+    if len(found) != len(wanted):
+        raise Refused(
+            _("Une de ces réservations concerne un service d’une autre commune. Rien n’a été annulé."),
+            code="out_of_scope",
+        )
+    lock_days(set(found.values()))
+    bookings = list(
+        Booking.objects.booked()
+        .filter(pk__in=found)
+        .select_related("beneficiary", "slot", "open_day__activity__service", "made_by")
+        .order_by("pk")
+        .select_for_update(of=("self",))
+    )
+    Booking.objects.filter(pk__in=[row.pk for row in bookings]).update(
+        status=Booking.Status.CANCELLED, ended_at=timezone.now(), ended_by=by, ended_reason=reason[:200]
+    )
+    return bookings
+
+
 @transaction.atomic
 def release_expired_holds(*, limit: int = 1000) -> int:
     """Give back the places of holds that ran out; returns how many. Swept each minute, nobody waits for it."""

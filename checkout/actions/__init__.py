@@ -1,6 +1,6 @@
 """Everything that changes a cart, an order or a payment."""
 
-from checkout.actions.cancellation import cancel_bookings
+from checkout.actions.cancellation import cancel_bookings, cancel_for
 from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines
 from checkout.actions.completion import apply_message
 from checkout.actions.payment import Means, abandon_order, accept_sale_terms, choose_address, pay
@@ -15,6 +15,7 @@ __all__ = [
     "add_to_cart",
     "apply_message",
     "cancel_bookings",
+    "cancel_for",
     "choose_address",
     "pay",
     "recover_places",

@@ -6,15 +6,18 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from accounts.models import User
 from bookings.models import Booking
-from checkout.actions import Means, cancel_bookings
+from checkout.actions import Means, cancel_bookings, cancel_for
 from checkout.models import OrderLine
 from checkout.verification import verify
 from portal.common.errors import Refused
 from portal.outbox.models import Email
 from services.models import OpenDay
-from tests.factories import FiliationFactory
-from tests.shop import Shop, open_shop
+from tests.factories import CommuneFactory, FiliationFactory, agent_of
+from tests.shop import Shop, family, open_shop
+from wallet.actions import revenue_code
+from wallet.models import Account, Movement
 
 pytestmark = pytest.mark.django_db
 
@@ -63,3 +66,56 @@ def test_only_the_person_who_booked_cancels(shop: Shop) -> None:
 def test_a_cancelled_place_can_be_booked_again(shop: Shop) -> None:
     cancel_bookings(ids=ids(shop)[:1], by=shop.user)
     assert shop.add(days=shop.days[:1]).quantity == 1
+
+
+class TestByStaff:
+    """A closure, or a mistake at the counter: whoever paid is paid back, whatever the deadline."""
+
+    @pytest.fixture
+    def other(self, shop: Shop) -> Shop:
+        other = family(shop.tariff, credit="20", days=shop.days)
+        other.add(days=shop.days[:2])
+        other.pay(Means.WALLET, "15.80")
+        return other
+
+    def agent(self, shop: Shop) -> User:
+        commune = shop.activity.service.commune
+        assert commune is not None
+        return agent_of(commune)
+
+    def test_each_family_gets_back_what_it_paid_and_reads_why(self, shop: Shop, other: Shop) -> None:
+        OpenDay.objects.update(cancel_until=timezone.now() - dt.timedelta(days=1))
+        agent = self.agent(shop)
+        both_days = Booking.objects.filter(open_day__in=shop.days[:2])
+        found = cancel_for(ids=list(both_days.values_list("pk", flat=True)), by=agent, reason=" Grève  ")
+        assert {row.payer: row.total for row in found} == {shop.user: Decimal("15.80"), other.user: Decimal("15.80")}
+        assert (shop.balance, other.balance) == (Decimal("34.20"), Decimal("20.00"))
+        assert [shop.fresh(index).taken for index in range(4)] == [0, 0, 1, 1]
+        ended = Booking.objects.filter(status="cancelled")
+        assert set(ended.values_list("ended_by", "ended_reason")) == {(agent.pk, "Grève")}
+        mails = Email.objects.filter(key__startswith="cancellation:")
+        assert {row.to for row in mails} == {shop.user.email, other.user.email}
+        assert all("Grève" in row.body and "15,80" in row.body for row in mails)
+        revenue = Account.objects.get(code=revenue_code(shop.activity.service.commune))
+        assert revenue.balance() == Decimal("15.80") and list(verify()) == []
+
+    def test_a_second_time_pays_nothing(self, shop: Shop) -> None:
+        agent = self.agent(shop)
+        cancel_for(ids=ids(shop), by=agent, reason="Grève")
+        assert cancel_for(ids=ids(shop), by=agent, reason="Grève") == []
+        assert shop.balance == 50 and Movement.objects.filter(kind="cancellation").count() == 1
+
+    def test_what_the_family_cancelled_meanwhile_is_left_alone(self, shop: Shop) -> None:
+        cancel_bookings(ids=ids(shop)[:1], by=shop.user)
+        cancel_for(ids=ids(shop), by=self.agent(shop), reason="Grève")
+        assert shop.balance == 50 and list(verify()) == []
+
+    def test_not_without_a_reason(self, shop: Shop) -> None:
+        with pytest.raises(Refused) as refusal:
+            cancel_for(ids=ids(shop), by=self.agent(shop), reason="  ")
+        assert refusal.value.code == "reason_missing" and Booking.objects.booked().count() == 4
+
+    def test_not_in_another_commune(self, shop: Shop) -> None:
+        with pytest.raises(Refused) as refusal:
+            cancel_for(ids=ids(shop), by=agent_of(CommuneFactory()), reason="Grève")
+        assert refusal.value.code == "out_of_scope" and shop.balance == Decimal("18.40")

@@ -20,7 +20,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from bookings import actions as bookings
 from bookings.models import Booking
-from checkout.actions import Means, cancel_bookings, completion, pay
+from checkout.actions import Means, cancel_bookings, cancel_for, completion, pay
 from checkout.models import Cart, CartLine, Order, Payment, ProviderEvent
 from checkout.providers.demo import sign
 from checkout.verification import verify
@@ -239,6 +239,17 @@ class TestMoney:
         outcomes = race([lambda: cancel_bookings(ids=ids, by=shop.user)] * 5)
         assert codes(outcomes) == {"Decimal": 1, "not_booked": 4}
         assert shop.balance == 50 and list(verify()) == []
+
+    def test_the_family_and_the_service_cancel_at_once(self) -> None:
+        shop = open_shop(days=2, credit="50")
+        shop.add()
+        shop.pay(Means.WALLET, "15.80")
+        agent = agent_of()
+        ids = list(Booking.objects.values_list("pk", flat=True))
+        race(
+            [lambda: cancel_bookings(ids=ids, by=shop.user), lambda: cancel_for(ids=ids, by=agent, reason="Grève")] * 3
+        )
+        assert shop.balance == 50 and Booking.objects.live().count() == 0 and list(verify()) == []
 
     def test_two_tabs_fill_one_cart(self) -> None:
         shop = open_shop(days=8)
