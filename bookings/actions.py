@@ -84,13 +84,14 @@ def hold_places(*, user: User, activity: Activity, slot: Slot, wishes: Collectio
         locked = lock_days(locked)
         others = _live_bookings(beneficiaries, dates)
     days = _by_date(activity, locked)
-    _check_bookable(dates, days)
+    now = timezone.now()
+    _check_bookable(dates, days, now)
 
     before = {Wish(row.beneficiary_id, row.open_day.date): row for row in others if row.slot_id == slot.pk}
     already = [before[wish] for wish in wishes if wish in before]
     new = [wish for wish in wishes if wish not in before]
     _check_places(new, days)
-    rows = [_new_booking(user, activity, slot, wish, days[wish.date], hold) for wish in new]
+    rows = [_new_booking(user, activity, slot, wish, days[wish.date], hold, now) for wish in new]
     if not activity.may_overlap:
         _check_overlaps(rows, [row for row in others if not row.may_overlap], beneficiaries)
     # The rows go in by beneficiary and time, so that two transactions meet in the exclusion index in one order.
@@ -131,7 +132,12 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
             )
             for rival in rivals
         )
-        if clash or not open_day.is_open or open_day.book_until <= at or free[open_day.pk] < 1:
+        if (
+            clash
+            or not open_day.is_bookable(at)
+            or open_day.is_late(at) != row.is_late  # its price would be another
+            or free[open_day.pk] < 1
+        ):
             lost.append(row)
             continue
         free[open_day.pk] -= 1
@@ -291,12 +297,12 @@ def _live_bookings(beneficiaries: Collection[int], dates: Collection[dt.date]) -
     )
 
 
-def _check_bookable(dates: Collection[dt.date], days: dict[dt.date, OpenDay]) -> None:
-    now = timezone.now()
+def _check_bookable(dates: Collection[dt.date], days: dict[dt.date, OpenDay], now: dt.datetime) -> None:
     rows = [days[date] for date in sorted(dates) if date in days]
     unknown = [_("%s (pas de service ce jour-là)") % dated(date) for date in sorted(dates) if date not in days]
     closed = unknown + [f"{dated(row.date)} ({row.closed_reason})" for row in rows if not row.is_open]
-    late = [row for row in rows if row.is_open and row.book_until <= now]
+    early = [row for row in rows if row.is_open and row.book_from and row.book_from > now]
+    late = [row for row in rows if row.is_open and row.last_moment <= now]
     sentences = []
     if closed:
         sentences.append(ngettext("Fermé : %s.", "Fermés : %s.", len(closed)) % _some(closed))
@@ -305,8 +311,17 @@ def _check_bookable(dates: Collection[dt.date], days: dict[dt.date, OpenDay]) ->
             _("Trop tard pour réserver : %s.")
             % _some(
                 _("%(day)s (c’était possible jusqu’au %(limit)s)")
-                % {"day": dated(row.date), "limit": moment(row.book_until)}
+                % {"day": dated(row.date), "limit": moment(row.last_moment)}
                 for row in late
+            )
+        )
+    if early:
+        sentences.append(
+            _("Pas encore réservable : %s.")
+            % _some(
+                _("%(day)s (à partir du %(opening)s)") % {"day": dated(row.date), "opening": moment(row.book_from)}
+                for row in early
+                if row.book_from
             )
         )
     if sentences:
@@ -371,7 +386,9 @@ def _span(bookings: Sequence[Booking]) -> TimestamptzRange:
     return TimestamptzRange(min(row.period.lower for row in bookings), max(row.period.upper for row in bookings))
 
 
-def _new_booking(user: User, activity: Activity, slot: Slot, wish: Wish, open_day: OpenDay, hold: Hold) -> Booking:
+def _new_booking(
+    user: User, activity: Activity, slot: Slot, wish: Wish, open_day: OpenDay, hold: Hold, at: dt.datetime
+) -> Booking:
     return Booking(
         beneficiary_id=wish.beneficiary_id,
         open_day=open_day,
@@ -379,6 +396,7 @@ def _new_booking(user: User, activity: Activity, slot: Slot, wish: Wish, open_da
         hold=hold,
         made_by=user,
         may_overlap=activity.may_overlap,
+        is_late=open_day.is_late(at),
         period=TimestamptzRange(
             dt.datetime.combine(open_day.date, slot.starts_at, tzinfo=PARIS),
             dt.datetime.combine(open_day.date, slot.ends_at, tzinfo=PARIS),

@@ -12,8 +12,8 @@ from django.utils.translation import ngettext
 from bookings.models import Booking
 from families.models import Beneficiary
 from portal.common.formats import WEEKDAYS, enumeration, long_date, moment, month
-from services.calendars import public_holidays
 from services.models import Activity, OpenDay
+from services.school_calendar import public_holidays
 
 FEW_PLACES = 5
 SHORT_WEEKDAYS = tuple(name[:3] for name in WEEKDAYS)
@@ -206,6 +206,8 @@ def _cell(
         cell.reason = (_("dans le panier\u00a0: %s") if waiting else _("déjà réservé\u00a0: %s")) % ", ".join(
             names[pk] for pk in who
         )
+    elif open_day.book_from and open_day.book_from > now:
+        cell.kind, cell.reason = "n", _("réservable à partir du %s") % moment(open_day.book_from)
     elif open_day.book_until <= now:
         cell.kind = "m" if who else "l"
         cell.reason = (

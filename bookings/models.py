@@ -103,6 +103,7 @@ class Booking(models.Model):
     hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="bookings")
     period = DateTimeRangeField(_("horaire"))
     may_overlap = models.BooleanField(default=False)
+    is_late = models.BooleanField(_("réservation tardive"), db_default=False, default=False)
     status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.HELD)
     made_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("réservé par")

@@ -13,8 +13,8 @@ from django.db import models, transaction
 from accounts.communes import load_communes
 from accounts.models import StaffRole, Terms, User
 from portal.common.formats import today
-from services.calendars import import_school_holidays, school_year
 from services.models import Category, Deadline, Service, Tariff
+from services.school_calendar import import_school_holidays, school_year
 from wallet.models import TopUpPack
 
 CATEGORIES = (
@@ -29,7 +29,7 @@ CATEGORIES = (
 
 DEADLINES = {
     # name: (basis, offset, weekday, time, skip weekends, skip holidays)
-    "Jeudi 12 h de la semaine précédente": ("week", 0, 3, dt.time(12), True, True),
+    "Jeudi 12 h de la semaine précédente": ("week", 0, 3, dt.time(12), False, False),
     "Deux jours avant à 12 h, hors week-ends et fériés": ("days", 2, None, dt.time(12), True, True),
     "La veille à 17 h": ("days", 1, None, dt.time(17), False, False),
     "Le jour même à 7 h": ("days", 0, None, dt.time(7), False, False),

@@ -18,8 +18,16 @@ from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
 from accounts.admin_history import Happening, additions
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS, euros, hour, long_date, short_date, today
-from services.admin_forms import ActivityForm, ClosingForm, OpenDayForm, PeriodForm, ServiceForm, TariffForm
-from services.calendars import close_days, generate_open_days, import_school_holidays, preview_open_days
+from services.admin_forms import (
+    ActivityForm,
+    ClosingForm,
+    DeadlineForm,
+    OpenDayForm,
+    PeriodForm,
+    ServiceForm,
+    TariffForm,
+)
+from services.calendars import close_days, generate_open_days, preview_open_days
 from services.deadlines import sentence
 from services.models import (
     AccessProfile,
@@ -32,6 +40,7 @@ from services.models import (
     Slot,
     Tariff,
 )
+from services.school_calendar import import_school_holidays
 
 PROFILE_SENTENCES = {
     "one_profile_per_label": ("label", gettext_lazy("Ce service propose déjà cette situation.")),
@@ -66,7 +75,7 @@ class ServiceAdmin(ScopedAdmin):
     agents = operators = Right.ALL
     form = ServiceForm
     inlines = [ProfileInline]
-    shared = ["category"]
+    shared = ["category", "booking_deadline", "cancel_deadline"]
     list_display = ["name", "commune_name", "category", "is_active"]
     list_filter = ["category", "commune", "is_active"]
     list_select_related = ["commune", "category"]
@@ -446,12 +455,20 @@ class DeadlineAdmin(ScopedAdmin):
     operators = Right.ALL
     list_display = ["name", "rule"]
     search_fields = ["name"]
+    form = DeadlineForm
     constraint_messages = {
-        "deadline_week_has_a_weekday": (
-            "weekday",
-            gettext_lazy("Choisissez un jour de la semaine pour un jour fixe, et aucun pour un nombre de jours."),
+        "deadline_opens_before_it_closes": (
+            "opens_weeks",
+            gettext_lazy("L’ouverture doit être plus de semaines avant les vacances que la limite."),
         )
     }
+    fieldsets = [
+        (None, {"fields": ["name", "basis", "time", "opens_weeks"]}),
+        (_("Nombre de jours ou de semaines avant"), {"fields": ["offset"]}),
+        (_("Jour fixe de la semaine précédente"), {"fields": ["weekday"]}),
+        (_("Une limite pour chaque jour de la semaine"), {"fields": [*DeadlineForm.LIMITS]}),
+        (_("Jours non comptés"), {"fields": ["skip_weekends", "skip_holidays", "skip_school_holidays"]}),
+    ]
 
     @admin.display(description=gettext_lazy("règle"))
     def rule(self, obj: Deadline) -> str:

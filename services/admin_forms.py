@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ScopedForm
 from portal.common.formats import WEEKDAYS, today
-from services.calendars import end_of_next_school_year, public_holidays
-from services.deadlines import moment_for
-from services.models import Activity, OpenDay, Service, Tariff
+from services.deadlines import moment_for, opening_for
+from services.models import MINUTES_OF_DAY, Activity, Deadline, OpenDay, Service, Tariff
+from services.school_calendar import SchoolCalendar, end_of_next_school_year
 
 ONE_DAY = dt.timedelta(days=1)
 MOST_DAYS = dt.timedelta(days=3 * 366)
@@ -27,7 +27,17 @@ class ServiceForm(ScopedForm):
 
     class Meta:
         model = Service
-        fields = ["commune", "category", "name", "slug", "description", "contact", "is_active"]
+        fields = [
+            "commune",
+            "category",
+            "name",
+            "slug",
+            "description",
+            "contact",
+            "booking_deadline",
+            "cancel_deadline",
+            "is_active",
+        ]
         labels = PAGE_ADDRESS
 
     for_operator = False
@@ -39,6 +49,77 @@ class ServiceForm(ScopedForm):
             commune.required, commune.help_text = True, ""
             if commune.queryset.count() == 1:
                 commune.empty_label = None
+
+
+class LimitWidget(forms.MultiWidget):
+    """A weekday and an hour, stored as minutes since Monday."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        weekdays = [("", "–"), *enumerate(WEEKDAYS)]
+        time = forms.TimeInput(attrs={"type": "time"}, format="%H:%M")
+        super().__init__({"weekday": forms.Select(choices=weekdays), "time": time}, attrs)
+
+    def decompress(self, value: int | None) -> list[Any]:
+        if value is None:
+            return [None, None]
+        weekday, minutes = divmod(value, MINUTES_OF_DAY)
+        return [weekday, dt.time(*divmod(minutes, 60))]
+
+
+class LimitField(forms.MultiValueField):
+    """What LimitWidget shows; nothing, or both of its parts."""
+
+    widget = LimitWidget
+
+    def __init__(self, **kwargs: Any) -> None:
+        weekday = forms.TypedChoiceField(choices=[("", "–"), *enumerate(WEEKDAYS)], coerce=int, required=False)
+        super().__init__([weekday, forms.TimeField(required=False)], require_all_fields=False, **kwargs)
+
+    def compress(self, values: list[Any]) -> int | None:
+        weekday, time = values or ("", None)
+        if weekday in ("", None) and time is None:
+            return None
+        if weekday in ("", None) or time is None:
+            raise ValidationError(_("Choisissez le jour et l’heure, ou ni l’un ni l’autre."), code="half")
+        return int(weekday) * MINUTES_OF_DAY + time.hour * 60 + time.minute
+
+
+class DeadlineForm(ScopedForm):
+    """A rule for one basis: what another basis would read is left empty, whatever the boxes hold."""
+
+    class Meta:
+        model = Deadline
+        exclude = ["weekday_limits"]
+
+    LIMITS = [f"limit_{number}" for number in range(7)]
+    limit_0 = LimitField(label=gettext_lazy("Pour le lundi"), required=False)
+    limit_1 = LimitField(label=gettext_lazy("Pour le mardi"), required=False)
+    limit_2 = LimitField(label=gettext_lazy("Pour le mercredi"), required=False)
+    limit_3 = LimitField(label=gettext_lazy("Pour le jeudi"), required=False)
+    limit_4 = LimitField(label=gettext_lazy("Pour le vendredi"), required=False)
+    limit_5 = LimitField(label=gettext_lazy("Pour le samedi"), required=False)
+    limit_6 = LimitField(label=gettext_lazy("Pour le dimanche"), required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, minutes in zip(self.LIMITS, self.instance.weekday_limits or [None] * 7, strict=True):
+            self.initial.setdefault(name, minutes)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        basis = data.get("basis")
+        if basis == Deadline.Basis.WEEKDAYS:
+            limits = [data.get(name) for name in self.LIMITS]
+            self.instance.weekday_limits = limits
+            if not any(minutes is not None for minutes in limits) and not self.errors:
+                self.add_error("limit_0", _("Fixez la limite d’au moins un jour."))
+        else:
+            self.instance.weekday_limits = None
+        if basis != Deadline.Basis.WEEK:
+            data["weekday"] = None
+        elif data.get("weekday") is None:
+            self.add_error("weekday", _("Choisissez le jour de la semaine précédente."))
+        return data
 
 
 class ActivityForm(ScopedForm):
@@ -128,13 +209,15 @@ class OpenDayForm(ScopedForm):
         activity = data.get("activity") or (self.instance.activity if self.instance.activity_id else None)
         date = data.get("date") or self.instance.date
         if activity and date:
-            off = public_holidays(date - dt.timedelta(days=90), date)
+            calendar = SchoolCalendar.around(date, date)
+            if "book_from" in self.fields and not data.get("book_from"):
+                data["book_from"] = opening_for(activity.booking_rule, date, calendar=calendar)
             for name, deadline in (
-                ("book_until", activity.booking_deadline),
-                ("cancel_until", activity.cancel_deadline),
+                ("book_until", activity.booking_rule),
+                ("cancel_until", activity.cancel_rule),
             ):
                 if name in self.fields and name not in self.errors and not data.get(name):
-                    data[name] = moment_for(deadline, date, public_holidays=off)
+                    data[name] = moment_for(deadline, date, calendar=calendar)
         return data
 
 

@@ -1,24 +1,20 @@
 """From weekday rules, the zone A school calendar and public holidays to open days."""
 
 import datetime as dt
-import functools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import holidays
 from django.db import models, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from vacances_scolaires_france import SchoolHolidayDates, UnsupportedYearException
 
 from accounts.models import User
 from portal.common.errors import Refused
 from portal.common.formats import long_date
-from services.deadlines import moment_for
+from services.deadlines import late_limit_for, moment_for, opening_for
 from services.models import Activity, OpenDay, SchoolHoliday
-
-ZONE = "A"  # académie de Clermont-Ferrand
+from services.school_calendar import ZONE, SchoolCalendar
 
 
 @dataclass
@@ -44,61 +40,6 @@ class Plan:
     opened: list[OpenDay] = field(default_factory=list)
     changed: list[OpenDay] = field(default_factory=list)
     withdrawn: list[OpenDay] = field(default_factory=list)
-
-
-def public_holidays(first: dt.date, last: dt.date) -> dict[dt.date, str]:
-    """French public holidays between two dates, by date."""
-    return dict(_public_holidays(first.year, last.year))
-
-
-@functools.lru_cache(maxsize=32)
-def _public_holidays(first_year: int, last_year: int) -> dict[dt.date, str]:
-    # Computed once for each span of years: the package takes as long as rendering a month of the calendar.
-    found = holidays.country_holidays("FR", years=range(first_year, last_year + 1), language="fr")
-    return {date: name.replace("'", "’") for date, name in found.items()}
-
-
-def school_year(date: dt.date) -> tuple[dt.date, dt.date]:
-    """The first and last date of the school year around a date: 1 September to 31 August."""
-    start = date.year if date.month >= 9 else date.year - 1
-    return dt.date(start, 9, 1), dt.date(start + 1, 8, 31)
-
-
-def end_of_next_school_year(date: dt.date) -> dt.date:
-    """Up to when calendars are made unless somebody says otherwise."""
-    return school_year(school_year(date)[1] + dt.timedelta(days=1))[1]
-
-
-@transaction.atomic
-def import_school_holidays(first_year: int, last_year: int) -> int:
-    """Fill the editable table from the packaged calendar of zone A; rows that exist are left as an agent set them.
-
-    Returns how many were added. Years that the package does not know yet are passed over.
-    """
-    wanted = [
-        SchoolHoliday(name=name, first_day=first, last_day=last)
-        for name, first, last in _packaged_holidays(first_year, last_year)
-        if not SchoolHoliday.objects.filter(first_day__lte=last, last_day__gte=first).exists()
-    ]
-    return len(SchoolHoliday.objects.bulk_create(wanted))
-
-
-def _packaged_holidays(first_year: int, last_year: int) -> Iterator[tuple[str, dt.date, dt.date]]:
-    days: dict[dt.date, str] = {}
-    for year in range(first_year, last_year + 1):
-        try:
-            rows = SchoolHolidayDates().holidays_for_year_and_zone(year, ZONE)
-        except UnsupportedYearException:
-            continue
-        days |= {date: row["nom_vacances"] for date, row in rows.items()}
-    run: list[dt.date] = []
-    for date in sorted(days):
-        if run and (date - run[-1] > dt.timedelta(days=1) or days[date] != days[run[-1]]):
-            yield days[run[-1]].replace("'", "’"), run[0], run[-1]
-            run = []
-        run.append(date)
-    if run:
-        yield days[run[-1]].replace("'", "’"), run[0], run[-1]
 
 
 def preview_open_days(*, activity: Activity, first: dt.date, last: dt.date) -> Report:
@@ -163,7 +104,7 @@ def _check_dates(activity: Activity, first: dt.date, last: dt.date) -> None:
         )
 
 
-FACTS = ["capacity", "book_until", "cancel_until", "is_open", "closed_reason"]
+FACTS = ["capacity", "book_from", "book_until", "late_until", "cancel_until", "is_open", "closed_reason"]
 
 
 def _facts(day: OpenDay) -> tuple[Any, ...]:
@@ -236,7 +177,7 @@ def _adopt(day: OpenDay, rule: OpenDay, report: Report) -> bool:
     before = _facts(day)
     day.is_open, day.closed_reason = True, ""
     day.capacity = max(rule.capacity, day.taken)
-    day.book_until = rule.book_until
+    day.book_from, day.book_until, day.late_until = rule.book_from, rule.book_until, rule.late_until
     day.cancel_until = max(rule.cancel_until, day.cancel_until) if day.taken else rule.cancel_until
     if day.taken:
         if _facts(day) == _facts(rule):
@@ -256,15 +197,14 @@ def _adopt(day: OpenDay, rule: OpenDay, report: Report) -> bool:
 
 
 def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[OpenDay]:
-    off = public_holidays(first - dt.timedelta(days=90), last)
-    breaks = list(SchoolHoliday.objects.filter(first_day__lte=last, last_day__gte=first))
+    calendar = SchoolCalendar.around(first, last)
     for offset in range((last - first).days + 1):
         date = first + dt.timedelta(days=offset)
         if date.weekday() not in activity.weekdays:
             continue
-        if date in off and not activity.open_on_public_holidays:
+        if date in calendar.public_holidays and not activity.open_on_public_holidays:
             continue
-        in_holidays = any(row.first_day <= date <= row.last_day for row in breaks)
+        in_holidays = calendar.holidays_of(date) is not None
         if activity.term == Activity.Term.SCHOOL and in_holidays:
             continue
         if activity.term == Activity.Term.HOLIDAYS and not in_holidays:
@@ -273,6 +213,8 @@ def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[
             activity=activity,
             date=date,
             capacity=activity.capacity,
-            book_until=moment_for(activity.booking_deadline, date, public_holidays=off),
-            cancel_until=moment_for(activity.cancel_deadline, date, public_holidays=off),
+            book_from=opening_for(activity.booking_rule, date, calendar=calendar),
+            book_until=moment_for(activity.booking_rule, date, calendar=calendar),
+            late_until=late_limit_for(activity.booking_rule, date, calendar=calendar),
+            cancel_until=moment_for(activity.cancel_rule, date, calendar=calendar),
         )

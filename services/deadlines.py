@@ -1,62 +1,227 @@
 """When a day may be booked or cancelled until: the moment, and the sentence that a parent reads.
 
-Sources: Cruas and Puy règlements (J-2 12 h without weekends), seed 002 (weekly deadline).
+Sources: règlements of Cruas (J-2 12 h without weekends), Cunac (a limit for each weekday), Bas-en-Basset; seed 002 (weekly
+limit), seed 004 (a window before the holidays). All moments are Paris time.
 """
 
 import datetime as dt
-from collections.abc import Container
+import itertools
+from collections.abc import Iterator
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
-from portal.common.formats import NBSP, PARIS, WEEKDAYS, hour
-from services.models import Deadline
+from portal.common.errors import Refused
+from portal.common.formats import NBSP, PARIS, WEEKDAYS, enumeration, euros, hour
+from services.models import MINUTES_OF_DAY, Deadline
+from services.school_calendar import SchoolCalendar
 
-NUMBERS = ("", "la veille", "deux jours", "trois jours", "quatre jours", "cinq jours", "six jours", "sept jours")
+NUMBERS = ("", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf", "dix", "onze", "douze")
+WEEK = dt.timedelta(weeks=1)
 
 
-def moment_for(deadline: Deadline, date: dt.date, *, public_holidays: Container[dt.date]) -> dt.datetime:
-    """The moment (Paris time) until which `date` may be booked or cancelled under this rule."""
+def moment_for(deadline: Deadline, date: dt.date, *, calendar: SchoolCalendar) -> dt.datetime:
+    """The moment until which `date` may be booked or cancelled under this rule.
+
+    Days of the kinds that the rule skips are not counted, and a limit that falls on one moves to the last day before.
+    Raises Refused when the rule sets a limit for each weekday but none for this one.
+    """
+    if deadline.basis == Deadline.Basis.DAYS:
+        before = (day for day in _days_before(date) if not _is_skipped(day, deadline, calendar))
+        day = next(itertools.islice(before, deadline.offset - 1, None)) if deadline.offset else date
+        return _at(day, deadline.time)
+    if deadline.basis == Deadline.Basis.WEEKDAYS:
+        assert deadline.weekday_limits is not None
+        minutes = deadline.weekday_limits[date.weekday()]
+        if minutes is None:
+            raise Refused(
+                _("Le délai « %(rule)s » ne fixe pas de limite pour le %(weekday)s : complétez-le d’abord.")
+                % {"rule": deadline, "weekday": WEEKDAYS[date.weekday()]},
+                code="no_limit",
+            )
+        weekday, time = divmod(minutes, MINUTES_OF_DAY)
+        # The last such weekday before the day itself.
+        day = date - dt.timedelta(days=(date.weekday() - weekday - 1) % 7 + 1)
+        return _at(_not_skipped(day, deadline, calendar), _time(time))
     if deadline.basis == Deadline.Basis.WEEK:
         assert deadline.weekday is not None
-        monday = date - dt.timedelta(days=date.weekday())
-        day = monday - dt.timedelta(days=7 - deadline.weekday)
+        day = date - dt.timedelta(days=date.weekday()) - WEEK + dt.timedelta(days=deadline.weekday)
     else:
-        day = date
-        for _step in range(deadline.offset):
-            day = _previous_counted(day, deadline, public_holidays)
-    return dt.datetime.combine(day, deadline.time, tzinfo=PARIS)
+        day = _start(date, calendar) - deadline.offset * WEEK
+    return _at(_not_skipped(day, deadline, calendar), deadline.time)
+
+
+def opening_for(deadline: Deadline, date: dt.date, *, calendar: SchoolCalendar) -> dt.datetime | None:
+    """The moment from which `date` may be booked: midnight, some weeks before it (before its holidays), or None."""
+    if deadline.opens_weeks is None:
+        return None
+    day = _start(date, calendar) if deadline.basis == Deadline.Basis.HOLIDAYS else date
+    return _at(day - deadline.opens_weeks * WEEK, dt.time())
+
+
+def late_limit_for(deadline: Deadline, date: dt.date, *, calendar: SchoolCalendar) -> dt.datetime | None:
+    """The second limit, until which `date` may be booked late; None when the rule has none or it is not later."""
+    if deadline.late is None:
+        return None
+    moment = moment_for(deadline.late, date, calendar=calendar)
+    return moment if moment > moment_for(deadline, date, calendar=calendar) else None
+
+
+def late_sentence(deadline: Deadline) -> str:
+    """What booking late costs: `jusqu’au jour même à 7 h avec un supplément de 1,00 €`; empty when it is refused."""
+    if deadline.late is None:
+        return ""
+    text = _limit(deadline.late)
+    if not deadline.surcharge:
+        return text
+    text = f"{text} {surcharge_words(deadline)}"
+    if not deadline.free_times:
+        return text
+    period = _("du mois") if deadline.free_period == Deadline.Period.MONTH else _("de l’année scolaire")
+    free = ngettext(
+        "sauf la première fois %(period)s", "sauf les %(count)d premières fois %(period)s", deadline.free_times
+    )
+    return f"{text}, {free % {'period': period, 'count': deadline.free_times}}"
+
+
+def surcharge_words(deadline: Deadline) -> str:
+    """`avec un supplément de 1,00 €`, `au double du prix`, `à 1,5 fois le prix`, `au prix de 6,00 €`."""
+    amount = deadline.surcharge_amount
+    assert amount is not None
+    if deadline.surcharge == Deadline.Surcharge.ADDED:
+        return _("avec un supplément de %s") % euros(amount)
+    if deadline.surcharge == Deadline.Surcharge.FIXED:
+        return _("au prix de %s") % euros(amount)
+    if amount == 2:
+        return _("au double du prix")
+    return _("à %s fois le prix") % f"{amount.normalize():f}".replace(".", ",")
 
 
 def sentence(deadline: Deadline) -> str:
-    """The rule's end of a sentence: `jusqu’au jeudi 12 h pour la semaine suivante`, `jusqu’à la veille 12 h`."""
-    time = hour(deadline.time)
-    if deadline.basis == Deadline.Basis.WEEK:
-        assert deadline.weekday is not None
-        return _("jusqu’au %(weekday)s %(time)s pour la semaine suivante") % {
-            "weekday": WEEKDAYS[deadline.weekday],
-            "time": time,
+    """The rule's end of a sentence: `jusqu’au jeudi 12 h pour la semaine suivante`, `jusqu’à la veille à 12 h`."""
+    text = _limit(deadline)
+    if deadline.opens_weeks is not None:
+        before = (
+            _("avant le début des vacances") if deadline.basis == Deadline.Basis.HOLIDAYS else _("avant chaque date")
+        )
+        text = _("dès %(weeks)s %(before)s, et %(limit)s") % {
+            "weeks": _weeks(deadline.opens_weeks),
+            "before": before,
+            "limit": text,
         }
+    return text
+
+
+def _limit(deadline: Deadline) -> str:
+    time = hour(deadline.time)
+    moved = _moved(deadline)
+    match deadline.basis:
+        case Deadline.Basis.WEEK:
+            assert deadline.weekday is not None
+            text = _("jusqu’au %(weekday)s %(time)s pour la semaine suivante") % {
+                "weekday": WEEKDAYS[deadline.weekday],
+                "time": time,
+            }
+            return text + moved
+        case Deadline.Basis.WEEKDAYS:
+            return ", ".join(_weekday_limits(deadline)) + moved
+        case Deadline.Basis.HOLIDAYS:
+            text = _("jusqu’à %(weeks)s avant le début des vacances, à %(time)s") % {
+                "weeks": _weeks(deadline.offset),
+                "time": time,
+            }
+            return text + moved
     if deadline.offset == 0:
         return _("jusqu’au jour même à %s") % time
-    not_counted = [
-        words
-        for words, skipped in (
-            (_("samedis et dimanches"), deadline.skip_weekends),
-            (_("jours fériés"), deadline.skip_holidays),
-        )
-        if skipped
-    ]
     if deadline.offset == 1:
         text = _("jusqu’à la veille à %s") % time
     else:
-        count = NUMBERS[deadline.offset] if deadline.offset < len(NUMBERS) else f"{deadline.offset}{NBSP}jours"
-        text = _("jusqu’à %(days)s avant, à %(time)s") % {"days": count, "time": time}
-    return text + (_(" (sans compter %s)") % " ni ".join(not_counted) if not_counted else "")
+        text = _("jusqu’à %(days)s avant, à %(time)s") % {"days": _count(deadline.offset, _("jours")), "time": time}
+    skipped = _skipped_kinds(deadline)
+    return text + (_(" (sans compter %s)") % _joined(skipped, _("ni")) if skipped else "")
 
 
-def _previous_counted(day: dt.date, deadline: Deadline, public_holidays: Container[dt.date]) -> dt.date:
-    """The day before, going on over the days that the rule does not count."""
-    day -= dt.timedelta(days=1)
-    while (deadline.skip_weekends and day.weekday() >= 5) or (deadline.skip_holidays and day in public_holidays):
+def _weekday_limits(deadline: Deadline) -> Iterator[str]:
+    """`jusqu’au jeudi 10 h pour lundi et mardi`, one for each limit, in the order of the weekdays booked."""
+    assert deadline.weekday_limits is not None
+    together: dict[int, list[str]] = {}
+    for weekday, minutes in enumerate(deadline.weekday_limits):
+        if minutes is not None:
+            together.setdefault(minutes, []).append(WEEKDAYS[weekday])
+    for minutes, names in together.items():
+        weekday, time = divmod(minutes, MINUTES_OF_DAY)
+        yield _("jusqu’au %(weekday)s %(time)s pour %(days)s") % {
+            "weekday": WEEKDAYS[weekday],
+            "time": hour(_time(time)),
+            "days": enumeration(names),
+        }
+
+
+def _moved(deadline: Deadline) -> str:
+    kinds = [
+        words
+        for words, skipped in (
+            (_("un week-end"), deadline.skip_weekends),
+            (_("un jour férié"), deadline.skip_holidays),
+            (_("pendant les vacances scolaires"), deadline.skip_school_holidays),
+        )
+        if skipped
+    ]
+    return _(" (avancé au dernier jour ouvré s’il tombe %s)") % _joined(kinds, _("ou")) if kinds else ""
+
+
+def _skipped_kinds(deadline: Deadline) -> list[str]:
+    kinds = (
+        (_("samedis et dimanches"), deadline.skip_weekends),
+        (_("jours fériés"), deadline.skip_holidays),
+        (_("vacances scolaires"), deadline.skip_school_holidays),
+    )
+    return [words for words, skipped in kinds if skipped]
+
+
+def _joined(words: list[str], last: str) -> str:
+    return f"{', '.join(words[:-1])} {last} {words[-1]}" if len(words) > 1 else words[0]
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{NUMBERS[number] if number < len(NUMBERS) else number}{NBSP}{unit}"
+
+
+def _weeks(number: int) -> str:
+    if number == 1:
+        return _("une semaine")
+    return _count(number, ngettext("semaine", "semaines", number))
+
+
+def _days_before(date: dt.date) -> Iterator[dt.date]:
+    for back in itertools.count(1):
+        yield date - dt.timedelta(days=back)
+
+
+def _is_skipped(day: dt.date, deadline: Deadline, calendar: SchoolCalendar) -> bool:
+    return (
+        (deadline.skip_weekends and day.weekday() >= 5)
+        or (deadline.skip_holidays and day in calendar.public_holidays)
+        or (deadline.skip_school_holidays and calendar.holidays_of(day) is not None)
+    )
+
+
+def _not_skipped(day: dt.date, deadline: Deadline, calendar: SchoolCalendar) -> dt.date:
+    """The day, or the last one before it that the rule does not skip."""
+    while _is_skipped(day, deadline, calendar):
         day -= dt.timedelta(days=1)
     return day
+
+
+def _start(date: dt.date, calendar: SchoolCalendar) -> dt.date:
+    """The first day of the holidays around a date, or the date itself outside of them."""
+    break_ = calendar.holidays_of(date)
+    return break_.first_day if break_ else date
+
+
+def _time(minutes: int) -> dt.time:
+    return dt.time(*divmod(minutes, 60))
+
+
+def _at(day: dt.date, time: dt.time) -> dt.datetime:
+    return dt.datetime.combine(day, time, tzinfo=PARIS)

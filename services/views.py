@@ -29,11 +29,7 @@ def category(request: HttpRequest, slug: str) -> HttpResponse:
 def service(request: HttpRequest, slug: str) -> HttpResponse:
     """What can be booked in one service, and whether this person may."""
     found = get_object_or_404(Service.objects.select_related("commune", "category"), slug=slug, is_active=True)
-    activities = list(
-        found.activities.filter(is_active=True)
-        .select_related("booking_deadline", "cancel_deadline")
-        .prefetch_related("slots")
-    )
+    activities = list(found.activities.filter(is_active=True).with_deadlines().prefetch_related("slots"))
     for activity in activities:
         activity.service = found
     requests = []
@@ -45,7 +41,7 @@ def service(request: HttpRequest, slug: str) -> HttpResponse:
         {
             "service": found,
             "univers": found.category.slug,
-            "offers": [(activity, sentence(activity.booking_deadline)) for activity in activities],
+            "offers": [(activity, sentence(activity.booking_rule)) for activity in activities],
             "waiting": any(row.status == Subscription.Status.PENDING for row in requests),
             "may_book": any(row.status == Subscription.Status.APPROVED for row in requests),
         },

@@ -169,6 +169,19 @@ class CategoryFactory(DjangoModelFactory):
     icon = "balloon"
 
 
+class DeadlineFactory(DjangoModelFactory):
+    """`J-2 12:00`, weekends and public holidays not counted."""
+
+    class Meta:
+        model = Deadline
+        django_get_or_create = ("name",)
+
+    name = "L’avant-veille à midi"
+    basis = Deadline.Basis.DAYS
+    offset = 2
+    time = dt.time(12)
+
+
 class ServiceFactory(DjangoModelFactory):
     """A service of a commune of its own; `commune=None` makes it one of the agglomération."""
 
@@ -179,6 +192,8 @@ class ServiceFactory(DjangoModelFactory):
     category = factory.SubFactory(CategoryFactory)
     name = factory.Sequence(lambda n: f"Accueil de loisirs {n}")
     slug = factory.Sequence(lambda n: f"accueil-de-loisirs-{n}")
+    booking_deadline = factory.SubFactory(DeadlineFactory)
+    cancel_deadline = factory.SubFactory(DeadlineFactory)
 
 
 class AccessProfileFactory(DjangoModelFactory):
@@ -205,19 +220,6 @@ class SubscriptionFactory(DjangoModelFactory):
     decided_at = factory.LazyFunction(timezone.now)
 
 
-class DeadlineFactory(DjangoModelFactory):
-    """`J-2 12:00`, weekends and public holidays not counted."""
-
-    class Meta:
-        model = Deadline
-        django_get_or_create = ("name",)
-
-    name = "L’avant-veille à midi"
-    basis = Deadline.Basis.DAYS
-    offset = 2
-    time = dt.time(12)
-
-
 class ActivityFactory(DjangoModelFactory):
     """A Wednesday activity of 20 places."""
 
@@ -229,8 +231,6 @@ class ActivityFactory(DjangoModelFactory):
     slug = factory.Sequence(lambda n: f"inscription-mercredis-{n}")
     weekdays = [2]
     capacity = 20
-    booking_deadline = factory.SubFactory(DeadlineFactory)
-    cancel_deadline = factory.SubFactory(DeadlineFactory)
 
 
 class SlotFactory(DjangoModelFactory):

@@ -23,19 +23,17 @@ from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, euros, long_date
 from portal.common.money import ZERO
-from services.calendars import school_year
 from services.deadlines import sentence
 from services.models import Activity, OpenDay, Slot, Subscription
 from services.pricing import PriceGrid
+from services.school_calendar import school_year
 
 
 @require_http_methods(["GET", "POST"])
 def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
     """Choose and add. A quick-choice button answers the same page with its dates ticked; nothing is written then."""
     found = get_object_or_404(
-        Activity.objects.open().select_related(
-            "service__commune", "service__category", "booking_deadline", "cancel_deadline"
-        ),
+        Activity.objects.open().with_deadlines().select_related("service__commune", "service__category"),
         service__slug=service,
         slug=slug,
     )
@@ -167,8 +165,8 @@ class BookingPage:
             "years": [(each, f"{each}-{each + 1}", each == year) for each in self._years()],
             # A year that was chosen and has no day (any more) is told as such, with the way to the other one.
             "published": bool(days) or "annee" in self.request.GET,
-            "booking_rule": sentence(self.activity.booking_deadline),
-            "cancel_rule": sentence(self.activity.cancel_deadline),
+            "booking_rule": sentence(self.activity.booking_rule),
+            "cancel_rule": sentence(self.activity.cancel_rule),
             "next_deadline": upcoming,
             "opens_on": opens_on if opens_on and opens_on > timezone.localdate() else None,
             "quantity": sum(count for _date, count in chosen),

@@ -35,8 +35,8 @@ class ActivityPlan:
     slots: tuple[SlotPlan, ...]
     unit: str = "date"
     term: str = Activity.Term.SCHOOL
-    booking: str = THURSDAY
-    cancel: str = THURSDAY
+    booking: str = ""  # the service's
+    cancel: str = ""
     may_overlap: bool = False
     description: str = ""
 
@@ -53,6 +53,8 @@ class ServicePlan:
     activities: tuple[ActivityPlan, ...]
     description: str = ""
     contact: str = field(default="")
+    booking: str = THURSDAY
+    cancel: str = THURSDAY
 
 
 def canteen(commune: str, of: str, slug: str, profiles: tuple[str, ...], prices: tuple[str, ...]) -> ServicePlan:

@@ -54,6 +54,7 @@ def _catalogue(progress: Progress) -> None:
 
 
 def _service(plan: catalogue.ServicePlan) -> None:
+    deadlines = {row.name: row for row in Deadline.objects.all()}
     service = Service.objects.create(
         commune=Commune.objects.get(name=plan.commune) if plan.commune else None,
         category=Category.objects.get(slug=plan.category),
@@ -61,6 +62,8 @@ def _service(plan: catalogue.ServicePlan) -> None:
         slug=plan.slug,
         description=plan.description,
         contact=plan.contact,
+        booking_deadline=deadlines[plan.booking],
+        cancel_deadline=deadlines[plan.cancel],
     )
     profiles = [
         AccessProfile.objects.create(service=service, label=label, position=index)
@@ -76,8 +79,8 @@ def _service(plan: catalogue.ServicePlan) -> None:
             weekdays=list(item.weekdays),
             term=item.term,
             capacity=item.capacity,
-            booking_deadline=Deadline.objects.get(name=item.booking),
-            cancel_deadline=Deadline.objects.get(name=item.cancel),
+            booking_deadline=deadlines.get(item.booking),
+            cancel_deadline=deadlines.get(item.cancel),
             may_overlap=item.may_overlap,
             position=position,
         )
@@ -99,7 +102,7 @@ def _open_days(progress: Progress) -> None:
     if OpenDay.objects.filter(date__gt=last - dt.timedelta(days=90)).exists():
         return
     progress("Calendriers de cette année scolaire et de la suivante")
-    for activity in Activity.objects.select_related("booking_deadline", "cancel_deadline"):
+    for activity in Activity.objects.with_deadlines():
         generate_open_days(activity=activity, first=first, last=last)
     _one_closed_day()
 

@@ -13,8 +13,9 @@ from django.utils.text import capfirst
 
 from accounts.models import StaffRole, Terms, User
 from portal.common.formats import long_date, today
-from services.calendars import import_school_holidays
+from services.deadlines import sentence
 from services.models import AccessProfile, Activity, Deadline, OpenDay, SchoolHoliday, Service, Slot, Tariff
+from services.school_calendar import import_school_holidays
 from tests.admin.world import Town, book, client_of, form_values, texts, url
 from tests.factories import ActivityFactory, CategoryFactory, DeadlineFactory, OpenDayFactory, TermsFactory, UserFactory
 
@@ -40,7 +41,9 @@ def saved(response: Any) -> None:
 
 
 def service_values(**values: Any) -> dict[str, Any]:
-    empty = {"profiles-TOTAL_FORMS": "0", "profiles-INITIAL_FORMS": "0"}
+    deadline = str(DeadlineFactory().pk)
+    empty = {"profiles-TOTAL_FORMS": "0", "profiles-INITIAL_FORMS": "0", "booking_deadline": deadline}
+    empty["cancel_deadline"] = deadline
     return {"name": "Garderie", "slug": "garderie", "category": str(CategoryFactory().pk), **empty, **values}
 
 
@@ -221,17 +224,48 @@ def test_a_day_by_hand_has_the_activitys_deadlines(rosieres: Town) -> None:
     assert "déjà ce jour" in errors(client.post(url("services.openday", "add"), values, follow=True))
 
 
+def test_a_deadline_by_weekday_is_written_and_read_back(operator: User) -> None:
+    """Cunac: Monday and Tuesday until Thursday 10:00, Thursday and Friday until Tuesday 10:00."""
+    client = client_of(operator)
+    values = {"name": "Cunac", "basis": "weekdays", "offset": "0", "time": "12:00", "weekday": "2"}
+    for number, limit in {0: 3, 1: 3, 3: 1, 4: 1}.items():
+        values |= {f"limit_{number}_weekday": str(limit), f"limit_{number}_time": "10:00"}
+    saved(client.post(url("services.deadline", "add"), values, follow=True))
+    row = Deadline.objects.get(name="Cunac")
+    assert row.weekday is None
+    assert sentence(row) == "jusqu’au jeudi 10 h pour lundi et mardi, jusqu’au mardi 10 h pour jeudi et vendredi"
+    saved(edit(client, "services.deadline", row, limit_2_weekday="0", limit_2_time="09:30"))
+    row.refresh_from_db()
+    assert row.weekday_limits == [4920, 4920, 570, 1080 + 960, 2040, None, None]
+    assert "le jour et l’heure" in errors(edit(client, "services.deadline", row, limit_5_weekday="1"))
+    # Another basis forgets them.
+    saved(edit(client, "services.deadline", row, basis="days", offset="2"))
+    row.refresh_from_db()
+    assert row.weekday_limits is None
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"basis": "weekdays"}, "Fixez la limite d’au moins un jour."),
+        ({"basis": "week"}, "Choisissez le jour de la semaine précédente."),
+        ({"basis": "holidays", "offset": "3", "opens_weeks": "3"}, "plus de semaines avant les vacances que la limite"),
+    ],
+)
+def test_a_deadline_that_is_none(operator: User, values: dict[str, str], words: str) -> None:
+    sent = {"name": "x", "offset": "0", "time": "12:00", **values}
+    assert words in errors(client_of(operator).post(url("services.deadline", "add"), sent, follow=True))
+
+
 def test_other_sentences(rosieres: Town, operator: User) -> None:
     client, own = client_of(operator), rosieres.rows
     slots = {"slots-0-starts_at": "12:00", "slots-0-ends_at": "08:00"}
     assert "La fin doit venir après" in errors(edit(client, "services.activity", own["services.activity"], **slots))
     assert "Cochez au moins un jour" in errors(edit(client, "services.activity", own["services.activity"], weekdays=[]))
-    deadline = {"name": "x", "basis": "week", "offset": "0", "weekday": "", "time": "12:00"}
-    assert "jour de la semaine" in errors(client.post(url("services.deadline", "add"), deadline, follow=True))
     holiday = {"name": "x", "first_day": "02/01/2027", "last_day": "01/01/2027"}
     assert "avant le premier" in errors(client.post(url("services.schoolholiday", "add"), holiday, follow=True))
     assert "plus de zéro" in errors(client.post(url("wallet.topuppack", "add"), {"amount": "0"}, follow=True))
-    assert Deadline.objects.filter(name="x").count() == SchoolHoliday.objects.count() == 0
+    assert not SchoolHoliday.objects.exists()
 
 
 def test_what_is_used_is_not_deleted(rosieres: Town) -> None:

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from services.calendars import school_year
+from services.school_calendar import school_year
 from tests.e2e import baskets, steps
 from tests.e2e.baskets import PARENT
 from tests.e2e.steps import Visitor

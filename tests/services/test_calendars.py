@@ -9,17 +9,9 @@ from django.test.utils import CaptureQueriesContext
 
 from portal.common.errors import Refused
 from portal.common.formats import PARIS
-from services.calendars import (
-    Report,
-    _wanted_days,
-    close_days,
-    generate_open_days,
-    import_school_holidays,
-    preview_open_days,
-    public_holidays,
-    school_year,
-)
+from services.calendars import Report, _wanted_days, close_days, generate_open_days, preview_open_days
 from services.models import Activity, OpenDay, SchoolHoliday
+from services.school_calendar import import_school_holidays, public_holidays, school_year
 from tests.factories import ActivityFactory, CommuneFactory, OpenDayFactory, agent_of
 from tests.shop import open_shop
 
@@ -211,7 +203,7 @@ class TestBookedDays:
 
     def test_keeps_the_promise_to_those_who_may_still_cancel(self, activity: Activity) -> None:
         activity.weekdays = [self.day.date.weekday()]
-        activity.cancel_deadline.offset = 20
+        activity.cancel_rule.offset = 20
         before = OpenDay.objects.get(pk=self.day.pk).cancel_until
         self.report(activity)
         assert OpenDay.objects.get(pk=self.day.pk).cancel_until == before

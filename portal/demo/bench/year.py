@@ -41,8 +41,8 @@ from portal.common.money import ZERO
 from portal.demo import data
 from portal.demo.progress import say, step
 from portal.outbox.models import Email
-from services.calendars import school_year
 from services.models import Activity, OpenDay, Slot, Subscription, Tariff
+from services.school_calendar import school_year
 from wallet.actions import ADJUSTMENT, clearing_code, revenue_code, wallet_code
 from wallet.models import Account, Entry, Movement, Wallet
 

@@ -8,8 +8,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from portal.common.errors import Refused
 from portal.common.formats import today
-from services.calendars import end_of_next_school_year, generate_open_days, import_school_holidays
+from services.calendars import generate_open_days
 from services.models import Activity
+from services.school_calendar import end_of_next_school_year, import_school_holidays
 
 
 class Command(BaseCommand):
@@ -28,7 +29,7 @@ class Command(BaseCommand):
         first = options["first"] or today()
         last = options["until"] or end_of_next_school_year(first)
         import_school_holidays(first.year - 1, last.year)
-        activities = Activity.objects.select_related("booking_deadline", "cancel_deadline").order_by("pk")
+        activities = Activity.objects.with_deadlines().order_by("pk")
         if options["activity"] is not None:
             activities = activities.filter(pk=options["activity"])
             if not activities:

@@ -1,0 +1,21 @@
+"""What communes offer: services, who may use them, activities, their slots, prices, rules and open days."""
+
+from services.models.access import AccessProfile, Subscription
+from services.models.calendar import OpenDay, SchoolHoliday
+from services.models.catalogue import Activity, Category, Service, Slot
+from services.models.rules import MINUTES_OF_DAY, Deadline
+from services.models.tariffs import Tariff
+
+__all__ = [
+    "MINUTES_OF_DAY",
+    "AccessProfile",
+    "Activity",
+    "Category",
+    "Deadline",
+    "OpenDay",
+    "SchoolHoliday",
+    "Service",
+    "Slot",
+    "Subscription",
+    "Tariff",
+]

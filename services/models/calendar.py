@@ -1,0 +1,134 @@
+"""School holidays and the days that activities are open."""
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any, Self
+
+import pghistory
+import pgtrigger
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from services.models.catalogue import Activity
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+class SchoolHoliday(models.Model):
+    """School holidays of zone A, imported from the ministry's calendar and editable here."""
+
+    name = models.CharField(_("nom"), max_length=60)
+    first_day = models.DateField(_("premier jour"))
+    last_day = models.DateField(_("dernier jour"))
+
+    class Meta:
+        verbose_name = _("vacances scolaires")
+        verbose_name_plural = _("vacances scolaires")
+        ordering = ["first_day"]
+        constraints = [
+            models.CheckConstraint(condition=Q(last_day__gte=F("first_day")), name="holiday_ends_after_it_starts"),
+            models.UniqueConstraint(fields=["first_day"], name="one_holiday_per_first_day"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.first_day:%d/%m/%Y} – {self.last_day:%d/%m/%Y})"
+
+
+class OpenDayQuerySet(models.QuerySet["OpenDay"]):
+    def bookable(self, *, at: dt.datetime) -> Self:
+        """Days that may be booked at this moment, whatever their free places."""
+        return self.filter(Q(book_from=None) | Q(book_from__lte=at), is_open=True).filter(
+            Q(book_until__gt=at) | Q(late_until__gt=at)
+        )
+
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(activity__service__commune__in=user.commune_ids)
+
+
+# Each booking moves `taken`, which is not followed. The row is kept as it was before a change: a year of days is made at
+# once, and days that nobody ever touches write nothing.
+@pghistory.track(
+    pghistory.UpdateEvent(label="before", row=pghistory.Old, condition=pgtrigger.AnyChange(exclude=["taken"])),
+    exclude=["taken"],
+    append_only=True,
+)
+class OpenDay(models.Model):
+    """One date of an activity, with its places. `taken` is written by PostgreSQL alone, from the bookings' rows."""
+
+    activity = models.ForeignKey(
+        Activity, on_delete=models.PROTECT, related_name="open_days", verbose_name=_("activité")
+    )
+    date = models.DateField(_("date"))
+    capacity = models.PositiveIntegerField(_("places"))
+    taken = models.PositiveIntegerField(_("places prises"), default=0, editable=False)
+    is_open = models.BooleanField(_("ouvert"), default=True)
+    closed_reason = models.CharField(_("motif de fermeture"), max_length=120, blank=True)
+    by_hand = models.BooleanField(
+        _("réglé à la main"), default=False, help_text=_("Coché : la génération du calendrier n’y touche plus.")
+    )
+    book_from = models.DateTimeField(_("réservable à partir du"), null=True, blank=True)
+    book_until = models.DateTimeField(_("réservable jusqu’au"))
+    late_until = models.DateTimeField(_("réservable tardivement jusqu’au"), null=True, blank=True)
+    cancel_until = models.DateTimeField(_("annulable jusqu’au"))
+
+    objects = OpenDayQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("jour ouvert")
+        verbose_name_plural = _("jours ouverts")
+        ordering = ["date"]
+        constraints = [
+            models.UniqueConstraint(fields=["activity", "date"], name="one_open_day_per_date"),
+            models.CheckConstraint(condition=Q(taken__lte=F("capacity")), name="places_are_not_oversold"),
+            models.CheckConstraint(condition=Q(is_open=True) | ~Q(closed_reason=""), name="closed_day_says_why"),
+            models.CheckConstraint(
+                condition=Q(late_until=None) | Q(late_until__gt=F("book_until")), name="late_is_after_the_deadline"
+            ),
+        ]
+        triggers = [
+            # Only the triggers of bookings.Booking write `taken`: they run inside another trigger, hence the depth.
+            pgtrigger.Trigger(
+                name="taken_is_counted",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("taken"),
+                condition=pgtrigger.Condition("OLD.taken IS DISTINCT FROM NEW.taken AND pg_trigger_depth() = 0"),
+                func="RAISE EXCEPTION 'services_openday.taken is counted from the bookings';",
+            ),
+            # Its bookings were made for this day of this activity.
+            pgtrigger.ReadOnly(name="day_is_frozen", fields=["activity", "date"]),
+            pgtrigger.Trigger(
+                name="day_starts_empty",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.taken <> 0"),
+                func="RAISE EXCEPTION 'services_openday.taken is counted from the bookings: a day starts empty';",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.activity} – {self.date:%d/%m/%Y}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save all but `taken`, which PostgreSQL counts and which may have moved since this row was read."""
+        if self.pk and kwargs.get("update_fields") is None:
+            kwargs["update_fields"] = [f.name for f in self._meta.concrete_fields if f.name not in ("id", "taken")]
+        super().save(*args, **kwargs)
+
+    @property
+    def free(self) -> int:
+        """How many places are left."""
+        return self.capacity - self.taken
+
+    @property
+    def last_moment(self) -> dt.datetime:
+        """Until when it may be booked at all, at a surcharge or not."""
+        return self.late_until or self.book_until
+
+    def is_bookable(self, at: dt.datetime) -> bool:
+        """Whether it may be booked at this moment, whatever its free places."""
+        return self.is_open and (self.book_from is None or self.book_from <= at) and at < self.last_moment
+
+    def is_late(self, at: dt.datetime) -> bool:
+        """Whether whoever books at this moment books late."""
+        return self.book_until <= at

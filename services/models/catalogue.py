@@ -1,0 +1,240 @@
+"""What communes offer: services of a univers, their activities and the ways to attend them."""
+
+from typing import TYPE_CHECKING, Self
+
+import pghistory
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Commune
+from portal.common.formats import WEEKDAYS, hour
+from services.models.rules import Deadline
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+class Category(models.Model):
+    """An « univers » of the top navigation: Cantines, Garderies, Sports…"""
+
+    name = models.CharField(_("nom"), max_length=60)
+    slug = models.SlugField(unique=True)
+    icon = models.CharField(
+        _("icône"), max_length=30, default="grid", help_text=_("Nom d’un dessin de static/icons.svg.")
+    )
+    introduction = models.TextField(_("présentation"), blank=True)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+
+    class Meta:
+        verbose_name = _("univers")
+        verbose_name_plural = _("univers")
+        ordering = ["position", "name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("category", args=[self.slug])
+
+
+class ServiceQuerySet(models.QuerySet["Service"]):
+    def visible_to(self, user: "User") -> Self:
+        """The services of this member of staff's communes."""
+        return self if user.is_operator else self.filter(commune__in=user.commune_ids)
+
+
+@pghistory.track(append_only=True)
+class Service(models.Model):
+    """What a mairie (or the agglomération, when no commune is named) runs: « Mairie de Rosières – Accueil de loisirs »."""
+
+    commune = models.ForeignKey(
+        Commune,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="services",
+        verbose_name=_("commune"),
+        help_text=_("Vide : service de l’agglomération."),
+    )
+    category = models.ForeignKey(Category, on_delete=models.PROTECT, related_name="services", verbose_name=_("univers"))
+    name = models.CharField(_("nom"), max_length=120)
+    slug = models.SlugField(max_length=140, unique=True)
+    description = models.TextField(_("présentation"), blank=True)
+    contact = models.CharField(_("contact"), max_length=160, blank=True)
+    # Null only in the history of before there were any.
+    booking_deadline = models.ForeignKey(
+        Deadline, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("délai pour réserver")
+    )
+    cancel_deadline = models.ForeignKey(
+        Deadline, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("délai pour annuler")
+    )
+    is_active = models.BooleanField(_("ouvert aux usagers"), default=True)
+
+    objects = ServiceQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("service")
+        verbose_name_plural = _("services")
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(booking_deadline__isnull=False, cancel_deadline__isnull=False), name="service_has_deadlines"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("service", args=[self.slug])
+
+    @property
+    def commune_name(self) -> str:
+        """The commune's name, or the agglomération's."""
+        return self.commune.name if self.commune else str(_("Agglomération du Puy-en-Velay"))
+
+
+class ActivityQuerySet(models.QuerySet["Activity"]):
+    def open(self) -> Self:
+        """Activities that citizens see."""
+        return self.filter(is_active=True, service__is_active=True)
+
+    def with_deadlines(self) -> Self:
+        """Each with what its rules read: its own deadlines and its service's."""
+        return self.select_related(
+            "booking_deadline__late",
+            "cancel_deadline",
+            "service__booking_deadline__late",
+            "service__cancel_deadline",
+        )
+
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(service__commune__in=user.commune_ids)
+
+
+@pghistory.track(append_only=True)
+class Activity(models.Model):
+    """What is booked (« produit »): « Inscription Accueil Périscolaire (mercredis) »."""
+
+    class Kind(models.TextChoices):
+        CALENDAR = "calendar", _("Calendrier")
+
+    class Term(models.TextChoices):
+        SCHOOL = "school", _("Semaines d’école")
+        HOLIDAYS = "holidays", _("Vacances scolaires")
+        ALWAYS = "always", _("Toute l’année")
+
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="activities", verbose_name=_("service"))
+    name = models.CharField(_("nom"), max_length=120)
+    slug = models.SlugField(max_length=140)
+    description = models.TextField(_("présentation"), blank=True)
+    kind = models.CharField(_("nature"), max_length=10, choices=Kind, default=Kind.CALENDAR)
+    unit_name = models.CharField(
+        _("unité"), max_length=40, default=_("date"), help_text=_("Ce qui est compté : repas, matinée, journée…")
+    )
+    weekdays = ArrayField(
+        models.PositiveSmallIntegerField(choices=list(enumerate(WEEKDAYS))),
+        verbose_name=_("jours d’ouverture"),
+        help_text=_("0 = lundi … 6 = dimanche, séparés par des virgules."),
+    )
+    term = models.CharField(_("période"), max_length=10, choices=Term, default=Term.SCHOOL)
+    open_on_public_holidays = models.BooleanField(_("ouvert les jours fériés"), default=False)
+    capacity = models.PositiveIntegerField(_("places par jour"), validators=[MinValueValidator(1)])
+    booking_opens_on = models.DateField(_("réservable à partir du"), null=True, blank=True)
+    booking_deadline = models.ForeignKey(
+        Deadline,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("délai pour réserver"),
+        help_text=_("Vide : celui du service."),
+    )
+    cancel_deadline = models.ForeignKey(
+        Deadline,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("délai pour annuler"),
+        help_text=_("Vide : celui du service."),
+    )
+    may_overlap = models.BooleanField(
+        _("compatible avec une autre réservation à la même heure"),
+        default=False,
+        help_text=_("Coché : un enfant peut avoir une autre réservation aux mêmes heures (un trajet de car, un vélo)."),
+    )
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    is_active = models.BooleanField(_("ouvert aux usagers"), default=True)
+
+    objects = ActivityQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("activité")
+        verbose_name_plural = _("activités")
+        ordering = ["position", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["service", "slug"], name="one_activity_per_slug"),
+            models.CheckConstraint(condition=Q(capacity__gt=0), name="activity_has_places"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("activity", args=[self.service.slug, self.slug])
+
+    @property
+    def booking_rule(self) -> Deadline:
+        """Until when a day may be booked: the activity's own rule, or its service's."""
+        found = self.booking_deadline or self.service.booking_deadline
+        assert found is not None  # service_has_deadlines
+        return found
+
+    @property
+    def cancel_rule(self) -> Deadline:
+        """Until when a day may be cancelled: the activity's own rule, or its service's."""
+        found = self.cancel_deadline or self.service.cancel_deadline
+        assert found is not None  # service_has_deadlines
+        return found
+
+
+class SlotQuerySet(models.QuerySet["Slot"]):
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(activity__service__commune__in=user.commune_ids)
+
+
+@pghistory.track(append_only=True)
+class Slot(models.Model):
+    """A way to attend (« type de prestation »): Matin, Matin + Repas, Journée…"""
+
+    activity = models.ForeignKey(Activity, on_delete=models.PROTECT, related_name="slots", verbose_name=_("activité"))
+    name = models.CharField(_("nom"), max_length=60)
+    starts_at = models.TimeField(_("début"))
+    ends_at = models.TimeField(_("fin"))
+    includes_meal = models.BooleanField(_("repas compris"), default=False)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    is_active = models.BooleanField(_("proposé"), default=True)
+
+    objects = SlotQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("type de prestation")
+        verbose_name_plural = _("types de prestation")
+        ordering = ["position", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["activity", "name"], name="one_slot_per_name"),
+            models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="slot_ends_after_it_starts"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def hours(self) -> str:
+        """`7 h 30 – 12 h`."""
+        return f"{hour(self.starts_at)} – {hour(self.ends_at)}"

@@ -1,0 +1,130 @@
+"""Until when a day may be booked and cancelled, as data."""
+
+import datetime as dt
+from typing import TYPE_CHECKING
+
+import pghistory
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from portal.common.formats import WEEKDAYS
+
+if TYPE_CHECKING:
+    pass
+
+
+MINUTES_OF_DAY = 24 * 60
+
+
+@pghistory.track(append_only=True)
+class Deadline(models.Model):
+    """A rule that says until when a day may be booked or cancelled, shared by the services and activities that name it.
+
+    `days`: `offset` days before at `time`, days of the skipped kinds not being counted (J-2 12:00).
+    `week`: on `weekday` of the week before the day's week, at `time` (jeudi 12:00).
+    `weekdays`: for each weekday booked, a moment of the seven days before it (lundi, mardi ← jeudi 10:00).
+    `holidays`: `offset` weeks before the first day of the school holidays that the day lies in, at `time`.
+    A limit that falls on a day of a skipped kind moves to the last day before. `opens_weeks` opens a day so many weeks before.
+    With `late`, a day may still be booked until that second limit, at a surcharge (« réservation tardive »).
+    """
+
+    class Basis(models.TextChoices):
+        DAYS = "days", _("Nombre de jours avant")
+        WEEK = "week", _("Jour fixe de la semaine précédente")
+        WEEKDAYS = "weekdays", _("Une limite pour chaque jour de la semaine")
+        HOLIDAYS = "holidays", _("Nombre de semaines avant les vacances")
+
+    class Surcharge(models.TextChoices):
+        NONE = "", _("Sans majoration")
+        ADDED = "added", _("Supplément, en euros")
+        TIMES = "times", _("Prix multiplié par")
+        FIXED = "fixed", _("Prix unique, en euros")
+
+    class Period(models.TextChoices):
+        MONTH = "month", _("par mois")
+        YEAR = "year", _("par année scolaire")
+
+    name = models.CharField(_("nom"), max_length=80, unique=True)
+    basis = models.CharField(_("règle"), max_length=10, choices=Basis)
+    offset = models.PositiveSmallIntegerField(
+        _("nombre de jours ou de semaines"),
+        default=0,
+        validators=[MaxValueValidator(60)],
+        help_text=_("0 : le jour même."),
+    )
+    weekday = models.PositiveSmallIntegerField(
+        _("jour de la semaine"), null=True, blank=True, choices=list(enumerate(WEEKDAYS))
+    )
+    weekday_limits = ArrayField(
+        models.PositiveSmallIntegerField(null=True, validators=[MaxValueValidator(7 * MINUTES_OF_DAY - 1)]),
+        size=7,
+        null=True,
+        blank=True,
+        verbose_name=_("limite de chaque jour"),
+        help_text=_("Pour chaque jour réservé, la limite en minutes depuis le lundi à 0 h."),
+    )
+    time = models.TimeField(_("heure"), default=dt.time(12))
+    opens_weeks = models.PositiveSmallIntegerField(
+        _("ouverture, en semaines avant"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(60)],
+        help_text=_("Avant la date, ou avant le début des vacances. Vide : ouvert dès la publication."),
+    )
+    skip_weekends = models.BooleanField(_("sans compter samedis et dimanches"), default=True)
+    skip_holidays = models.BooleanField(_("sans compter les jours fériés"), default=True)
+    skip_school_holidays = models.BooleanField(
+        _("sans compter les vacances scolaires"),
+        default=False,
+        help_text=_("Pour le jour de la rentrée, la limite est alors avant les vacances."),
+    )
+    late = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("réservation tardive jusqu’à"),
+        help_text=_("Vide : passé le délai, on ne peut plus réserver."),
+    )
+    surcharge = models.CharField(_("majoration"), max_length=10, choices=Surcharge, default="", blank=True)
+    surcharge_amount = models.DecimalField(
+        _("montant ou facteur"), max_digits=8, decimal_places=2, null=True, blank=True, help_text=_("1,00 ou 1,5.")
+    )
+    free_times = models.PositiveSmallIntegerField(
+        _("fois sans majoration"), default=0, help_text=_("0 : majoré dès la première fois.")
+    )
+    free_period = models.CharField(_("comptées"), max_length=10, choices=Period, default=Period.MONTH)
+
+    class Meta:
+        verbose_name = _("délai")
+        verbose_name_plural = _("délais")
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(basis="week", weekday__isnull=False) | (~Q(basis="week") & Q(weekday=None)),
+                name="deadline_week_has_a_weekday",
+            ),
+            models.CheckConstraint(
+                condition=Q(basis="weekdays", weekday_limits__len=7) | (~Q(basis="weekdays") & Q(weekday_limits=None)),
+                name="deadline_has_a_limit_for_each_weekday",
+            ),
+            models.CheckConstraint(
+                condition=Q(opens_weeks=None) | ~Q(basis="holidays") | Q(opens_weeks__gt=F("offset")),
+                name="deadline_opens_before_it_closes",
+            ),
+            models.CheckConstraint(
+                condition=Q(surcharge="", surcharge_amount=None)
+                | (~Q(surcharge="") & Q(surcharge_amount__gte=0, late__isnull=False)),
+                name="surcharge_has_an_amount",
+            ),
+            models.CheckConstraint(
+                condition=~Q(surcharge="times") | Q(surcharge_amount__gte=1), name="late_is_never_cheaper"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
