@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
 from accounts.admin_history import Happening, additions
 from portal.common.errors import Refused
-from portal.common.formats import WEEKDAYS, euros, hour, long_date, short_date, today
+from portal.common.formats import WEEKDAYS, euros, long_date, short_date, today
 from services.admin_forms import (
     ActivityForm,
     ClosingForm,
@@ -460,7 +460,12 @@ class DeadlineAdmin(ScopedAdmin):
         "deadline_opens_before_it_closes": (
             "opens_weeks",
             gettext_lazy("L’ouverture doit être plus de semaines avant les vacances que la limite."),
-        )
+        ),
+        "surcharge_has_an_amount": ("surcharge_amount", gettext_lazy("Écrivez un montant de 0 ou plus.")),
+        "late_is_never_cheaper": (
+            "surcharge_amount",
+            gettext_lazy("Écrivez un facteur de 1 ou plus\u00a0: réserver tard ne coûte jamais moins."),
+        ),
     }
     fieldsets = [
         (None, {"fields": ["name", "basis", "time", "opens_weeks"]}),
@@ -468,11 +473,15 @@ class DeadlineAdmin(ScopedAdmin):
         (_("Jour fixe de la semaine précédente"), {"fields": ["weekday"]}),
         (_("Une limite pour chaque jour de la semaine"), {"fields": [*DeadlineForm.LIMITS]}),
         (_("Jours non comptés"), {"fields": ["skip_weekends", "skip_holidays", "skip_school_holidays"]}),
+        (
+            _("Réservation tardive (pour un délai de réservation)"),
+            {"fields": ["late", "surcharge", "surcharge_amount", "free_times", "free_period"]},
+        ),
     ]
 
     @admin.display(description=gettext_lazy("règle"))
     def rule(self, obj: Deadline) -> str:
-        return capfirst(sentence(obj)) or hour(obj.time)
+        return capfirst(sentence(obj))
 
 
 @admin.register(SchoolHoliday)

@@ -52,12 +52,14 @@ class ServiceForm(ScopedForm):
 
 
 class LimitWidget(forms.MultiWidget):
-    """A weekday and an hour, stored as minutes since Monday."""
+    """A weekday and an hour, stored as minutes since Monday, for the days booked on one weekday."""
 
-    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+    def __init__(self, booked: str, attrs: dict[str, Any] | None = None) -> None:
         weekdays = [("", "–"), *enumerate(WEEKDAYS)]
-        time = forms.TimeInput(attrs={"type": "time"}, format="%H:%M")
-        super().__init__({"weekday": forms.Select(choices=weekdays), "time": time}, attrs)
+        # The label of the field stands for the first box only.
+        day = forms.Select(choices=weekdays, attrs={"aria-label": _("Jour de la limite pour le %s") % booked})
+        labelled = {"type": "time", "aria-label": _("Heure de la limite pour le %s") % booked}
+        super().__init__({"weekday": day, "time": forms.TimeInput(attrs=labelled, format="%H:%M")}, attrs)
 
     def decompress(self, value: int | None) -> list[Any]:
         if value is None:
@@ -67,13 +69,17 @@ class LimitWidget(forms.MultiWidget):
 
 
 class LimitField(forms.MultiValueField):
-    """What LimitWidget shows; nothing, or both of its parts."""
+    """The limit of one weekday, as LimitWidget shows it: nothing, or both of its parts."""
 
-    widget = LimitWidget
-
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, number: int) -> None:
         weekday = forms.TypedChoiceField(choices=[("", "–"), *enumerate(WEEKDAYS)], coerce=int, required=False)
-        super().__init__([weekday, forms.TimeField(required=False)], require_all_fields=False, **kwargs)
+        super().__init__(
+            [weekday, forms.TimeField(required=False)],
+            label=_("Pour le %s") % WEEKDAYS[number],
+            widget=LimitWidget(WEEKDAYS[number]),
+            required=False,
+            require_all_fields=False,
+        )
 
     def compress(self, values: list[Any]) -> int | None:
         weekday, time = values or ("", None)
@@ -92,13 +98,13 @@ class DeadlineForm(ScopedForm):
         exclude = ["weekday_limits"]
 
     LIMITS = [f"limit_{number}" for number in range(7)]
-    limit_0 = LimitField(label=gettext_lazy("Pour le lundi"), required=False)
-    limit_1 = LimitField(label=gettext_lazy("Pour le mardi"), required=False)
-    limit_2 = LimitField(label=gettext_lazy("Pour le mercredi"), required=False)
-    limit_3 = LimitField(label=gettext_lazy("Pour le jeudi"), required=False)
-    limit_4 = LimitField(label=gettext_lazy("Pour le vendredi"), required=False)
-    limit_5 = LimitField(label=gettext_lazy("Pour le samedi"), required=False)
-    limit_6 = LimitField(label=gettext_lazy("Pour le dimanche"), required=False)
+    limit_0 = LimitField(0)
+    limit_1 = LimitField(1)
+    limit_2 = LimitField(2)
+    limit_3 = LimitField(3)
+    limit_4 = LimitField(4)
+    limit_5 = LimitField(5)
+    limit_6 = LimitField(6)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -119,7 +125,19 @@ class DeadlineForm(ScopedForm):
             data["weekday"] = None
         elif data.get("weekday") is None:
             self.add_error("weekday", _("Choisissez le jour de la semaine précédente."))
+        self._check_late(data)
         return data
+
+    def _check_late(self, data: dict[str, Any]) -> None:
+        late, surcharge, amount = data.get("late"), data.get("surcharge"), data.get("surcharge_amount")
+        if not surcharge:
+            data["surcharge_amount"], data["free_times"] = None, 0
+        elif late is None:
+            self.add_error("late", _("Choisissez jusqu’à quand on peut réserver tardivement, ou aucune majoration."))
+        elif amount is None and "surcharge_amount" not in self.errors:
+            self.add_error("surcharge_amount", _("Écrivez le montant de la majoration, comme 1,00."))
+        if late is not None and late.pk == self.instance.pk:
+            self.add_error("late", _("Choisissez un autre délai que celui-ci."))
 
 
 class ActivityForm(ScopedForm):

@@ -109,6 +109,8 @@ def sentence(deadline: Deadline) -> str:
             "before": before,
             "limit": text,
         }
+    if deadline.late is not None:
+        text = _("%(limit)s ; ensuite, %(late)s") % {"limit": text, "late": late_sentence(deadline)}
     return text
 
 

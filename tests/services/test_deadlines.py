@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,7 @@ CUNAC = rule(
 )
 HOLIDAY_CENTRE = rule("holidays", offset=3, opens_weeks=6)
 EVE_CANCEL = rule("days", offset=1)
+SAME_MORNING = rule("days", "07:00", offset=0)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +198,39 @@ def test_noon_is_noon_on_the_days_when_the_clock_changes(date: str) -> None:
             rule("days", offset=1, opens_weeks=1),
             "dès une semaine avant chaque date, et jusqu’à la veille à 12 h",
         ),
+        (
+            rule("week", weekday=3, late=SAME_MORNING),
+            "jusqu’au jeudi 12 h pour la semaine suivante ; ensuite, jusqu’au jour même à 7 h",
+        ),
+        (
+            rule("days", offset=1, late=SAME_MORNING, surcharge="added", surcharge_amount=Decimal("1.00")),
+            "jusqu’à la veille à 12 h ; ensuite, jusqu’au jour même à 7 h avec un supplément de 1,00 €",
+        ),
+        (
+            rule("days", offset=1, late=SAME_MORNING, surcharge="times", surcharge_amount=Decimal("2.00")),
+            "jusqu’à la veille à 12 h ; ensuite, jusqu’au jour même à 7 h au double du prix",
+        ),
+        (
+            rule(
+                "days", offset=1, late=SAME_MORNING, surcharge="times", surcharge_amount=Decimal("1.50"), free_times=2
+            ),
+            "jusqu’à la veille à 12 h ; ensuite, jusqu’au jour même à 7 h à 1,5 fois le prix, sauf les 2 premières fois "
+            "du mois",
+        ),
+        (
+            rule(
+                "days",
+                offset=1,
+                late=SAME_MORNING,
+                surcharge="fixed",
+                surcharge_amount=Decimal("6.00"),
+                free_times=1,
+                free_period="year",
+            ),
+            "jusqu’à la veille à 12 h ; ensuite, jusqu’au jour même à 7 h au prix de 6,00 €, sauf la première fois de "
+            "l’année scolaire",
+        ),
     ],
 )
 def test_the_sentence(deadline: Deadline, words: str) -> None:
-    assert sentence(deadline).replace(NBSP, " ") == words
+    assert sentence(deadline).replace(NBSP, " ").replace("\u202f", " ") == words

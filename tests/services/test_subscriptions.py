@@ -13,7 +13,8 @@ from portal.common.errors import Refused
 from portal.common.formats import today
 from portal.outbox.models import Email
 from services import actions
-from services.models import Service, Subscription, SubscriptionQuerySet
+from services.models import Service, Subscription
+from services.models.access import SubscriptionQuerySet
 from tests.factories import (
     AccessProfileFactory,
     CommuneFactory,
