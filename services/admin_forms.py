@@ -110,6 +110,8 @@ class DeadlineForm(ScopedForm):
         super().__init__(*args, **kwargs)
         for name, minutes in zip(self.LIMITS, self.instance.weekday_limits or [None] * 7, strict=True):
             self.initial.setdefault(name, minutes)
+        for name in ("free_times", "free_period"):  # of no meaning without a surcharge
+            self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
@@ -130,6 +132,8 @@ class DeadlineForm(ScopedForm):
 
     def _check_late(self, data: dict[str, Any]) -> None:
         late, surcharge, amount = data.get("late"), data.get("surcharge"), data.get("surcharge_amount")
+        data["free_times"] = data.get("free_times") or 0
+        data["free_period"] = data.get("free_period") or Deadline.Period.MONTH
         if not surcharge:
             data["surcharge_amount"], data["free_times"] = None, 0
         elif late is None:

@@ -250,6 +250,7 @@ def test_a_deadline_by_weekday_is_written_and_read_back(operator: User) -> None:
         ({"basis": "weekdays"}, "Fixez la limite d’au moins un jour."),
         ({"basis": "week"}, "Choisissez le jour de la semaine précédente."),
         ({"basis": "holidays", "offset": "3", "opens_weeks": "3"}, "plus de semaines avant les vacances que la limite"),
+        ({"basis": "days", "surcharge": "added"}, "Choisissez jusqu’à quand on peut réserver tardivement"),
     ],
 )
 def test_a_deadline_that_is_none(operator: User, values: dict[str, str], words: str) -> None:
