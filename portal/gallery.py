@@ -3,18 +3,21 @@
 import calendar
 import datetime as dt
 from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from bookings.calendar import Cell, Month, Weekday
 from portal.common import formats
 from portal.common.forms import DateField, DateParts
+from services.catalogue import ACTIVITIES, CatalogueForm
 
 
 class SampleForm(forms.Form):
@@ -87,6 +90,7 @@ def gallery(request: HttpRequest) -> HttpResponse:
             "wrong": SampleForm(wrong, auto_id="wrong_%s"),
             "months": [_month(2026, 11), _month(2026, 12)],
             "page": Paginator(range(95), 10).get_page(3),
+            "listing": _listing(),
             "amount": Decimal("31.60"),
             "hold_until": formats.now() + dt.timedelta(minutes=24),
             "icons": ICONS,
@@ -107,6 +111,13 @@ ICONS = [
     "person-circle",
     "calendar-check",
 ]
+
+
+def _listing() -> Any:
+    """What a page of the catalogue gives its components, without reading the database."""
+    filters = {"commune": forms.ChoiceField(label="Commune", choices=[("", "Toutes"), ("43002", "Aiguilhe")])}
+    form = CatalogueForm(QueryDict("q=repas"), sorts=ACTIVITIES, filters=filters, search="Commune ou activité")
+    return SimpleNamespace(form=form, page=Paginator(range(31), 12).get_page(2), total=31, sortable=True)
 
 
 def _month(year: int, month: int) -> Month:

@@ -38,6 +38,9 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "home": PUBLIC,
     "health": PUBLIC,
     "terms": PUBLIC,
+    "activities": PUBLIC,
+    "communes": PUBLIC,
+    "commune": PUBLIC,
     "category": PUBLIC,
     "service": PUBLIC,
     "cart": PUBLIC,
@@ -151,6 +154,7 @@ def world() -> World:
     booking = Booking.objects.booked().get()
     arguments: dict[str, Any] = {
         "terms": ["sale"],
+        "commune": [commune.insee_code],  # type: ignore[union-attr]
         "category": [shop.activity.service.category.slug],
         "service": [shop.activity.service.slug],
         "activity": [shop.activity.service.slug, shop.activity.slug],

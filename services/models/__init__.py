@@ -2,11 +2,12 @@
 
 from services.models.access import AccessProfile, Subscription
 from services.models.calendar import OpenDay, SchoolHoliday
-from services.models.catalogue import Activity, Category, Service, Slot
+from services.models.catalogue import AGGLOMERATION, Activity, Category, Service, Slot
 from services.models.rules import MINUTES_OF_DAY, Deadline
 from services.models.tariffs import Tariff
 
 __all__ = [
+    "AGGLOMERATION",
     "MINUTES_OF_DAY",
     "AccessProfile",
     "Activity",

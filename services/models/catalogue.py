@@ -17,6 +17,8 @@ from services.models.rules import Deadline
 if TYPE_CHECKING:
     from accounts.models import User
 
+AGGLOMERATION = _("Agglomération du Puy-en-Velay")  # who runs a service that names no commune
+
 
 class Category(models.Model):
     """An « univers » of the top navigation: Cantines, Garderies, Sports…"""
@@ -95,7 +97,7 @@ class Service(models.Model):
     @property
     def commune_name(self) -> str:
         """The commune's name, or the agglomération's."""
-        return self.commune.name if self.commune else str(_("Agglomération du Puy-en-Velay"))
+        return self.commune.name if self.commune else str(AGGLOMERATION)
 
 
 class ActivityQuerySet(models.QuerySet["Activity"]):

@@ -113,7 +113,7 @@ class TestCost:
 
     def test_catalogue(self, at_most: MaxQueries) -> None:
         shop = open_shop()
-        with at_most(5):
+        with at_most(6):
             assert Client().get(shop.activity.service.category.get_absolute_url()).status_code == 200
         with at_most(6):
             assert Client().get(shop.activity.service.get_absolute_url()).status_code == 200
