@@ -84,13 +84,24 @@ def family_bookings(
 
 
 def initials(beneficiaries: Iterable[Beneficiary]) -> dict[int, str]:
-    """What stands for each child in a square: `L`, or `Al` and `An` where the first letter alone would not tell."""
+    """What stands for each child in a square: `L`, or as many letters as tell them apart: `Al` and `An`, `Lo` and `L2`.
+
+    No two are alike within a family: the colour beside it only repeats what the letters say.
+    """
     rows = list(beneficiaries)
-    firsts = [row.first_name[:1].upper() for row in rows]
-    return {
-        row.pk: row.first_name[:2].capitalize() if firsts.count(letter) > 1 else letter
-        for row, letter in zip(rows, firsts, strict=True)
-    }
+    names = [row.first_name.capitalize() for row in rows]
+    found: dict[int, str] = {}
+    taken: set[str] = set()
+    for row, name in zip(rows, names, strict=True):
+        alike = [other for other in names if other[:1] == name[:1]]
+        mark = name[:1] if len(alike) == 1 else name[:2]
+        for number in range(2, len(rows) + 2):
+            if mark not in taken:
+                break
+            mark = f"{name[:1]}{number}"
+        found[row.pk] = mark
+        taken.add(mark)
+    return found
 
 
 def build(

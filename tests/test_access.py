@@ -99,6 +99,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "orders": OWN_PAGE,
     "order": OWNERS,
     "reservations": OWN_PAGE,
+    "reservation": OWNERS,
     "reservations_cancel": (302, 302, 200, 404, 404, 404),
     "wallet": OWN_PAGE,
     "wallet_deposit": MOVED,  # without an amount: to the wallet
@@ -172,6 +173,7 @@ def world() -> World:
         "filiation_end": [filiation.pk],
         "subscription_again": [refused.pk],
         "order": [order.reference],
+        "reservation": [booking.pk],
         "order_abandon": [order.reference],
         "payment_return": ["demo"],
         "payment_notification": ["demo"],

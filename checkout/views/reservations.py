@@ -1,79 +1,234 @@
-"""« Mes réservations » : the month of all children, the list, and cancelling."""
+"""« Mes réservations » : a month, a week or the list of all children, and one booking with what happened to it."""
 
 import datetime as dt
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
-from django.contrib import messages
-from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.core.paginator import Page, Paginator
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
+from accounts.models import User
 from accounts.views import current_user
-from bookings.agenda import Day, Family, month_of
+from bookings.agenda import Day, Family, Filters, State, month_of, week_of
+from bookings.history import history_of
 from bookings.models import Booking
-from checkout.actions import cancel_bookings
 from checkout.forms import keys
-from checkout.models import OrderLine
-from portal.common.errors import Refused
-from portal.common.formats import WEEKDAYS, enumeration, euros
-from portal.common.money import ZERO
+from checkout.models import Order, OrderLine
+from portal.common.formats import WEEKDAYS, enumeration, long_date
 
 PAGE_SIZE = 30
-YEARS_SHOWN = 5
+FIRST_YEAR, LAST_YEAR = 2001, 2199  # the months, weeks and years around one must be dates too
+SEPTEMBER = 9  # when a school year begins
+
+
+@dataclass(frozen=True)
+class Line:
+    """One booking of the list, with the child's initials and colour, and whether its reader may cancel it now."""
+
+    booking: Booking
+    letter: str
+    hue: int
+    may_cancel: bool
 
 
 @require_safe
 def reservations(request: HttpRequest) -> HttpResponse:
-    """One month as a calendar with every child, then a list by day: all that is to come, or the month asked for."""
-    today = timezone.localdate()
-    asked = request.GET.get("mois", "")
-    try:
-        year, number = (int(part) for part in (asked or f"{today:%Y-%m}").split("-"))
-        first = dt.date(year, number, 1)
-        if not 2000 < year < 2200:  # the months around it must be dates too
-            raise ValueError
-    except ValueError:
-        asked, first = "", today.replace(day=1)
+    """All children's bookings: `vue` is mois (with all that is to come below it), semaine or liste.
+
+    `mois` (2026-12), `semaine` (2026-W50) and `annee` (2026: from its September) say which one, `enfant`, `activite` and
+    `etat` narrow it. What cannot be read is passed over.
+    """
     family = Family(current_user(request))
-    page = None
-    if not asked:
-        upcoming = family.bookings().filter(open_day__date__gte=today)
-        page = Paginator(upcoming, PAGE_SIZE).get_page(request.GET.get("page"))
-        rows = list(page.object_list)
-        if rows:  # the month in which the list below begins
-            first = rows[0].open_day.date.replace(day=1)
-    agenda = month_of(first=first, family=family)
-    if asked:
-        rows = [row for week in agenda.weeks for day in week if day.in_month for row, _letter, _hue in day.bookings]
-    former = {row.beneficiary for row in rows} - set(family.current)
-    people = [*family.current, *(row for row in family.former if row in former)]
-    context = {
-        "agenda": agenda,
-        "weeks": [[(day, _by_slot(day)) for day in week] for week in agenda.weeks],
-        "asked": asked,
-        "today": today,
+    filters = _filters(request.GET)
+    match request.GET.get("vue"):
+        case "semaine":
+            context = _week(request, family, filters)
+        case "liste":
+            context = _list(request, family, filters)
+        case _:
+            context = _month(request, family, filters)
+    rows: list[Booking] = context["rows"]
+    lines = [_line(family, row) for row in rows]
+    seen = {line.booking.beneficiary_id for line in lines} | {filters.beneficiary}
+    people = [*family.current, *(row for row in family.former if row.pk in seen)]
+    context |= {
+        "today": timezone.localdate(),
         "people": [(row, *family.marks[row.pk]) for row in people],
-        "page": page,
-        "days": [
-            (date, [_line(request, row, family.marks) for row in on_date])
-            for date, on_date in itertools.groupby(rows, key=lambda row: row.open_day.date)
-        ],
-        "may_cancel": any(_may_cancel(request, row) for row in rows),
-        "weekday_names": WEEKDAYS,
+        "days": _by_day(lines),
+        "may_cancel": any(line.may_cancel for line in lines),
+        "filters": filters,
+        "activities": family.activities(),
+        "states": State.choices,
     }
     return render(request, "checkout/reservations.html", context)
 
 
+@require_safe
+def reservation(request: HttpRequest, pk: int) -> HttpResponse:
+    """One booking: what it is, what may still be done with it, and who did what; its price to whoever paid it."""
+    user = current_user(request)
+    family = Family(user)
+    row = get_object_or_404(family.bookings(Filters(state=State.ALL)), pk=pk)
+    paid = OrderLine.objects.filter(booking=row, order__user=user, order__status=Order.Status.PAID)
+    alike = family.alike(row).filter(made_by=user, open_day__cancel_until__gt=timezone.now()).count()
+    context = {
+        "booking": row,
+        "line": _line(family, row),
+        "paid": paid.select_related("order").order_by("-pk").first(),
+        "alike": alike,
+        "history": history_of(row, user),
+    }
+    return render(request, "checkout/reservation.html", context)
+
+
+def _filters(asked: QueryDict) -> Filters:
+    def key(name: str) -> int | None:
+        return next(iter(keys([asked.get(name, "")])), None)
+
+    state = asked.get("etat", "")
+    return Filters(
+        beneficiary=key("enfant"),
+        activity=key("activite"),
+        state=State(state) if state in State.values else State.BOOKED,
+    )
+
+
+# --- The three views -------------------------------------------------------------------------------------------------
+
+
+def _month(request: HttpRequest, family: Family, filters: Filters) -> dict[str, object]:
+    """A month as a grid; below it its days, or all that is to come when no month was asked for."""
+    first = _asked_month(request.GET.get("mois", ""))
+    page = None
+    rows: list[Booking] = []
+    asked = first is not None
+    if first is None:
+        first = timezone.localdate().replace(day=1)
+        page = _paged(request, family.bookings(filters).filter(open_day__date__gte=timezone.localdate()))
+        rows = list(page.object_list)
+        if rows:  # the month in which the list below begins
+            first = rows[0].date.replace(day=1)
+    agenda = month_of(first=first, family=family, filters=filters)
+    if asked:
+        rows = [row for week in agenda.weeks for day in week if day.in_month for row, _letter, _hue in day.bookings]
+    return {
+        "view": "mois",
+        "agenda": agenda,
+        "weeks": [[(day, _by_slot(day)) for day in week] for week in agenda.weeks],
+        "weekday_names": WEEKDAYS,
+        "asked": asked,
+        "page": page,
+        "rows": rows,
+    }
+
+
+def _week(request: HttpRequest, family: Family, filters: Filters) -> dict[str, object]:
+    """Seven days with their hours; the week of the next booking when none was asked for."""
+    monday = _asked_week(request.GET.get("semaine", ""))
+    if monday is None:
+        today = timezone.localdate()
+        coming = family.bookings(filters).filter(open_day__date__gte=today)
+        next_date = coming.values_list("open_day__date", flat=True).first() or today
+        monday = next_date - dt.timedelta(days=next_date.weekday())
+    days = week_of(monday=monday, family=family, filters=filters)
+    week = dt.timedelta(days=7)
+    return {
+        "view": "semaine",
+        "title": _("Semaine du %s") % long_date(monday).partition(" ")[2],
+        "week": [(day, _by_slot(day)) for day in days],
+        "previous": (monday - week, _iso_week(monday - week)),
+        "next": (monday + week, _iso_week(monday + week)),
+        "asked": True,
+        "page": None,
+        "rows": [row for day in days for row, _letter, _hue in day.bookings],
+    }
+
+
+def _list(request: HttpRequest, family: Family, filters: Filters) -> dict[str, object]:
+    """All that is to come, or a whole school year (September to August), page by page."""
+    year = _asked_year(request.GET.get("annee", ""))
+    today = timezone.localdate()
+    rows = family.bookings(filters)
+    if year is None:
+        rows = rows.filter(open_day__date__gte=today)
+    else:
+        rows = rows.filter(open_day__date__range=(dt.date(year, SEPTEMBER, 1), dt.date(year + 1, SEPTEMBER - 1, 31)))
+    page = _paged(request, rows)
+    this_year = today.year - (today.month < SEPTEMBER)
+    return {
+        "view": "liste",
+        "title": _("Année scolaire %(first)d-%(last)d") % {"first": year, "last": year + 1} if year else _("À venir"),
+        "year": year,
+        "this_year": this_year,
+        "previous": (year or this_year) - 1,
+        "next": (year or this_year) + 1,
+        "asked": year is not None,
+        "page": page,
+        "rows": list(page.object_list),
+    }
+
+
+def _paged(request: HttpRequest, rows: Collection[Booking]) -> Page[Booking]:
+    return Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))  # type: ignore[arg-type]
+
+
+def _asked_month(text: str) -> dt.date | None:
+    try:
+        year, number = (int(part) for part in text.split("-"))
+        return dt.date(year, number, 1) if FIRST_YEAR <= year <= LAST_YEAR else None
+    except ValueError:
+        return None
+
+
+def _asked_week(text: str) -> dt.date | None:
+    """The Monday of `2026-W50`, as browsers and ISO 8601 write a week."""
+    try:
+        year, number = (int(part) for part in text.split("-W"))
+        return dt.date.fromisocalendar(year, number, 1) if FIRST_YEAR <= year <= LAST_YEAR else None
+    except ValueError:
+        return None
+
+
+def _asked_year(text: str) -> int | None:
+    found = next(iter(keys([text])), 0)
+    return found if FIRST_YEAR <= found <= LAST_YEAR else None
+
+
+def _iso_week(day: dt.date) -> str:
+    year, number, _weekday = day.isocalendar()
+    return f"{year}-W{number:02}"
+
+
+# --- Lines and squares -----------------------------------------------------------------------------------------------
+
+
+def may_cancel(user: User, booking: Booking) -> bool:
+    """Whether this adult may cancel the booking at this moment (bookings.actions.cancel decides)."""
+    return (
+        booking.status == Booking.Status.BOOKED
+        and booking.made_by_id == user.pk
+        and booking.open_day.cancel_until > timezone.now()
+    )
+
+
+def _line(family: Family, booking: Booking) -> Line:
+    return Line(booking, *family.marks[booking.beneficiary_id], may_cancel(family.user, booking))
+
+
+def _by_day(lines: Iterable[Line]) -> list[tuple[dt.date, list[Line]]]:
+    return [(date, list(found)) for date, found in itertools.groupby(lines, key=lambda line: line.booking.date)]
+
+
 def _by_slot(day: Day) -> list[tuple[Booking, list[tuple[str, int]], str]]:
-    """The bookings of a square, those of one slot together: one of them, whose marks, and all first names."""
-    found: dict[int, list[tuple[Booking, str, int]]] = {}
+    """The bookings of a square, those of one slot and state together: one of them, whose marks, and all first names."""
+    found: dict[tuple[int, str], list[tuple[Booking, str, int]]] = {}
     for booking, letter, hue in day.bookings:
-        found.setdefault(booking.slot_id, []).append((booking, letter, hue))
+        found.setdefault((booking.slot_id, booking.status), []).append((booking, letter, hue))
     return [
         (
             rows[0][0],
@@ -82,59 +237,3 @@ def _by_slot(day: Day) -> list[tuple[Booking, list[tuple[str, int]], str]]:
         )
         for rows in found.values()
     ]
-
-
-def _line(
-    request: HttpRequest, booking: Booking, known: Mapping[int, tuple[str, int]]
-) -> tuple[Booking, str, int, bool]:
-    return booking, *known[booking.beneficiary_id], _may_cancel(request, booking)
-
-
-def _may_cancel(request: HttpRequest, booking: Booking) -> bool:
-    return booking.made_by_id == current_user(request).pk and booking.open_day.cancel_until > timezone.now()
-
-
-@require_http_methods(["GET", "HEAD", "POST"])
-def cancel(request: HttpRequest) -> HttpResponse:
-    """Say what goes back to the wallet (GET, fields `r`), then cancel (POST)."""
-    sent = request.POST if request.method == "POST" else request.GET
-    ids = keys(sent.getlist("r"))
-    if request.method == "POST":
-        try:
-            total = cancel_bookings(ids=ids, by=current_user(request))
-        except Refused as refusal:
-            for text in refusal.messages:
-                messages.error(request, text)
-            return redirect("reservations")
-        messages.success(
-            request,
-            ngettext(
-                "Réservation annulée. Votre porte-monnaie a reçu %(total)s.",
-                "%(count)d réservations annulées. Votre porte-monnaie a reçu %(total)s.",
-                len(ids),
-            )
-            % {"count": len(ids), "total": euros(total)},
-        )
-        return redirect("reservations")
-    rows = list(
-        Booking.objects.booked()
-        .filter(pk__in=ids, made_by=current_user(request))
-        .select_related("beneficiary", "slot", "open_day__activity__service")
-        .order_by("period")
-    )
-    if not rows:
-        if ids and not Booking.objects.filter(pk__in=ids, made_by=current_user(request)).exists():
-            raise Http404
-        if ids:
-            messages.info(request, _("Ces réservations ne sont plus à annuler : elles l’ont déjà été."))
-            return redirect("reservations")
-        messages.info(request, _("Cochez d’abord les réservations à annuler."))
-        return redirect("reservations")
-    lines = OrderLine.objects.filter(booking__in=rows, cancelled_at=None, order__status="paid")
-    late = [row for row in rows if row.open_day.cancel_until <= timezone.now()]
-    context = {
-        "rows": [row for row in rows if row not in late],
-        "late": late,
-        "total": sum((line.unit_price for line in lines if line.booking_id not in {row.pk for row in late}), ZERO),
-    }
-    return render(request, "checkout/cancel.html", context)

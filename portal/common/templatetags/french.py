@@ -31,6 +31,12 @@ def long_date(date: dt.date | None) -> str:
 
 
 @register.filter
+def day_month(date: dt.date | None) -> str:
+    """`14 juin`."""
+    return formats.day(date).partition(" ")[2] if date else ""
+
+
+@register.filter
 def short_date(date: dt.date | None) -> str:
     """`14/06/2023`."""
     return formats.short_date(date) if date else ""

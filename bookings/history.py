@@ -1,0 +1,44 @@
+"""What happened to one booking, for the family: who took it, changed it, cancelled it, and when."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from bookings.models import Booking
+from families.models import Filiation
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One line: the moment, who acted (as the reader may know them) and what was done."""
+
+    when: dt.datetime
+    who: str
+    what: str
+
+
+def history_of(booking: Booking, reader: User) -> list[Happening]:
+    """The newest first; two queries. Adults of the child are named, whoever works for the service is only « le service »."""
+    facts: list[tuple[dt.datetime | None, int | None, str]] = [
+        (booking.created_at, booking.made_by_id, _("Place choisie, mise dans le panier")),
+        (booking.booked_at, booking.made_by_id, _("Réservation confirmée")),
+        (booking.ended_at, booking.ended_by_id, _ended(booking)),
+    ]
+    happened = [(when, who, what) for when, who, what in facts if when is not None]
+    names = _names(booking, reader, {who for _when, who, _what in happened if who is not None})
+    lines = [Happening(when, names[who] if who else _("la plateforme"), what) for when, who, what in happened]
+    return sorted(lines, key=lambda line: line.when, reverse=True)
+
+
+def _ended(booking: Booking) -> str:
+    what = _("Annulée") if booking.status == Booking.Status.CANCELLED else _("Place rendue")
+    return f"{what}\u00a0: {booking.ended_reason}" if booking.ended_reason else what
+
+
+def _names(booking: Booking, reader: User, people: set[int]) -> dict[int, str]:
+    adults = set(Filiation.objects.filter(beneficiary=booking.beneficiary_id).values_list("user", flat=True))
+    adults |= {booking.made_by_id, reader.pk}
+    names = {row.pk: str(row) for row in User.objects.filter(pk__in=people & adults)}
+    return {pk: _("vous") if pk == reader.pk else names.get(pk, _("le service")) for pk in people}

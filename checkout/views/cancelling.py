@@ -1,0 +1,100 @@
+"""Cancelling: some bookings that were ticked, or all that are like one; what comes back is said before."""
+
+from decimal import Decimal
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods
+
+from accounts.models import User
+from accounts.views import current_user
+from bookings.agenda import Family, Filters, State
+from bookings.models import Booking
+from checkout.actions import cancel_bookings
+from checkout.forms import keys
+from checkout.models import Order, OrderLine
+from checkout.views.reservations import may_cancel
+from portal.common.errors import Refused
+from portal.common.formats import euros
+from portal.common.money import ZERO
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def cancel(request: HttpRequest) -> HttpResponse:
+    """Say what goes back to the wallet (GET: fields `r`, or `comme` for all that are like one), then cancel (POST)."""
+    user = current_user(request)
+    if request.method == "POST":
+        return _cancel(request, user, keys(request.POST.getlist("r")))
+    family = Family(user)
+    ids = keys(request.GET.getlist("r"))
+    like = next(iter(keys([request.GET.get("comme", "")])), None)
+    rows = _asked(family, ids, like)
+    if not rows:
+        messages.info(request, _("Cochez d’abord les réservations à annuler."))
+        return redirect("reservations")
+    booked = [row for row in rows if row.status == Booking.Status.BOOKED]
+    if not booked:
+        messages.info(request, _("Ces réservations ne sont plus à annuler : elles l’ont déjà été."))
+        return redirect("reservations")
+    mine = [row for row in booked if may_cancel(user, row)]
+    prices = _prices(user, mine)
+    context = {
+        "rows": [(row, prices.get(row.pk, ZERO)) for row in mine],
+        "late": [row for row in booked if row.made_by_id == user.pk and row not in mine],
+        "others": [row for row in booked if row.made_by_id != user.pk],
+        "like": rows[0] if like else None,
+        "total": sum(prices.values(), ZERO),
+    }
+    return render(request, "checkout/cancel.html", context)
+
+
+def _asked(family: Family, ids: set[int], like: int | None) -> list[Booking]:
+    """The family's bookings that the address names, soonest first. Raises Http404 when it names none of them."""
+    known = family.bookings(Filters(state=State.ALL))
+    if like is not None:
+        one = known.filter(pk=like).first()
+        if one is None:
+            raise Http404
+        return list(family.alike(one)) or [one]
+    rows = list(known.filter(pk__in=ids))
+    if ids and not rows:
+        raise Http404
+    return rows
+
+
+def _cancel(request: HttpRequest, user: User, ids: set[int]) -> HttpResponse:
+    try:
+        total = cancel_bookings(ids=ids, by=user)
+    except Refused as refusal:
+        if _done_before(user, ids):  # the same form, sent a second time
+            messages.info(request, _("C’est déjà fait : ces réservations sont annulées, une seule fois."))
+            return redirect("reservations")
+        for text in refusal.messages:
+            messages.error(request, text)
+        return redirect("reservations")
+    messages.success(
+        request,
+        ngettext(
+            "Réservation annulée. Votre porte-monnaie a reçu %(total)s.",
+            "%(count)d réservations annulées. Votre porte-monnaie a reçu %(total)s.",
+            len(ids),
+        )
+        % {"count": len(ids), "total": euros(total)},
+    )
+    return redirect("reservations")
+
+
+def _done_before(user: User, ids: set[int]) -> bool:
+    mine = Booking.objects.filter(pk__in=ids, made_by=user, ended_by=user, status=Booking.Status.CANCELLED)
+    return bool(ids) and mine.count() == len(ids)
+
+
+def _prices(user: User, rows: list[Booking]) -> dict[int, Decimal]:
+    """What each booking gives back to this person, in euros, by key."""
+    lines = OrderLine.objects.filter(
+        booking__in=rows, order__user=user, order__status=Order.Status.PAID, cancelled_at=None
+    )
+    return {pk: price for pk, price in lines.values_list("booking", "unit_price") if pk is not None}
