@@ -2,8 +2,9 @@
 
 import datetime as dt
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from django.core.paginator import Page, Paginator
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -16,7 +17,7 @@ from accounts.models import User
 from accounts.views import current_user
 from bookings.agenda import Day, Family, Filters, State, month_of, week_of
 from bookings.history import history_of
-from bookings.models import Booking
+from bookings.models import Booking, BookingQuerySet
 from checkout.forms import keys
 from checkout.models import Order, OrderLine
 from portal.common.formats import WEEKDAYS, enumeration, long_date
@@ -101,7 +102,7 @@ def _filters(asked: QueryDict) -> Filters:
 # --- The three views -------------------------------------------------------------------------------------------------
 
 
-def _month(request: HttpRequest, family: Family, filters: Filters) -> dict[str, object]:
+def _month(request: HttpRequest, family: Family, filters: Filters) -> dict[str, Any]:
     """A month as a grid; below it its days, or all that is to come when no month was asked for."""
     first = _asked_month(request.GET.get("mois", ""))
     page = None
@@ -127,7 +128,7 @@ def _month(request: HttpRequest, family: Family, filters: Filters) -> dict[str, 
     }
 
 
-def _week(request: HttpRequest, family: Family, filters: Filters) -> dict[str, object]:
+def _week(request: HttpRequest, family: Family, filters: Filters) -> dict[str, Any]:
     """Seven days with their hours; the week of the next booking when none was asked for."""
     monday = _asked_week(request.GET.get("semaine", ""))
     if monday is None:
@@ -149,7 +150,7 @@ def _week(request: HttpRequest, family: Family, filters: Filters) -> dict[str, o
     }
 
 
-def _list(request: HttpRequest, family: Family, filters: Filters) -> dict[str, object]:
+def _list(request: HttpRequest, family: Family, filters: Filters) -> dict[str, Any]:
     """All that is to come, or a whole school year (September to August), page by page."""
     year = _asked_year(request.GET.get("annee", ""))
     today = timezone.localdate()
@@ -173,8 +174,8 @@ def _list(request: HttpRequest, family: Family, filters: Filters) -> dict[str, o
     }
 
 
-def _paged(request: HttpRequest, rows: Collection[Booking]) -> Page[Booking]:
-    return Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))  # type: ignore[arg-type]
+def _paged(request: HttpRequest, rows: BookingQuerySet) -> Page[Booking]:
+    return Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
 
 
 def _asked_month(text: str) -> dt.date | None:
