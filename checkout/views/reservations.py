@@ -83,6 +83,7 @@ def reservation(request: HttpRequest, pk: int) -> HttpResponse:
         "paid": paid.select_related("order").order_by("-pk").first(),
         "alike": alike,
         "history": history_of(row, user),
+        "account_section": "reservations",
     }
     return render(request, "checkout/reservation.html", context)
 
