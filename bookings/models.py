@@ -11,12 +11,15 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from bookings.feeds import CalendarFeed
 from families.models import Beneficiary
 from portal.common.db import not_truncated
 from services.models import OpenDay, Slot
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+__all__ = ["Booking", "CalendarFeed", "Hold"]  # beside what is written here, what stands in modules of its own
 
 
 # `OpenDay.taken` is counted here, by PostgreSQL, whatever code writes the bookings; its CHECK then forbids overselling.

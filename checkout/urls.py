@@ -1,6 +1,6 @@
 from django.urls import path
 
-from checkout.views import booking, cancelling, cart, orders, providers, reservations, steps, wallet
+from checkout.views import booking, cancelling, cart, feed, orders, providers, reservations, steps, wallet
 
 urlpatterns = [
     path("services/<slug:service>/<slug:slug>/", booking.activity, name="activity"),
@@ -19,6 +19,8 @@ urlpatterns = [
     path("mon-compte/commandes/<slug:reference>/", orders.order, name="order"),
     path("mon-compte/reservations/", reservations.reservations, name="reservations"),
     path("mon-compte/reservations/<int:pk>/", reservations.reservation, name="reservation"),
+    path("mon-compte/reservations/agenda/", feed.feed, name="feed"),
+    path("agenda/<str:key>.ics", feed.feed_file, name="feed_file"),
     path("mon-compte/reservations/annuler/", cancelling.cancel, name="reservations_cancel"),
     path("mon-compte/porte-monnaie/", wallet.wallet, name="wallet"),
     path("mon-compte/porte-monnaie/depot/", wallet.deposit, name="wallet_deposit"),

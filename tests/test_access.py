@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import SupportingDocument, Terms, User
+from bookings.feed_actions import open_feed
 from bookings.models import Booking
 from checkout.actions import Means
 from checkout.models import Order
@@ -100,6 +101,8 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "order": OWNERS,
     "reservations": OWN_PAGE,
     "reservation": OWNERS,
+    "feed": OWN_PAGE,
+    "feed_file": PUBLIC,  # the address is the key
     "reservations_cancel": (302, 302, 200, 404, 404, 404),
     "wallet": OWN_PAGE,
     "wallet_deposit": MOVED,  # without an amount: to the wallet
@@ -174,6 +177,7 @@ def world() -> World:
         "subscription_again": [refused.pk],
         "order": [order.reference],
         "reservation": [booking.pk],
+        "feed_file": [open_feed(user=owner, by=owner).key],
         "order_abandon": [order.reference],
         "payment_return": ["demo"],
         "payment_notification": ["demo"],
