@@ -13,7 +13,8 @@ from bookings.models import Booking
 from families.models import Beneficiary
 from portal.common.formats import WEEKDAYS, enumeration, long_date, moment, month
 from services.models import Activity, OpenDay
-from services.school_calendar import public_holidays
+from services.patterns import Pattern
+from services.school_calendar import SchoolCalendar
 
 FEW_PLACES = 5
 SHORT_WEEKDAYS = tuple(name[:3] for name in WEEKDAYS)
@@ -118,7 +119,7 @@ def build(
     if not by_date:
         return YearCalendar([], [])
     first, last = min(by_date), max(by_date)
-    off = public_holidays(first, last)
+    pattern = Pattern.of(activity, SchoolCalendar.around(first, last))
     letters = initials(beneficiaries)
     names = {row.pk: row.first_name for row in beneficiaries}
     tickable: list[dt.date] = []
@@ -134,11 +135,11 @@ def build(
                     continue
                 open_day = by_date.get(date)
                 if open_day is None:
-                    cell = Cell(date.day, kind="c", reason=_why_closed(activity, date, off))
+                    cell = Cell(date.day, kind="c", reason=pattern.why_closed(date))
                 else:
                     cell = _cell(open_day, now, booked.get(date, ()), letters, names)
                     cell.checked = bool(cell.iso) and date in ticked
-                if cell.kind == "c" and (open_day or date.weekday() in activity.weekdays):
+                if cell.kind == "c" and (open_day or date.weekday() in pattern.weekdays):
                     closed.setdefault(cell.reason, []).append(str(date.day))
                 cells.append(cell)
             weeks.append(cells)
@@ -184,17 +185,6 @@ def _month(
         for index in range(7)
     ]
     return Month(title, weekdays, weeks, f"mois-{year}-{number:02}", closed)
-
-
-def _why_closed(activity: Activity, date: dt.date, off: Mapping[dt.date, str]) -> str:
-    """Why a date without an open day is closed, inferred from the rules that open the others (no query)."""
-    if date in off and not activity.open_on_public_holidays:
-        return _("férié\u00a0: %s") % off[date]
-    if date.weekday() not in activity.weekdays:
-        return _("fermé le %s") % WEEKDAYS[date.weekday()]
-    if activity.term == Activity.Term.SCHOOL:
-        return _("vacances scolaires")
-    return _("période scolaire") if activity.term == Activity.Term.HOLIDAYS else _("fermé")
 
 
 def _cell(

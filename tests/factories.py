@@ -21,6 +21,7 @@ from portal.common.formats import PARIS, today
 from services.models import (
     AccessProfile,
     Activity,
+    ActivityPeriod,
     Category,
     Deadline,
     OpenDay,
@@ -221,7 +222,7 @@ class SubscriptionFactory(DjangoModelFactory):
 
 
 class ActivityFactory(DjangoModelFactory):
-    """A Wednesday activity of 20 places."""
+    """An activity of 20 places on the Wednesdays of school weeks; `weekdays` and `term` make another period of it."""
 
     class Meta:
         model = Activity
@@ -229,8 +230,22 @@ class ActivityFactory(DjangoModelFactory):
     service = factory.SubFactory(ServiceFactory)
     name = factory.Sequence(lambda n: f"Inscription mercredis {n}")
     slug = factory.Sequence(lambda n: f"inscription-mercredis-{n}")
-    weekdays = [2]
     capacity = 20
+    weekdays = [2]
+    term = ActivityPeriod.Kind.SCHOOL
+
+    @classmethod
+    def _create(cls, model_class: type[Activity], *args: Any, **kwargs: Any) -> Activity:
+        weekdays, term = kwargs.pop("weekdays"), kwargs.pop("term")
+        activity = model_class.objects.create(**kwargs)
+        only_open(activity, weekdays, term)
+        return activity
+
+
+def only_open(activity: Activity, weekdays: list[int], term: str = ActivityPeriod.Kind.ALWAYS) -> None:
+    """Give an activity one period instead of those it has."""
+    activity.periods.all().delete()
+    ActivityPeriod.objects.create(activity=activity, kind=term, weekdays=weekdays)
 
 
 class SlotFactory(DjangoModelFactory):

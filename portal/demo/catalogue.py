@@ -4,12 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from portal.installation import DAY_BEFORE, THURSDAY, TWO_DAYS
-from services.models import Activity
-
-SCHOOL_DAYS = (0, 1, 3, 4)
-WEDNESDAY = (2,)
-WORKING_DAYS = (0, 1, 2, 3, 4)
-EVERY_DAY_BUT_SUNDAY = (0, 1, 2, 3, 4, 5)
+from services.models import ActivityPeriod
 
 
 @dataclass(frozen=True)
@@ -27,14 +22,38 @@ class SlotPlan:
 
 
 @dataclass(frozen=True)
+class PeriodPlan:
+    """When an activity is open: weekdays of a part of the year, of named school holidays or (each year) of a month."""
+
+    kind: str
+    weekdays: tuple[int, ...] = ()
+    holiday: str = ""
+    month: int = 0
+    capacity: int | None = None
+
+
+Kind = ActivityPeriod.Kind
+WORKING_DAYS = (0, 1, 2, 3, 4)
+SCHOOL_DAYS = (PeriodPlan(Kind.SCHOOL, (0, 1, 3, 4)),)
+WEDNESDAYS = (PeriodPlan(Kind.SCHOOL, (2,)),)
+HOLIDAYS = (PeriodPlan(Kind.HOLIDAYS, WORKING_DAYS),)
+# Small holidays and July, as the centre says; more places in summer, nothing at Christmas.
+HOLIDAY_CENTRE = (
+    PeriodPlan(Kind.SMALL, WORKING_DAYS),
+    PeriodPlan(Kind.NAMED, holiday="Vacances de Noël"),
+    PeriodPlan(Kind.SUMMER, WORKING_DAYS, capacity=48),
+    PeriodPlan(Kind.DATES, month=8),
+)
+
+
+@dataclass(frozen=True)
 class ActivityPlan:
     name: str
     slug: str
-    weekdays: tuple[int, ...]
+    periods: tuple[PeriodPlan, ...]
     capacity: int
     slots: tuple[SlotPlan, ...]
     unit: str = "date"
-    term: str = Activity.Term.SCHOOL
     booking: str = ""  # the service's
     cancel: str = ""
     may_overlap: bool = False
@@ -163,7 +182,7 @@ SERVICES = (
             ActivityPlan(
                 "Inscription Accueil Périscolaire (mercredis)",
                 "mercredis",
-                WEDNESDAY,
+                WEDNESDAYS,
                 32,
                 ROSIERES_SLOTS,
                 booking=TWO_DAYS,
@@ -184,11 +203,10 @@ SERVICES = (
             ActivityPlan(
                 "Accueil de loisirs (vacances)",
                 "vacances",
-                WORKING_DAYS,
+                HOLIDAY_CENTRE,
                 32,
                 ROSIERES_SLOTS[4:],
                 unit="journée",
-                term=Activity.Term.HOLIDAYS,
                 booking=THURSDAY,
                 cancel=THURSDAY,
             ),
@@ -206,7 +224,7 @@ SERVICES = (
             ActivityPlan(
                 "Ligne 12 : Rosières – Le Puy-en-Velay",
                 "ligne-12",
-                WORKING_DAYS,
+                (PeriodPlan(Kind.SCHOOL, WORKING_DAYS),),
                 50,
                 (
                     SlotPlan("Aller", "07:10", "07:50", ("1.00", "1.60")),
@@ -229,7 +247,7 @@ SERVICES = (
             ActivityPlan(
                 "Vélo à assistance électrique",
                 "velo-electrique",
-                EVERY_DAY_BUT_SUNDAY,
+                (PeriodPlan(Kind.ALWAYS, (0, 1, 2, 3, 4, 5)),),
                 20,
                 (
                     SlotPlan("Matin", "09:00", "13:00", ("6.00", "3.00")),
@@ -237,7 +255,6 @@ SERVICES = (
                     SlotPlan("Journée", "09:00", "18:00", ("10.00", "5.00")),
                 ),
                 unit="location",
-                term=Activity.Term.ALWAYS,
                 booking=DAY_BEFORE,
                 cancel=DAY_BEFORE,
                 may_overlap=True,
@@ -254,11 +271,10 @@ SERVICES = (
             ActivityPlan(
                 "Sorties Pass’Card (vacances)",
                 "sorties",
-                WORKING_DAYS,
+                HOLIDAYS,
                 24,
                 (SlotPlan("Après-midi", "13:30", "17:30", ("4.00", "2.00")),),
                 unit="sortie",
-                term=Activity.Term.HOLIDAYS,
                 booking=TWO_DAYS,
                 cancel=TWO_DAYS,
             ),
@@ -274,7 +290,7 @@ SERVICES = (
             ActivityPlan(
                 "Mercredis multisports",
                 "mercredis-multisports",
-                WEDNESDAY,
+                WEDNESDAYS,
                 24,
                 (SlotPlan("Après-midi", "14:00", "16:30", ("5.00", "2.50")),),
                 unit="séance",

@@ -1,8 +1,9 @@
 """Loading the demonstration: real communes, the guides' catalogue, families who book through the real actions."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.contrib.auth.hashers import make_password
@@ -19,7 +20,18 @@ from portal.common.formats import today
 from portal.demo import catalogue
 from portal.installation import prepare, school_years
 from services.calendars import generate_open_days
-from services.models import AccessProfile, Activity, Category, Deadline, OpenDay, Service, Slot, Subscription, Tariff
+from services.models import (
+    AccessProfile,
+    Activity,
+    ActivityPeriod,
+    Category,
+    Deadline,
+    OpenDay,
+    Service,
+    Slot,
+    Subscription,
+    Tariff,
+)
 from wallet.actions import adjust
 
 PASSWORD = "Velay-Demo-2026!"
@@ -76,13 +88,14 @@ def _service(plan: catalogue.ServicePlan) -> None:
             slug=item.slug,
             description=item.description,
             unit_name=item.unit,
-            weekdays=list(item.weekdays),
-            term=item.term,
             capacity=item.capacity,
             booking_deadline=deadlines.get(item.booking),
             cancel_deadline=deadlines.get(item.cancel),
             may_overlap=item.may_overlap,
             position=position,
+        )
+        ActivityPeriod.objects.bulk_create(
+            ActivityPeriod(activity=activity, **facts) for period in item.periods for facts in _periods(period)
         )
         for index, way in enumerate(item.slots):
             slot = Slot.objects.create(
@@ -95,6 +108,19 @@ def _service(plan: catalogue.ServicePlan) -> None:
             )
             for rank, profile in enumerate(profiles):
                 Tariff.objects.create(slot=slot, profile=profile, price=way.price(rank), valid=(TARIFFS_FROM, None))
+
+
+def _periods(plan: catalogue.PeriodPlan) -> Iterator[dict[str, Any]]:
+    """The rows of a period: one, or one for each year that calendars are made for when it is a month."""
+    facts = {"kind": plan.kind, "holiday": plan.holiday, "weekdays": list(plan.weekdays), "capacity": plan.capacity}
+    if not plan.month:
+        yield facts
+        return
+    first, last = school_years()
+    for year in range(first.year, last.year + 1):
+        start = dt.date(year, plan.month, 1)
+        end = (start + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
+        yield {**facts, "first_day": start, "last_day": end}
 
 
 def _open_days(progress: Progress) -> None:

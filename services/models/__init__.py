@@ -3,6 +3,7 @@
 from services.models.access import AccessProfile, Subscription
 from services.models.calendar import OpenDay, SchoolHoliday
 from services.models.catalogue import AGGLOMERATION, Activity, Category, Service, Slot
+from services.models.patterns import ActivityPeriod
 from services.models.rules import MINUTES_OF_DAY, Deadline
 from services.models.tariffs import Tariff
 
@@ -11,6 +12,7 @@ __all__ = [
     "MINUTES_OF_DAY",
     "AccessProfile",
     "Activity",
+    "ActivityPeriod",
     "Category",
     "Deadline",
     "OpenDay",

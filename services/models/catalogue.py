@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING, Self
 
 import pghistory
-from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -11,7 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
-from portal.common.formats import WEEKDAYS, hour
+from portal.common.formats import hour
 from services.models.rules import Deadline
 
 if TYPE_CHECKING:
@@ -125,11 +124,6 @@ class Activity(models.Model):
     class Kind(models.TextChoices):
         CALENDAR = "calendar", _("Calendrier")
 
-    class Term(models.TextChoices):
-        SCHOOL = "school", _("Semaines d’école")
-        HOLIDAYS = "holidays", _("Vacances scolaires")
-        ALWAYS = "always", _("Toute l’année")
-
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="activities", verbose_name=_("service"))
     name = models.CharField(_("nom"), max_length=120)
     slug = models.SlugField(max_length=140)
@@ -138,12 +132,6 @@ class Activity(models.Model):
     unit_name = models.CharField(
         _("unité"), max_length=40, default=_("date"), help_text=_("Ce qui est compté : repas, matinée, journée…")
     )
-    weekdays = ArrayField(
-        models.PositiveSmallIntegerField(choices=list(enumerate(WEEKDAYS))),
-        verbose_name=_("jours d’ouverture"),
-        help_text=_("0 = lundi … 6 = dimanche, séparés par des virgules."),
-    )
-    term = models.CharField(_("période"), max_length=10, choices=Term, default=Term.SCHOOL)
     open_on_public_holidays = models.BooleanField(_("ouvert les jours fériés"), default=False)
     capacity = models.PositiveIntegerField(_("places par jour"), validators=[MinValueValidator(1)])
     booking_opens_on = models.DateField(_("réservable à partir du"), null=True, blank=True)
