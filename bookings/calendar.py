@@ -5,11 +5,13 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bookings.models import Booking
+from bookings.waiting.models import WaitingListEntry
 from families.models import Beneficiary
 from portal.common.formats import WEEKDAYS, enumeration, long_date, moment, month
 from services.models import Activity, OpenDay
@@ -32,6 +34,7 @@ class Cell:
     reason: str = ""
     letters: str = ""
     skip: str = ""
+    wait: str = ""  # address of the waiting list of a full day
 
 
 @dataclass(slots=True)
@@ -76,6 +79,7 @@ def family_bookings(
     rows = (
         Booking.objects.live()
         .filter(beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last))
+        .annotate(offered=Exists(WaitingListEntry.objects.offered().filter(booking=OuterRef("pk"))))
         .select_related("open_day")
         .only("beneficiary_id", "status", "slot_id", "open_day__date")
     )
@@ -138,6 +142,9 @@ def build(
                     cell = Cell(date.day, kind="c", reason=pattern.why_closed(date))
                 else:
                     cell = _cell(open_day, now, booked.get(date, ()), letters, names)
+                    if activity.waiting_list and open_day.free <= 0 and not cell.iso and open_day.is_bookable(now):
+                        cell.wait = f"liste-d-attente/?dates={date}" if len(booked.get(date, ())) < len(names) else ""
+                        cell.label = long_date(date)
                     cell.checked = bool(cell.iso) and date in ticked
                 if cell.kind == "c" and (open_day or date.weekday() in pattern.weekdays):
                     closed.setdefault(cell.reason, []).append(str(date.day))
@@ -199,14 +206,15 @@ def _cell(
     # More than three children do not fit under the number; the label names them all.
     shown = [letters[pk] for pk in (who if len(who) <= 3 else who[:2])]
     cell = Cell(date.day, letters="".join(shown) + (f"+{len(who) - 2}" if len(who) > 3 else ""))
-    waiting = any(row.status == Booking.Status.HELD for row in booked)
+    words = _("déjà réservé\u00a0: %s")
+    if any(row.status == Booking.Status.HELD for row in booked):
+        offered = any(row.offered for row in booked)  # type: ignore[attr-defined]
+        words = _("place proposée\u00a0: %s") if offered else _("dans le panier\u00a0: %s")
     if not open_day.is_open:
         cell.kind, cell.reason = "c", open_day.closed_reason
     elif who and len(who) == len(names):
         cell.kind = "m"
-        cell.reason = (_("dans le panier\u00a0: %s") if waiting else _("déjà réservé\u00a0: %s")) % ", ".join(
-            names[pk] for pk in who
-        )
+        cell.reason = words % ", ".join(names[pk] for pk in who)
     elif open_day.book_from and open_day.book_from > now:
         cell.kind, cell.reason = "n", _("réservable à partir du %s") % moment(open_day.book_from)
     elif open_day.book_until <= now:

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from bookings.feeds import CalendarFeed
+from bookings.waiting.models import OFFER_ENDS_FIRST
 from families.models import Beneficiary
 from portal.common.db import not_truncated
 from services.models import OpenDay, Slot
@@ -182,6 +183,14 @@ class Booking(models.Model):
                 operation=pgtrigger.Insert,
                 referencing=pgtrigger.Referencing(new="new_rows"),
                 func=FITS_ITS_DAY,
+            ),
+            pgtrigger.Trigger(
+                name="offer_ends_first",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Update,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=OFFER_ENDS_FIRST,
             ),
             # What the constraints and the count of places rest on: another child, day or time is another booking.
             pgtrigger.ReadOnly(

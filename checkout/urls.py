@@ -1,9 +1,10 @@
 from django.urls import path
 
-from checkout.views import booking, cancelling, cart, feed, orders, providers, reservations, steps, wallet
+from checkout.views import booking, cancelling, cart, feed, orders, providers, reservations, steps, waiting, wallet
 
 urlpatterns = [
     path("services/<slug:service>/<slug:slug>/", booking.activity, name="activity"),
+    path("services/<slug:service>/<slug:slug>/liste-d-attente/", waiting.waiting_join, name="waiting_join"),
     path("panier/", cart.cart, name="cart"),
     path("panier/retirer/", cart.remove, name="cart_remove"),
     path("panier/reprendre/", cart.recover, name="cart_recover"),
@@ -22,6 +23,9 @@ urlpatterns = [
     path("mon-compte/reservations/agenda/", feed.feed, name="feed"),
     path("agenda/<str:key>.ics", feed.feed_file, name="feed_file"),
     path("mon-compte/reservations/annuler/", cancelling.cancel, name="reservations_cancel"),
+    path("mon-compte/listes-d-attente/", waiting.waiting_lists, name="waiting_lists"),
+    path("mon-compte/listes-d-attente/quitter/", waiting.waiting_leave, name="waiting_leave"),
+    path("mon-compte/listes-d-attente/<uuid:party>/", waiting.waiting_offer, name="waiting_offer"),
     path("mon-compte/porte-monnaie/", wallet.wallet, name="wallet"),
     path("mon-compte/porte-monnaie/depot/", wallet.deposit, name="wallet_deposit"),
 ]

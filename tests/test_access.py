@@ -15,12 +15,14 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.models import SupportingDocument, Terms, User
 from bookings.feed_actions import open_feed
 from bookings.models import Booking
+from bookings.waiting.models import WaitingListEntry
 from checkout.actions import Means
 from checkout.models import Order
 from portal.demo.models import BankPayment, Mail
-from services.models import Subscription
-from tests.factories import AddressFactory, SubscriptionFactory, TermsFactory, UserFactory, agent_of
+from services.models import OpenDay, Subscription
+from tests.factories import AddressFactory, FiliationFactory, SubscriptionFactory, TermsFactory, UserFactory, agent_of
 from tests.shop import open_shop
+from tests.waiting import wait
 
 pytestmark = pytest.mark.django_db
 
@@ -87,6 +89,10 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "subscription_again": ACTION,
     # Booking and paying
     "activity": (302, 302, 200, 302, 302, 302),  # without access: to the service's page
+    "waiting_join": (302, 302, 200, 302, 302, 302),  # without access: to the service's page
+    "waiting_lists": OWN_PAGE,
+    "waiting_offer": OWNERS,
+    "waiting_leave": (302, 302, 200, 404, 404, 404),
     "cart_remove": ACTION,
     "cart_recover": ACTION,
     "order_abandon": ACTION,
@@ -156,12 +162,17 @@ def world() -> World:
     )
     filiation = owner.filiations.get()  # type: ignore[attr-defined]
     booking = Booking.objects.booked().get()
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=1)
+    sibling = FiliationFactory(user=owner).beneficiary
+    (waiting,) = wait(shop, days=shop.days[:1], children=[sibling]).entries
     arguments: dict[str, Any] = {
         "terms": ["sale"],
         "commune": [commune.insee_code],  # type: ignore[union-attr]
         "category": [shop.activity.service.category.slug],
         "service": [shop.activity.service.slug],
         "activity": [shop.activity.service.slug, shop.activity.slug],
+        "waiting_join": [shop.activity.service.slug, shop.activity.slug],
+        "waiting_offer": [waiting.party],
         "demo_mail": [mail.pk],
         "demo_bank_status": [bank.reference],
         "account_confirm_email": ["abc:def"],
@@ -184,6 +195,7 @@ def world() -> World:
     }
     addresses = {name: reverse(name, args=arguments.get(name)) for name in EXPECTED}
     addresses["reservations_cancel"] += f"?r={booking.pk}"
+    addresses["waiting_leave"] += f"?e={waiting.pk}"
     users = {
         "anonymous": None,
         "pending": UserFactory(unfinished=True),
@@ -224,7 +236,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
     client.force_login(user)
     owner = world.users["owner"]
     assert owner is not None
-    models = (Order, Booking, Subscription, SupportingDocument)
+    models = (Order, Booking, Subscription, SupportingDocument, WaitingListEntry)
     before = [list(model.objects.order_by("pk").values()) for model in models]  # type: ignore[attr-defined]
     filiations = list(owner.filiations.values())  # type: ignore[attr-defined]
     addresses = list(owner.addresses.values())  # type: ignore[attr-defined]
@@ -238,6 +250,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
         "signup_filiation_end",
         "subscription_again",
         "order_abandon",
+        "waiting_offer",
     ):
         status = client.post(world.addresses[name], {"first_name": "X", "line1": "X"}).status_code
         assert status in {302, 404} if name == "signup_filiation_end" else status == 404, (name, status)

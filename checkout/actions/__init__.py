@@ -1,7 +1,7 @@
 """Everything that changes a cart, an order or a payment."""
 
 from checkout.actions.cancellation import cancel_bookings, cancel_for
-from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines
+from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines, take_offer
 from checkout.actions.completion import apply_message
 from checkout.actions.payment import Means, abandon_order, accept_sale_terms, choose_address, pay
 from checkout.actions.top_up import TOP_UP_FEE, start_top_up
@@ -21,4 +21,5 @@ __all__ = [
     "recover_places",
     "remove_lines",
     "start_top_up",
+    "take_offer",
 ]

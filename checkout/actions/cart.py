@@ -1,6 +1,7 @@
 """Filling the cart. Places are taken when a line enters it and kept together until one moment."""
 
 import datetime as dt
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,11 +14,13 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from bookings import actions as bookings
 from bookings.models import Booking, Hold
+from bookings.waiting.models import WaitingListEntry
 from checkout.models import Cart, CartLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import day, enumeration
 from portal.common.money import ZERO
+from services.actions import check_offer
 from services.models import Activity, Slot, Subscription
 from services.pricing import PriceGrid
 
@@ -45,10 +48,51 @@ def add_to_cart(
     The whole cart is then kept for HOLD_MINUTES. Raises Refused with a sentence for the parent: service not validated,
     no price for the slot, an order being paid, and all that bookings.actions.hold_places refuses.
     """
+    return _add(user, activity, slot, subscription, wishes)
+
+
+@retry_on_deadlock
+def take_offer(*, user: User, party: uuid.UUID) -> Added:
+    """Put the places that the waiting list offers to a party into the person's cart, at the price in force, all or none.
+
+    From then on they are kept like every place of the cart. Raises Refused as add_to_cart does, and when the offer no
+    longer stands or the access to the service is gone.
+    """
+    entries = list(
+        WaitingListEntry.objects.of(user)
+        .filter(party=party)
+        .select_related("slot__activity__service", "open_day__activity__service", "profile")
+        .order_by("pk")
+    )
+    if not entries:
+        raise Refused(_("Cette proposition n’existe pas, ou n’est pas la vôtre."), code="not_yours")
+    first = entries[0]
+    activity = first.open_day.activity
+    accesses = Subscription.objects.of(user).approved().filter(profile__service=activity.service_id)
+    found = sorted(accesses.select_related("profile"), key=lambda row: (row.profile_id != first.profile_id, row.pk))
+    if not found:
+        raise Refused(
+            _("Votre accès à ce service n’est plus validé : demandez-le depuis « Mes services ». Rien n’a été débité."),
+            code="no_access",
+        )
+    wishes = [bookings.Wish(row.beneficiary_id, row.open_day.date) for row in entries]
+    return _add(user, activity, first.slot, found[0], wishes, entries)
+
+
+def _add(
+    user: User,
+    activity: Activity,
+    slot: Slot,
+    subscription: Subscription,
+    wishes: Collection[bookings.Wish],
+    offered: Collection[WaitingListEntry] = (),
+) -> Added:
     with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
-        _check_offer(user, activity, slot, subscription)
+        check_offer(user=user, activity=activity, slot=slot, subscription=subscription)
         cart = open_cart(user)
-        held = bookings.hold_places(user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold)
+        held = bookings.hold_places(
+            user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold, offered=offered
+        )
         grid = PriceGrid(profiles=[subscription.profile], slots=[slot])
         lines = [_line(cart, row, grid, subscription) for row in held.bookings]
         if not lines:
@@ -170,23 +214,6 @@ def _locked_cart(user: User) -> Cart | None:
 
 def _being_paid() -> str:
     return _("Une commande attend son règlement : terminez-le, ou abandonnez-le depuis votre panier, puis recommencez.")
-
-
-def _check_offer(user: User, activity: Activity, slot: Slot, subscription: Subscription) -> None:
-    approved = (
-        subscription.user_id == user.pk
-        and subscription.status == Subscription.Status.APPROVED
-        and subscription.profile.service_id == activity.service_id
-    )
-    if not approved:
-        raise Refused(
-            _("Votre accès à ce service n’est pas validé : demandez-le depuis « Mes services »."), code="no_access"
-        )
-    if slot.activity_id != activity.pk or not (slot.is_active and activity.is_active and activity.service.is_active):
-        raise Refused(_("Cette prestation n’est pas proposée. Rien n’a été ajouté."), code="not_offered")
-    opens_on = activity.booking_opens_on
-    if opens_on and opens_on > timezone.localdate():
-        raise Refused(_("Les réservations ouvrent le %s.") % day(opens_on), code="not_open_yet")
 
 
 def _line(cart: Cart, booking: Booking, grid: PriceGrid, access: Subscription) -> CartLine:

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Self
 
 import pghistory
-from django.core.validators import MinValueValidator
+from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
@@ -124,6 +125,10 @@ class Activity(models.Model):
     class Kind(models.TextChoices):
         CALENDAR = "calendar", _("Calendrier")
 
+    class Priority(models.TextChoices):
+        RESIDENT = "resident", _("habitants de la commune")
+        SIBLING = "sibling", _("enfants dont un frère ou une sœur vient déjà ce jour-là")
+
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="activities", verbose_name=_("service"))
     name = models.CharField(_("nom"), max_length=120)
     slug = models.SlugField(max_length=140)
@@ -158,6 +163,23 @@ class Activity(models.Model):
         default=False,
         help_text=_("Coché : un enfant peut avoir une autre réservation aux mêmes heures (un trajet de car, un vélo)."),
     )
+    waiting_list = models.BooleanField(
+        _("liste d’attente"),
+        default=True,
+        help_text=_("Coché : une famille peut attendre une place d’un jour complet."),
+    )
+    waiting_order = ArrayField(
+        models.CharField(max_length=10, choices=Priority),
+        verbose_name=_("ordre de la liste d’attente"),
+        default=list,
+        blank=True,
+        help_text=_("Qui passe d’abord. À égalité, et sans priorité : premier arrivé, premier servi."),
+    )
+    offer_hours = models.PositiveSmallIntegerField(
+        _("délai pour prendre une place proposée, en heures"),
+        default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(240)],
+    )
     position = models.PositiveSmallIntegerField(_("position"), default=0)
     is_active = models.BooleanField(_("ouvert aux usagers"), default=True)
 
@@ -170,6 +192,7 @@ class Activity(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["service", "slug"], name="one_activity_per_slug"),
             models.CheckConstraint(condition=Q(capacity__gt=0), name="activity_has_places"),
+            models.CheckConstraint(condition=Q(offer_hours__range=(1, 240)), name="offer_lasts_a_while"),
         ]
 
     def __str__(self) -> str:
