@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from bookings.absences import Absence, AbsenceDay, AbsenceProof
 from bookings.feeds import CalendarFeed
 from bookings.waiting.models import OFFER_ENDS_FIRST
 from families.models import Beneficiary
@@ -20,7 +21,14 @@ from services.models import OpenDay, Slot
 if TYPE_CHECKING:
     from accounts.models import User
 
-__all__ = ["Booking", "CalendarFeed", "Hold"]  # beside what is written here, what stands in modules of its own
+__all__ = [
+    "Absence",
+    "AbsenceDay",
+    "AbsenceProof",
+    "Booking",
+    "CalendarFeed",
+    "Hold",
+]  # beside what is written here, what stands in modules of its own
 
 
 # `OpenDay.taken` is counted here, by PostgreSQL, whatever code writes the bookings; its CHECK then forbids overselling.

@@ -1,6 +1,18 @@
 from django.urls import path
 
-from checkout.views import booking, cancelling, cart, feed, orders, providers, reservations, steps, waiting, wallet
+from checkout.views import (
+    absences,
+    booking,
+    cancelling,
+    cart,
+    feed,
+    orders,
+    providers,
+    reservations,
+    steps,
+    waiting,
+    wallet,
+)
 
 urlpatterns = [
     path("services/<slug:service>/<slug:slug>/", booking.activity, name="activity"),
@@ -22,6 +34,11 @@ urlpatterns = [
     path("mon-compte/reservations/<int:pk>/", reservations.reservation, name="reservation"),
     path("mon-compte/reservations/agenda/", feed.feed, name="feed"),
     path("agenda/<str:key>.ics", feed.feed_file, name="feed_file"),
+    path("mon-compte/absences/", absences.absences, name="absences"),
+    path("mon-compte/absences/signaler/", absences.report, name="absence_report"),
+    path("mon-compte/absences/<int:pk>/", absences.absence, name="absence"),
+    path("mon-compte/absences/<int:pk>/retirer/", absences.withdraw, name="absence_withdraw"),
+    path("mon-compte/absences/<int:pk>/pieces/<int:proof>/", absences.proof, name="absence_proof"),
     path("mon-compte/reservations/annuler/", cancelling.cancel, name="reservations_cancel"),
     path("mon-compte/listes-d-attente/", waiting.waiting_lists, name="waiting_lists"),
     path("mon-compte/listes-d-attente/quitter/", waiting.waiting_leave, name="waiting_leave"),

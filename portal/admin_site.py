@@ -31,8 +31,19 @@ View = Callable[..., HttpResponse]
 # The order of the menu: what is used daily first.
 APPS = ("accounts", "families", "services", "bookings", "checkout", "wallet", "outbox")
 MODELS = (
-    *("user", "subscription", "beneficiary", "booking", "order", "payment"),
-    *("service", "activity", "openday", "tariff", "slot", "accessprofile", "category", "deadline", "schoolholiday"),
+    *("user", "subscription", "beneficiary", "booking", "absence", "order", "payment"),
+    *(
+        "service",
+        "activity",
+        "openday",
+        "tariff",
+        "slot",
+        "accessprofile",
+        "category",
+        "deadline",
+        "absencerule",
+        "schoolholiday",
+    ),
     *("commune", "staffrole", "terms"),
 )
 

@@ -17,11 +17,13 @@ from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
 from accounts.admin_history import Happening, parts_of
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS, euros, short_date
+from services.absences import sentence as absence_sentence
 from services.admin_forms import ActivityForm, DeadlineForm, PeriodForm, ServiceForm, TariffForm
 from services.calendar_forms import SPOKEN, ActivityPeriodForm, ActivityPeriodFormSet
 from services.calendars import generate_open_days, preview_open_days
 from services.deadlines import sentence
 from services.models import (
+    AbsenceRule,
     AccessProfile,
     Activity,
     ActivityPeriod,
@@ -66,7 +68,7 @@ class ServiceAdmin(ScopedAdmin):
     agents = operators = Right.ALL
     form = ServiceForm
     inlines = [ProfileInline]
-    shared = ["category", "booking_deadline", "cancel_deadline"]
+    shared = ["category", "booking_deadline", "cancel_deadline", "absence_rule"]
     list_display = ["name", "commune_name", "category", "is_active"]
     list_filter = ["category", "commune", "is_active"]
     list_select_related = ["commune", "category"]
@@ -360,3 +362,24 @@ class DeadlineAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("règle"))
     def rule(self, obj: Deadline) -> str:
         return capfirst(sentence(obj))
+
+
+@admin.register(AbsenceRule)
+class AbsenceRuleAdmin(ScopedAdmin):
+    operators = Right.ALL
+    list_display = ["name", "rule"]
+    search_fields = ["name"]
+    constraint_messages = {
+        "certificate_has_its_hours": (
+            "certificate_hours",
+            gettext_lazy("Écrivez un délai pour une règle sur certificat, et aucun pour les autres."),
+        ),
+        "what_is_never_refunded_waits_for_nothing": (
+            "waiting_days",
+            gettext_lazy("Une absence jamais remboursée n’a pas de carence : écrivez 0."),
+        ),
+    }
+
+    @admin.display(description=gettext_lazy("règle"))
+    def rule(self, obj: AbsenceRule) -> str:
+        return absence_sentence(obj)

@@ -35,6 +35,7 @@ class ServiceForm(ScopedForm):
             "contact",
             "booking_deadline",
             "cancel_deadline",
+            "absence_rule",
             "is_active",
         ]
         labels = PAGE_ADDRESS

@@ -19,6 +19,7 @@ from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, Use
 from families.models import Beneficiary, Filiation
 from portal.common.formats import PARIS, today
 from services.models import (
+    AbsenceRule,
     AccessProfile,
     Activity,
     ActivityPeriod,
@@ -168,6 +169,21 @@ class CategoryFactory(DjangoModelFactory):
     name = "Centres de loisirs"
     slug = "centres-de-loisirs"
     icon = "balloon"
+
+
+class AbsenceRuleFactory(DjangoModelFactory):
+    """A certificate within 48 hours, without carence; `waiting=3` refunds without one, after three days."""
+
+    class Meta:
+        model = AbsenceRule
+
+    class Params:
+        waiting = 0
+
+    name = factory.Sequence(lambda n: f"Règle {n}")
+    refund = factory.LazyAttribute(lambda row: "waiting" if row.waiting else "certificate")
+    waiting_days = factory.LazyAttribute(lambda row: row.waiting)
+    certificate_hours = factory.LazyAttribute(lambda row: 48 if row.refund == "certificate" else None)
 
 
 class DeadlineFactory(DjangoModelFactory):

@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import SupportingDocument, Terms, User
 from bookings.feed_actions import open_feed
-from bookings.models import Booking
+from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking
 from bookings.waiting.models import WaitingListEntry
 from checkout.actions import Means
 from checkout.models import Order
@@ -109,6 +109,11 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "reservation": OWNERS,
     "feed": OWN_PAGE,
     "feed_file": PUBLIC,  # the address is the key
+    "absences": OWN_PAGE,
+    "absence_report": OWN_PAGE,
+    "absence": OWNERS,
+    "absence_withdraw": ACTION,
+    "absence_proof": OWNERS,  # the service's staff reads it in the administration
     "reservations_cancel": (302, 302, 200, 404, 404, 404),
     "wallet": OWN_PAGE,
     "wallet_deposit": MOVED,  # without an amount: to the wallet
@@ -165,6 +170,23 @@ def world() -> World:
     OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=1)
     sibling = FiliationFactory(user=owner).beneficiary
     (waiting,) = wait(shop, days=shop.days[:1], children=[sibling]).entries
+    absence = Absence.objects.create(
+        beneficiary=booking.beneficiary,
+        service=shop.activity.service,
+        kind="illness",
+        refund="never",
+        waiting_days=0,
+        reported_by=owner,
+    )
+    AbsenceProof.objects.create(
+        absence=absence,
+        file=ContentFile(b"%PDF-1.7", "x"),
+        name="a.pdf",
+        content_type="application/pdf",
+        size=8,
+        sent_by=owner,
+    )
+    AbsenceDay.objects.create(absence=absence, booking=booking, refundable=False)
     arguments: dict[str, Any] = {
         "terms": ["sale"],
         "commune": [commune.insee_code],  # type: ignore[union-attr]
@@ -188,6 +210,9 @@ def world() -> World:
         "subscription_again": [refused.pk],
         "order": [order.reference],
         "reservation": [booking.pk],
+        "absence": [absence.pk],
+        "absence_withdraw": [absence.pk],
+        "absence_proof": [absence.pk, absence.proofs.get().pk],
         "feed_file": [open_feed(user=owner, by=owner).key],
         "order_abandon": [order.reference],
         "payment_return": ["demo"],
@@ -236,7 +261,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
     client.force_login(user)
     owner = world.users["owner"]
     assert owner is not None
-    models = (Order, Booking, Subscription, SupportingDocument, WaitingListEntry)
+    models = (Order, Booking, Subscription, SupportingDocument, WaitingListEntry, Absence)
     before = [list(model.objects.order_by("pk").values()) for model in models]  # type: ignore[attr-defined]
     filiations = list(owner.filiations.values())  # type: ignore[attr-defined]
     addresses = list(owner.addresses.values())  # type: ignore[attr-defined]
@@ -251,6 +276,8 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
         "subscription_again",
         "order_abandon",
         "waiting_offer",
+        "absence",
+        "absence_withdraw",
     ):
         status = client.post(world.addresses[name], {"first_name": "X", "line1": "X"}).status_code
         assert status in {302, 404} if name == "signup_filiation_end" else status == 404, (name, status)

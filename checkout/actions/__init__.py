@@ -1,5 +1,6 @@
 """Everything that changes a cart, an order or a payment."""
 
+from checkout.actions.absences import justify_absence, refuse_absence
 from checkout.actions.cancellation import cancel_bookings, cancel_for
 from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines, take_offer
 from checkout.actions.completion import apply_message
@@ -17,8 +18,10 @@ __all__ = [
     "cancel_bookings",
     "cancel_for",
     "choose_address",
+    "justify_absence",
     "pay",
     "recover_places",
+    "refuse_absence",
     "remove_lines",
     "start_top_up",
     "take_offer",

@@ -18,9 +18,10 @@ from checkout.models import Cart
 from families.models import Beneficiary, Filiation
 from portal.common.formats import today
 from portal.demo import catalogue
-from portal.installation import prepare, school_years
+from portal.installation import CERTIFICATE, THREE_DAYS, prepare, school_years
 from services.calendars import generate_open_days
 from services.models import (
+    AbsenceRule,
     AccessProfile,
     Activity,
     ActivityPeriod,
@@ -67,7 +68,9 @@ def _catalogue(progress: Progress) -> None:
 
 def _service(plan: catalogue.ServicePlan) -> None:
     deadlines = {row.name: row for row in Deadline.objects.all()}
+    rule = CERTIFICATE if plan.category == "cantines" else THREE_DAYS
     service = Service.objects.create(
+        absence_rule=AbsenceRule.objects.get(name=rule),
         commune=Commune.objects.get(name=plan.commune) if plan.commune else None,
         category=Category.objects.get(slug=plan.category),
         name=plan.name,

@@ -1,5 +1,6 @@
 """What communes offer: services, who may use them, activities, their slots, prices, rules and open days."""
 
+from services.models.absences import AbsenceRule
 from services.models.access import AccessProfile, Subscription
 from services.models.calendar import OpenDay, SchoolHoliday
 from services.models.catalogue import AGGLOMERATION, Activity, Category, Service, Slot
@@ -10,6 +11,7 @@ from services.models.tariffs import Tariff
 __all__ = [
     "AGGLOMERATION",
     "MINUTES_OF_DAY",
+    "AbsenceRule",
     "AccessProfile",
     "Activity",
     "ActivityPeriod",

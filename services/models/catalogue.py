@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
 from portal.common.formats import hour
+from services.models.absences import AbsenceRule
 from services.models.rules import Deadline
 
 if TYPE_CHECKING:
@@ -73,6 +74,15 @@ class Service(models.Model):
     )
     cancel_deadline = models.ForeignKey(
         Deadline, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("délai pour annuler")
+    )
+    absence_rule = models.ForeignKey(
+        AbsenceRule,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("absences"),
+        help_text=_("Vide : une absence n’est jamais remboursée."),
     )
     is_active = models.BooleanField(_("ouvert aux usagers"), default=True)
 

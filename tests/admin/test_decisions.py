@@ -184,7 +184,10 @@ def test_home_counts_what_waits(rosieres: Town, aiguilhe: Town, operator: User) 
     Email.objects.create(key="dead", to="a@exemple.fr", subject="x", body="y", status="dead")
     home = client_of(operator).get("/admin/")
     assert [item.count for item in home.context["todo"]] == [2, 2, 1, 3]  # and three legal texts to publish
-    assert [item.label for item in home.context["todo_done"]] == ["Règlements qui attendent leur prestataire"]
+    assert [item.label for item in home.context["todo_done"]] == [
+        "Absences à décider",
+        "Règlements qui attendent leur prestataire",
+    ]
 
 
 def test_home_when_nothing_waits(rosieres: Town) -> None:

@@ -12,12 +12,13 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Commune, CommuneFile, SupportingDocument, User
-from bookings.models import Booking, Hold
+from bookings.models import Absence, AbsenceDay, Booking, Hold
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
 from portal.common.formats import PARIS
 from portal.outbox.models import Email
 from services.models import Category, SchoolHoliday
 from tests.factories import (
+    AbsenceRuleFactory,
     AccessProfileFactory,
     ActivityFactory,
     CommuneFactory,
@@ -75,7 +76,16 @@ def town(name: str) -> Town:
     }
     booking = book(place)
     order, line = order_of(place, booking)
-    place.rows |= {"bookings.booking": booking, "checkout.order": order, "line": line}
+    absence = Absence.objects.create(
+        beneficiary=child, service=service, kind="illness", refund="never", waiting_days=0, reported_by=parent
+    )
+    AbsenceDay.objects.create(absence=absence, booking=booking, refundable=False)
+    place.rows |= {
+        "bookings.booking": booking,
+        "bookings.absence": absence,
+        "checkout.order": order,
+        "line": line,
+    }
     return place
 
 
@@ -126,6 +136,7 @@ def shared_rows(place: Town) -> dict[str, Any]:
         "accounts.terms": TermsFactory(published_at=timezone.now() + PASSED),  # a draft: what is published stays
         "services.category": Category.objects.first(),
         "services.deadline": DeadlineFactory(),
+        "services.absencerule": AbsenceRuleFactory(),
         "services.schoolholiday": SchoolHoliday.objects.create(
             name="Hiver", first_day=dt.date(2027, 2, 6), last_day=dt.date(2027, 2, 22)
         ),
