@@ -85,6 +85,29 @@ def _from_events(obj: Any, event_model: Any, viewer: User) -> list[Happening]:
     return lines
 
 
+def parts_of(event_model: Any, viewer: User, **which: Any) -> list[Happening]:
+    """What happened to the rows shown inside another one's page, those that are gone too; each line names its row."""
+    events = list(event_model.objects.filter(**which).select_related("pgh_context").order_by("pgh_id"))
+    names = signatures(viewer, map(_author, events))
+    last: dict[int, Any] = {}
+    lines = []
+    for event in events:
+        row, before = event.pgh_tracked_model(**_facts(event)), last.get(event.pgh_obj_id)
+        last[event.pgh_obj_id] = event
+        what = _changes(event_model, before, event, names) if before else [_("Premier enregistrement.")]
+        if what:
+            who = names.get(_author(event) or 0, _("la plateforme"))
+            lines.append(Happening(event.pgh_created_at, who, [f"{capfirst(str(row))}\u00a0– {each}" for each in what]))
+    return lines[-NEWEST:][::-1]
+
+
+def _facts(event: Any) -> dict[str, Any]:
+    names = {field.attname for field in event.pgh_tracked_model._meta.concrete_fields}
+    return {
+        field.attname: getattr(event, field.attname) for field in event._meta.concrete_fields if field.attname in names
+    }
+
+
 def _author(event: Any) -> int | None:
     metadata = event.pgh_context.metadata if event.pgh_context else {}
     return metadata.get("user")

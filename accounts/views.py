@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import actions
 from accounts.documents import add_document, delete_document
+from accounts.downloads import private_download
 from accounts.forms import AddressForm, DocumentForm, PersonalDetailsForm
 from accounts.middleware import open_to_pending, signup_step
 from accounts.models import Address, SupportingDocument, Terms, User
@@ -163,16 +164,7 @@ def document_download(request: HttpRequest, pk: int) -> FileResponse:
     if user.is_staff and user.is_approved:
         readable |= SupportingDocument.objects.visible_to(user)
     document = get_object_or_404(readable, pk=pk)
-    try:
-        file = document.file.open("rb")
-    except FileNotFoundError as error:
-        raise Http404 from error
-    response = FileResponse(file, as_attachment=True, filename=document.name, content_type=document.content_type)
-    # It was rebuilt when it came, and still: no browser may run, embed, guess or keep it.
-    response["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    response["X-Content-Type-Options"] = "nosniff"
-    response["Cache-Control"] = "private, no-store"
-    return response
+    return private_download(document.file, name=document.name, content_type=document.content_type)
 
 
 @open_to_pending

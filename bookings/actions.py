@@ -1,7 +1,6 @@
 """Taking, keeping and giving back places. Every rule of a booking is checked here, whatever a form said.
 
-Lock order, everywhere: cart, order, payment, beneficiaries, activities that have a stock, open days, bookings, tickets,
-wallets; each kind by ascending key.
+Lock order, everywhere: cart, order, payment, beneficiaries, open days, bookings, wallets; each kind by ascending key.
 """
 
 import datetime as dt
@@ -18,6 +17,9 @@ from psycopg.types.range import TimestamptzRange
 
 from accounts.models import User
 from bookings.models import Booking, Hold
+from bookings.places import lock_days, lock_days_where, new_booking, overlap, rivals
+from bookings.waiting import offers
+from bookings.waiting.models import WaitingListEntry
 from families.models import Beneficiary
 from portal.common.errors import Refused
 from portal.common.formats import dated, enumeration, moment
@@ -56,21 +58,21 @@ class Held:
     already: list[Booking] = field(default_factory=list)
 
 
-def lock_days(ids: Collection[int]) -> dict[int, OpenDay]:
-    """Lock open days in the order of their keys and return them by key; their places stand still until the commit."""
-    return _lock_days(Q(pk__in=ids))
-
-
-def _lock_days(which: Q) -> dict[int, OpenDay]:
-    return {row.pk: row for row in OpenDay.objects.filter(which).order_by("pk").select_for_update(no_key=True)}
-
-
-def hold_places(*, user: User, activity: Activity, slot: Slot, wishes: Collection[Wish], hold: Hold) -> Held:
+def hold_places(
+    *,
+    user: User,
+    activity: Activity,
+    slot: Slot,
+    wishes: Collection[Wish],
+    hold: Hold,
+    offered: Collection[WaitingListEntry] = (),
+) -> Held:
     """Take places for some beneficiaries on some days of an activity, all or none. Runs in the caller's transaction.
 
-    A wish that is already booked or held in the same slot is left out and returned in `already`. Raises Refused with
-    a sentence that names the days that are unknown, closed, past their deadline or full, and the beneficiaries who are
-    somebody else's or already elsewhere at that time.
+    A wish that is already booked or held in the same slot is left out and returned in `already`. `offered` are the
+    waiting list's offers that are taken with it: their places make way for the new ones. Who waits is served first:
+    what is free is theirs before it is anybody's. Raises Refused with a sentence that names the days that are unknown,
+    closed, past their deadline or full, and the beneficiaries who are somebody else's or already elsewhere at that time.
     """
     if not wishes:
         raise Refused(_("Choisissez au moins une date et un bénéficiaire."), code="nothing_chosen")
@@ -79,20 +81,31 @@ def hold_places(*, user: User, activity: Activity, slot: Slot, wishes: Collectio
     others = _live_bookings(beneficiaries, dates)
     stale = [row.open_day_id for row in others if row.status == Booking.Status.HELD and _is_stale(row.hold)]
     # Days of other activities are locked only to free a stale hold of one of these beneficiaries.
-    locked = _lock_days(Q(activity=activity, date__in=dates) | Q(pk__in=stale))
+    locked = lock_days_where(Q(activity=activity, date__in=dates) | Q(pk__in=stale))
     crowded = _crowded(wishes, _by_date(activity, locked))
-    if (stale or crowded) and _expire(locked):
+    moved = (stale or crowded) and _expire(locked)
+    if not moved and any(row.waited_for for row in locked.values()):  # type: ignore[attr-defined]
+        moved = offers.offer(locked)
+    if offered:
+        offers.make_way(offered)
+    if moved or offered:
         locked = lock_days(locked)
         others = _live_bookings(beneficiaries, dates)
     days = _by_date(activity, locked)
     now = timezone.now()
-    _check_bookable(dates, days, now)
+    check_bookable(dates, days, now)
 
     before = {Wish(row.beneficiary_id, row.open_day.date): row for row in others if row.slot_id == slot.pk}
     already = [before[wish] for wish in wishes if wish in before]
+    _check_not_offered(already)
     new = [wish for wish in wishes if wish not in before]
     _check_places(new, days)
-    rows = [_new_booking(user, activity, slot, wish, days[wish.date], hold, now) for wish in new]
+    rows = [
+        new_booking(user=user, beneficiary_id=wish.beneficiary_id, open_day=days[wish.date], slot=slot, at=now)
+        for wish in new
+    ]
+    for row in rows:
+        row.hold = hold
     if not activity.may_overlap:
         _check_overlaps(rows, [row for row in others if not row.may_overlap], beneficiaries)
     # The rows go in by beneficiary and time, so that two transactions meet in the exclusion index in one order.
@@ -112,12 +125,13 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
     expired = [row for row in bookings if row.status == Booking.Status.EXPIRED]
     if not expired:
         return []
-    list(locked_beneficiaries({row.beneficiary_id for row in expired}))
+    list(_locked_beneficiaries({row.beneficiary_id for row in expired}))
     days = lock_days({row.open_day_id for row in expired})
-    _expire(set(days))
+    if not _expire(days):
+        offers.offer(days)
     days |= lock_days(days.keys())
     free = {pk: row.free for pk, row in days.items()}
-    rivals = list(
+    others = list(
         Booking.objects.live()
         .filter(beneficiary__in={row.beneficiary_id for row in expired}, period__overlap=_span(expired))
         .only("beneficiary_id", "period", "may_overlap", "open_day_id", "slot_id")
@@ -125,14 +139,7 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
     back, lost = [], []
     for row in sorted(expired, key=lambda row: row.open_day_id):
         open_day = days[row.open_day_id]
-        clash = any(
-            rival.beneficiary_id == row.beneficiary_id
-            and (
-                (_overlap(rival, row) and not (rival.may_overlap or row.may_overlap))
-                or (rival.open_day_id == row.open_day_id and rival.slot_id == row.slot_id)
-            )
-            for rival in rivals
-        )
+        clash = rivals(row, others)
         if (
             clash
             or not open_day.is_bookable(at)
@@ -142,7 +149,7 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
             lost.append(row)
             continue
         free[open_day.pk] -= 1
-        rivals.append(row)
+        others.append(row)
         back.append(row)
     Booking.objects.filter(pk__in=[row.pk for row in back], status=Booking.Status.EXPIRED).update(
         status=Booking.Status.HELD, ended_at=None, ended_reason=""
@@ -161,10 +168,14 @@ def confirm(*, ids: Collection[int]) -> bool:
 
 
 def drop_held(*, ids: Collection[int], by: User | None, reason: str) -> None:
-    """Give back held places, by their owner or (None) by the house. Runs in the caller's transaction."""
+    """Give back held places, by their owner or (None) by the house; who waits for them is offered them.
+
+    Runs in the caller's transaction.
+    """
     rows = Booking.objects.filter(pk__in=ids, status=Booking.Status.HELD)
-    lock_days(set(rows.values_list("open_day", flat=True)))
-    rows.update(status=Booking.Status.EXPIRED, ended_at=timezone.now(), ended_by=by, ended_reason=reason)
+    days = lock_days(set(rows.values_list("open_day", flat=True)))
+    if rows.update(status=Booking.Status.EXPIRED, ended_at=timezone.now(), ended_by=by, ended_reason=reason):
+        offers.offer(days)
 
 
 def cancel(*, ids: Collection[int], by: User) -> list[Booking]:
@@ -190,7 +201,7 @@ def cancel(*, ids: Collection[int], by: User) -> list[Booking]:
     if late:
         raise Refused(
             _("Trop tard pour annuler %s. Rien n’a été changé.")
-            % _some(
+            % some(
                 _("%(day)s (c’était possible jusqu’au %(limit)s)")
                 % {"day": dated(row.date), "limit": moment(days[row.open_day_id].cancel_until)}
                 for row in late
@@ -200,6 +211,7 @@ def cancel(*, ids: Collection[int], by: User) -> list[Booking]:
     Booking.objects.filter(pk__in=[row.pk for row in bookings]).update(
         status=Booking.Status.CANCELLED, ended_at=now, ended_by=by, ended_reason=_("Annulé par la famille")
     )
+    offers.offer(days)
     return bookings
 
 
@@ -221,7 +233,7 @@ def cancel_by_staff(*, ids: Collection[int], by: User, reason: str) -> list[Book
             _("Une de ces réservations concerne un service d’une autre commune. Rien n’a été annulé."),
             code="out_of_scope",
         )
-    lock_days(set(found.values()))
+    days = lock_days(set(found.values()))
     bookings = list(
         Booking.objects.booked()
         .filter(pk__in=found)
@@ -232,6 +244,7 @@ def cancel_by_staff(*, ids: Collection[int], by: User, reason: str) -> list[Book
     Booking.objects.filter(pk__in=[row.pk for row in bookings]).update(
         status=Booking.Status.CANCELLED, ended_at=timezone.now(), ended_by=by, ended_reason=reason[:200]
     )
+    offers.offer(days)
     return bookings
 
 
@@ -247,26 +260,32 @@ def release_expired_holds(*, limit: int = 1000) -> int:
 
 
 def _expire(days: Collection[int]) -> int:
-    """End the stale holds on days that the caller has locked; returns how many places came free."""
+    """End the stale holds on days that the caller has locked, and offer the places to who waits for them.
+
+    Returns how many holds ended: with any, the days are no longer as they were.
+    """
     now = timezone.now()
-    return (
+    lapsed = offers.lapse(days, before=now - GRACE)
+    ended = (
         Booking.objects.held()
         .filter(open_day__in=days, hold__expires_at__lt=now - GRACE)
         .update(status=Booking.Status.EXPIRED, ended_at=now, ended_reason=_("Délai du panier dépassé"))
     )
+    if lapsed or ended:
+        offers.offer(days)
+    return lapsed + ended
 
 
 def _is_stale(hold: Hold) -> bool:
     return hold.expires_at < timezone.now() - GRACE
 
 
-def locked_beneficiaries(ids: Collection[int]) -> Iterable[Beneficiary]:
-    """Beneficiaries, whoever's they are, locked by ascending key as they are read."""
+def _locked_beneficiaries(ids: Collection[int]) -> Iterable[Beneficiary]:
     return Beneficiary.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
 
 
 def lock_beneficiaries(user: User, ids: Collection[int]) -> dict[int, Beneficiary]:
-    """Lock a person's beneficiaries, so that two parents booking one child go one after the other. Raises Refused."""
+    """Lock the beneficiaries, so that two parents booking one child go one after the other."""
     rows = Beneficiary.objects.of(user).filter(pk__in=ids).order_by("pk")
     found = {row.pk: row for row in rows.select_for_update(no_key=True, of=("self",))}
     if len(found) != len(set(ids)):
@@ -299,7 +318,13 @@ def _live_bookings(beneficiaries: Collection[int], dates: Collection[dt.date]) -
     )
 
 
-def _check_bookable(dates: Collection[dt.date], days: dict[dt.date, OpenDay], now: dt.datetime) -> None:
+def check_bookable(
+    dates: Collection[dt.date], days: dict[dt.date, OpenDay], now: dt.datetime, *, undone: str = ""
+) -> None:
+    """Raise Refused with the days that are unknown, closed, not open yet or past their deadline.
+
+    `undone` says what has not happened, when that is not « nothing entered the cart ».
+    """
     rows = [days[date] for date in sorted(dates) if date in days]
     unknown = [_("%s (pas de service ce jour-là)") % dated(date) for date in sorted(dates) if date not in days]
     closed = unknown + [f"{dated(row.date)} ({row.closed_reason})" for row in rows if not row.is_open]
@@ -307,11 +332,11 @@ def _check_bookable(dates: Collection[dt.date], days: dict[dt.date, OpenDay], no
     late = [row for row in rows if row.is_open and row.last_moment <= now]
     sentences = []
     if closed:
-        sentences.append(ngettext("Fermé : %s.", "Fermés : %s.", len(closed)) % _some(closed))
+        sentences.append(ngettext("Fermé : %s.", "Fermés : %s.", len(closed)) % some(closed))
     if late:
         sentences.append(
             _("Trop tard pour réserver : %s.")
-            % _some(
+            % some(
                 _("%(day)s (c’était possible jusqu’au %(limit)s)")
                 % {"day": dated(row.date), "limit": moment(row.last_moment)}
                 for row in late
@@ -320,14 +345,31 @@ def _check_bookable(dates: Collection[dt.date], days: dict[dt.date, OpenDay], no
     if early:
         sentences.append(
             _("Pas encore réservable : %s.")
-            % _some(
+            % some(
                 _("%(day)s (à partir du %(opening)s)") % {"day": dated(row.date), "opening": moment(row.book_from)}
                 for row in early
                 if row.book_from
             )
         )
     if sentences:
-        raise Refused(*sentences, _("Rien n’a été ajouté au panier."), code="not_bookable")
+        raise Refused(*sentences, undone or _("Rien n’a été ajouté au panier."), code="not_bookable")
+
+
+def _check_not_offered(already: Collection[Booking]) -> None:
+    """What the waiting list offers is taken from its page: in the cart it would pass for forgotten."""
+    entries = WaitingListEntry.objects.offered().filter(booking__in=[row.pk for row in already])
+    offered = list(entries.select_related("open_day")) if already else []
+    if offered:
+        raise Refused(
+            ngettext(
+                "Une place vous est déjà proposée : %s. Prenez-la depuis « Mes listes d’attente ».",
+                "Des places vous sont déjà proposées : %s. Prenez-les depuis « Mes listes d’attente ».",
+                len(offered),
+            )
+            % some(dict.fromkeys(dated(row.open_day.date) for row in offered)),
+            _("Rien n’a été ajouté au panier."),
+            code="offered",
+        )
 
 
 def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> None:
@@ -351,7 +393,7 @@ def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> Non
         )
 
 
-def _some(items: Iterable[str], most: int = 5) -> str:
+def some(items: Iterable[str], most: int = 5) -> str:
     """The first few of many, and how many more there are."""
     words = list(items)
     rest = len(words) - most
@@ -372,32 +414,13 @@ def _check_overlaps(rows: Sequence[Booking], others: Sequence[Booking], benefici
         }
         for row in rows
         for other in by_child.get(row.beneficiary_id, ())
-        if _overlap(row, other)
+        if overlap(row, other)
     ]
     if clashes:
         raise Refused(
-            f"{_some(clashes)}.", _("Rien n’a été ajouté au panier : décochez ces dates."), code="one_place_at_a_time"
+            f"{some(clashes)}.", _("Rien n’a été ajouté au panier : décochez ces dates."), code="one_place_at_a_time"
         )
-
-
-def _overlap(one: Booking, other: Booking) -> bool:
-    return bool(one.period.lower < other.period.upper and other.period.lower < one.period.upper)
 
 
 def _span(bookings: Sequence[Booking]) -> TimestamptzRange:
     return TimestamptzRange(min(row.period.lower for row in bookings), max(row.period.upper for row in bookings))
-
-
-def _new_booking(
-    user: User, activity: Activity, slot: Slot, wish: Wish, open_day: OpenDay, hold: Hold, at: dt.datetime
-) -> Booking:
-    return Booking(
-        beneficiary_id=wish.beneficiary_id,
-        open_day=open_day,
-        slot=slot,
-        hold=hold,
-        made_by=user,
-        may_overlap=activity.may_overlap,
-        is_late=open_day.is_late(at),
-        period=TimestamptzRange(*slot.span(open_day.date)),
-    )

@@ -14,7 +14,6 @@ from accounts.admin_base import ReadOnlyAdmin, Right, staff
 from accounts.admin_history import Happening, signatures, told
 from accounts.models import User
 from bookings.models import Booking
-from bookings.tickets.admin import TicketAdmin as TicketAdmin
 from families.admin import AccountAdmin
 from portal.common.formats import long_date, today
 

@@ -5,11 +5,12 @@ import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from django.db.models import Q, TextChoices
+from django.db.models import Exists, OuterRef, Q, Subquery, TextChoices
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from bookings.absences import AbsenceDay
 from bookings.calendar import initials
 from bookings.models import Booking, BookingQuerySet
 from families.models import Beneficiary, Filiation
@@ -24,6 +25,7 @@ class State(TextChoices):
     """Which bookings of a family are shown."""
 
     BOOKED = "reservees", _("Réservées")
+    ABSENT = "absences", _("Absences signalées")
     CANCELLED = "annulees", _("Annulées")
     ALL = "toutes", _("Toutes")
 
@@ -91,13 +93,17 @@ class Family:
         rows = Booking.objects.filter(
             Q(beneficiary__in=self.current) | Q(beneficiary__in=self.former, made_by=self.user)
         )
-        if filters.state == State.BOOKED:
-            rows = rows.booked()
-        else:
-            ended = [Booking.Status.CANCELLED]
-            rows = rows.filter(
-                status__in=ended if filters.state == State.CANCELLED else [Booking.Status.BOOKED, *ended]
-            )
+        reported = AbsenceDay.objects.filter(booking=OuterRef("pk"), is_live=True)
+        rows = rows.annotate(absence_status=Subquery(reported.values("absence__status")[:1]))
+        match filters.state:
+            case State.BOOKED:
+                rows = rows.booked()
+            case State.CANCELLED:
+                rows = rows.filter(status=Booking.Status.CANCELLED)
+            case _:
+                rows = rows.filter(status__in=[Booking.Status.BOOKED, Booking.Status.CANCELLED])
+        if filters.state == State.ABSENT:
+            rows = rows.filter(Exists(reported))
         if filters.beneficiary is not None:
             rows = rows.filter(beneficiary=filters.beneficiary)
         if filters.activity is not None:

@@ -5,15 +5,18 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bookings.models import Booking
+from bookings.waiting.models import WaitingListEntry
 from families.models import Beneficiary
 from portal.common.formats import WEEKDAYS, enumeration, long_date, moment, month
 from services.models import Activity, OpenDay
-from services.school_calendar import public_holidays
+from services.patterns import Pattern
+from services.school_calendar import SchoolCalendar
 
 FEW_PLACES = 5
 SHORT_WEEKDAYS = tuple(name[:3] for name in WEEKDAYS)
@@ -31,6 +34,7 @@ class Cell:
     reason: str = ""
     letters: str = ""
     skip: str = ""
+    wait: str = ""  # address of the waiting list of a full day
 
 
 @dataclass(slots=True)
@@ -75,6 +79,7 @@ def family_bookings(
     rows = (
         Booking.objects.live()
         .filter(beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last))
+        .annotate(offered=Exists(WaitingListEntry.objects.offered().filter(booking=OuterRef("pk"))))
         .select_related("open_day")
         .only("beneficiary_id", "status", "slot_id", "open_day__date")
     )
@@ -118,7 +123,7 @@ def build(
     if not by_date:
         return YearCalendar([], [])
     first, last = min(by_date), max(by_date)
-    off = public_holidays(first, last)
+    pattern = Pattern.of(activity, SchoolCalendar.around(first, last))
     letters = initials(beneficiaries)
     names = {row.pk: row.first_name for row in beneficiaries}
     tickable: list[dt.date] = []
@@ -134,11 +139,14 @@ def build(
                     continue
                 open_day = by_date.get(date)
                 if open_day is None:
-                    cell = Cell(date.day, kind="c", reason=_why_closed(activity, date, off))
+                    cell = Cell(date.day, kind="c", reason=pattern.why_closed(date))
                 else:
                     cell = _cell(open_day, now, booked.get(date, ()), letters, names)
+                    if activity.waiting_list and open_day.free <= 0 and not cell.iso and open_day.is_bookable(now):
+                        cell.wait = f"liste-d-attente/?dates={date}" if len(booked.get(date, ())) < len(names) else ""
+                        cell.label = long_date(date)
                     cell.checked = bool(cell.iso) and date in ticked
-                if cell.kind == "c" and (open_day or date.weekday() in activity.weekdays):
+                if cell.kind == "c" and (open_day or date.weekday() in pattern.weekdays):
                     closed.setdefault(cell.reason, []).append(str(date.day))
                 cells.append(cell)
             weeks.append(cells)
@@ -186,17 +194,6 @@ def _month(
     return Month(title, weekdays, weeks, f"mois-{year}-{number:02}", closed)
 
 
-def _why_closed(activity: Activity, date: dt.date, off: Mapping[dt.date, str]) -> str:
-    """Why a date without an open day is closed, inferred from the rules that open the others (no query)."""
-    if date in off and not activity.open_on_public_holidays:
-        return _("férié\u00a0: %s") % off[date]
-    if date.weekday() not in activity.weekdays:
-        return _("fermé le %s") % WEEKDAYS[date.weekday()]
-    if activity.term == Activity.Term.SCHOOL:
-        return _("vacances scolaires")
-    return _("période scolaire") if activity.term == Activity.Term.HOLIDAYS else _("fermé")
-
-
 def _cell(
     open_day: OpenDay,
     now: dt.datetime,
@@ -209,14 +206,15 @@ def _cell(
     # More than three children do not fit under the number; the label names them all.
     shown = [letters[pk] for pk in (who if len(who) <= 3 else who[:2])]
     cell = Cell(date.day, letters="".join(shown) + (f"+{len(who) - 2}" if len(who) > 3 else ""))
-    waiting = any(row.status == Booking.Status.HELD for row in booked)
+    words = _("déjà réservé\u00a0: %s")
+    if any(row.status == Booking.Status.HELD for row in booked):
+        offered = any(row.offered for row in booked)  # type: ignore[attr-defined]
+        words = _("place proposée\u00a0: %s") if offered else _("dans le panier\u00a0: %s")
     if not open_day.is_open:
         cell.kind, cell.reason = "c", open_day.closed_reason
     elif who and len(who) == len(names):
         cell.kind = "m"
-        cell.reason = (_("dans le panier\u00a0: %s") if waiting else _("déjà réservé\u00a0: %s")) % ", ".join(
-            names[pk] for pk in who
-        )
+        cell.reason = words % ", ".join(names[pk] for pk in who)
     elif open_day.book_from and open_day.book_from > now:
         cell.kind, cell.reason = "n", _("réservable à partir du %s") % moment(open_day.book_from)
     elif open_day.book_until <= now:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from bookings.absences import AbsenceDay
 from bookings.models import Booking
 from families.models import Filiation
 
@@ -20,12 +21,17 @@ class Happening:
 
 
 def history_of(booking: Booking, reader: User) -> list[Happening]:
-    """The newest first; two queries. Adults of the child are named, whoever works for the service is only « le service »."""
+    """The newest first; three queries. Adults of the child are named, whoever works for the service is only « le service »."""
     facts: list[tuple[dt.datetime | None, int | None, str]] = [
         (booking.created_at, booking.made_by_id, _("Place choisie, mise dans le panier")),
         (booking.booked_at, booking.made_by_id, _("Réservation confirmée")),
         (booking.ended_at, booking.ended_by_id, _ended(booking)),
     ]
+    for day in AbsenceDay.objects.filter(booking=booking).select_related("absence"):
+        absence = day.absence
+        facts.append((absence.reported_at, absence.reported_by_id, _("Absence signalée")))
+        decided = absence.get_status_display().lower()
+        facts.append((absence.decided_at, absence.decided_by_id, _("Absence\u00a0: %s") % decided))
     happened = [(when, who, what) for when, who, what in facts if when is not None]
     names = _names(booking, reader, {who for _when, who, _what in happened if who is not None})
     lines = [Happening(when, names[who] if who else _("la plateforme"), what) for when, who, what in happened]

@@ -11,17 +11,24 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from bookings.absences import Absence, AbsenceDay, AbsenceProof
 from bookings.feeds import CalendarFeed
-from bookings.tickets.models import Ticket as Ticket  # Django looks for tables here
-from bookings.tickets.models import TicketUse as TicketUse
+from bookings.waiting.models import OFFER_ENDS_FIRST
 from families.models import Beneficiary
 from portal.common.db import not_truncated
-from services.models import Activity, OpenDay, Slot
+from services.models import OpenDay, Slot
 
 if TYPE_CHECKING:
     from accounts.models import User
 
-__all__ = ["Booking", "CalendarFeed", "Hold"]  # beside what is written here, what stands in modules of its own
+__all__ = [
+    "Absence",
+    "AbsenceDay",
+    "AbsenceProof",
+    "Booking",
+    "CalendarFeed",
+    "Hold",
+]  # beside what is written here, what stands in modules of its own
 
 
 # `OpenDay.taken` is counted here, by PostgreSQL, whatever code writes the bookings; its CHECK then forbids overselling.
@@ -185,6 +192,14 @@ class Booking(models.Model):
                 referencing=pgtrigger.Referencing(new="new_rows"),
                 func=FITS_ITS_DAY,
             ),
+            pgtrigger.Trigger(
+                name="offer_ends_first",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Update,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=OFFER_ENDS_FIRST,
+            ),
             # What the constraints and the count of places rest on: another child, day or time is another booking.
             pgtrigger.ReadOnly(
                 name="booking_is_frozen",
@@ -209,8 +224,3 @@ class Booking(models.Model):
     def date(self) -> dt.date:
         """The day booked."""
         return self.open_day.date
-
-    @property
-    def activity(self) -> Activity:
-        """What is booked that day."""
-        return self.open_day.activity

@@ -9,12 +9,29 @@ from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
+from accounts.documents import MAX_MEGABYTES
 from accounts.models import Terms
+from bookings.absences import Absence
 from bookings.actions import Wish
 from checkout.actions.payment import Means
 from checkout.actions.top_up import LARGEST, SMALLEST
 
 MOST_DATES = 400
+
+
+def proof_field(*, required: bool) -> forms.FileField:
+    """A certificate, as « Mes pièces justificatives » takes its documents."""
+    return forms.FileField(
+        label=_("Certificat ou justificatif"),
+        help_text=_("PDF, JPEG ou PNG, %(size)d Mo au plus. Une photo prise avec votre téléphone convient.")
+        % {"size": MAX_MEGABYTES},
+        required=required,
+        error_messages={
+            "required": _("Choisissez d’abord un fichier."),
+            "empty": _("Ce fichier est vide : choisissez-en un autre."),
+        },
+        widget=forms.FileInput(attrs={"accept": ".pdf,.jpg,.jpeg,.png,application/pdf,image/jpeg,image/png"}),
+    )
 
 
 def keys(texts: Iterable[str]) -> set[int]:
@@ -184,3 +201,25 @@ class TopUpForm(forms.Form):
         pack = self.cleaned_data["pack"]
         amount: Decimal = self.cleaned_data["amount"] if pack == self.CUSTOM else Decimal(pack)
         return amount
+
+
+class AbsenceForm(forms.Form):
+    """Why a child is away, and its proof."""
+
+    kind = forms.ChoiceField(
+        label=_("Pourquoi ?"),
+        choices=Absence.Reason.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": _("Dites pourquoi : maladie, raison familiale…")},
+    )
+    note = forms.CharField(
+        label=_("Précision"),
+        help_text=_("N’écrivez pas de détail médical : le service n’en a pas besoin."),
+        max_length=300,
+        required=False,
+    )
+    file = proof_field(required=False)
+
+
+class ProofForm(forms.Form):
+    file = proof_field(required=True)

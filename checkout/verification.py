@@ -6,7 +6,7 @@ from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
-from bookings.models import Booking, Ticket
+from bookings.models import Booking
 from checkout.models import Order, OrderLine, Payment
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
@@ -21,7 +21,6 @@ def verify() -> Iterator[str]:
     yield from _orders()
     yield from _reserved()
     yield from _places()
-    yield from _tickets()
 
 
 def _sum(rows: object, field: str) -> Coalesce:
@@ -74,17 +73,3 @@ def _places() -> Iterator[str]:
     booked_unpaid = Booking.objects.booked().exclude(order_lines__order__status=Order.Status.PAID)
     for booking in booked_unpaid.select_related("beneficiary", "open_day__activity", "slot"):
         yield _("%s est réservé sans commande payée.") % booking
-
-
-def _tickets() -> Iterator[str]:
-    counted = Count("uses", filter=Q(uses__problem=""))
-    for ticket in Ticket.objects.annotate(counted=counted).exclude(used=F("counted")).select_related("activity"):
-        yield _("E-billet %(code)s (%(activity)s) : %(used)d entrées comptées, %(counted)d passages.") % {
-            "code": ticket.typed_code,
-            "activity": ticket.activity,
-            "used": ticket.used,
-            "counted": ticket.counted,  # type: ignore[attr-defined]
-        }
-    unpaid = Ticket.objects.booked().exclude(order_lines__order__status=Order.Status.PAID)
-    for ticket in unpaid.select_related("activity"):
-        yield _("L’e-billet %s est payé sans commande payée.") % ticket.typed_code

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils import timezone
@@ -20,6 +20,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.actions import approve_user, decided_by, obstacle_to_deciding, refuse_user
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_decisions import DecisionAdmin
+from accounts.downloads import private_download
 from accounts.models import SupportingDocument, User
 from families.models import Beneficiary, Filiation
 from portal.common.errors import Refused
@@ -246,13 +247,7 @@ class AccountAdmin(DecisionAdmin):
         if not self.has_view_permission(request, user):
             raise PermissionDenied
         document = get_object_or_404(SupportingDocument.objects.visible_to(staff(request)), user=user, pk=pk)
-        try:
-            file = document.file.open("rb")
-        except FileNotFoundError as error:
-            raise Http404 from error
-        response = FileResponse(file, as_attachment=True, filename=document.name, content_type=document.content_type)
-        response["Content-Security-Policy"] = "sandbox; default-src 'none'"
-        return response
+        return private_download(document.file, name=document.name, content_type=document.content_type)
 
 
 # --- Requests for access -----------------------------------------------------------------------------------------------

@@ -31,17 +31,17 @@ View = Callable[..., HttpResponse]
 # The order of the menu: what is used daily first.
 APPS = ("accounts", "families", "services", "bookings", "checkout", "wallet", "outbox")
 MODELS = (
-    *("user", "subscription", "beneficiary", "booking", "ticket", "ticketuse", "order", "payment"),
+    *("user", "subscription", "beneficiary", "booking", "absence", "order", "payment"),
     *(
         "service",
         "activity",
         "openday",
         "tariff",
         "slot",
-        "busline",
         "accessprofile",
         "category",
         "deadline",
+        "absencerule",
         "schoolholiday",
     ),
     *("commune", "staffrole", "terms"),

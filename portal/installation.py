@@ -13,7 +13,7 @@ from django.db import models, transaction
 from accounts.communes import load_communes
 from accounts.models import StaffRole, Terms, User
 from portal.common.formats import today
-from services.models import Category, Deadline, Service, Tariff
+from services.models import AbsenceRule, Category, Deadline, Service, Tariff
 from services.school_calendar import import_school_holidays, school_year
 from wallet.models import TopUpPack
 
@@ -36,6 +36,15 @@ DEADLINES = {
 }
 THURSDAY, TWO_DAYS, DAY_BEFORE, SAME_DAY = DEADLINES
 
+ABSENCE_RULES = {
+    # name: (refund, days of carence, hours for the certificate)
+    "Remboursée sur certificat sous 48 heures": ("certificate", 0, 48),
+    "Remboursée sur certificat sous 7 jours": ("certificate", 0, 7 * 24),
+    "Carence du jour et des deux suivants": ("waiting", 3, None),
+    "Jamais remboursée": ("never", 0, None),
+}
+CERTIFICATE, CERTIFICATE_WEEK, THREE_DAYS, NEVER = ABSENCE_RULES
+
 TOP_UP_PACKS = (1, 5, 10, 25, 50)  # euros
 
 
@@ -51,6 +60,7 @@ def prepare() -> dict[str, int]:
         "communes": load_communes(),
         "univers": _fill(Category.objects.all(), _categories()),
         "délais": _fill(Deadline.objects.all(), _deadlines()),
+        "règles d’absence": _fill(AbsenceRule.objects.all(), _absence_rules()),
         "packs de crédits": _fill(
             TopUpPack.objects.all(), (TopUpPack(amount=Decimal(amount)) for amount in TOP_UP_PACKS)
         ),
@@ -84,6 +94,11 @@ def _deadlines() -> Iterator[Deadline]:
             skip_weekends=weekends,
             skip_holidays=holidays,
         )
+
+
+def _absence_rules() -> Iterator[AbsenceRule]:
+    for name, (refund, waiting, hours) in ABSENCE_RULES.items():
+        yield AbsenceRule(name=name, refund=refund, waiting_days=waiting, certificate_hours=hours)
 
 
 def missing() -> list[str]:

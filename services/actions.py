@@ -9,8 +9,9 @@ from django.utils.translation import gettext as _
 from accounts.models import CommuneFile, User
 from accounts.staff import tell_staff
 from portal.common.errors import Refused
+from portal.common.formats import day
 from portal.outbox.actions import queue_email
-from services.models import AccessProfile, Subscription
+from services.models import AccessProfile, Activity, Slot, Subscription
 
 # --- Access to services (« Mes services ») ---------------------------------------------------------------------------
 
@@ -110,3 +111,21 @@ def _decide(subscription: Subscription, *, status: Subscription.Status, reason: 
         context={"user": subscription.user, "subscription": subscription, "reason": reason},
     )
     return subscription
+
+
+def check_offer(*, user: User, activity: Activity, slot: Slot, subscription: Subscription) -> None:
+    """Raise Refused unless this person may book this slot of this activity today, in this situation."""
+    approved = (
+        subscription.user_id == user.pk
+        and subscription.status == Subscription.Status.APPROVED
+        and subscription.profile.service_id == activity.service_id
+    )
+    if not approved:
+        raise Refused(
+            _("Votre accès à ce service n’est pas validé : demandez-le depuis « Mes services »."), code="no_access"
+        )
+    if slot.activity_id != activity.pk or not (slot.is_active and activity.is_active and activity.service.is_active):
+        raise Refused(_("Cette prestation n’est pas proposée. Rien n’a été ajouté."), code="not_offered")
+    opens_on = activity.booking_opens_on
+    if opens_on and opens_on > timezone.localdate():
+        raise Refused(_("Les réservations ouvrent le %s.") % day(opens_on), code="not_open_yet")

@@ -8,13 +8,12 @@ from django.contrib.admin.widgets import AdminDateWidget
 from django.core.exceptions import ValidationError
 from django.db.backends.postgresql.psycopg_any import DateRange
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ScopedForm
 from portal.common.formats import WEEKDAYS, today
-from services.deadlines import moment_for, opening_for
-from services.models import MINUTES_OF_DAY, Activity, Deadline, OpenDay, Service, Tariff
-from services.school_calendar import SchoolCalendar, end_of_next_school_year
+from services.models import MINUTES_OF_DAY, Activity, Deadline, Service, Tariff
+from services.school_calendar import end_of_next_school_year
 
 ONE_DAY = dt.timedelta(days=1)
 MOST_DAYS = dt.timedelta(days=3 * 366)
@@ -36,6 +35,7 @@ class ServiceForm(ScopedForm):
             "contact",
             "booking_deadline",
             "cancel_deadline",
+            "absence_rule",
             "is_active",
         ]
         labels = PAGE_ADDRESS
@@ -145,32 +145,10 @@ class DeadlineForm(ScopedForm):
 
 
 class ActivityForm(ScopedForm):
-    weekdays = forms.TypedMultipleChoiceField(
-        label=gettext_lazy("Jours d’ouverture"),
-        choices=[(number, name.capitalize()) for number, name in enumerate(WEEKDAYS)],
-        coerce=int,
-        widget=forms.CheckboxSelectMultiple,
-        required=False,
-    )
-
     class Meta:
         model = Activity
         exclude: list[str] = []
         labels = PAGE_ADDRESS
-
-    def clean(self) -> dict[str, Any]:
-        """A calendar has weekdays and places, a ticket neither, a pass or a rental at most a stock."""
-        data = super().clean() or self.cleaned_data
-        kind = data.get("kind") or self.instance.kind
-        if kind != Activity.Kind.CALENDAR:
-            data["weekdays"] = []
-        elif "weekdays" in self.fields and not data.get("weekdays"):
-            self.add_error("weekdays", _("Cochez au moins un jour."))
-        if kind == Activity.Kind.CALENDAR and "capacity" not in self.errors and data.get("capacity") is None:
-            self.add_error("capacity", _("Écrivez combien de places il y a chaque jour."))
-        if kind == Activity.Kind.TICKET and data.get("capacity") is not None:
-            self.add_error("capacity", _("Des entrées ne sont pas comptées en stock\u00a0: laissez cette case vide."))
-        return data
 
 
 class TariffForm(ScopedForm):
@@ -213,52 +191,6 @@ class TariffForm(ScopedForm):
         return excluded - {"valid"} if self.instance.valid else excluded
 
 
-class OpenDayForm(ScopedForm):
-    class Meta:
-        model = OpenDay
-        exclude = ["taken"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name in ("book_until", "cancel_until"):
-            if name in self.fields:
-                self.fields[name].required = False
-                self.fields[name].help_text = _("Vide\u00a0: selon le délai de l’activité.")
-
-    def clean_capacity(self) -> int:
-        capacity: int = self.cleaned_data["capacity"]
-        taken = self.instance.taken
-        if capacity < taken:
-            raise ValidationError(
-                ngettext(
-                    "%d place est déjà prise ce jour-là\u00a0: la capacité ne peut pas descendre en dessous.",
-                    "%d places sont déjà prises ce jour-là\u00a0: la capacité ne peut pas descendre en dessous.",
-                    taken,
-                )
-                % taken,
-                code="oversold",
-            )
-        return capacity
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        activity = data.get("activity") or (self.instance.activity if self.instance.activity_id else None)
-        if activity and activity.kind != Activity.Kind.CALENDAR:
-            self.add_error("activity", _("Cette activité vend des billets\u00a0: elle n’a pas de calendrier."))
-        date = data.get("date") or self.instance.date
-        if activity and date:
-            calendar = SchoolCalendar.around(date, date)
-            if "book_from" in self.fields and not data.get("book_from"):
-                data["book_from"] = opening_for(activity.booking_rule, date, calendar=calendar)
-            for name, deadline in (
-                ("book_until", activity.booking_rule),
-                ("cancel_until", activity.cancel_rule),
-            ):
-                if name in self.fields and name not in self.errors and not data.get(name):
-                    data[name] = moment_for(deadline, date, calendar=calendar)
-        return data
-
-
 def day_box() -> forms.DateInput:
     """The browser's own calendar, which needs no script of ours."""
     return forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
@@ -286,15 +218,3 @@ class PeriodForm(forms.Form):
             elif last > first + MOST_DAYS:
                 self.add_error("au", _("Choisissez trois ans au plus."))
         return data
-
-
-class ClosingForm(forms.Form):
-    reason = forms.CharField(
-        label=gettext_lazy("Motif de fermeture"),
-        help_text=gettext_lazy("Les parents le liront dans le calendrier."),
-        max_length=120,
-        widget=forms.TextInput(attrs={"size": 60}),
-        error_messages={
-            "required": gettext_lazy("Écrivez pourquoi ces jours sont fermés\u00a0: les parents le liront.")
-        },
-    )

@@ -1,4 +1,4 @@
-"""From weekday rules, the zone A school calendar and public holidays to open days."""
+"""From periods with their weekdays, the zone A school calendar and public holidays to open days."""
 
 import datetime as dt
 from collections.abc import Collection, Iterator
@@ -13,7 +13,8 @@ from accounts.models import User
 from portal.common.errors import Refused
 from portal.common.formats import long_date
 from services.deadlines import late_limit_for, moment_for, opening_for
-from services.models import Activity, OpenDay, SchoolHoliday
+from services.models import Activity, ActivityPeriod, OpenDay, SchoolHoliday
+from services.patterns import Pattern
 from services.school_calendar import ZONE, SchoolCalendar
 
 
@@ -95,8 +96,10 @@ def _check_dates(activity: Activity, first: dt.date, last: dt.date) -> None:
             % {"first": long_date(first), "last": long_date(last)},
             code="dates_reversed",
         )
+    if not activity.periods.exclude(kind__in=ActivityPeriod.WITHOUT_SCHOOL).exists():
+        return
     known_until = SchoolHoliday.objects.order_by("-last_day").values_list("last_day", flat=True).first()
-    if activity.term != Activity.Term.ALWAYS and (known_until is None or known_until < last):
+    if known_until is None or known_until < last:
         raise Refused(
             _("Le calendrier scolaire de la zone %(zone)s n’est connu que jusqu’au %(date)s : complétez-le d’abord.")
             % {"zone": ZONE, "date": long_date(known_until) if known_until else "…"},
@@ -197,24 +200,17 @@ def _adopt(day: OpenDay, rule: OpenDay, report: Report) -> bool:
 
 
 def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[OpenDay]:
-    if activity.capacity is None or activity.kind != Activity.Kind.CALENDAR:
-        return  # tickets and passes are sold without a day
     calendar = SchoolCalendar.around(first, last)
+    pattern = Pattern.of(activity, calendar)
     for offset in range((last - first).days + 1):
         date = first + dt.timedelta(days=offset)
-        if date.weekday() not in activity.weekdays:
-            continue
-        if date in calendar.public_holidays and not activity.open_on_public_holidays:
-            continue
-        in_holidays = calendar.holidays_of(date) is not None
-        if activity.term == Activity.Term.SCHOOL and in_holidays:
-            continue
-        if activity.term == Activity.Term.HOLIDAYS and not in_holidays:
+        period = pattern.opening(date)
+        if period is None:
             continue
         yield OpenDay(
             activity=activity,
             date=date,
-            capacity=activity.capacity,
+            capacity=pattern.capacity(period),
             book_from=opening_for(activity.booking_rule, date, calendar=calendar),
             book_until=moment_for(activity.booking_rule, date, calendar=calendar),
             late_until=late_limit_for(activity.booking_rule, date, calendar=calendar),

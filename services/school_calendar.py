@@ -34,6 +34,11 @@ class SchoolCalendar:
         return next((row for row in self.breaks if row.first_day <= date <= row.last_day), None)
 
 
+def is_summer(holidays: SchoolHoliday) -> bool:
+    """Whether these are the long holidays, whatever an operator calls them: the first of August lies in them."""
+    return holidays.first_day <= dt.date(holidays.last_day.year, 8, 1) <= holidays.last_day
+
+
 def public_holidays(first: dt.date, last: dt.date) -> dict[dt.date, str]:
     """French public holidays between two dates, by date."""
     return dict(_public_holidays(first.year, last.year))

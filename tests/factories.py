@@ -19,10 +19,10 @@ from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, Use
 from families.models import Beneficiary, Filiation
 from portal.common.formats import PARIS, today
 from services.models import (
+    AbsenceRule,
     AccessProfile,
     Activity,
-    BusLine,
-    BusStop,
+    ActivityPeriod,
     Category,
     Deadline,
     OpenDay,
@@ -171,6 +171,21 @@ class CategoryFactory(DjangoModelFactory):
     icon = "balloon"
 
 
+class AbsenceRuleFactory(DjangoModelFactory):
+    """A certificate within 48 hours, without carence; `waiting=3` refunds without one, after three days."""
+
+    class Meta:
+        model = AbsenceRule
+
+    class Params:
+        waiting = 0
+
+    name = factory.Sequence(lambda n: f"Règle {n}")
+    refund = factory.LazyAttribute(lambda row: "waiting" if row.waiting else "certificate")
+    waiting_days = factory.LazyAttribute(lambda row: row.waiting)
+    certificate_hours = factory.LazyAttribute(lambda row: 48 if row.refund == "certificate" else None)
+
+
 class DeadlineFactory(DjangoModelFactory):
     """`J-2 12:00`, weekends and public holidays not counted."""
 
@@ -223,7 +238,7 @@ class SubscriptionFactory(DjangoModelFactory):
 
 
 class ActivityFactory(DjangoModelFactory):
-    """A Wednesday activity of 20 places."""
+    """An activity of 20 places on the Wednesdays of school weeks; `weekdays` and `term` make another period of it."""
 
     class Meta:
         model = Activity
@@ -231,26 +246,22 @@ class ActivityFactory(DjangoModelFactory):
     service = factory.SubFactory(ServiceFactory)
     name = factory.Sequence(lambda n: f"Inscription mercredis {n}")
     slug = factory.Sequence(lambda n: f"inscription-mercredis-{n}")
-    weekdays = [2]
     capacity = 20
+    weekdays = [2]
+    term = ActivityPeriod.Kind.SCHOOL
+
+    @classmethod
+    def _create(cls, model_class: type[Activity], *args: Any, **kwargs: Any) -> Activity:
+        weekdays, term = kwargs.pop("weekdays"), kwargs.pop("term")
+        activity = model_class.objects.create(**kwargs)
+        only_open(activity, weekdays, term)
+        return activity
 
 
-class TicketActivityFactory(ActivityFactory):
-    """Pool entries: no calendar, no stock."""
-
-    kind = Activity.Kind.TICKET
-    name = factory.Sequence(lambda n: f"Entrées de la piscine {n}")
-    slug = factory.Sequence(lambda n: f"piscine-{n}")
-    weekdays = []
-    capacity = None
-
-
-class PassActivityFactory(TicketActivityFactory):
-    """A pass; with `capacity`, numbered bikes."""
-
-    kind = Activity.Kind.PASS
-    name = factory.Sequence(lambda n: f"Abonnement {n}")
-    slug = factory.Sequence(lambda n: f"abonnement-{n}")
+def only_open(activity: Activity, weekdays: list[int], term: str = ActivityPeriod.Kind.ALWAYS) -> None:
+    """Give an activity one period instead of those it has."""
+    activity.periods.all().delete()
+    ActivityPeriod.objects.create(activity=activity, kind=term, weekdays=weekdays)
 
 
 class SlotFactory(DjangoModelFactory):
@@ -261,45 +272,6 @@ class SlotFactory(DjangoModelFactory):
     name = factory.Sequence(lambda n: "Matin" if n == 0 else f"Matin {n}")
     starts_at = dt.time(7, 30)
     ends_at = dt.time(12)
-
-
-class EntriesFactory(DjangoModelFactory):
-    """A formula of pool entries: one, good for six months."""
-
-    class Meta:
-        model = Slot
-
-    activity = factory.SubFactory(TicketActivityFactory)
-    name = factory.Sequence(lambda n: f"Formule {n}")
-    entries = 1
-    validity = 6
-    validity_unit = Slot.Unit.MONTH
-
-
-class PassFactory(EntriesFactory):
-    """A formula of a pass: a month, as often as one likes."""
-
-    activity = factory.SubFactory(PassActivityFactory)
-    entries = None
-    validity = 1
-
-
-class BusStopFactory(DjangoModelFactory):
-    class Meta:
-        model = BusStop
-
-    line = factory.SubFactory("tests.factories.BusLineFactory")
-    name = factory.Sequence(lambda n: f"Arrêt {n}")
-    morning = dt.time(7, 10)
-    evening = dt.time(17, 50)
-
-
-class BusLineFactory(DjangoModelFactory):
-    class Meta:
-        model = BusLine
-
-    activity = factory.SubFactory(PassActivityFactory)
-    name = factory.Sequence(lambda n: f"Ligne {n}")
 
 
 class TariffFactory(DjangoModelFactory):

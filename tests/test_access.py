@@ -14,14 +14,15 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import SupportingDocument, Terms, User
 from bookings.feed_actions import open_feed
-from bookings.models import Booking, Ticket
+from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking
+from bookings.waiting.models import WaitingListEntry
 from checkout.actions import Means
 from checkout.models import Order
 from portal.demo.models import BankPayment, Mail
-from services.models import Subscription
-from tests.factories import AddressFactory, SubscriptionFactory, TermsFactory, UserFactory, agent_of
+from services.models import OpenDay, Subscription
+from tests.factories import AddressFactory, FiliationFactory, SubscriptionFactory, TermsFactory, UserFactory, agent_of
 from tests.shop import open_shop
-from tests.tickets.kiosk import buy_ticket
+from tests.waiting import wait
 
 pytestmark = pytest.mark.django_db
 
@@ -88,6 +89,10 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "subscription_again": ACTION,
     # Booking and paying
     "activity": (302, 302, 200, 302, 302, 302),  # without access: to the service's page
+    "waiting_join": (302, 302, 200, 302, 302, 302),  # without access: to the service's page
+    "waiting_lists": OWN_PAGE,
+    "waiting_offer": OWNERS,
+    "waiting_leave": (302, 302, 200, 404, 404, 404),
     "cart_remove": ACTION,
     "cart_recover": ACTION,
     "order_abandon": ACTION,
@@ -104,11 +109,12 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "reservation": OWNERS,
     "feed": OWN_PAGE,
     "feed_file": PUBLIC,  # the address is the key
+    "absences": OWN_PAGE,
+    "absence_report": OWN_PAGE,
+    "absence": OWNERS,
+    "absence_withdraw": ACTION,
+    "absence_proof": OWNERS,  # the service's staff reads it in the administration
     "reservations_cancel": (302, 302, 200, 404, 404, 404),
-    "tickets": OWN_PAGE,
-    "ticket": OWNERS,
-    "ticket_pdf": OWNERS,
-    "ticket_cancel": OWNERS,
     "wallet": OWN_PAGE,
     "wallet_deposit": MOVED,  # without an amount: to the wallet
 }
@@ -138,7 +144,6 @@ def world() -> World:
     shop = open_shop(days=2, credit="100")
     shop.add(days=shop.days[:1])
     order = shop.pay(Means.WALLET, "7.90").order
-    ticket = buy_ticket(shop)
     shop.add(days=shop.days[1:])
     shop.answer_steps()
     commune = shop.activity.service.commune
@@ -162,12 +167,34 @@ def world() -> World:
     )
     filiation = owner.filiations.get()  # type: ignore[attr-defined]
     booking = Booking.objects.booked().get()
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=1)
+    sibling = FiliationFactory(user=owner).beneficiary
+    (waiting,) = wait(shop, days=shop.days[:1], children=[sibling]).entries
+    absence = Absence.objects.create(
+        beneficiary=booking.beneficiary,
+        service=shop.activity.service,
+        kind="illness",
+        refund="never",
+        waiting_days=0,
+        reported_by=owner,
+    )
+    AbsenceProof.objects.create(
+        absence=absence,
+        file=ContentFile(b"%PDF-1.7", "x"),
+        name="a.pdf",
+        content_type="application/pdf",
+        size=8,
+        sent_by=owner,
+    )
+    AbsenceDay.objects.create(absence=absence, booking=booking, refundable=False)
     arguments: dict[str, Any] = {
         "terms": ["sale"],
         "commune": [commune.insee_code],  # type: ignore[union-attr]
         "category": [shop.activity.service.category.slug],
         "service": [shop.activity.service.slug],
         "activity": [shop.activity.service.slug, shop.activity.slug],
+        "waiting_join": [shop.activity.service.slug, shop.activity.slug],
+        "waiting_offer": [waiting.party],
         "demo_mail": [mail.pk],
         "demo_bank_status": [bank.reference],
         "account_confirm_email": ["abc:def"],
@@ -181,11 +208,11 @@ def world() -> World:
         "filiation_edit": [filiation.pk],
         "filiation_end": [filiation.pk],
         "subscription_again": [refused.pk],
-        "ticket": [ticket.pk],
-        "ticket_pdf": [ticket.pk],
-        "ticket_cancel": [ticket.pk],
         "order": [order.reference],
         "reservation": [booking.pk],
+        "absence": [absence.pk],
+        "absence_withdraw": [absence.pk],
+        "absence_proof": [absence.pk, absence.proofs.get().pk],
         "feed_file": [open_feed(user=owner, by=owner).key],
         "order_abandon": [order.reference],
         "payment_return": ["demo"],
@@ -193,6 +220,7 @@ def world() -> World:
     }
     addresses = {name: reverse(name, args=arguments.get(name)) for name in EXPECTED}
     addresses["reservations_cancel"] += f"?r={booking.pk}"
+    addresses["waiting_leave"] += f"?e={waiting.pk}"
     users = {
         "anonymous": None,
         "pending": UserFactory(unfinished=True),
@@ -233,7 +261,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
     client.force_login(user)
     owner = world.users["owner"]
     assert owner is not None
-    models = (Order, Booking, Ticket, Subscription, SupportingDocument)
+    models = (Order, Booking, Subscription, SupportingDocument, WaitingListEntry, Absence)
     before = [list(model.objects.order_by("pk").values()) for model in models]  # type: ignore[attr-defined]
     filiations = list(owner.filiations.values())  # type: ignore[attr-defined]
     addresses = list(owner.addresses.values())  # type: ignore[attr-defined]
@@ -247,7 +275,9 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
         "signup_filiation_end",
         "subscription_again",
         "order_abandon",
-        "ticket_cancel",
+        "waiting_offer",
+        "absence",
+        "absence_withdraw",
     ):
         status = client.post(world.addresses[name], {"first_name": "X", "line1": "X"}).status_code
         assert status in {302, 404} if name == "signup_filiation_end" else status == 404, (name, status)

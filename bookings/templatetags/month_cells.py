@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from django import template
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext as _
 
 from bookings.calendar import Cell
 
@@ -24,6 +25,12 @@ def _cell(cell: Cell | None, field: str) -> str:
     if cell is None:
         return "<td></td>"
     letters = f"<i>{escape(cell.letters)}</i>" if cell.letters else ""
+    if cell.wait:
+        words = _("%(day)s, %(why)s : s’inscrire sur la liste d’attente") % {"day": cell.label, "why": cell.reason}
+        return (
+            f'<td class="{cell.kind} w"><a href="{escape(cell.wait)}" aria-label="{escape(words)}">{cell.day}{letters}'
+            f"<small>{escape(cell.reason)}</small></a></td>"
+        )
     if not cell.iso:
         return f'<td class="{cell.kind}">{cell.day}{letters}<small>{escape(cell.reason)}</small></td>'
     checked = " checked" if cell.checked else ""

@@ -1,10 +1,10 @@
 """Everything that changes a cart, an order or a payment."""
 
+from checkout.actions.absences import justify_absence, refuse_absence
 from checkout.actions.cancellation import cancel_bookings, cancel_for
-from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines
+from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines, take_offer
 from checkout.actions.completion import apply_message
 from checkout.actions.payment import Means, abandon_order, accept_sale_terms, choose_address, pay
-from checkout.actions.tickets import add_tickets_to_cart, cancel_ticket
 from checkout.actions.top_up import TOP_UP_FEE, start_top_up
 
 __all__ = [
@@ -13,15 +13,16 @@ __all__ = [
     "Means",
     "abandon_order",
     "accept_sale_terms",
-    "add_tickets_to_cart",
     "add_to_cart",
     "apply_message",
     "cancel_bookings",
     "cancel_for",
-    "cancel_ticket",
     "choose_address",
+    "justify_absence",
     "pay",
     "recover_places",
+    "refuse_absence",
     "remove_lines",
     "start_top_up",
+    "take_offer",
 ]

@@ -1,6 +1,7 @@
 """Filling the cart. Places are taken when a line enters it and kept together until one moment."""
 
 import datetime as dt
+import uuid
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
@@ -12,13 +13,14 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from bookings import actions as bookings
-from bookings.models import Booking, Hold, Ticket
-from bookings.tickets import actions as tickets
+from bookings.models import Booking, Hold
+from bookings.waiting.models import WaitingListEntry
 from checkout.models import Cart, CartLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import day, enumeration
 from portal.common.money import ZERO
+from services.actions import check_offer
 from services.models import Activity, Slot, Subscription
 from services.pricing import PriceGrid
 
@@ -30,10 +32,6 @@ class Added:
     quantity: int
     total: Decimal
     already: list[str]
-
-
-# What the database refuses of places and tickets, as a parent reads it.
-SENTENCES = {**bookings.SENTENCES, **tickets.SENTENCES}
 
 
 def hold_time() -> dt.timedelta:
@@ -50,10 +48,51 @@ def add_to_cart(
     The whole cart is then kept for HOLD_MINUTES. Raises Refused with a sentence for the parent: service not validated,
     no price for the slot, an order being paid, and all that bookings.actions.hold_places refuses.
     """
-    with refusing({name: str(text) for name, text in SENTENCES.items()}):
-        check_offer(user, activity, slot, subscription)
+    return _add(user, activity, slot, subscription, wishes)
+
+
+@retry_on_deadlock
+def take_offer(*, user: User, party: uuid.UUID) -> Added:
+    """Put the places that the waiting list offers to a party into the person's cart, at the price in force, all or none.
+
+    From then on they are kept like every place of the cart. Raises Refused as add_to_cart does, and when the offer no
+    longer stands or the access to the service is gone.
+    """
+    entries = list(
+        WaitingListEntry.objects.of(user)
+        .filter(party=party)
+        .select_related("slot__activity__service", "open_day__activity__service", "profile")
+        .order_by("pk")
+    )
+    if not entries:
+        raise Refused(_("Cette proposition n’existe pas, ou n’est pas la vôtre."), code="not_yours")
+    first = entries[0]
+    activity = first.open_day.activity
+    accesses = Subscription.objects.of(user).approved().filter(profile__service=activity.service_id)
+    found = sorted(accesses.select_related("profile"), key=lambda row: (row.profile_id != first.profile_id, row.pk))
+    if not found:
+        raise Refused(
+            _("Votre accès à ce service n’est plus validé : demandez-le depuis « Mes services ». Rien n’a été débité."),
+            code="no_access",
+        )
+    wishes = [bookings.Wish(row.beneficiary_id, row.open_day.date) for row in entries]
+    return _add(user, activity, first.slot, found[0], wishes, entries)
+
+
+def _add(
+    user: User,
+    activity: Activity,
+    slot: Slot,
+    subscription: Subscription,
+    wishes: Collection[bookings.Wish],
+    offered: Collection[WaitingListEntry] = (),
+) -> Added:
+    with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
+        check_offer(user=user, activity=activity, slot=slot, subscription=subscription)
         cart = open_cart(user)
-        held = bookings.hold_places(user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold)
+        held = bookings.hold_places(
+            user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold, offered=offered
+        )
         grid = PriceGrid(profiles=[subscription.profile], slots=[slot])
         lines = [_line(cart, row, grid, subscription) for row in held.bookings]
         if not lines:
@@ -79,10 +118,10 @@ def remove_lines(*, user: User, ids: Collection[int]) -> int:
         if cart.status == Cart.Status.PAYING:
             raise Refused(_being_paid(), code="being_paid")
         lines = CartLine.objects.filter(cart=cart, pk__in=ids)
-        gone = list(lines)
+        booking_ids = list(lines.values_list("booking", flat=True))
         lines.delete()
-        drop_held(gone, by=user, reason=_("Retiré du panier"))
-    return len(gone)
+        bookings.drop_held(ids=booking_ids, by=user, reason=_("Retiré du panier"))
+    return len(booking_ids)
 
 
 def recover_places(*, user: User) -> list[str]:
@@ -91,7 +130,7 @@ def recover_places(*, user: User) -> list[str]:
     What is gone leaves the cart, what remains is kept for HOLD_MINUTES from now, at today's price. Raises Refused while
     the cart's order is being paid.
     """
-    with refusing({name: str(text) for name, text in SENTENCES.items()}):
+    with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
         cart = _locked_cart(user)
         if cart is None:
             return []
@@ -104,52 +143,31 @@ def retake(cart: Cart) -> str:
     """Under the cart's lock: hold expired lines again; returns a sentence that names those that are gone, or nothing."""
     lines = list(
         CartLine.objects.filter(cart=cart).select_related(
-            *("booking__open_day", "booking__beneficiary", "booking__slot"),
-            *("ticket__activity", "ticket__beneficiary", "ticket__slot"),
-            "tariff__profile",
+            "booking__open_day", "booking__beneficiary", "booking__slot", "tariff__profile"
         )
     )
-    expired = [line for line in lines if line.item.status == Booking.Status.EXPIRED]
-    lost = retake_items([line.item for line in expired], at=timezone.now())
-    back = [line for line in expired if line.item not in lost]
+    expired = [line for line in lines if line.booking.status == Booking.Status.EXPIRED]
+    lost = {row.pk for row in bookings.retake_places(bookings=[line.booking for line in expired], at=timezone.now())}
+    back = [line for line in expired if line.booking_id not in lost]
     unsold = _reprice(back)
-    drop_held(unsold, by=None, reason=_("Plus de tarif à cette date"))
-    gone = [line for line in expired if line.item in lost or line in unsold]
+    bookings.drop_held(ids=[line.booking_id for line in unsold], by=None, reason=_("Plus de tarif à cette date"))
+    gone = [line for line in expired if line.booking_id in lost or line in unsold]
     CartLine.objects.filter(pk__in=[line.pk for line in gone]).delete()
     extend(cart)
     if not gone:
         return ""
-    names = enumeration(_name(line.item) for line in gone)
+    names = enumeration(f"{line.booking.beneficiary.first_name} {day(line.booking.open_day.date)}" for line in gone)
     return _("Ces places n’ont pas pu être reprises et ont quitté votre panier : %s. Rien n’a été débité.") % names
-
-
-def retake_items(items: Collection[Booking | Ticket], *, at: dt.datetime) -> list[Booking | Ticket]:
-    """Hold what has expired among places and tickets again; returns what could not be had. In the caller's transaction."""
-    places = [item for item in items if isinstance(item, Booking)]
-    passes = [item for item in items if isinstance(item, Ticket)]
-    if passes:  # everybody first: places lock theirs, then days, and a ticket must not come back to people after days
-        list(bookings.locked_beneficiaries({item.beneficiary_id for item in items}))
-    return [*bookings.retake_places(bookings=places, at=at), *tickets.retake_tickets(tickets=passes)]
-
-
-def drop_held(lines: Collection[CartLine], *, by: User | None, reason: str) -> None:
-    """Give back what lines hold, by their owner or (None) by the house. In the caller's transaction."""
-    bookings.drop_held(ids=[line.booking_id for line in lines if line.booking_id], by=by, reason=reason)
-    tickets.drop_held_tickets(ids=[line.ticket_id for line in lines if line.ticket_id], by=by, reason=reason)
-
-
-def _name(item: Booking | Ticket) -> str:
-    if isinstance(item, Ticket):
-        return f"{item.beneficiary.first_name}, {item.activity} ({item.slot})"
-    return f"{item.beneficiary.first_name} {day(item.open_day.date)}"
 
 
 def _reprice(lines: Collection[CartLine]) -> list[CartLine]:
     """Give lines the price in force for their dates today; returns those that have none any more."""
-    grid = PriceGrid(profiles={line.tariff.profile for line in lines}, slots={line.item.slot for line in lines})
+    grid = PriceGrid(profiles={line.tariff.profile for line in lines}, slots={line.booking.slot for line in lines})
     unsold = []
     for line in lines:
-        tariff = grid.tariff(profile_id=line.tariff.profile_id, slot_id=line.item.slot_id, date=line.item.date)
+        tariff = grid.tariff(
+            profile_id=line.tariff.profile_id, slot_id=line.booking.slot_id, date=line.booking.open_day.date
+        )
         if tariff is None:
             unsold.append(line)
         elif tariff.price != line.unit_price:
@@ -196,23 +214,6 @@ def _locked_cart(user: User) -> Cart | None:
 
 def _being_paid() -> str:
     return _("Une commande attend son règlement : terminez-le, ou abandonnez-le depuis votre panier, puis recommencez.")
-
-
-def check_offer(user: User, activity: Activity, slot: Slot, subscription: Subscription) -> None:
-    approved = (
-        subscription.user_id == user.pk
-        and subscription.status == Subscription.Status.APPROVED
-        and subscription.profile.service_id == activity.service_id
-    )
-    if not approved:
-        raise Refused(
-            _("Votre accès à ce service n’est pas validé : demandez-le depuis « Mes services »."), code="no_access"
-        )
-    if slot.activity_id != activity.pk or not (slot.is_active and activity.is_active and activity.service.is_active):
-        raise Refused(_("Cette prestation n’est pas proposée. Rien n’a été ajouté."), code="not_offered")
-    opens_on = activity.booking_opens_on
-    if opens_on and opens_on > timezone.localdate():
-        raise Refused(_("Les réservations ouvrent le %s.") % day(opens_on), code="not_open_yet")
 
 
 def _line(cart: Cart, booking: Booking, grid: PriceGrid, access: Subscription) -> CartLine:

@@ -19,7 +19,7 @@ from accounts.views import current_user
 from bookings.calendar import YearCalendar, build, family_bookings, initials, picked
 from checkout.actions import add_to_cart
 from checkout.forms import BookingForm
-from checkout.views.tickets import TicketPage
+from checkout.waiting_form import waiting_url
 from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, euros, long_date
@@ -47,9 +47,6 @@ def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
     if not accesses:
         messages.info(request, _("Pour réserver ici, demandez d’abord l’accès à ce service."))
         return redirect(found.service)
-    if found.kind != Activity.Kind.CALENDAR:
-        tickets = TicketPage(request, found, accesses)
-        return tickets.add() if request.method == "POST" else tickets.render()
     page = BookingPage(request, found, accesses)
     if request.method == "POST" and "pick" not in request.POST:
         return page.add()
@@ -62,6 +59,7 @@ class BookingPage:
     def __init__(self, request: HttpRequest, activity: Activity, accesses: list[Subscription]) -> None:
         self.request = request
         self.activity = activity
+        self.waiting_url = ""  # set when what was asked for is full
         self.accesses = accesses
         self.slots = list(activity.slots.filter(is_active=True))
         self.people = [
@@ -98,6 +96,8 @@ class BookingPage:
         except Refused as refusal:
             for text in refusal.messages:
                 form.add_error(None, text)
+            if refusal.code == "full" and self.activity.waiting_list:
+                self.waiting_url = waiting_url(self.activity, form, self.request.POST)
             return self.render(status=409)
         # What was added, and both next actions: the cart shows it on top (base.html draws every message).
         confirmation = render_to_string(
@@ -147,6 +147,7 @@ class BookingPage:
             "service": self.activity.service,
             "univers": self.activity.service.category.slug,
             "form": self.form,
+            "waiting_url": self.waiting_url,
             "accesses": self.accesses,
             "access": self.access,
             "slots": [

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import User
 from accounts.views import current_user
+from bookings.absence_actions import reportable
 from bookings.agenda import Day, Family, Filters, State, month_of, week_of
 from bookings.history import history_of
 from bookings.models import Booking, BookingQuerySet
@@ -82,6 +83,7 @@ def reservation(request: HttpRequest, pk: int) -> HttpResponse:
         "line": _line(family, row),
         "paid": paid.select_related("order").order_by("-pk").first(),
         "alike": alike,
+        "may_report": row.beneficiary in family.current and reportable(user, row.beneficiary).filter(pk=pk).exists(),
         "history": history_of(row, user),
         "account_section": "reservations",
     }

@@ -4,12 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from portal.installation import DAY_BEFORE, THURSDAY, TWO_DAYS
-from services.models import Activity, Slot
-
-SCHOOL_DAYS = (0, 1, 3, 4)
-WEDNESDAY = (2,)
-WORKING_DAYS = (0, 1, 2, 3, 4)
-EVERY_DAY_BUT_SUNDAY = (0, 1, 2, 3, 4, 5)
+from services.models import ActivityPeriod
 
 
 @dataclass(frozen=True)
@@ -27,42 +22,38 @@ class SlotPlan:
 
 
 @dataclass(frozen=True)
-class FormulaPlan:
-    """A formula of a ticket or pass: how long it is good for, for how many entries, at which prices."""
+class PeriodPlan:
+    """When an activity is open: weekdays of a part of the year, of named school holidays or (each year) of a month."""
 
-    name: str
-    validity: int
-    unit: str
-    prices: tuple[str, ...]
-    entries: int | None = None
-
-    def price(self, index: int) -> Decimal:
-        return Decimal(self.prices[min(index, len(self.prices) - 1)])
-
-
-@dataclass(frozen=True)
-class TicketPlan:
-    """A product without a calendar: entries, or (with `stock` or `lines`) a pass, a bike, a place in the bus."""
-
-    name: str
-    slug: str
     kind: str
-    formulas: tuple[FormulaPlan, ...]
-    unit: str
-    description: str
-    stock: int | None = None
-    lines: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = ()  # line, its stops: name, morning, evening
+    weekdays: tuple[int, ...] = ()
+    holiday: str = ""
+    month: int = 0
+    capacity: int | None = None
+
+
+Kind = ActivityPeriod.Kind
+WORKING_DAYS = (0, 1, 2, 3, 4)
+SCHOOL_DAYS = (PeriodPlan(Kind.SCHOOL, (0, 1, 3, 4)),)
+WEDNESDAYS = (PeriodPlan(Kind.SCHOOL, (2,)),)
+HOLIDAYS = (PeriodPlan(Kind.HOLIDAYS, WORKING_DAYS),)
+# Small holidays and July, as the centre says; more places in summer, nothing at Christmas.
+HOLIDAY_CENTRE = (
+    PeriodPlan(Kind.SMALL, WORKING_DAYS),
+    PeriodPlan(Kind.NAMED, holiday="Vacances de Noël"),
+    PeriodPlan(Kind.SUMMER, WORKING_DAYS, capacity=48),
+    PeriodPlan(Kind.DATES, month=8),
+)
 
 
 @dataclass(frozen=True)
 class ActivityPlan:
     name: str
     slug: str
-    weekdays: tuple[int, ...]
+    periods: tuple[PeriodPlan, ...]
     capacity: int
     slots: tuple[SlotPlan, ...]
     unit: str = "date"
-    term: str = Activity.Term.SCHOOL
     booking: str = ""  # the service's
     cancel: str = ""
     may_overlap: bool = False
@@ -81,7 +72,6 @@ class ServicePlan:
     activities: tuple[ActivityPlan, ...]
     description: str = ""
     contact: str = field(default="")
-    tickets: tuple[TicketPlan, ...] = ()
     booking: str = THURSDAY
     cancel: str = THURSDAY
 
@@ -192,7 +182,7 @@ SERVICES = (
             ActivityPlan(
                 "Inscription Accueil Périscolaire (mercredis)",
                 "mercredis",
-                WEDNESDAY,
+                WEDNESDAYS,
                 32,
                 ROSIERES_SLOTS,
                 booking=TWO_DAYS,
@@ -213,11 +203,10 @@ SERVICES = (
             ActivityPlan(
                 "Accueil de loisirs (vacances)",
                 "vacances",
-                WORKING_DAYS,
+                HOLIDAY_CENTRE,
                 32,
                 ROSIERES_SLOTS[4:],
                 unit="journée",
-                term=Activity.Term.HOLIDAYS,
                 booking=THURSDAY,
                 cancel=THURSDAY,
             ),
@@ -235,7 +224,7 @@ SERVICES = (
             ActivityPlan(
                 "Ligne 12 : Rosières – Le Puy-en-Velay",
                 "ligne-12",
-                WORKING_DAYS,
+                (PeriodPlan(Kind.SCHOOL, WORKING_DAYS),),
                 50,
                 (
                     SlotPlan("Aller", "07:10", "07:50", ("1.00", "1.60")),
@@ -245,33 +234,6 @@ SERVICES = (
                 booking=DAY_BEFORE,
                 cancel=DAY_BEFORE,
                 may_overlap=True,
-            ),
-        ),
-        tickets=(
-            TicketPlan(
-                "Carte annuelle de transport scolaire",
-                "carte-annuelle",
-                Activity.Kind.PASS,
-                (FormulaPlan("Année scolaire", 1, Slot.Unit.SCHOOL_YEAR, ("90.00", "140.00")),),
-                unit="carte",
-                description="Un aller et retour chaque jour d’école, de l’arrêt choisi à l’établissement.",
-                lines=(
-                    (
-                        "Ligne 12 : Rosières – Le Puy-en-Velay",
-                        (
-                            ("Rosières, place de la Mairie", "07:10", "17:50"),
-                            ("Malrevers, église", "07:18", "17:42"),
-                            ("Blavozy, pont de Sumène", "07:31", "17:29"),
-                        ),
-                    ),
-                    (
-                        "Ligne 27 : Saint-Paulien – Le Puy-en-Velay",
-                        (
-                            ("Saint-Paulien, place Saint-Georges", "07:05", "17:55"),
-                            ("Polignac, école", "07:22", "17:38"),
-                        ),
-                    ),
-                ),
             ),
         ),
     ),
@@ -285,7 +247,7 @@ SERVICES = (
             ActivityPlan(
                 "Vélo à assistance électrique",
                 "velo-electrique",
-                EVERY_DAY_BUT_SUNDAY,
+                (PeriodPlan(Kind.ALWAYS, (0, 1, 2, 3, 4, 5)),),
                 20,
                 (
                     SlotPlan("Matin", "09:00", "13:00", ("6.00", "3.00")),
@@ -293,25 +255,9 @@ SERVICES = (
                     SlotPlan("Journée", "09:00", "18:00", ("10.00", "5.00")),
                 ),
                 unit="location",
-                term=Activity.Term.ALWAYS,
                 booking=DAY_BEFORE,
                 cancel=DAY_BEFORE,
                 may_overlap=True,
-            ),
-        ),
-        tickets=(
-            TicketPlan(
-                "Vélo électrique en location",
-                "location",
-                Activity.Kind.PASS,
-                (
-                    FormulaPlan("1 mois", 1, Slot.Unit.MONTH, ("35.00", "20.00")),
-                    FormulaPlan("3 mois", 3, Slot.Unit.MONTH, ("90.00", "55.00")),
-                    FormulaPlan("1 an", 12, Slot.Unit.MONTH, ("300.00", "180.00")),
-                ),
-                unit="vélo",
-                description="Un vélo à assistance électrique rien que pour vous, avec antivol et casque, révisé chaque mois.",
-                stock=12,
             ),
         ),
     ),
@@ -325,23 +271,12 @@ SERVICES = (
             ActivityPlan(
                 "Sorties Pass’Card (vacances)",
                 "sorties",
-                WORKING_DAYS,
+                HOLIDAYS,
                 24,
                 (SlotPlan("Après-midi", "13:30", "17:30", ("4.00", "2.00")),),
                 unit="sortie",
-                term=Activity.Term.HOLIDAYS,
                 booking=TWO_DAYS,
                 cancel=TWO_DAYS,
-            ),
-        ),
-        tickets=(
-            TicketPlan(
-                "Pass’Card",
-                "pass-card",
-                Activity.Kind.PASS,
-                (FormulaPlan("Carte annuelle", 12, Slot.Unit.MONTH, ("15.00", "8.00")),),
-                unit="carte",
-                description="Un an de tarifs réduits dans les musées, les salles de spectacle et les clubs partenaires.",
             ),
         ),
     ),
@@ -355,34 +290,12 @@ SERVICES = (
             ActivityPlan(
                 "Mercredis multisports",
                 "mercredis-multisports",
-                WEDNESDAY,
+                WEDNESDAYS,
                 24,
                 (SlotPlan("Après-midi", "14:00", "16:30", ("5.00", "2.50")),),
                 unit="séance",
                 booking=DAY_BEFORE,
                 cancel=TWO_DAYS,
-            ),
-        ),
-    ),
-    ServicePlan(
-        "",
-        "sports",
-        "Agglomération – Centre aqualudique La Vague",
-        "agglo-la-vague",
-        ("Tarif plein", "Tarif réduit"),
-        (),
-        description="Bassins, toboggan et espace bien-être, tous les jours de l’année.",
-        tickets=(
-            TicketPlan(
-                "Entrées de la piscine",
-                "piscine",
-                Activity.Kind.TICKET,
-                (
-                    FormulaPlan("1 entrée", 6, Slot.Unit.MONTH, ("5.50", "4.20"), entries=1),
-                    FormulaPlan("Carte 10 entrées", 24, Slot.Unit.MONTH, ("48.00", "36.00"), entries=10),
-                ),
-                unit="entrée",
-                description="L’accès aux bassins et au toboggan. Une carte sert à toute la famille, une entrée par personne.",
             ),
         ),
     ),

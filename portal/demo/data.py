@@ -1,8 +1,9 @@
 """Loading the demonstration: real communes, the guides' catalogue, families who book through the real actions."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
+from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.contrib.auth.hashers import make_password
@@ -16,10 +17,22 @@ from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_addre
 from checkout.models import Cart
 from families.models import Beneficiary, Filiation
 from portal.common.formats import today
-from portal.demo import catalogue, tickets
-from portal.installation import prepare, school_years
+from portal.demo import catalogue
+from portal.installation import CERTIFICATE, THREE_DAYS, prepare, school_years
 from services.calendars import generate_open_days
-from services.models import AccessProfile, Activity, Category, Deadline, OpenDay, Service, Slot, Subscription, Tariff
+from services.models import (
+    AbsenceRule,
+    AccessProfile,
+    Activity,
+    ActivityPeriod,
+    Category,
+    Deadline,
+    OpenDay,
+    Service,
+    Slot,
+    Subscription,
+    Tariff,
+)
 from wallet.actions import adjust
 
 PASSWORD = "Velay-Demo-2026!"
@@ -55,7 +68,9 @@ def _catalogue(progress: Progress) -> None:
 
 def _service(plan: catalogue.ServicePlan) -> None:
     deadlines = {row.name: row for row in Deadline.objects.all()}
+    rule = CERTIFICATE if plan.category == "cantines" else THREE_DAYS
     service = Service.objects.create(
+        absence_rule=AbsenceRule.objects.get(name=rule),
         commune=Commune.objects.get(name=plan.commune) if plan.commune else None,
         category=Category.objects.get(slug=plan.category),
         name=plan.name,
@@ -76,13 +91,14 @@ def _service(plan: catalogue.ServicePlan) -> None:
             slug=item.slug,
             description=item.description,
             unit_name=item.unit,
-            weekdays=list(item.weekdays),
-            term=item.term,
             capacity=item.capacity,
             booking_deadline=deadlines.get(item.booking),
             cancel_deadline=deadlines.get(item.cancel),
             may_overlap=item.may_overlap,
             position=position,
+        )
+        ActivityPeriod.objects.bulk_create(
+            ActivityPeriod(activity=activity, **facts) for period in item.periods for facts in _periods(period)
         )
         for index, way in enumerate(item.slots):
             slot = Slot.objects.create(
@@ -95,7 +111,19 @@ def _service(plan: catalogue.ServicePlan) -> None:
             )
             for rank, profile in enumerate(profiles):
                 Tariff.objects.create(slot=slot, profile=profile, price=way.price(rank), valid=(TARIFFS_FROM, None))
-    tickets.products(service, profiles, plan.tickets)
+
+
+def _periods(plan: catalogue.PeriodPlan) -> Iterator[dict[str, Any]]:
+    """The rows of a period: one, or one for each year that calendars are made for when it is a month."""
+    facts = {"kind": plan.kind, "holiday": plan.holiday, "weekdays": list(plan.weekdays), "capacity": plan.capacity}
+    if not plan.month:
+        yield facts
+        return
+    first, last = school_years()
+    for year in range(first.year, last.year + 1):
+        start = dt.date(year, plan.month, 1)
+        end = (start + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
+        yield {**facts, "first_day": start, "last_day": end}
 
 
 def _open_days(progress: Progress) -> None:
@@ -188,8 +216,6 @@ def _main_family(operator: User) -> None:
     _child(parent, "Théo", "Dupont", "2013-07-12", Filiation.Kind.MOTHER)
     _access(parent, "aiguilhe-restauration-scolaire", "Usager", by=operator)
     _access(parent, "rosieres-accueil-de-loisirs", "Résident hors-commune", by=operator)
-    for service, label in tickets.SERVICES.items():
-        _access(parent, service, label, by=operator)
     adjust(
         user=parent,
         amount=Decimal("50.00"),
@@ -231,10 +257,6 @@ def _neighbours(operator: User, progress: Progress) -> None:
     with transaction.atomic():
         for number, (first_name, last_name, children) in enumerate(NEIGHBOURS, start=1):
             _neighbour(number, first_name, last_name, children, operator, password)
-        first = User.objects.get(email="famille1@demo.example")
-        accesses = {service: _access(first, service, label, by=operator) for service, label in tickets.SERVICES.items()}
-        staff = User.objects.get(pk=operator.pk)  # as the database knows them: with their role
-        tickets.purchases(user=first, accesses=accesses, operator=staff)
         _one_full_day()
 
 

@@ -1,20 +1,18 @@
 """What communes offer: services of a univers, their activities and the ways to attend them."""
 
-import datetime as dt
 from typing import TYPE_CHECKING, Self
 
 import pghistory
-import pgtrigger
 from django.contrib.postgres.fields import ArrayField
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
-from portal.common.formats import PARIS, WEEKDAYS, hour
-from services.formulas import validity
+from portal.common.formats import hour
+from services.models.absences import AbsenceRule
 from services.models.rules import Deadline
 
 if TYPE_CHECKING:
@@ -77,6 +75,15 @@ class Service(models.Model):
     cancel_deadline = models.ForeignKey(
         Deadline, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("délai pour annuler")
     )
+    absence_rule = models.ForeignKey(
+        AbsenceRule,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("absences"),
+        help_text=_("Vide : une absence n’est jamais remboursée."),
+    )
     is_active = models.BooleanField(_("ouvert aux usagers"), default=True)
 
     objects = ServiceQuerySet.as_manager()
@@ -127,13 +134,10 @@ class Activity(models.Model):
 
     class Kind(models.TextChoices):
         CALENDAR = "calendar", _("Calendrier")
-        TICKET = "ticket", _("E-billet (entrées)")
-        PASS = "pass", _("Abonnement ou location")
 
-    class Term(models.TextChoices):
-        SCHOOL = "school", _("Semaines d’école")
-        HOLIDAYS = "holidays", _("Vacances scolaires")
-        ALWAYS = "always", _("Toute l’année")
+    class Priority(models.TextChoices):
+        RESIDENT = "resident", _("habitants de la commune")
+        SIBLING = "sibling", _("enfants dont un frère ou une sœur vient déjà ce jour-là")
 
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="activities", verbose_name=_("service"))
     name = models.CharField(_("nom"), max_length=120)
@@ -143,27 +147,8 @@ class Activity(models.Model):
     unit_name = models.CharField(
         _("unité"), max_length=40, default=_("date"), help_text=_("Ce qui est compté : repas, matinée, journée…")
     )
-    weekdays = ArrayField(
-        models.PositiveSmallIntegerField(choices=list(enumerate(WEEKDAYS))),
-        blank=True,  # what has no calendar is open on no weekday
-        verbose_name=_("jours d’ouverture"),
-        help_text=_("0 = lundi … 6 = dimanche, séparés par des virgules."),
-    )
-    term = models.CharField(_("période"), max_length=10, choices=Term, default=Term.SCHOOL)
     open_on_public_holidays = models.BooleanField(_("ouvert les jours fériés"), default=False)
-    capacity = models.PositiveIntegerField(
-        _("places par jour"),
-        null=True,
-        blank=True,
-        validators=[MinValueValidator(1)],
-        help_text=_("Pour une location : le nombre de vélos. Vide : autant qu’on en demande, sauf pour un calendrier."),
-    )
-    refund_days = models.PositiveSmallIntegerField(
-        _("billet remboursable, en jours"),
-        default=14,
-        db_default=14,
-        help_text=_("Après l’achat, tant qu’il n’a pas servi et que sa période n’a pas commencé. 0 : jamais."),
-    )
+    capacity = models.PositiveIntegerField(_("places par jour"), validators=[MinValueValidator(1)])
     booking_opens_on = models.DateField(_("réservable à partir du"), null=True, blank=True)
     booking_deadline = models.ForeignKey(
         Deadline,
@@ -188,6 +173,23 @@ class Activity(models.Model):
         default=False,
         help_text=_("Coché : un enfant peut avoir une autre réservation aux mêmes heures (un trajet de car, un vélo)."),
     )
+    waiting_list = models.BooleanField(
+        _("liste d’attente"),
+        default=True,
+        help_text=_("Coché : une famille peut attendre une place d’un jour complet."),
+    )
+    waiting_order = ArrayField(
+        models.CharField(max_length=10, choices=Priority),
+        verbose_name=_("ordre de la liste d’attente"),
+        default=list,
+        blank=True,
+        help_text=_("Qui passe d’abord. À égalité, et sans priorité : premier arrivé, premier servi."),
+    )
+    offer_hours = models.PositiveSmallIntegerField(
+        _("délai pour prendre une place proposée, en heures"),
+        default=24,
+        validators=[MinValueValidator(1), MaxValueValidator(240)],
+    )
     position = models.PositiveSmallIntegerField(_("position"), default=0)
     is_active = models.BooleanField(_("ouvert aux usagers"), default=True)
 
@@ -199,16 +201,8 @@ class Activity(models.Model):
         ordering = ["position", "name"]
         constraints = [
             models.UniqueConstraint(fields=["service", "slug"], name="one_activity_per_slug"),
-            # With its « is not null »: a CHECK that compares with nothing passes.
-            models.CheckConstraint(
-                condition=Q(kind__in=["calendar", "pass"], capacity__isnull=False, capacity__gt=0)
-                | Q(kind__in=["ticket", "pass"], capacity=None),
-                name="activity_has_places",
-            ),
-        ]
-        triggers = [
-            # Its slots, prices and what was sold were made for it.
-            pgtrigger.ReadOnly(name="kind_is_frozen", fields=["kind"]),
+            models.CheckConstraint(condition=Q(capacity__gt=0), name="activity_has_places"),
+            models.CheckConstraint(condition=Q(offer_hours__range=(1, 240)), name="offer_lasts_a_while"),
         ]
 
     def __str__(self) -> str:
@@ -239,27 +233,13 @@ class SlotQuerySet(models.QuerySet["Slot"]):
 
 @pghistory.track(append_only=True)
 class Slot(models.Model):
-    """A way to attend (« type de prestation »): Matin, Matin + Repas, Journée… ; of a ticket or pass, its formula.
-
-    A calendar's slot has hours. A formula (« 1 entrée », « Carte 10 entrées », « 1 mois ») is valid for a time, for so many
-    entries or as often as one likes.
-    """
-
-    class Unit(models.TextChoices):
-        DAY = "day", _("jours")
-        MONTH = "month", _("mois")
-        SCHOOL_YEAR = "school_year", _("année scolaire")
+    """A way to attend (« type de prestation »): Matin, Matin + Repas, Journée…"""
 
     activity = models.ForeignKey(Activity, on_delete=models.PROTECT, related_name="slots", verbose_name=_("activité"))
     name = models.CharField(_("nom"), max_length=60)
-    starts_at = models.TimeField(_("début"), null=True, blank=True)
-    ends_at = models.TimeField(_("fin"), null=True, blank=True)
+    starts_at = models.TimeField(_("début"))
+    ends_at = models.TimeField(_("fin"))
     includes_meal = models.BooleanField(_("repas compris"), default=False)
-    entries = models.PositiveSmallIntegerField(
-        _("entrées"), null=True, blank=True, help_text=_("Vide : autant qu’on veut pendant la validité.")
-    )
-    validity = models.PositiveSmallIntegerField(_("durée de validité"), null=True, blank=True)
-    validity_unit = models.CharField(_("en"), max_length=12, choices=Unit, blank=True, default="", db_default="")
     position = models.PositiveSmallIntegerField(_("position"), default=0)
     is_active = models.BooleanField(_("proposé"), default=True)
 
@@ -272,33 +252,6 @@ class Slot(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["activity", "name"], name="one_slot_per_name"),
             models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="slot_ends_after_it_starts"),
-            models.CheckConstraint(
-                condition=Q(
-                    starts_at__isnull=False, ends_at__isnull=False, entries=None, validity=None, validity_unit=""
-                )
-                | Q(starts_at=None, ends_at=None, validity__isnull=False, validity__gt=0)
-                & ~Q(validity_unit="")
-                & (Q(entries=None) | Q(entries__isnull=False, entries__gt=0)),
-                name="slot_has_hours_or_a_validity",
-            ),
-        ]
-        triggers = [
-            pgtrigger.Trigger(
-                name="slot_fits_its_activity",
-                when=pgtrigger.Before,
-                operation=pgtrigger.Insert | pgtrigger.UpdateOf("activity_id", "starts_at", "entries"),
-                func="""
-                    IF NOT EXISTS (
-                        SELECT 1 FROM services_activity a WHERE a.id = NEW.activity_id
-                        AND (a.kind = 'calendar') = (NEW.starts_at IS NOT NULL)
-                        AND (a.kind = 'ticket') = (NEW.entries IS NOT NULL)
-                    ) THEN
-                        RAISE EXCEPTION 'services_slot: a calendar has hours, a ticket has entries'
-                            USING ERRCODE = 'integrity_constraint_violation';
-                    END IF;
-                    RETURN NEW;
-                """,
-            ),
         ]
 
     def __str__(self) -> str:
@@ -306,16 +259,5 @@ class Slot(models.Model):
 
     @property
     def hours(self) -> str:
-        """`7 h 30 – 12 h`; of a formula, how long it is good for: `valable 1 an`."""
-        if self.starts_at is None or self.ends_at is None:
-            return validity(self.validity or 0, self.validity_unit)
+        """`7 h 30 – 12 h`."""
         return f"{hour(self.starts_at)} – {hour(self.ends_at)}"
-
-    def span(self, date: dt.date) -> tuple[dt.datetime, dt.datetime]:
-        """From when to when it is on a date, in Paris time. A formula has no hours: only a calendar's slot is asked."""
-        assert self.starts_at is not None
-        assert self.ends_at is not None  # slot_fits_its_activity
-        return (
-            dt.datetime.combine(date, self.starts_at, tzinfo=PARIS),
-            dt.datetime.combine(date, self.ends_at, tzinfo=PARIS),
-        )

@@ -111,7 +111,7 @@ def test_widgets_work_under_the_policy(
 
     # A clock, and a new line of an inline.
     page.goto(live_server.url + url("services.activity", "change", rosieres.rows["services.activity"].pk))
-    page.locator(".inline-group .add-row a").click()
+    page.locator("#slots-group .add-row a").click()
     page.locator("#id_slots-1-name").fill("Goûter")
     page.locator("#slots-1 .field-starts_at .clock-icon").click()
     page.locator(".clockbox:visible").get_by_role("link", name="Midi").click()

@@ -14,10 +14,28 @@ from django.utils.text import capfirst
 from accounts.models import StaffRole, Terms, User
 from portal.common.formats import long_date, today
 from services.deadlines import sentence
-from services.models import AccessProfile, Activity, Deadline, OpenDay, SchoolHoliday, Service, Slot, Tariff
+from services.models import (
+    AccessProfile,
+    Activity,
+    ActivityPeriod,
+    Deadline,
+    OpenDay,
+    SchoolHoliday,
+    Service,
+    Slot,
+    Tariff,
+)
 from services.school_calendar import import_school_holidays
 from tests.admin.world import Town, book, client_of, form_values, texts, url
-from tests.factories import ActivityFactory, CategoryFactory, DeadlineFactory, OpenDayFactory, TermsFactory, UserFactory
+from tests.factories import (
+    ActivityFactory,
+    CategoryFactory,
+    DeadlineFactory,
+    OpenDayFactory,
+    TermsFactory,
+    UserFactory,
+    only_open,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -185,7 +203,7 @@ def test_a_day_keeps_the_places_that_are_taken(rosieres: Town) -> None:
 
 def test_places_taken_in_between_are_a_sentence_too(rosieres: Town, monkeypatch: Any) -> None:
     """The form saw fewer places taken than the database: its CHECK answers, and the page says so."""
-    from services.admin_forms import OpenDayForm
+    from services.calendar_forms import OpenDayForm
 
     day = rosieres.rows["services.openday"]
     monkeypatch.setattr(OpenDayForm, "clean_capacity", lambda form: form.cleaned_data["capacity"])
@@ -262,7 +280,6 @@ def test_other_sentences(rosieres: Town, operator: User) -> None:
     client, own = client_of(operator), rosieres.rows
     slots = {"slots-0-starts_at": "12:00", "slots-0-ends_at": "08:00"}
     assert "La fin doit venir après" in errors(edit(client, "services.activity", own["services.activity"], **slots))
-    assert "Cochez au moins un jour" in errors(edit(client, "services.activity", own["services.activity"], weekdays=[]))
     holiday = {"name": "x", "first_day": "02/01/2027", "last_day": "01/01/2027"}
     assert "avant le premier" in errors(client.post(url("services.schoolholiday", "add"), holiday, follow=True))
     assert "plus de zéro" in errors(client.post(url("wallet.topuppack", "add"), {"amount": "0"}, follow=True))
@@ -288,13 +305,41 @@ def test_what_is_used_is_not_deleted(rosieres: Town) -> None:
 
 def test_weekdays_are_boxes_and_new_rules_ask_for_a_new_calendar(rosieres: Town) -> None:
     client, activity = client_of(rosieres.agent), rosieres.rows["services.activity"]
-    answer = edit(client, "services.activity", activity, weekdays=["0", "4"])
+    answer = edit(client, "services.activity", activity, **{"periods-0-weekdays": ["0", "4"]})
     saved(answer)
-    activity.refresh_from_db()
-    assert activity.weekdays == [0, 4]
+    assert activity.periods.get().weekdays == [0, 4]
     assert any("générez-les maintenant" in said for said in texts(answer))
     answer = edit(client, "services.activity", activity, description="Un texte.")
     assert not any("générez-les maintenant" in said for said in texts(answer))
+
+
+def test_periods_that_are_none(rosieres: Town) -> None:
+    client, activity = client_of(rosieres.agent), rosieres.rows["services.activity"]
+    import_school_holidays(today().year - 1, today().year + 1)
+    new = {"periods-TOTAL_FORMS": "2", "periods-1-id": "", "periods-1-activity": activity.pk}
+    for values, words in (
+        ({"kind": "named", "weekdays": ["1"]}, "Choisissez les vacances."),
+        ({"kind": "dates", "weekdays": ["1"]}, "Écrivez le premier jour."),
+        ({"kind": "dates", "first_day": "02/07/2027"}, "Écrivez le dernier jour (inclus)."),
+        ({"kind": "dates", "first_day": "02/07/2027", "last_day": "01/07/2027"}, "avant le premier"),
+        ({"kind": "school", "weekdays": ["2", "3"]}, "Une autre période de la même sorte a déjà l’un de ces jours"),
+        ({"kind": "school", "capacity": "3"}, "Une autre période de la même sorte"),
+        ({"kind": "summer", "weekdays": ["1"], "capacity": "0"}, "supérieure ou égale à 1"),
+    ):
+        sent = new | {f"periods-1-{name}": value for name, value in values.items()}
+        page = edit(client, "services.activity", activity, **sent).content.decode().replace("\xa0", " ")
+        assert words in page, values
+    assert activity.periods.count() == 1
+    values = {"kind": "named", "holiday": "Vacances de Noël", "first_day": "01/07/2027", "weekdays": []}
+    saved(edit(client, "services.activity", activity, **new, **{f"periods-1-{n}": v for n, v in values.items()}))
+    period = activity.periods.get(kind="named")
+    assert (str(period), period.first_day, period.weekdays) == ("Vacances de Noël", None, [])
+    # A day moves from one period to another in one go.
+    period.delete()
+    ActivityPeriod.objects.create(activity=activity, kind="school", weekdays=[3])
+    moved = {"periods-0-weekdays": ["3"], "periods-1-weekdays": ["2"]}
+    saved(edit(client, "services.activity", activity, **moved))
+    assert list(activity.periods.values_list("weekdays", flat=True)) == [[3], [2]]
 
 
 def test_generating_open_days(rosieres: Town) -> None:
@@ -305,7 +350,7 @@ def test_generating_open_days(rosieres: Town) -> None:
         assert 'value="Générer' not in answer.content.decode()
     import_school_holidays(today().year - 1, today().year + 3)
     booked = rosieres.rows["services.openday"].date
-    Activity.objects.filter(pk=activity.pk).update(weekdays=[(booked.weekday() + 1) % 7])
+    only_open(activity, [(booked.weekday() + 1) % 7], ActivityPeriod.Kind.SCHOOL)
     before = activity.open_days.count()
     page = client.get(address)
     seen = page.context["report"]
@@ -323,7 +368,7 @@ def test_generating_open_days(rosieres: Town) -> None:
 
 def test_generating_between_chosen_dates(rosieres: Town) -> None:
     client, activity = client_of(rosieres.agent), rosieres.rows["services.activity"]
-    Activity.objects.filter(pk=activity.pk).update(term=Activity.Term.ALWAYS, weekdays=list(range(7)))
+    only_open(activity, list(range(7)))
     address = url("services.activity", "generate", activity.pk)
     first = today() + dt.timedelta(days=100)
     dates = {"du": f"{first:%Y-%m-%d}", "au": f"{first + dt.timedelta(days=6):%Y-%m-%d}"}

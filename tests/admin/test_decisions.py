@@ -185,7 +185,7 @@ def test_home_counts_what_waits(rosieres: Town, aiguilhe: Town, operator: User) 
     home = client_of(operator).get("/admin/")
     assert [item.count for item in home.context["todo"]] == [2, 2, 1, 3]  # and three legal texts to publish
     assert [item.label for item in home.context["todo_done"]] == [
-        "Passages sans réseau à vérifier",
+        "Absences à décider",
         "Règlements qui attendent leur prestataire",
     ]
 

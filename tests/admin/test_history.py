@@ -89,8 +89,9 @@ def test_values_are_said_as_people_write_them(rosieres: Town) -> None:
     Tariff.objects.filter(pk=tariff.pk).update(price=Decimal("1.90"))
     Tariff.objects.filter(pk=tariff.pk).update(price=Decimal("4.10"))
     assert "Prix : 1,90 € → 4,10 €" in text(rosieres.agent, "services.tariff", "history", tariff.pk)
-    type(activity).objects.filter(pk=activity.pk).update(weekdays=[0, 2])
-    assert "→ lundi et mercredi" in text(rosieres.agent, "services.activity", "history", activity.pk)
+    activity.periods.update(weekdays=[0, 2])
+    told = text(rosieres.agent, "services.activity", "history", activity.pk)
+    assert "Semaines d’école – Jours d’ouverture : mercredi → lundi et mercredi" in told
 
 
 def test_an_open_day_tells_who_changed_what_and_not_who_booked(rosieres: Town, aiguilhe: Town) -> None:

@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from portal.common.errors import Refused
 from portal.common.formats import PARIS
 from services.calendars import Report, _wanted_days, close_days, generate_open_days, preview_open_days
-from services.models import Activity, OpenDay, SchoolHoliday
+from services.models import Activity, ActivityPeriod, OpenDay, SchoolHoliday
 from services.school_calendar import import_school_holidays, public_holidays, school_year
-from tests.factories import ActivityFactory, CommuneFactory, OpenDayFactory, agent_of
+from tests.factories import ActivityFactory, CommuneFactory, OpenDayFactory, agent_of, only_open
 from tests.shop import open_shop
 
 pytestmark = pytest.mark.django_db
@@ -57,7 +57,7 @@ def test_school_days_open_and_holidays_do_not() -> None:
 
 @pytest.mark.usefixtures("school")
 def test_holiday_activities_open_in_holidays_alone() -> None:
-    activity = ActivityFactory(weekdays=[0, 1, 2, 3, 4], term=Activity.Term.HOLIDAYS)
+    activity = ActivityFactory(weekdays=[0, 1, 2, 3, 4], term=ActivityPeriod.Kind.HOLIDAYS)
     generate(activity)
     assert dt.date(2026, 12, 21) in dates(activity) and dt.date(2026, 12, 18) not in dates(activity)
 
@@ -99,7 +99,8 @@ def test_a_day_set_by_hand_is_left_alone() -> None:
 def test_a_preview_says_what_is_then_done_and_writes_nothing() -> None:
     activity = ActivityFactory(weekdays=[0, 1])
     generate(activity)
-    Activity.objects.update(weekdays=[1, 3], capacity=50)
+    only_open(activity, [1, 3], ActivityPeriod.Kind.SCHOOL)
+    Activity.objects.update(capacity=50)
     activity.refresh_from_db()
     before = list(OpenDay.objects.order_by("pk").values())
     seen = preview_open_days(activity=activity, first=FIRST, last=LAST)
@@ -113,9 +114,9 @@ def test_a_preview_says_what_is_then_done_and_writes_nothing() -> None:
 def test_withdrawing_costs_the_same_for_one_day_as_for_fifty() -> None:
     def cost(last: dt.date) -> tuple[int, int]:
         OpenDay.objects.all().delete()
-        activity.weekdays = [0]
+        only_open(activity, [0], ActivityPeriod.Kind.SCHOOL)
         generate(activity)
-        activity.weekdays = [1]
+        only_open(activity, [1], ActivityPeriod.Kind.SCHOOL)
         # Only withdrawals: the new rule's own days are there already.
         OpenDay.objects.bulk_create(
             OpenDay(
@@ -135,7 +136,7 @@ def test_withdrawing_costs_the_same_for_one_day_as_for_fifty() -> None:
 
 
 def test_dates_the_wrong_way_round_are_refused_in_one_sentence() -> None:
-    activity = ActivityFactory(term=Activity.Term.ALWAYS)
+    activity = ActivityFactory(term=ActivityPeriod.Kind.ALWAYS)
     for work in (generate_open_days, preview_open_days):
         with pytest.raises(Refused) as refused:
             work(activity=activity, first=LAST, last=FIRST)
@@ -184,25 +185,26 @@ class TestBookedDays:
         self.first, self.last = self.day.date - dt.timedelta(days=1), self.day.date + dt.timedelta(days=1)
         shop.add()
         activity = shop.activity
-        activity.term, activity.open_on_public_holidays = Activity.Term.ALWAYS, True
+        activity.open_on_public_holidays = True
         return activity
 
     def report(self, activity: Activity) -> Report:
         return generate_open_days(activity=activity, first=self.first, last=self.last)
 
     def test_stays_open_when_the_rule_closes_it(self, activity: Activity) -> None:
-        activity.weekdays = [(self.day.date.weekday() + 3) % 7]
+        only_open(activity, [(self.day.date.weekday() + 3) % 7])
         report = self.report(activity)
         assert "reste ouvert" in report.kept[0] and OpenDay.objects.filter(pk=self.day.pk, is_open=True).exists()
 
     def test_keeps_the_places_taken_when_the_rule_has_fewer(self, activity: Activity) -> None:
-        activity.weekdays, activity.capacity = [self.day.date.weekday()], 1
+        only_open(activity, [self.day.date.weekday()])
+        activity.capacity = 1
         report = self.report(activity)
         assert OpenDay.objects.get(pk=self.day.pk).capacity == 2
         assert "pas toute appliquée, pour ne rien retirer à 2 places prises" in report.kept[0]
 
     def test_keeps_the_promise_to_those_who_may_still_cancel(self, activity: Activity) -> None:
-        activity.weekdays = [self.day.date.weekday()]
+        only_open(activity, [self.day.date.weekday()])
         activity.cancel_rule.offset = 20
         before = OpenDay.objects.get(pk=self.day.pk).cancel_until
         self.report(activity)
@@ -218,7 +220,7 @@ def test_a_day_once_booked_is_closed_instead_of_deleted() -> None:
 
     remove_lines(user=shop.user, ids=list(CartLine.objects.values_list("pk", flat=True)))
     activity = shop.activity
-    activity.term, activity.weekdays = Activity.Term.ALWAYS, [(shop.days[0].date.weekday() + 1) % 7]
+    only_open(activity, [(shop.days[0].date.weekday() + 1) % 7])
     generate_open_days(activity=activity, first=shop.days[0].date, last=shop.days[0].date)
     day = OpenDay.objects.get(pk=shop.days[0].pk)
     assert not day.is_open and day.closed_reason

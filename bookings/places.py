@@ -1,0 +1,63 @@
+"""What taking a place is made of: the lock of its day, its row, and when two rows are at the same time."""
+
+import datetime as dt
+from collections.abc import Collection, Iterable
+
+from django.db.models import Exists, OuterRef, Q
+from psycopg.types.range import TimestamptzRange
+
+from accounts.models import User
+from bookings.models import Booking
+from bookings.waiting.models import WaitingListEntry
+from portal.common.formats import PARIS
+from services.models import OpenDay, Slot
+
+
+def lock_days(ids: Collection[int]) -> dict[int, OpenDay]:
+    """Lock open days in the order of their keys and return them by key; their places stand still until the commit."""
+    return lock_days_where(Q(pk__in=ids))
+
+
+def lock_days_where(which: Q) -> dict[int, OpenDay]:
+    """The same for the days that a condition names; each says whether somebody waits for it (`waited_for`).
+
+    Who joins in the very moment in which we wait for the lock may be missed: they found the day full, and a place that
+    comes free is offered where it comes free.
+    """
+    waiting = WaitingListEntry.objects.waiting().filter(open_day=OuterRef("pk"))
+    rows = OpenDay.objects.filter(which).annotate(waited_for=Exists(waiting)).order_by("pk")
+    return {row.pk: row for row in rows.select_for_update(no_key=True)}
+
+
+def new_booking(*, user: User, beneficiary_id: int, open_day: OpenDay, slot: Slot, at: dt.datetime) -> Booking:
+    """A held place that is not written yet, and still without its hold; past the day's deadline it is booked late."""
+    return Booking(
+        beneficiary_id=beneficiary_id,
+        open_day=open_day,
+        slot=slot,
+        made_by=user,
+        may_overlap=slot.activity.may_overlap,
+        is_late=open_day.is_late(at),
+        period=TimestamptzRange(
+            dt.datetime.combine(open_day.date, slot.starts_at, tzinfo=PARIS),
+            dt.datetime.combine(open_day.date, slot.ends_at, tzinfo=PARIS),
+        ),
+    )
+
+
+def rivals(place: Booking, others: Iterable[Booking]) -> list[Booking]:
+    """What of the same beneficiary cannot be had beside a place: the same place again, or another one at that time."""
+    return [
+        other
+        for other in others
+        if other.beneficiary_id == place.beneficiary_id
+        and (
+            (overlap(other, place) and not (other.may_overlap or place.may_overlap))
+            or (other.open_day_id == place.open_day_id and other.slot_id == place.slot_id)
+        )
+    ]
+
+
+def overlap(one: Booking, other: Booking) -> bool:
+    """Whether two rows are at the same time."""
+    return bool(one.period.lower < other.period.upper and other.period.lower < one.period.upper)
