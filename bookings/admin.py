@@ -14,8 +14,11 @@ from accounts.admin_base import ReadOnlyAdmin, Right, staff
 from accounts.admin_history import Happening, signatures, told
 from accounts.models import User
 from bookings.models import Booking
+from bookings.waiting.admin import WaitingListEntryAdmin
 from families.admin import AccountAdmin
 from portal.common.formats import long_date, today
+
+__all__ = ["BookingAdmin", "WaitingListEntryAdmin"]  # beside what is written here, what stands in modules of its own
 
 
 def bookings_at_stake(people: Sequence[User], by: User) -> dict[int, str]:

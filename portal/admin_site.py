@@ -31,7 +31,7 @@ View = Callable[..., HttpResponse]
 # The order of the menu: what is used daily first.
 APPS = ("accounts", "families", "services", "bookings", "checkout", "wallet", "outbox")
 MODELS = (
-    *("user", "subscription", "beneficiary", "booking", "absence", "order", "payment"),
+    *("user", "subscription", "beneficiary", "booking", "absence", "waitinglistentry", "order", "payment"),
     *(
         "service",
         "activity",

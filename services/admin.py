@@ -175,6 +175,7 @@ class ActivityAdmin(ScopedAdmin):
             {"fields": ["capacity", "open_on_public_holidays", "booking_opens_on"], "description": SPOKEN},
         ),
         (_("Délais et règles"), {"fields": ["booking_deadline", "cancel_deadline", "may_overlap"]}),
+        (_("Jours complets"), {"fields": ["waiting_list", "waiting_order", "offer_hours"]}),
     ]
 
     def label_for(self, obj: Activity) -> str:

@@ -145,10 +145,35 @@ class DeadlineForm(ScopedForm):
 
 
 class ActivityForm(ScopedForm):
+    # Which order a list has, as people say it; an array of priorities in the row.
+    waiting_order = forms.ChoiceField(
+        label=gettext_lazy("Ordre de la liste d’attente"),
+        choices=[
+            ("", gettext_lazy("Premier arrivé, premier servi")),
+            ("resident", gettext_lazy("Les habitants de la commune d’abord")),
+            ("sibling", gettext_lazy("Les frères et sœurs d’un enfant présent d’abord")),
+            ("resident,sibling", gettext_lazy("Les habitants, puis les frères et sœurs d’un enfant présent")),
+            ("sibling,resident", gettext_lazy("Les frères et sœurs d’un enfant présent, puis les habitants")),
+        ],
+        required=False,
+        help_text=gettext_lazy(
+            "À égalité, le premier inscrit passe d’abord. Les parents lisent cette règle\u00a0; la changer ne touche pas les "
+            "rangs de ceux qui attendent déjà."
+        ),
+    )
+
     class Meta:
         model = Activity
         exclude: list[str] = []
         labels = PAGE_ADDRESS
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["waiting_order"] = ",".join(self.instance.waiting_order)
+
+    def clean_waiting_order(self) -> list[str]:
+        chosen: str = self.cleaned_data["waiting_order"]
+        return chosen.split(",") if chosen else []
 
 
 class TariffForm(ScopedForm):

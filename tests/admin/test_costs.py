@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from services.models import Category
 from tests.admin.test_access import RIGHTS
-from tests.admin.world import Town, book, client_of, order_of, registered, url
+from tests.admin.world import Town, book, client_of, order_of, registered, url, waiting
 from tests.factories import (
     AccessProfileFactory,
     ActivityFactory,
@@ -54,6 +54,7 @@ def many_more(town: Town) -> None:
         SubscriptionFactory(user=user, profile=profile, pending=True)
         day = OpenDayFactory(activity=slot.activity)
         booking = book(town, day=day, slot=slot, beneficiary=child, made_by=user)
+        waiting(town, child)
         order, _line = order_of(town, booking)
         payment = Payment.objects.create(order=order, provider="demo", amount=Decimal(1), status="started")
         ProviderEvent.objects.create(provider="demo", payment=payment, source="test", raw="x")

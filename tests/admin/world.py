@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.models import Commune, CommuneFile, SupportingDocument, User
 from bookings.models import Absence, AbsenceDay, Booking, Hold
+from bookings.waiting.models import WaitingListEntry
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
 from portal.common.formats import PARIS
 from portal.outbox.models import Email
@@ -83,10 +84,23 @@ def town(name: str) -> Town:
     place.rows |= {
         "bookings.booking": booking,
         "bookings.absence": absence,
+        "bookings.waitinglistentry": waiting(place, child),
         "checkout.order": order,
         "line": line,
     }
     return place
+
+
+def waiting(place: Town, child: Any, day: Any = None) -> WaitingListEntry:
+    day = day or place.rows["services.openday"]
+    return WaitingListEntry.objects.create(
+        user=place.parent,
+        beneficiary=child,
+        open_day=day,
+        slot=place.rows["services.slot"],
+        profile=place.rows["services.accessprofile"],
+        rank=WaitingListEntry.objects.filter(open_day=day).count() + 1,
+    )
 
 
 def book(place: Town, **kwargs: Any) -> Booking:
