@@ -181,8 +181,19 @@ def drop_held(*, ids: Collection[int], by: User | None, reason: str) -> None:
 def cancel(*, ids: Collection[int], by: User) -> list[Booking]:
     """Cancel booked places before their deadline, all or none, and return them with their days.
 
-    Only the person who booked may cancel: the money goes back to where it came from. The caller refunds in the same
-    transaction. Raises Refused with the days that can no longer be cancelled.
+    The caller refunds in the same transaction. Raises Refused as lock_cancellable does.
+    """
+    bookings, days = lock_cancellable(ids=ids, by=by)
+    end_booked(bookings, by=by, reason=_("Annulé par la famille"))
+    offers.offer(days)
+    return bookings
+
+
+def lock_cancellable(*, ids: Collection[int], by: User) -> tuple[list[Booking], dict[int, OpenDay]]:
+    """Lock booked places, and first their days, that this person may cancel at this moment.
+
+    Only the person who booked may: the money goes back to where it came from. Raises Refused with the days that can no
+    longer be cancelled.
     """
     rows = Booking.objects.filter(pk__in=ids, made_by=by)
     days = lock_days(set(rows.values_list("open_day", flat=True)))
@@ -208,11 +219,14 @@ def cancel(*, ids: Collection[int], by: User) -> list[Booking]:
             ),
             code="too_late",
         )
+    return bookings, days
+
+
+def end_booked(bookings: Collection[Booking], *, by: User, reason: str) -> None:
+    """Cancel booked places under their locks and those of their days; what comes free is not offered to anybody yet."""
     Booking.objects.filter(pk__in=[row.pk for row in bookings]).update(
-        status=Booking.Status.CANCELLED, ended_at=now, ended_by=by, ended_reason=_("Annulé par la famille")
+        status=Booking.Status.CANCELLED, ended_at=timezone.now(), ended_by=by, ended_reason=reason[:200]
     )
-    offers.offer(days)
-    return bookings
 
 
 def cancel_by_staff(*, ids: Collection[int], by: User, reason: str) -> list[Booking]:
@@ -241,9 +255,7 @@ def cancel_by_staff(*, ids: Collection[int], by: User, reason: str) -> list[Book
         .order_by("pk")
         .select_for_update(of=("self",))
     )
-    Booking.objects.filter(pk__in=[row.pk for row in bookings]).update(
-        status=Booking.Status.CANCELLED, ended_at=timezone.now(), ended_by=by, ended_reason=reason[:200]
-    )
+    end_booked(bookings, by=by, reason=reason)
     offers.offer(days)
     return bookings
 

@@ -7,8 +7,10 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from bookings.absences import AbsenceDay
+from bookings.changes import Change
 from bookings.models import Booking
 from families.models import Filiation
+from portal.common.formats import long_date
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,19 @@ class Happening:
 
 
 def history_of(booking: Booking, reader: User) -> list[Happening]:
-    """The newest first; three queries. Adults of the child are named, whoever works for the service is only « le service »."""
+    """The newest first; four queries. Adults of the child are named, whoever works for the service is only « le service »."""
     facts: list[tuple[dt.datetime | None, int | None, str]] = [
         (booking.created_at, booking.made_by_id, _("Place choisie, mise dans le panier")),
         (booking.booked_at, booking.made_by_id, _("Réservation confirmée")),
         (booking.ended_at, booking.ended_by_id, _ended(booking)),
     ]
+    changed = Change.objects.filter(after=booking).select_related("before__open_day", "before__slot").first()
+    if changed is not None:
+        replaced = _("Remplace %(day)s, %(slot)s") % {
+            "day": long_date(changed.before.date),
+            "slot": changed.before.slot,
+        }
+        facts = [(changed.at, changed.by_id, replaced), facts[-1]]
     for day in AbsenceDay.objects.filter(booking=booking).select_related("absence"):
         absence = day.absence
         facts.append((absence.reported_at, absence.reported_by_id, _("Absence signalée")))

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from bookings.absences import Absence, AbsenceDay, AbsenceProof
+from bookings.changes import Change
 from bookings.feeds import CalendarFeed
 from bookings.waiting.models import OFFER_ENDS_FIRST
 from families.models import Beneficiary
@@ -27,6 +28,7 @@ __all__ = [
     "AbsenceProof",
     "Booking",
     "CalendarFeed",
+    "Change",
     "Hold",
 ]  # beside what is written here, what stands in modules of its own
 

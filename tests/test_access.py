@@ -107,6 +107,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "order": OWNERS,
     "reservations": OWN_PAGE,
     "reservation": OWNERS,
+    "reservation_change": OWNERS,
     "feed": OWN_PAGE,
     "feed_file": PUBLIC,  # the address is the key
     "absences": OWN_PAGE,
@@ -210,6 +211,7 @@ def world() -> World:
         "subscription_again": [refused.pk],
         "order": [order.reference],
         "reservation": [booking.pk],
+        "reservation_change": [booking.pk],
         "absence": [absence.pk],
         "absence_withdraw": [absence.pk],
         "absence_proof": [absence.pk, absence.proofs.get().pk],
@@ -278,6 +280,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
         "waiting_offer",
         "absence",
         "absence_withdraw",
+        "reservation_change",
     ):
         status = client.post(world.addresses[name], {"first_name": "X", "line1": "X"}).status_code
         assert status in {302, 404} if name == "signup_filiation_end" else status == 404, (name, status)

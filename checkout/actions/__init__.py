@@ -3,6 +3,7 @@
 from checkout.actions.absences import justify_absence, refuse_absence
 from checkout.actions.cancellation import cancel_bookings, cancel_for
 from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines, take_offer
+from checkout.actions.change import change_booking
 from checkout.actions.completion import apply_message
 from checkout.actions.payment import Means, abandon_order, accept_sale_terms, choose_address, pay
 from checkout.actions.top_up import TOP_UP_FEE, start_top_up
@@ -17,6 +18,7 @@ __all__ = [
     "apply_message",
     "cancel_bookings",
     "cancel_for",
+    "change_booking",
     "choose_address",
     "justify_absence",
     "pay",

@@ -1,0 +1,166 @@
+"""Another slot or date for a booked place, as one action: the difference of the prices moves in the wallet."""
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from bookings import actions as bookings
+from bookings.change_actions import exchange, note_change
+from bookings.models import Booking
+from checkout.actions.cancellation import give_back
+from checkout.actions.completion import complete
+from checkout.models import Order, OrderLine
+from portal.common.db import refusing, retry_on_deadlock
+from portal.common.errors import Refused
+from portal.common.formats import dated, euros
+from portal.outbox.actions import queue_email
+from services.actions import check_offer
+from services.models import OpenDay, Slot, Subscription
+from services.pricing import PriceGrid
+from wallet import actions as ledger
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a change comes to: the paid line, the new day and slot, the access and the price that it is sold at."""
+
+    line: OrderLine
+    open_day: OpenDay
+    slot: Slot
+    subscription: Subscription
+    price: Decimal
+
+    @property
+    def difference(self) -> Decimal:
+        """Euros that the wallet pays; less than zero when it gets some back."""
+        return self.price - self.line.unit_price
+
+
+def quote(*, booking: Booking, slot: Slot, date: dt.date, by: User) -> Quote:
+    """What it would cost to change a booking of this person; reads only.
+
+    Raises Refused when nothing changes, when the day or its price does not exist, and without access to the service.
+    """
+    unchanged = _("Votre réservation n’a pas changé.")
+    activity = booking.open_day.activity
+    if (slot.pk, date) == (booking.slot_id, booking.date):
+        raise Refused(
+            _("C’est déjà ce que vous avez réservé : choisissez une autre date ou une autre prestation."), code="same"
+        )
+    line = (
+        OrderLine.objects.filter(booking=booking, order__user=by, order__status=Order.Status.PAID, cancelled_at=None)
+        .select_related("order")
+        .first()
+    )
+    if line is None or booking.made_by_id != by.pk:
+        raise Refused(
+            _("Cette réservation a déjà été annulée, ou n’est pas la vôtre. Rien n’a été changé."), code="not_booked"
+        )
+    open_day = OpenDay.objects.filter(activity=activity, date=date).first()
+    if open_day is None:
+        raise Refused(_("%s : pas de service ce jour-là.") % dated(date).capitalize(), unchanged, code="not_bookable")
+    accesses = Subscription.objects.of(by).approved().filter(profile__service=activity.service_id)
+    found = _sold(list(accesses.select_related("profile").order_by("pk")), booking, line, slot, date)
+    if found is None:
+        raise Refused(
+            _("Cette prestation n’a pas de tarif pour votre situation ce jour-là."), unchanged, code="no_tariff"
+        )
+    subscription, price = found
+    check_offer(user=by, activity=activity, slot=slot, subscription=subscription)
+    return Quote(line, open_day, slot, subscription, price)
+
+
+def _sold(
+    accesses: Sequence[Subscription], booking: Booking, line: OrderLine, slot: Slot, date: dt.date
+) -> tuple[Subscription, Decimal] | None:
+    """The access at whose price the new place is sold: first the one that the old place was sold to."""
+    grid = PriceGrid(profiles=[row.profile for row in accesses], slots=[slot, booking.slot])
+
+    def sold_before(row: Subscription) -> bool:
+        tariff = grid.tariff(profile_id=row.profile_id, slot_id=booking.slot_id, date=booking.date)
+        return tariff is not None and tariff.price == line.unit_price
+
+    for row in sorted(accesses, key=lambda row: not sold_before(row)):
+        tariff = grid.tariff(profile_id=row.profile_id, slot_id=slot.pk, date=date)
+        if tariff is not None:
+            return row, tariff.price
+    return None
+
+
+@retry_on_deadlock
+def change_booking(*, booking: Booking, slot: Slot, date: dt.date, shown_difference: Decimal, by: User) -> Booking:
+    """Give a booked place up for another date or slot of its activity; returns the new one, booked and paid.
+
+    The old price returns to the wallet and the new one leaves it, in one transaction with both places. `shown_difference`
+    is what the person saw, in euros. Raises Refused with the sentence of the rule that forbids it (either deadline, a full
+    day, another booking at that time, a wallet that holds too little): then nothing has changed, the old place least of all.
+    """
+    with refusing({name: _unchanged(str(text)) for name, text in bookings.SENTENCES.items()}):
+        offer = quote(booking=booking, slot=slot, date=date, by=by)
+        ledger.wallet_of(by)
+        new = exchange(booking=booking, slot=slot, open_day=offer.open_day, by=by)
+        if offer.difference != shown_difference:
+            raise Refused(
+                _(
+                    "Le tarif a changé : la différence est maintenant de %s. Vérifiez-la avant de confirmer ; rien n’a été changé."
+                )
+                % euros(offer.difference),
+                code="changed",
+            )
+        booking.beneficiary = new.beneficiary
+        give_back([booking], by=by, reason=_("Changement, place rendue"))
+        balance = ledger.wallet_of(by).balance
+        if balance < offer.price:
+            raise Refused(
+                _(
+                    "Ce changement coûte %(difference)s de plus, et votre porte-monnaie contient %(balance)s. Rechargez-le, puis recommencez ; rien n’a été changé."
+                )
+                % {"difference": euros(offer.difference), "balance": euros(balance - offer.line.unit_price)},
+                code="wallet_is_not_overdrawn",
+            )
+        order, line = _order(offer, new, by)
+        # One letter tells of the change: under the order's key, so that complete() does not write another.
+        queue_email(
+            key=f"order:{order.pk}:paid",
+            to=by.email,
+            template="booking_changed",
+            context={
+                "user": by,
+                "before": booking,
+                "after": new,
+                "order": order,
+                "difference": offer.difference,
+                "returned": -offer.difference,
+            },
+        )
+        complete(order, card=None, lines=[line])
+        note_change(before=booking, after=new, by=by)
+    return new
+
+
+def _order(offer: Quote, new: Booking, by: User) -> tuple[Order, OrderLine]:
+    """The order of the new place, on the terms and at the address of the old one's."""
+    before = offer.line.order
+    order = Order.objects.create(
+        user=by, total=offer.price, billing_address=before.billing_address, terms_id=before.terms_id
+    )
+    line = OrderLine.objects.create(
+        order=order,
+        booking=new,
+        commune_id=offer.line.commune_id,
+        label=offer.line.label,
+        detail=offer.slot.name,
+        beneficiary_name=offer.line.beneficiary_name,
+        date=offer.open_day.date,
+        unit_price=offer.price,
+    )
+    return order, line
+
+
+def _unchanged(sentence: str) -> str:
+    """What the net under the action says, without the cart: `Une de ces dates vient d’être complète. …`."""
+    return f"{sentence.partition('. ')[0]}. {_('Votre réservation n’a pas changé.')}"
