@@ -20,6 +20,7 @@ from bookings.models import Booking, Hold
 from bookings.places import lock_days, lock_days_where, new_booking, overlap, rivals
 from bookings.waiting import offers
 from bookings.waiting.models import WaitingListEntry
+from families.limits import Limits
 from families.models import Beneficiary
 from portal.common.errors import Refused
 from portal.common.formats import dated, enumeration, moment
@@ -35,6 +36,9 @@ SENTENCES = {
     ),
     "booked_once": gettext_lazy(
         "Une de ces dates vient d’être réservée pour le même bénéficiaire. Rien n’a été ajouté."
+    ),
+    "booking_keeps_the_ages": gettext_lazy(
+        "Un de ces enfants n’a pas l’âge de cette activité à l’une des dates. Rien n’a été ajouté et rien n’a été débité."
     ),
     "places_are_not_oversold": gettext_lazy(
         "Une de ces dates vient d’être complète. Rien n’a été ajouté et rien n’a été débité."
@@ -72,7 +76,7 @@ def hold_places(
     A wish that is already booked or held in the same slot is left out and returned in `already`. `offered` are the
     waiting list's offers that are taken with it: their places make way for the new ones. Who waits is served first:
     what is free is theirs before it is anybody's. Raises Refused with a sentence that names the days that are unknown,
-    closed, past their deadline or full, and the beneficiaries who are somebody else's or already elsewhere at that time.
+    closed, past their deadline or full, and the beneficiaries who are somebody else's, too young or of another school, or already elsewhere at that time.
     """
     if not wishes:
         raise Refused(_("Choisissez au moins une date et un bénéficiaire."), code="nothing_chosen")
@@ -94,6 +98,7 @@ def hold_places(
     days = _by_date(activity, locked)
     now = timezone.now()
     check_bookable(dates, days, now)
+    _check_limits(activity, beneficiaries, wishes)
 
     before = {Wish(row.beneficiary_id, row.open_day.date): row for row in others if row.slot_id == slot.pk}
     already = [before[wish] for wish in wishes if wish in before]
@@ -382,6 +387,19 @@ def _check_not_offered(already: Collection[Booking]) -> None:
             _("Rien n’a été ajouté au panier."),
             code="offered",
         )
+
+
+def _check_limits(activity: Activity, beneficiaries: dict[int, Beneficiary], wishes: Collection[Wish]) -> None:
+    """Each child once, with the first date that is not for them."""
+    limits = Limits(activity, beneficiaries.values())
+    reasons: dict[int, str] = {}
+    for wish in sorted(wishes):
+        if wish.beneficiary_id not in reasons:
+            reason = limits.why_not(beneficiaries[wish.beneficiary_id], wish.date)
+            if reason:
+                reasons[wish.beneficiary_id] = reason
+    if reasons:
+        raise Refused(*reasons.values(), _("Rien n’a été ajouté au panier."), code="not_for_this_child")
 
 
 def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> None:

@@ -65,6 +65,23 @@ FITS_ITS_DAY = """
 """
 
 
+# The age on the day itself; without a date of birth nobody knows it.
+KEEPS_THE_AGES = """
+    IF EXISTS (
+        SELECT 1 FROM new_rows r
+        JOIN services_openday d ON d.id = r.open_day_id
+        JOIN services_activity a ON a.id = d.activity_id AND (a.min_age IS NOT NULL OR a.max_age IS NOT NULL)
+        JOIN families_beneficiary b ON b.id = r.beneficiary_id
+        WHERE b.birth_date IS NULL
+           OR date_part('year', age(d.date, b.birth_date)) NOT BETWEEN coalesce(a.min_age, 0) AND coalesce(a.max_age, 200)
+    ) THEN
+        RAISE EXCEPTION 'bookings_booking: the beneficiary has the age of the activity on the day'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'booking_keeps_the_ages';
+    END IF;
+    RETURN NULL;
+"""
+
+
 class Hold(models.Model):
     """The places of one cart or unpaid order, kept until a moment that the parent sees."""
 
@@ -201,6 +218,14 @@ class Booking(models.Model):
                 operation=pgtrigger.Update,
                 referencing=pgtrigger.Referencing(new="new_rows"),
                 func=OFFER_ENDS_FIRST,
+            ),
+            pgtrigger.Trigger(
+                name="booking_keeps_the_ages",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=KEEPS_THE_AGES,
             ),
             # What the constraints and the count of places rest on: another child, day or time is another booking.
             pgtrigger.ReadOnly(

@@ -7,9 +7,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from families.models import Beneficiary, Filiation
+from families.models import Beneficiary, Enrolment, Filiation
 from portal.common.errors import Refused
 from portal.common.formats import sort_key
+from services.limits import classes
+from services.models import Level, School
 
 MAX_BENEFICIARIES = 30
 
@@ -100,3 +102,52 @@ def _refuse_twins(declared: list[Filiation], first_name: str, last_name: str, bi
 def _refuse_second_self(declared: list[Filiation], kind: str) -> None:
     if kind == Filiation.Kind.SELF and any(each.kind == Filiation.Kind.SELF for each in declared):
         raise Refused(_("Vous êtes déjà sur votre compte comme bénéficiaire."), code="already_self")
+
+
+@transaction.atomic
+def declare_school(*, beneficiary: Beneficiary, school: School, level: str, year: int, by: User) -> Enrolment:
+    """Write down in which class a child is this year, as the family says; it counts at once.
+
+    Raises Refused when the child is not on this account, the school has no such class, or the mairie has confirmed
+    another: then the mairie corrects it.
+    """
+    found = Beneficiary.objects.of(by).filter(pk=beneficiary.pk).select_for_update(no_key=True, of=("self",)).first()
+    if found is None:
+        raise Refused(_("Cet enfant ne fait plus partie de vos filiations. Rien n’a été changé."), code="not_yours")
+    _check_level(school, level)
+    row = Enrolment.objects.filter(beneficiary=found, year=year).first() or Enrolment(beneficiary=found, year=year)
+    if row.status == Enrolment.Status.CONFIRMED and (row.school_id, row.level) != (school.pk, level):
+        raise Refused(
+            _("La mairie a confirmé « %(school)s, %(level)s » : pour corriger, contactez-la. Rien n’a été changé.")
+            % {"school": row.school, "level": row.get_level_display()},
+            code="confirmed",
+        )
+    row.school, row.level = school, level
+    row.save()
+    return row
+
+
+@transaction.atomic
+def confirm_school(*, enrolment: Enrolment, by: User, school: School | None = None, level: str = "") -> Enrolment:
+    """Confirm in which class a child is, with the corrections of the mairie, if any; it may be corrected again.
+
+    Raises Refused when the pupil is of another commune's school, and for a class that the school does not have.
+    """
+    row = Enrolment.objects.visible_to(by).select_for_update(of=("self",)).filter(pk=enrolment.pk).first()
+    target = school if school is not None or row is None else row.school
+    if row is None or target is None or not School.objects.visible_to(by).filter(pk=target.pk).exists():
+        raise Refused(_("Cet élève est dans une école d’une autre commune. Rien n’a été changé."), code="out_of_scope")
+    row.school, row.level = target, level or row.level
+    _check_level(row.school, row.level)
+    row.status, row.confirmed_at, row.confirmed_by = Enrolment.Status.CONFIRMED, timezone.now(), by
+    row.save()
+    return row
+
+
+def _check_level(school: School, level: str) -> None:
+    if level not in school.levels:
+        raise Refused(
+            _("L’école « %(school)s » n’a pas de classe « %(level)s » : elle a %(levels)s.")
+            % {"school": school, "level": dict(Level.choices).get(level, level), "levels": classes(school.levels)},
+            code="no_such_class",
+        )

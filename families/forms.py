@@ -5,6 +5,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.details import BirthDateField, PersonNameField
 from families.models import Filiation
+from services.models import Level, School
 
 
 class FiliationForm(forms.Form):
@@ -31,3 +32,24 @@ class FiliationForm(forms.Form):
             "kind": filiation.kind,
         }
         return cls(data, initial=initial)
+
+
+class SchoolForm(forms.Form):
+    """The school, the class and the year; the page offers this school year and the next."""
+
+    year = forms.TypedChoiceField(label=_("Année scolaire"), coerce=int, widget=forms.RadioSelect)
+    school = forms.ModelChoiceField(
+        label=_("École"),
+        queryset=School.objects.none(),
+        empty_label=_("Choisissez"),
+        help_text=_("Par commune. Si la vôtre n’y est pas, sa mairie peut l’ajouter."),
+    )
+    level = forms.ChoiceField(label=_("Classe"), choices=[("", _("Choisissez")), *Level.choices])
+
+    def __init__(self, *args: Any, years: list[int], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        year: Any = self.fields["year"]
+        year.choices = [(each, f"{each}-{each + 1}") for each in years]
+        school: Any = self.fields["school"]
+        school.queryset = School.objects.chosen_from()
+        school.label_from_instance = lambda row: f"{row.commune} – {row}"

@@ -4,6 +4,7 @@ import datetime as dt
 from typing import TYPE_CHECKING, Self
 
 import pghistory
+import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
@@ -11,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from portal.common.formats import today
+from services.models import Level, School
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -112,3 +114,71 @@ class Filiation(models.Model):
     def __str__(self) -> str:
         label: StrOrPromise = self.get_kind_display()
         return f"{self.beneficiary} ({label})"
+
+
+class EnrolmentQuerySet(models.QuerySet["Enrolment"]):
+    def visible_to(self, user: User) -> Self:
+        """The pupils of this member of staff's communes, wherever they live."""
+        return self if user.is_operator else self.filter(school__commune__in=user.commune_ids)
+
+    def declared(self) -> Self:
+        """What families wrote and no mairie has looked at."""
+        return self.filter(status=Enrolment.Status.DECLARED)
+
+
+@pghistory.track(append_only=True)
+class Enrolment(models.Model):
+    """In which class of which school a child is for a school year: declared by the family, confirmed by the mairie.
+
+    A declaration counts at once; what the mairie has confirmed is hers to correct.
+    """
+
+    class Status(models.TextChoices):
+        DECLARED = "declared", _("Déclarée")
+        CONFIRMED = "confirmed", _("Confirmée")
+
+    beneficiary = models.ForeignKey(
+        Beneficiary, on_delete=models.PROTECT, related_name="enrolments", verbose_name=_("enfant")
+    )
+    school = models.ForeignKey(School, on_delete=models.PROTECT, related_name="enrolments", verbose_name=_("école"))
+    level = models.CharField(_("classe"), max_length=4, choices=Level)
+    year = models.PositiveSmallIntegerField(_("année scolaire"), help_text=_("L’année de la rentrée."))
+    status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.DECLARED, editable=False)
+    declared_at = models.DateTimeField(_("déclarée le"), auto_now_add=True)
+    confirmed_at = models.DateTimeField(_("confirmée le"), null=True, editable=False)
+    confirmed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("confirmée par"),
+    )
+
+    objects = EnrolmentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("scolarité")
+        verbose_name_plural = _("scolarités")
+        ordering = ["-year"]
+        constraints = [
+            models.UniqueConstraint(fields=["beneficiary", "year"], name="one_school_a_year"),
+            models.CheckConstraint(
+                condition=Q(status="declared", confirmed_at=None, confirmed_by=None)
+                | Q(status="confirmed", confirmed_at__isnull=False, confirmed_by__isnull=False),
+                name="confirmed_enrolment_is_signed",
+            ),
+        ]
+        triggers = [
+            pgtrigger.FSM(name="enrolment_transitions", field="status", transitions=[("declared", "confirmed")]),
+            pgtrigger.ReadOnly(name="enrolment_is_frozen", fields=["beneficiary", "year"]),
+        ]
+        indexes = [models.Index(fields=["school", "year"], name="enrolment_by_school")]
+
+    def __str__(self) -> str:
+        return f"{self.beneficiary} – {self.school}, {self.get_level_display()}, {self.school_year}"
+
+    @property
+    def school_year(self) -> str:
+        """`2026-2027`."""
+        return f"{self.year}-{self.year + 1}"

@@ -9,5 +9,6 @@ urlpatterns = [
     path("mon-compte/filiations/ajouter/", views.filiation_add, name="filiation_add"),
     path("mon-compte/filiations/moi-meme/", views.filiation_add_self, name="filiation_add_self"),
     path("mon-compte/filiations/<int:pk>/", views.filiation_edit, name="filiation_edit"),
+    path("mon-compte/filiations/<int:pk>/ecole/", views.filiation_school, name="filiation_school"),
     path("mon-compte/filiations/<int:pk>/retirer/", views.filiation_end, name="filiation_end"),
 ]

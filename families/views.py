@@ -1,10 +1,11 @@
 """« Mes filiations », in the account and as the second step of signing up."""
 
+import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
-from django.db.models import QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -14,9 +15,11 @@ from accounts.middleware import signup_step
 from accounts.models import User
 from accounts.views import current_user, get_or_post
 from families import actions
-from families.forms import FiliationForm
-from families.models import Filiation
+from families.forms import FiliationForm, SchoolForm
+from families.models import Enrolment, Filiation
 from portal.common.errors import Refused
+from portal.common.formats import today
+from services.school_calendar import school_year
 
 SECTION = {"account_section": "filiations"}  # the entry of the account's menu
 
@@ -26,7 +29,9 @@ LEFT_BEHIND: list[Callable[[Filiation], list[str]]] = []
 
 @require_safe
 def filiations(request: HttpRequest) -> HttpResponse:
-    return render(request, "families/filiations.html", _people(current_user(request)))
+    known = Enrolment.objects.filter(year__in=school_years_to_declare()).select_related("school").order_by("year")
+    schools = Prefetch("beneficiary__enrolments", queryset=known, to_attr="known_schools")
+    return render(request, "families/filiations.html", _people(_of(current_user(request)).prefetch_related(schools)))
 
 
 @get_or_post
@@ -52,6 +57,36 @@ def filiation_edit(request: HttpRequest, pk: int) -> HttpResponse:
             messages.success(request, _("C’est enregistré."))
             return redirect("filiations")
     return render(request, "families/filiation_form.html", {"form": form, "adding": False, **SECTION})
+
+
+@get_or_post
+def filiation_school(request: HttpRequest, pk: int) -> HttpResponse:
+    """In which school and class a child is: declared by the family."""
+    user = current_user(request)
+    filiation = get_object_or_404(_of(user), pk=pk)
+    years = school_years_to_declare()
+    known = {row.year: row for row in filiation.beneficiary.enrolments.filter(year__in=years).select_related("school")}
+    latest = known.get(years[0])
+    initial = {"year": years[0], "school": latest and latest.school_id, "level": latest and latest.level}
+    form = SchoolForm(request.POST or None, years=years, initial=initial)
+    if form.is_valid():
+        try:
+            row = actions.declare_school(beneficiary=filiation.beneficiary, **form.cleaned_data, by=user)
+        except Refused as refused:
+            form.add_error(None, list(refused.messages))
+        else:
+            words = {"child": row.beneficiary.first_name, "school": row.school, "level": row.get_level_display()}
+            words["year"] = row.school_year
+            messages.success(
+                request,
+                _("C’est enregistré\u00a0: %(child)s, %(level)s, «\u00a0%(school)s\u00a0», %(year)s.") % words,
+            )
+            return redirect("filiations")
+    return render(
+        request,
+        "families/filiation_school.html",
+        {"form": form, "filiation": filiation, "known": list(known.values()), **SECTION},
+    )
 
 
 @get_or_post
@@ -95,7 +130,7 @@ def signup_filiations(request: HttpRequest) -> HttpResponse:
             return redirect("signup_services")
         if form.is_valid() and _add(request, form):
             return redirect("signup_services" if going_on else "signup_filiations")
-    return render(request, "families/signup_filiations.html", {"form": form, **_people(user)})
+    return render(request, "families/signup_filiations.html", {"form": form, **_people(_of(user))})
 
 
 @signup_step
@@ -111,10 +146,16 @@ def signup_filiation_end(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("signup_filiations")
 
 
-def _people(user: User) -> dict[str, Any]:
-    filiations = list(_of(user))
+def _people(links: QuerySet[Filiation]) -> dict[str, Any]:
+    filiations = list(links)
     has_self = any(each.kind == Filiation.Kind.SELF for each in filiations)
     return {"filiations": filiations, "has_self": has_self}
+
+
+def school_years_to_declare() -> list[int]:
+    """This school year and the next, by the year they begin in: in July and August, the coming one is the first."""
+    first = school_year(today() + dt.timedelta(days=62))[0].year
+    return [first, first + 1]
 
 
 def _of(user: User) -> QuerySet[Filiation]:

@@ -31,7 +31,8 @@ View = Callable[..., HttpResponse]
 # The order of the menu: what is used daily first.
 APPS = ("accounts", "families", "services", "bookings", "checkout", "wallet", "outbox")
 MODELS = (
-    *("user", "subscription", "beneficiary", "booking", "absence", "waitinglistentry", "order", "payment"),
+    *("user", "subscription", "beneficiary", "enrolment", "booking", "absence", "waitinglistentry", "closure"),
+    *("order", "payment"),
     *(
         "service",
         "activity",
@@ -43,6 +44,7 @@ MODELS = (
         "deadline",
         "absencerule",
         "schoolholiday",
+        "school",
     ),
     *("commune", "staffrole", "terms"),
 )

@@ -18,10 +18,11 @@ from accounts.admin_history import Happening, parts_of
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS, euros, short_date
 from services.absences import sentence as absence_sentence
-from services.admin_forms import ActivityForm, DeadlineForm, PeriodForm, ServiceForm, TariffForm
+from services.admin_forms import ActivityForm, DeadlineForm, PeriodForm, SchoolForm, ServiceForm, TariffForm
 from services.calendar_forms import SPOKEN, ActivityPeriodForm, ActivityPeriodFormSet
 from services.calendars import generate_open_days, preview_open_days
 from services.deadlines import sentence
+from services.limits import classes
 from services.models import (
     AbsenceRule,
     AccessProfile,
@@ -29,6 +30,7 @@ from services.models import (
     ActivityPeriod,
     Category,
     Deadline,
+    School,
     SchoolHoliday,
     Service,
     Slot,
@@ -110,6 +112,34 @@ class AccessProfileAdmin(ScopedAdmin):
         return ["service"] if obj else []  # the requests and prices that hang on it stay with their service
 
 
+# --- Schools -----------------------------------------------------------------------------------------------------------
+
+
+@admin.register(School)
+class SchoolAdmin(ScopedAdmin):
+    agents = operators = Right.ALL
+    form = SchoolForm
+    list_display = ["name", "commune", "class_names", "is_active"]
+    list_filter = ["commune", "is_active"]
+    list_select_related = ["commune"]
+    label_related = ["commune"]
+    search_fields = ["name", "commune__name"]
+    ordering = ["commune__name_key", "name", "pk"]
+    constraint_messages = {
+        "one_school_per_name": ("name", gettext_lazy("Cette commune a déjà une école de ce nom.")),
+    }
+
+    def label_for(self, obj: School) -> str:
+        return f"{obj.commune} – {obj.name}"
+
+    def get_readonly_fields(self, request: HttpRequest, obj: School | None = None) -> list[str]:
+        return ["commune"] if obj else []  # its pupils and closures are that commune's
+
+    @admin.display(description=gettext_lazy("classes"))
+    def class_names(self, obj: School) -> str:
+        return classes(obj.levels)
+
+
 # --- Activities --------------------------------------------------------------------------------------------------------
 
 
@@ -166,6 +196,7 @@ class ActivityAdmin(ScopedAdmin):
     constraint_messages = {
         "one_activity_per_slug": ("slug", gettext_lazy("Ce service a déjà une activité à cette adresse.")),
         "one_period_per_weekday": ("", ActivityPeriodForm.TWICE),
+        "ages_are_in_order": ("max_age", gettext_lazy("L’âge le plus haut est en dessous du plus bas.")),
         "activity_has_places": ("capacity", gettext_lazy("Une activité a au moins une place.")),
     }
     fieldsets = [
@@ -174,6 +205,7 @@ class ActivityAdmin(ScopedAdmin):
             _("Calendrier"),
             {"fields": ["capacity", "open_on_public_holidays", "booking_opens_on"], "description": SPOKEN},
         ),
+        (_("Pour qui"), {"fields": [("min_age", "max_age"), "schools", "levels"]}),
         (_("Délais et règles"), {"fields": ["booking_deadline", "cancel_deadline", "may_overlap"]}),
         (_("Jours complets"), {"fields": ["waiting_list", "waiting_order", "offer_hours"]}),
     ]

@@ -7,12 +7,13 @@ from django import forms
 from django.contrib.admin.widgets import AdminDateWidget
 from django.core.exceptions import ValidationError
 from django.db.backends.postgresql.psycopg_any import DateRange
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ScopedForm
 from portal.common.formats import WEEKDAYS, today
-from services.models import MINUTES_OF_DAY, Activity, Deadline, Service, Tariff
+from services.models import MINUTES_OF_DAY, Activity, Deadline, Level, School, Service, Tariff
 from services.school_calendar import end_of_next_school_year
 
 ONE_DAY = dt.timedelta(days=1)
@@ -144,6 +145,25 @@ class DeadlineForm(ScopedForm):
             self.add_error("late", _("Choisissez un autre délai que celui-ci."))
 
 
+def levels_box(**kwargs: Any) -> forms.TypedMultipleChoiceField:
+    """Classes as boxes."""
+    return forms.TypedMultipleChoiceField(
+        label=gettext_lazy("Classes"),
+        choices=Level.choices,
+        empty_value=[],
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "boxes"}),
+        **kwargs,
+    )
+
+
+class SchoolForm(ScopedForm):
+    levels = levels_box(error_messages={"required": gettext_lazy("Cochez au moins une classe.")})
+
+    class Meta:
+        model = School
+        exclude: list[str] = []
+
+
 class ActivityForm(ScopedForm):
     # Which order a list has, as people say it; an array of priorities in the row.
     waiting_order = forms.ChoiceField(
@@ -161,6 +181,10 @@ class ActivityForm(ScopedForm):
             "rangs de ceux qui attendent déjà."
         ),
     )
+    levels = levels_box(
+        required=False,
+        help_text=gettext_lazy("Les élèves de ces classes seulement. Aucune cochée\u00a0: toutes les classes."),
+    )
 
     class Meta:
         model = Activity
@@ -170,6 +194,16 @@ class ActivityForm(ScopedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["waiting_order"] = ",".join(self.instance.waiting_order)
+        if "schools" in self.fields:
+            schools: Any = self.fields["schools"]
+            schools.widget = forms.CheckboxSelectMultiple(attrs={"class": "boxes"})
+            schools.label_from_instance = lambda school: f"{school.commune} – {school}"
+            schools.queryset = schools.queryset.select_related("commune").order_by("commune__name_key", "name")
+            commune = self.instance.service.commune_id if self.instance.pk else None
+            if commune:  # those of an activity of the agglomération are chosen among all
+                schools.queryset = schools.queryset.filter(
+                    Q(commune=commune) | Q(pk__in=self.instance.schools.values("pk"))
+                )
 
     def clean_waiting_order(self) -> list[str]:
         chosen: str = self.cleaned_data["waiting_order"]

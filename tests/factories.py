@@ -16,7 +16,7 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, User
-from families.models import Beneficiary, Filiation
+from families.models import Beneficiary, Enrolment, Filiation
 from portal.common.formats import PARIS, today
 from services.models import (
     AbsenceRule,
@@ -25,12 +25,15 @@ from services.models import (
     ActivityPeriod,
     Category,
     Deadline,
+    Level,
     OpenDay,
+    School,
     Service,
     Slot,
     Subscription,
     Tariff,
 )
+from services.school_calendar import school_year
 
 PASSWORD = "Velay-Tests-2026!"
 
@@ -211,6 +214,29 @@ class ServiceFactory(DjangoModelFactory):
     slug = factory.Sequence(lambda n: f"accueil-de-loisirs-{n}")
     booking_deadline = factory.SubFactory(DeadlineFactory)
     cancel_deadline = factory.SubFactory(DeadlineFactory)
+
+
+class SchoolFactory(DjangoModelFactory):
+    """A school of a commune of its own, with every class."""
+
+    class Meta:
+        model = School
+
+    commune = factory.SubFactory(CommuneFactory)
+    name = factory.Sequence(lambda n: f"École publique {n}")
+    levels = list(Level.values)
+
+
+class EnrolmentFactory(DjangoModelFactory):
+    """A pupil of this school year, as the family declared it."""
+
+    class Meta:
+        model = Enrolment
+
+    beneficiary = factory.SubFactory(BeneficiaryFactory)
+    school = factory.SubFactory(SchoolFactory)
+    level = Level.CP
+    year = factory.LazyFunction(lambda: school_year(today())[0].year)
 
 
 class AccessProfileFactory(DjangoModelFactory):

@@ -20,6 +20,7 @@ from bookings.calendar import YearCalendar, build, family_bookings, initials, pi
 from checkout.actions import add_to_cart
 from checkout.forms import BookingForm
 from checkout.waiting_form import waiting_url
+from families.limits import Limits
 from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, euros, long_date
@@ -137,6 +138,10 @@ class BookingPage:
         calendar = build(
             activity=self.activity, days=days, booked=booked, beneficiaries=self.people, ticked=ticked - {*elsewhere}
         )
+        limits = Limits(self.activity, self.people)
+        # Why somebody may come on none of the dates; they are not counted, whatever was ticked.
+        never = {str(row.pk): limits.why_never(row, calendar.tickable) for row in self.people}
+        self.chosen_people -= {key for key, reason in never.items() if reason}
         prices = Prices(self.accesses, self.slots, [*calendar.tickable, *elsewhere] or [first])
         chosen = self._chosen(calendar, elsewhere, booked)
         letters = initials(self.people)
@@ -160,9 +165,11 @@ class BookingPage:
                     "letter": letters[row.pk],
                     "hue": index % 6 + 1,
                     "checked": str(row.pk) in self.chosen_people,
+                    "never": never[str(row.pk)],
                 }
                 for index, row in enumerate(self.people)
             ],
+            "limits": limits.sentence,
             "price": prices.first(self.access, self.chosen_slot) if self.chosen_slot else None,
             "cents": prices.cents,
             "calendar": calendar,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from portal.installation import DAY_BEFORE, THURSDAY, TWO_DAYS
-from services.models import ActivityPeriod
+from services.models import ActivityPeriod, Level
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class ActivityPlan:
     booking: str = ""  # the service's
     cancel: str = ""
     may_overlap: bool = False
+    ages: tuple[int | None, int | None] = (None, None)
     description: str = ""
 
 
@@ -187,6 +188,7 @@ SERVICES = (
                 ROSIERES_SLOTS,
                 booking=TWO_DAYS,
                 cancel=TWO_DAYS,
+                ages=(3, 12),
                 description="Jeux, sorties et ateliers du mercredi, de 3 à 12 ans.",
             ),
         ),
@@ -206,6 +208,7 @@ SERVICES = (
                 HOLIDAY_CENTRE,
                 32,
                 ROSIERES_SLOTS[4:],
+                ages=(3, 12),
                 unit="journée",
                 booking=THURSDAY,
                 cancel=THURSDAY,
@@ -299,6 +302,24 @@ SERVICES = (
             ),
         ),
     ),
+)
+
+NURSERY, PRIMARY = Level.values[:4], Level.values[4:]
+
+# (commune, school, classes): invented names but for their communes.
+SCHOOLS = (
+    ("Aiguilhe", "École publique d’Aiguilhe", (*NURSERY, *PRIMARY)),
+    ("Allègre", "École publique d’Allègre", (*NURSERY, *PRIMARY)),
+    ("Bains", "École publique de Bains", (*NURSERY, *PRIMARY)),
+    ("Blavozy", "École publique de Blavozy", (*NURSERY, *PRIMARY)),
+    ("Brives-Charensac", "École maternelle de Brives-Charensac", NURSERY),
+    ("Brives-Charensac", "École élémentaire de Brives-Charensac", PRIMARY),
+    ("Coubon", "École publique de Coubon", (*NURSERY, *PRIMARY)),
+    ("Craponne-sur-Arzon", "École publique de Craponne-sur-Arzon", (*NURSERY, *PRIMARY)),
+    ("Polignac", "École publique de Polignac", (*NURSERY, *PRIMARY)),
+    ("Rosières", "École publique de Rosières", (*NURSERY, *PRIMARY)),
+    ("Rosières", "École privée de Rosières", (*NURSERY, *PRIMARY)),
+    ("Saint-Étienne-Lardeyrol", "École publique de Saint-Étienne-Lardeyrol", (*NURSERY, *PRIMARY)),
 )
 
 SALE_TERMS = """Article 1 – Objet

@@ -15,7 +15,7 @@ from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, Use
 from bookings.actions import Wish
 from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_address, pay
 from checkout.models import Cart
-from families.models import Beneficiary, Filiation
+from families.models import Beneficiary, Enrolment, Filiation
 from portal.common.formats import today
 from portal.demo import catalogue
 from portal.installation import CERTIFICATE, THREE_DAYS, prepare, school_years
@@ -27,7 +27,9 @@ from services.models import (
     ActivityPeriod,
     Category,
     Deadline,
+    Level,
     OpenDay,
+    School,
     Service,
     Slot,
     Subscription,
@@ -58,6 +60,11 @@ def _catalogue(progress: Progress) -> None:
     with transaction.atomic():
         for plan in catalogue.SERVICES:
             _service(plan)
+        communes = {row.name: row for row in Commune.objects.all()}
+        School.objects.bulk_create(
+            School(commune=communes[commune], name=name, levels=list(levels))
+            for commune, name, levels in catalogue.SCHOOLS
+        )
         for kind, body in (
             (Terms.Kind.SALE, catalogue.SALE_TERMS),
             (Terms.Kind.USE, catalogue.USE_TERMS),
@@ -95,6 +102,8 @@ def _service(plan: catalogue.ServicePlan) -> None:
             booking_deadline=deadlines.get(item.booking),
             cancel_deadline=deadlines.get(item.cancel),
             may_overlap=item.may_overlap,
+            min_age=item.ages[0],
+            max_age=item.ages[1],
             position=position,
         )
         ActivityPeriod.objects.bulk_create(
@@ -191,6 +200,13 @@ def _child(user: User, first_name: str, last_name: str, birth: str, kind: str) -
     return child
 
 
+def _pupil(child: Beneficiary, commune: str, level: str) -> None:
+    """A child of the commune's school, as the family declares it."""
+    school = School.objects.filter(commune__name=commune).first()
+    if school is not None:
+        Enrolment.objects.create(beneficiary=child, school=school, level=level, year=school_years()[0].year)
+
+
 def _access(user: User, service: str, label: str, *, by: User | None) -> Subscription:
     """Ask for a situation of a service; validated by `by`, or left waiting."""
     profile = AccessProfile.objects.select_related("service").get(service__slug=service, label=label)
@@ -212,7 +228,8 @@ def _main_family(operator: User) -> None:
     parent = _person("parent@demo.example", "MME", "Claire", "Dupont", "Aiguilhe")
     _approve(parent, operator)
     Address.objects.create(user=parent, line1="12 rue du Rocher", postal_code="43000", city="Aiguilhe", is_default=True)
-    _child(parent, "Louane", "Dupont", "2018-05-10", Filiation.Kind.MOTHER)
+    louane = _child(parent, "Louane", "Dupont", "2018-05-10", Filiation.Kind.MOTHER)
+    _pupil(louane, "Aiguilhe", Level.CE2)
     _child(parent, "Théo", "Dupont", "2013-07-12", Filiation.Kind.MOTHER)
     _access(parent, "aiguilhe-restauration-scolaire", "Usager", by=operator)
     _access(parent, "rosieres-accueil-de-loisirs", "Résident hors-commune", by=operator)
@@ -277,6 +294,8 @@ def _neighbour(
     people = [
         _child(user, name, last_name, f"{2016 + index}-0{number}-1{index}", kind) for index, name in enumerate(children)
     ]
+    for index, person in enumerate(people):
+        _pupil(person, commune, (Level.CM2, Level.CM1)[index])
     access = _access(user, service, label, by=operator)
     adjust(user=user, amount=Decimal("300.00"), reason="Dépôt en mairie", key=f"demo:wallet:{number}", by=operator)
     activity = Activity.objects.select_related("service").get(service__slug=service, slug=slug)

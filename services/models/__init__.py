@@ -6,6 +6,7 @@ from services.models.calendar import OpenDay, SchoolHoliday
 from services.models.catalogue import AGGLOMERATION, Activity, Category, Service, Slot
 from services.models.patterns import ActivityPeriod
 from services.models.rules import MINUTES_OF_DAY, Deadline
+from services.models.schools import Level, School
 from services.models.tariffs import Tariff
 
 __all__ = [
@@ -17,7 +18,9 @@ __all__ = [
     "ActivityPeriod",
     "Category",
     "Deadline",
+    "Level",
     "OpenDay",
+    "School",
     "SchoolHoliday",
     "Service",
     "Slot",

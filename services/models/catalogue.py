@@ -14,6 +14,7 @@ from accounts.models import Commune
 from portal.common.formats import hour
 from services.models.absences import AbsenceRule
 from services.models.rules import Deadline
+from services.models.schools import School, levels_field
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -168,6 +169,22 @@ class Activity(models.Model):
         verbose_name=_("délai pour annuler"),
         help_text=_("Vide : celui du service."),
     )
+    min_age = models.PositiveSmallIntegerField(
+        _("à partir de (ans)"), null=True, blank=True, help_text=_("L’âge le jour de l’activité. Vide : sans limite.")
+    )
+    max_age = models.PositiveSmallIntegerField(
+        _("jusqu’à (ans)"), null=True, blank=True, help_text=_("Compris : 12 vaut jusqu’à la veille des 13 ans.")
+    )
+    schools = models.ManyToManyField(
+        School,
+        blank=True,
+        related_name="+",
+        verbose_name=_("écoles"),
+        help_text=_("Les élèves de ces écoles seulement. Aucune cochée : tous les enfants."),
+    )
+    levels = levels_field(
+        _("classes"), help_text=_("Les élèves de ces classes seulement. Aucune cochée : toutes les classes.")
+    )
     may_overlap = models.BooleanField(
         _("compatible avec une autre réservation à la même heure"),
         default=False,
@@ -203,6 +220,9 @@ class Activity(models.Model):
             models.UniqueConstraint(fields=["service", "slug"], name="one_activity_per_slug"),
             models.CheckConstraint(condition=Q(capacity__gt=0), name="activity_has_places"),
             models.CheckConstraint(condition=Q(offer_hours__range=(1, 240)), name="offer_lasts_a_while"),
+            models.CheckConstraint(
+                condition=Q(min_age=None) | Q(max_age=None) | Q(max_age__gte=F("min_age")), name="ages_are_in_order"
+            ),
         ]
 
     def __str__(self) -> str:

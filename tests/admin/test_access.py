@@ -19,6 +19,8 @@ RIGHTS = {
     "accounts.staffrole": ("", "vad"),
     "accounts.terms": ("", "vacd"),
     "families.beneficiary": ("v", "v"),
+    "families.enrolment": ("vc", "vc"),
+    "services.school": ("vacd", "vacd"),
     "services.subscription": ("v", "v"),
     "services.category": ("", "vacd"),
     "services.service": ("vacd", "vacd"),

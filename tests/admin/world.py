@@ -24,8 +24,10 @@ from tests.factories import (
     ActivityFactory,
     CommuneFactory,
     DeadlineFactory,
+    EnrolmentFactory,
     FiliationFactory,
     OpenDayFactory,
+    SchoolFactory,
     ServiceFactory,
     SlotFactory,
     SubscriptionFactory,
@@ -64,9 +66,13 @@ def town(name: str) -> Town:
     parent = UserFactory(commune=commune, pending=True, last_name=f"Parent-{name}")
     child = FiliationFactory(user=parent, beneficiary__last_name=f"Enfant-{name}").beneficiary
     day = OpenDayFactory(activity=activity)
+    school = SchoolFactory(commune=commune, name=f"École de {name}")
+    activity.schools.add(school)
     place.rows |= {
         "accounts.user": parent,
         "families.beneficiary": child,
+        "families.enrolment": EnrolmentFactory(beneficiary=child, school=school),
+        "services.school": school,
         "services.subscription": SubscriptionFactory(user=parent, profile=profile, pending=True),
         "services.service": service,
         "services.accessprofile": profile,

@@ -1,0 +1,108 @@
+"""Which children an activity is for: its ages, its schools and its classes, said of one child."""
+
+import datetime as dt
+from collections.abc import Collection, Iterable
+
+from django.utils.translation import gettext as _
+
+from families.models import Beneficiary, Enrolment
+from portal.common.formats import NBSP, enumeration, long_date
+from services.limits import ages, classes
+from services.models import Activity
+from services.school_calendar import school_year
+
+
+class Limits:
+    """The limits of one activity for some children, read in two queries (one, when every pupil may come)."""
+
+    def __init__(self, activity: Activity, children: Collection[Beneficiary]) -> None:
+        self.activity = activity
+        self.schools = {row.pk: row.name for row in activity.schools.all()}
+        self.by_school = bool(self.schools or activity.levels)
+        self.enrolments: dict[tuple[int, int], Enrolment] = {}
+        if self.by_school:
+            rows = Enrolment.objects.filter(beneficiary__in=[child.pk for child in children]).select_related("school")
+            self.enrolments = {(row.beneficiary_id, row.year): row for row in rows}
+
+    def why_not(self, child: Beneficiary, date: dt.date) -> str:
+        """Why this child may not come on this date, in a sentence that names both; empty when the child may."""
+        return self._age(child, date) or self._class(child, date)
+
+    def why_never(self, child: Beneficiary, dates: Iterable[dt.date]) -> str:
+        """The reason of the first date when the child may come on none of them; empty otherwise."""
+        reasons = [self.why_not(child, date) for date in dates]
+        return reasons[0] if reasons and all(reasons) else ""
+
+    def _age(self, child: Beneficiary, date: dt.date) -> str:
+        low, high = self.activity.min_age, self.activity.max_age
+        if low is None and high is None:
+            return ""
+        age = child.age_on(date)
+        if age is None:
+            return _(
+                "La date de naissance de %(child)s manque\u00a0: «\u00a0%(activity)s\u00a0» est réservé aux enfants %(ages)s. "
+                "Complétez-la dans «\u00a0Mes filiations\u00a0»."
+            ) % {"child": child.first_name, "activity": self.activity, "ages": ages(self.activity)}
+        if (low is None or low <= age) and (high is None or age <= high):
+            return ""
+        return _(
+            "%(child)s aura %(age)s le %(date)s\u00a0: «\u00a0%(activity)s\u00a0» est réservé aux enfants %(ages)s."
+        ) % {
+            "child": child.first_name,
+            "age": f"{age}{NBSP}ans" if age > 1 else f"{age}{NBSP}an",
+            "date": long_date(date),
+            "activity": self.activity,
+            "ages": ages(self.activity),
+        }
+
+    def _class(self, child: Beneficiary, date: dt.date) -> str:
+        if not self.by_school:
+            return ""
+        year = school_year(date)[0].year
+        row = self.enrolments.get((child.pk, year))
+        words = {
+            "child": child.first_name,
+            "activity": self.activity,
+            "pupils": self.pupils,
+            "year": f"{year}-{year + 1}",
+        }
+        if row is None:
+            return (
+                _(
+                    "L’école de %(child)s pour %(year)s n’est pas déclarée\u00a0: «\u00a0%(activity)s\u00a0» est réservé "
+                    "%(pupils)s. Déclarez-la dans «\u00a0Mes filiations\u00a0»."
+                )
+                % words
+            )
+        if (self.schools and row.school_id not in self.schools) or (
+            self.activity.levels and row.level not in self.activity.levels
+        ):
+            words |= {"school": row.school, "level": row.get_level_display()}
+            return (
+                _(
+                    "%(child)s est en %(level)s à «\u00a0%(school)s\u00a0» en %(year)s\u00a0: «\u00a0%(activity)s\u00a0» est "
+                    "réservé %(pupils)s."
+                )
+                % words
+            )
+        return ""
+
+    @property
+    def pupils(self) -> str:
+        """`aux élèves de CP et CE1 de l’école publique`; empty when neither school nor class counts."""
+        if not self.by_school:
+            return ""
+        parts = [_("aux élèves")]
+        if self.activity.levels:
+            parts.append(_("de %s") % classes(self.activity.levels))
+        if self.schools:
+            parts.append(_("de «\u00a0%s\u00a0»") % enumeration(sorted(self.schools.values())))
+        return " ".join(parts)
+
+    @property
+    def sentence(self) -> str:
+        """For whom the activity is: `Réservé aux enfants de 3 à 12 ans`; empty when it is for everybody."""
+        parts = [_("aux enfants %s") % ages(self.activity)] if ages(self.activity) else []
+        if self.by_school:
+            parts.append(self.pupils)
+        return _("Réservé %s.") % enumeration(parts) if parts else ""
