@@ -98,7 +98,7 @@ def hold_places(
     days = _by_date(activity, locked)
     now = timezone.now()
     check_bookable(dates, days, now)
-    _check_limits(activity, beneficiaries, wishes)
+    check_limits(activity, beneficiaries, wishes)
 
     before = {Wish(row.beneficiary_id, row.open_day.date): row for row in others if row.slot_id == slot.pk}
     already = [before[wish] for wish in wishes if wish in before]
@@ -389,8 +389,10 @@ def _check_not_offered(already: Collection[Booking]) -> None:
         )
 
 
-def _check_limits(activity: Activity, beneficiaries: dict[int, Beneficiary], wishes: Collection[Wish]) -> None:
-    """Each child once, with the first date that is not for them."""
+def check_limits(
+    activity: Activity, beneficiaries: dict[int, Beneficiary], wishes: Collection[Wish], *, undone: str = ""
+) -> None:
+    """Raise Refused with the children whom the activity is not for, each with the first of such dates; see check_bookable."""
     limits = Limits(activity, beneficiaries.values())
     reasons: dict[int, str] = {}
     for wish in sorted(wishes):
@@ -399,7 +401,7 @@ def _check_limits(activity: Activity, beneficiaries: dict[int, Beneficiary], wis
             if reason:
                 reasons[wish.beneficiary_id] = reason
     if reasons:
-        raise Refused(*reasons.values(), _("Rien n’a été ajouté au panier."), code="not_for_this_child")
+        raise Refused(*reasons.values(), undone or _("Rien n’a été ajouté au panier."), code="not_for_this_child")
 
 
 def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> None:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import User
-from bookings.actions import Wish, check_bookable, lock_beneficiaries, some
+from bookings.actions import Wish, check_bookable, check_limits, lock_beneficiaries, some
 from bookings.models import Booking
 from bookings.places import lock_days, lock_days_where, new_booking, rivals
 from bookings.waiting import offers
@@ -54,7 +54,8 @@ def join(
 
     With `together` the children of a day are offered places together or not at all. A child who waits for that place
     already, or is elsewhere at that time, is left out of that day. Raises Refused with a sentence: no access, no waiting
-    list here, a day that is closed, past its deadline or not full, a child who is somebody else's, nobody left.
+    list here, a day that is closed, past its deadline or not full, a child who is somebody else's or whom the activity
+    is not for, nobody left.
     """
     if not wishes:
         raise Refused(_("Choisissez au moins une date complète et un bénéficiaire."), code="nothing_chosen")
@@ -66,7 +67,9 @@ def join(
         dates = {wish.date for wish in wishes}
         locked = lock_days_where(Q(activity=activity, date__in=dates))
         days = {row.date: row for row in locked.values()}
-        check_bookable(dates, days, timezone.now(), undone=_("Rien n’a été ajouté à la liste d’attente."))
+        undone = _("Rien n’a été ajouté à la liste d’attente.")
+        check_bookable(dates, days, timezone.now(), undone=undone)
+        check_limits(activity, people, wishes, undone=undone)
         left = _already_waiting(locked, people, slot, wishes, days) | _elsewhere(user, wishes, days, slot, people)
         new = [wish for wish in wishes if wish not in left]
         sentences = [left[wish] for wish in sorted(left, key=lambda wish: wish.date)]

@@ -16,6 +16,7 @@ from accounts.models import User
 from bookings.models import Booking, Hold
 from bookings.places import new_booking, rivals
 from bookings.waiting.models import WaitingListEntry
+from families.limits import Limits
 from families.models import Filiation
 from portal.common.errors import Refused
 from portal.outbox.actions import queue_email
@@ -146,10 +147,13 @@ def _place(entry: WaitingListEntry, now: dt.datetime) -> Booking:
 
 
 def _allowed(waiting: Sequence[WaitingListEntry]) -> set[int]:
-    """The entries whose owner still answers for the beneficiary, has access, and is still sold the slot."""
+    """The entries whose owner still answers for the beneficiary, has access, and is still sold the slot, and whose
+    beneficiary the activity is still for."""
     users = {row.user_id for row in waiting}
     links = set(Filiation.objects.filter(user__in=users, ended_at=None).values_list("user", "beneficiary"))
     accesses = set(Subscription.objects.approved().filter(user__in=users).values_list("user", "profile__service"))
+    activities = {row.open_day.activity for row in waiting}
+    limits = {activity: Limits(activity, [row.beneficiary for row in waiting]) for activity in activities}
     return {
         row.pk
         for row in waiting
@@ -157,6 +161,7 @@ def _allowed(waiting: Sequence[WaitingListEntry]) -> set[int]:
         and (row.user_id, row.open_day.activity.service_id) in accesses
         and row.slot.is_active
         and row.open_day.activity.is_active
+        and not limits[row.open_day.activity].why_not(row.beneficiary, row.open_day.date)
     }
 
 

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from accounts.models import User
 from bookings.models import Booking
+from checkout.actions import cancel_bookings
 from families.actions import confirm_school, declare_school
 from families.limits import Limits
 from families.models import Beneficiary, Enrolment
@@ -30,6 +31,7 @@ from tests.factories import (
 )
 from tests.guards import guarded
 from tests.shop import Shop, open_shop
+from tests.waiting import entries, full_shop, neighbour, statuses, wait
 
 pytestmark = pytest.mark.django_db
 YEAR = school_year(today())[0].year
@@ -228,10 +230,29 @@ class TestBooking:
             assert years == person.age_on(date)
 
     def test_an_error_of_the_database_is_a_sentence(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("bookings.actions._check_limits", lambda *_facts: None)
+        monkeypatch.setattr("bookings.actions.check_limits", lambda *_facts: None)
         with pytest.raises(Refused, match="n’a pas l’âge"):
             shop.add()
         assert not Booking.objects.exists()
+
+
+class TestWaiting:
+    def test_a_waiting_list_keeps_the_limits(self) -> None:
+        shop = full_shop()
+        other = neighbour(shop)
+        Activity.objects.update(min_age=15)
+        for who in (shop, other):
+            who.activity.refresh_from_db()
+        with pytest.raises(Refused, match="liste d’attente") as refused:
+            wait(other)
+        assert refused.value.code == "not_for_this_child" and not entries(other)
+        Activity.objects.update(min_age=None)
+        other.activity.refresh_from_db()
+        wait(other)
+        # Who has grown out of the activity meanwhile is passed over.
+        Activity.objects.update(min_age=15)
+        cancel_bookings(ids=[Booking.objects.get(made_by=shop.user).pk], by=shop.user)
+        assert statuses(other) == ["waiting"]
 
 
 def test_a_wrong_sql_level_is_refused() -> None:
