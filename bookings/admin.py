@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count
+from django.db.models import Count, OuterRef, Subquery
 from django.http import HttpRequest
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import ReadOnlyAdmin, Right, staff
 from accounts.admin_history import Happening, signatures, told
 from accounts.models import User
-from bookings.models import Booking
+from bookings.models import Absence, AbsenceDay, Booking
 from bookings.waiting.admin import WaitingListEntryAdmin
 from families.admin import AccountAdmin
 from portal.common.formats import long_date, today
@@ -38,11 +38,29 @@ def bookings_at_stake(people: Sequence[User], by: User) -> dict[int, str]:
 AccountAdmin.stakes.append(bookings_at_stake)
 
 
+class AbsenceFilter(admin.SimpleListFilter):
+    """Who is not expected: what a service that counts its meals asks."""
+
+    title = gettext_lazy("absence")
+    parameter_name = "absence"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("oui", _("Signalée")), ("non", _("Aucune"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case "oui":
+                return queryset.filter(absence_status__isnull=False)
+            case "non":
+                return queryset.filter(absence_status=None)
+        return queryset
+
+
 @admin.register(Booking)
 class BookingAdmin(ReadOnlyAdmin):
     agents = Right.VIEW
-    list_display = ["day", "beneficiary", "activity", "slot", "status", "booked_at"]
-    list_filter = ["status", "open_day__activity"]
+    list_display = ["day", "beneficiary", "activity", "slot", "status", "absence", "booked_at"]
+    list_filter = ["status", "open_day__activity", AbsenceFilter]
     list_select_related = ["beneficiary", "open_day__activity", "slot"]
     date_hierarchy = "open_day__date"
     search_fields = ["beneficiary__last_name", "beneficiary__first_name", "open_day__activity__name"]
@@ -53,6 +71,10 @@ class BookingAdmin(ReadOnlyAdmin):
         *("made", "created_at", "booked_at", "ended_at", "ended", "ended_reason"),
     ]
     readonly_fields = ["activity", "day", "made", "ended"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        reported = AbsenceDay.objects.filter(booking=OuterRef("pk"), is_live=True)
+        return super().get_queryset(request).annotate(absence_status=Subquery(reported.values("absence__status")[:1]))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         booking = super().get_object(request, object_id, from_field)
@@ -67,6 +89,11 @@ class BookingAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("activité"), ordering="open_day__activity__name")
     def activity(self, obj: Booking) -> str:
         return str(obj.open_day.activity)
+
+    @admin.display(description=gettext_lazy("absence"), empty_value="–")
+    def absence(self, obj: Booking) -> str | None:
+        status: str | None = obj.absence_status  # type: ignore[attr-defined]
+        return str(Absence.Status(status).label) if status else None
 
     @admin.display(description=gettext_lazy("réservé par"))
     def made(self, obj: Booking) -> str:

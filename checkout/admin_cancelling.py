@@ -1,0 +1,84 @@
+"""The page of bookings, where staff may also cancel: it pays back, which the layer of bookings knows nothing of."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db.models import Sum
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_base import Right, staff
+from bookings.admin import BookingAdmin
+from bookings.models import Booking
+from checkout.actions import cancel_for
+from checkout.models import Order, OrderLine
+from portal.common.errors import Refused
+from portal.common.formats import euros
+from portal.common.money import ZERO
+
+MOST = 100  # bookings cancelled at once from the list; a closed day has its own page
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        label=gettext_lazy("Motif de l’annulation"),
+        help_text=gettext_lazy("Les familles le liront dans leur courriel et dans « Mes réservations »."),
+        max_length=200,
+        widget=forms.TextInput(attrs={"size": 60}),
+        error_messages={"required": gettext_lazy("Écrivez le motif de l’annulation\u00a0: les familles le liront.")},
+    )
+
+
+admin.site.unregister(Booking)
+
+
+@admin.register(Booking)
+class CancellingBookingAdmin(BookingAdmin):
+    agents = operators = Right.VIEW | Right.DECIDE
+    actions = ["cancel_selected"]
+
+    def has_decide_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, Right.DECIDE, obj)
+
+    @admin.action(description=gettext_lazy("Annuler et rembourser…"), permissions=["decide"])
+    def cancel_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Says what goes back and asks for the reason, then cancels: the page posts the same action to the list again."""
+        rows = list(queryset.filter(status=Booking.Status.BOOKED).order_by("period", "pk")[: MOST + 1])
+        if not rows:
+            self.say(request, messages.WARNING, [_("Aucune de ces réservations n’est à annuler.")])
+            return None
+        if len(rows) > MOST:
+            self.say(request, messages.ERROR, [_("Choisissez %d réservations au plus à la fois.") % MOST])
+            return None
+        form = ReasonForm(request.POST if "confirm" in request.POST else None)
+        if form.is_valid():
+            self._cancel(request, rows, form.cleaned_data["reason"])
+            return None
+        paid = OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None)
+        context = {
+            "title": _("Annuler des réservations"),
+            "rows": rows,
+            "total": paid.aggregate(sum=Sum("unit_price"))["sum"] or ZERO,
+            "form": form,
+            "checkbox": ACTION_CHECKBOX_NAME,
+        }
+        return self.page(request, "admin/bookings/booking/cancel.html", context)
+
+    def _cancel(self, request: HttpRequest, rows: Sequence[Booking], reason: str) -> None:
+        try:
+            refunds = cancel_for(ids=[row.pk for row in rows], by=staff(request), reason=reason)
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+            return
+        count = sum(len(refund.bookings) for refund in refunds)
+        said = ngettext(
+            "%(count)d réservation annulée, %(total)s rendus au porte-monnaie de qui a payé.",
+            "%(count)d réservations annulées, %(total)s rendus aux porte-monnaie de qui a payé.",
+            count,
+        )
+        total = sum((refund.total for refund in refunds), ZERO)
+        self.say(request, messages.SUCCESS, [said % {"count": count, "total": euros(total)}])

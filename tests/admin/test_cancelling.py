@@ -1,0 +1,67 @@
+"""« Annuler et rembourser… » : staff cancel families' bookings from the list, with a reason, in their commune only."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+
+from bookings.absence_actions import report_absence
+from bookings.models import Booking
+from checkout.actions import Means
+from portal.outbox.models import Email
+from services.models import OpenDay
+from tests.admin.world import client_of, texts, url
+from tests.checkout.http import text
+from tests.factories import CommuneFactory, agent_of
+from tests.shop import Shop, open_shop
+
+pytestmark = pytest.mark.django_db
+LIST = url("bookings.booking", "changelist")
+
+
+@pytest.fixture
+def shop() -> Shop:
+    shop = open_shop(days=3, credit="50")
+    shop.add()
+    shop.pay(Means.WALLET, "23.70")
+    return shop
+
+
+def agent(shop: Shop) -> Any:
+    commune = shop.activity.service.commune
+    assert commune is not None
+    return agent_of(commune)
+
+
+def fields(**more: str) -> dict[str, Any]:
+    ids = [str(pk) for pk in Booking.objects.order_by("period").values_list("pk", flat=True)[:2]]
+    return {"action": "cancel_selected", ACTION_CHECKBOX_NAME: ids, **more}
+
+
+def test_what_goes_back_is_said_then_a_reason_is_asked_then_it_is_done(shop: Shop) -> None:
+    client = client_of(agent(shop))
+    asked = client.post(LIST, fields())
+    assert "Ces 2 réservations seront annulées" in text(asked) and "15,80 €" in text(asked)
+    again = client.post(LIST, fields(confirm="1", reason=" "))
+    assert "Écrivez le motif" in text(again) and Booking.objects.booked().count() == 3
+    done = client.post(LIST, fields(confirm="1", reason="Grève"), follow=True)
+    assert texts(done) == ["2 réservations annulées, 15,80\u00a0€ rendus aux porte-monnaie de qui a payé."]
+    assert shop.balance == Decimal("42.10") and "Grève" in Email.objects.get(key__startswith="cancellation:").body
+    assert texts(client.post(LIST, fields(), follow=True)) == ["Aucune de ces réservations n’est à annuler."]
+
+
+def test_not_in_another_commune(shop: Shop) -> None:
+    client_of(agent_of(CommuneFactory())).post(LIST, fields(confirm="1", reason="Grève"))
+    assert Booking.objects.booked().count() == 3
+
+
+def test_the_list_says_and_finds_who_is_absent(shop: Shop) -> None:
+    OpenDay.objects.update(cancel_until="2020-01-01T00:00Z")
+    first = Booking.objects.order_by("period")[0]
+    report_absence(user=shop.user, beneficiary=shop.children[0], ids=[first.pk], kind="illness", by=shop.user)
+    client = client_of(agent(shop))
+    for asked, count in (("oui", 1), ("non", 2)):
+        page = client.get(LIST, {"absence": asked})
+        assert page.context["cl"].result_count == count
+    assert "Signalée" in text(client.get(LIST, {"absence": "oui"}))
