@@ -238,10 +238,20 @@ class Scoped:
         return field
 
 
+class ScopedFormSet(forms.BaseInlineFormSet):
+    """The lines of an inline; the box that deletes one says so, its column's head being out of a screen reader's way."""
+
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        if "DELETE" in form.fields:
+            form.fields["DELETE"].widget.attrs["aria-label"] = _("Supprimer cette ligne")
+
+
 class ScopedInline(Scoped, admin.TabularInline):
     """Rows shown inside the page of what they hang on."""
 
     extra = 0
+    formset = ScopedFormSet
     show_change_link = False
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:

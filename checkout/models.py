@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 import pgtrigger
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
@@ -86,11 +86,18 @@ class CartLine(models.Model):
     booking = models.OneToOneField(Booking, on_delete=models.PROTECT, related_name="cart_line")
     tariff = models.ForeignKey(Tariff, on_delete=models.PROTECT, related_name="+")
     unit_price = MoneyField(_("prix unitaire"))
+    surcharge = MoneyField(_("dont majoration"), default=ZERO, db_default=ZERO)
+    explanation = models.CharField(_("pourquoi ce prix"), max_length=400, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = _("ligne de panier")
         verbose_name_plural = _("lignes de panier")
-        constraints = [models.CheckConstraint(condition=Q(unit_price__gte=0), name="cart_price_is_not_negative")]
+        constraints = [
+            models.CheckConstraint(condition=Q(unit_price__gte=0), name="cart_price_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(surcharge__gte=0, surcharge__lte=F("unit_price")), name="cart_surcharge_is_in_the_price"
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.booking)
@@ -233,6 +240,8 @@ class OrderLine(models.Model):
     beneficiary_name = models.CharField(_("bénéficiaire"), max_length=165, blank=True)
     date = models.DateField(_("date"), null=True)
     unit_price = MoneyField(_("prix"))
+    surcharge = MoneyField(_("dont majoration"), default=ZERO, db_default=ZERO)
+    explanation = models.CharField(_("pourquoi ce prix"), max_length=400, blank=True, default="", db_default="")
     cancelled_at = models.DateTimeField(_("annulée le"), null=True)
     refund = models.ForeignKey(
         Movement, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("remboursement")
@@ -246,6 +255,9 @@ class OrderLine(models.Model):
         ordering = ["pk"]
         constraints = [
             models.CheckConstraint(condition=Q(unit_price__gte=0), name="line_price_is_not_negative"),
+            models.CheckConstraint(
+                condition=Q(surcharge__gte=0, surcharge__lte=F("unit_price")), name="line_surcharge_is_in_the_price"
+            ),
             models.CheckConstraint(
                 condition=Q(kind="booking", booking__isnull=False) | (~Q(kind="booking") & Q(booking=None)),
                 name="booking_line_has_a_booking",

@@ -100,6 +100,7 @@ class Group:
     unit_price: Decimal
     people: list[Person] = field(default_factory=list)
     lines: list[tuple[int, str, dt.date | None]] = field(default_factory=list)  # key, beneficiary, date
+    why: list[str] = field(default_factory=list)  # each explanation of the price once
 
     @property
     def quantity(self) -> int:
@@ -117,12 +118,14 @@ class Group:
         return [Share(", ".join(names), list(dates)) for dates, names in found.items()]
 
 
-def _group(rows: Iterable[tuple[int, str, str, Decimal, str, dt.date | None]]) -> list[Group]:
+def _group(rows: Iterable[tuple[int, str, str, Decimal, str, dt.date | None, str]]) -> list[Group]:
     groups: dict[tuple[str, str, Decimal], Group] = {}
     people: dict[tuple[int, str], Person] = {}
-    for pk, label, detail, price, name, date in rows:
+    for pk, label, detail, price, name, date, why in rows:
         group = groups.setdefault((label, detail, price), Group(label, detail, price))
         group.lines.append((pk, name, date))
+        if why and why not in group.why:
+            group.why.append(why)
         if name and date:
             key = (id(group), name)
             if key not in people:
@@ -135,7 +138,8 @@ def _group(rows: Iterable[tuple[int, str, str, Decimal, str, dt.date | None]]) -
 def order_groups(lines: Iterable[OrderLine]) -> list[Group]:
     """The groups of an order's lines."""
     return _group(
-        (line.pk, line.label, line.detail, line.unit_price, line.beneficiary_name, line.date) for line in lines
+        (line.pk, line.label, line.detail, line.unit_price, line.beneficiary_name, line.date, line.explanation)
+        for line in lines
     )
 
 
@@ -146,7 +150,7 @@ def order_groups(lines: Iterable[OrderLine]) -> list[Group]:
 CART_AND_LINES = """
     SELECT cart.id, cart.status, cart.address_id, cart.terms_id, hold.id, hold.expires_at,
            line.id, booked.activity, booked.slot, line.unit_price, booked.first_name, booked.last_name, booked.date,
-           booked.status
+           line.explanation, booked.status
     FROM checkout_cart cart
     JOIN bookings_hold hold ON hold.id = cart.hold_id
     LEFT JOIN LATERAL (SELECT * FROM checkout_cartline WHERE cart_id = cart.id OFFSET 0) line ON true
@@ -202,8 +206,8 @@ class CartSummary:
             return None
         cart = _cart(user, *rows[0][:6])
         shaped = [
-            ((pk, label, slot, price, f"{first} {last}", date), status)
-            for pk, label, slot, price, first, last, date, status in (row[6:] for row in rows)
+            ((pk, label, slot, price, f"{first} {last}", date, why), status)
+            for pk, label, slot, price, first, last, date, why, status in (row[6:] for row in rows)
             if pk is not None
         ]
         held = [row for row, status in shaped if status == Booking.Status.HELD]

@@ -138,9 +138,9 @@ class WaitingForm(forms.Form):
             return None
         (access,) = self.accesses.values()
         for date in self.asked or full:
-            tariff = self.grid.tariff(profile_id=access.profile_id, slot_id=slot.pk, date=date)
-            if tariff is not None:
-                return tariff.price
+            price = self.grid.price(profile_id=access.profile_id, slot_id=slot.pk, date=date)
+            if price is not None:
+                return price.amount
         return None
 
     def _every(self, words: Any, dates: Sequence[dt.date]) -> str:

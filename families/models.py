@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Self
 import pghistory
 import pgtrigger
 from django.conf import settings
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateRangeField, RangeOperators
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import User
+from accounts.models import SupportingDocument, User
 from portal.common.formats import today
 from services.models import Level, School
 
@@ -182,3 +184,83 @@ class Enrolment(models.Model):
     def school_year(self) -> str:
         """`2026-2027`."""
         return f"{self.year}-{self.year + 1}"
+
+
+class IncomeQuotientQuerySet(models.QuerySet["IncomeQuotient"]):
+    def of(self, user: User) -> Self:
+        return self.filter(user=user)
+
+    def visible_to(self, user: User) -> Self:
+        return self if user.is_operator else self.filter(user__in=User.objects.visible_to(user))
+
+
+@pghistory.track(append_only=True)
+class IncomeQuotient(models.Model):
+    """A family's « quotient familial » (euros, of the CAF or the MSA) over a range of dates; it fixes the band of fares.
+
+    Only a validated one counts: pending -> validated | refused; validated -> refused when it was a mistake.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending", _("À vérifier")
+        VALIDATED = "validated", _("Validé")
+        REFUSED = "refused", _("Refusé")
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="quotients", verbose_name=_("usager")
+    )
+    value = models.PositiveIntegerField(_("quotient familial"), help_text=_("En euros, sans centimes."))
+    valid = DateRangeField(_("valable"), help_text=_("Du premier jour inclus au dernier jour exclu."))
+    status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.PENDING)
+    document = models.ForeignKey(
+        SupportingDocument, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("preuve")
+    )
+    declared_at = models.DateTimeField(_("déclaré le"), auto_now_add=True)
+    decided_at = models.DateTimeField(_("décidé le"), null=True, editable=False)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        editable=False,
+        related_name="+",
+        verbose_name=_("décidé par"),
+    )
+    reason = models.TextField(_("motif"), blank=True, editable=False)
+
+    objects = IncomeQuotientQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("quotient familial")
+        verbose_name_plural = _("quotients familiaux")
+        ordering = ["-declared_at"]
+        constraints = [
+            ExclusionConstraint(
+                name="one_quotient_at_a_time",
+                expressions=[("user", RangeOperators.EQUAL), ("valid", RangeOperators.OVERLAPS)],
+                condition=Q(status="validated"),
+            ),
+            models.UniqueConstraint(fields=["user"], condition=Q(status="pending"), name="one_quotient_to_verify"),
+            models.CheckConstraint(condition=Q(value__lte=20000), name="quotient_is_plausible"),
+            models.CheckConstraint(
+                condition=Q(valid__isempty=False, valid__lower_inf=False), name="quotient_has_a_first_day"
+            ),
+            models.CheckConstraint(
+                condition=Q(status="pending", decided_at=None, decided_by=None)
+                | (~Q(status="pending") & Q(decided_at__isnull=False, decided_by__isnull=False)),
+                name="quotient_decision_is_signed",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="refused") | ~Q(reason=""), name="quotient_refusal_has_a_reason"
+            ),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="quotient_transitions",
+                field="status",
+                transitions=[("pending", "validated"), ("pending", "refused"), ("validated", "refused")],
+            ),
+            pgtrigger.ReadOnly(name="declared_quotient_is_frozen", fields=["user", "value", "declared_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} : {self.value}"

@@ -1,6 +1,5 @@
 """The catalogue: services, who may use them, activities, prices and deadlines."""
 
-import datetime as dt
 from typing import Any
 
 from django.contrib import admin, messages
@@ -16,9 +15,10 @@ import services.admin_calendar  # noqa: F401  registers the days and the school 
 from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
 from accounts.admin_history import Happening, parts_of
 from portal.common.errors import Refused
-from portal.common.formats import WEEKDAYS, euros, short_date
+from portal.common.formats import WEEKDAYS
+from services import tariff_admin  # noqa: F401  (grids and fares register themselves)
 from services.absences import sentence as absence_sentence
-from services.admin_forms import ActivityForm, DeadlineForm, PeriodForm, SchoolForm, ServiceForm, TariffForm
+from services.admin_forms import ActivityForm, DeadlineForm, PeriodForm, SchoolForm, ServiceForm
 from services.calendar_forms import SPOKEN, ActivityPeriodForm, ActivityPeriodFormSet
 from services.calendars import generate_open_days, preview_open_days
 from services.deadlines import sentence
@@ -34,7 +34,6 @@ from services.models import (
     SchoolHoliday,
     Service,
     Slot,
-    Tariff,
 )
 
 PROFILE_SENTENCES = {
@@ -312,52 +311,6 @@ class SlotAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("horaires"), ordering="starts_at")
     def hours(self, obj: Slot) -> str:
         return obj.hours
-
-
-@admin.register(Tariff)
-class TariffAdmin(ScopedAdmin):
-    agents = operators = Right.ALL
-    form = TariffForm
-    list_display = ["name", "situation", "amount", "validity", "decision"]
-    list_filter = ["slot__activity__service"]
-    list_select_related = ["slot__activity__service", "profile"]
-    search_fields = [
-        "slot__name",
-        "slot__activity__name",
-        "slot__activity__service__name",
-        "profile__label",
-        "decision",
-    ]
-    autocomplete_fields = ["slot", "profile"]
-    ordering = ["slot__activity__service__name", "slot__activity__name", "slot", "profile", "valid"]
-    fields = ["slot", "profile", "price", "first_day", "last_day", "decision"]
-    constraint_messages = {
-        "price_is_not_negative": ("price", gettext_lazy("Un prix ne peut pas être négatif.")),
-        "one_price_at_a_time": (
-            "first_day",
-            gettext_lazy(
-                "Un autre tarif vaut déjà pour cette prestation et cette situation pendant ces dates\u00a0: terminez-le d’abord."
-            ),
-        ),
-    }
-
-    @admin.display(description=gettext_lazy("prestation"), ordering="slot__name")
-    def name(self, obj: Tariff) -> str:
-        return f"{obj.slot.activity.service} – {obj.slot.activity} – {obj.slot}"
-
-    @admin.display(description=gettext_lazy("situation"), ordering="profile__label")
-    def situation(self, obj: Tariff) -> str:
-        return str(obj.profile)
-
-    @admin.display(description=gettext_lazy("prix"), ordering="price")
-    def amount(self, obj: Tariff) -> str:
-        return euros(obj.price)
-
-    @admin.display(description=gettext_lazy("valable"), ordering="valid")
-    def validity(self, obj: Tariff) -> str:
-        first = short_date(obj.valid.lower) if obj.valid.lower else "…"
-        last = short_date(obj.valid.upper - dt.timedelta(days=1)) if obj.valid.upper else "…"
-        return _("du %(first)s au %(last)s") % {"first": first, "last": last}
 
 
 # --- Deadlines ----------------------------------------------------------------------------------------------------------

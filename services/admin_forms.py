@@ -4,16 +4,14 @@ import datetime as dt
 from typing import Any
 
 from django import forms
-from django.contrib.admin.widgets import AdminDateWidget
 from django.core.exceptions import ValidationError
-from django.db.backends.postgresql.psycopg_any import DateRange
 from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ScopedForm
 from portal.common.formats import WEEKDAYS, today
-from services.models import MINUTES_OF_DAY, Activity, Deadline, Level, School, Service, Tariff
+from services.models import MINUTES_OF_DAY, Activity, Deadline, Level, School, Service
 from services.school_calendar import end_of_next_school_year
 
 ONE_DAY = dt.timedelta(days=1)
@@ -208,46 +206,6 @@ class ActivityForm(ScopedForm):
     def clean_waiting_order(self) -> list[str]:
         chosen: str = self.cleaned_data["waiting_order"]
         return chosen.split(",") if chosen else []
-
-
-class TariffForm(ScopedForm):
-    """A range with its last day included: `2026-09-01 … 2027-08-31` is stored as [2026-09-01, 2027-09-01)."""
-
-    first_day = forms.DateField(label=gettext_lazy("Valable du"), widget=AdminDateWidget)
-    last_day = forms.DateField(
-        label=gettext_lazy("au (inclus)"),
-        widget=AdminDateWidget,
-        required=False,
-        help_text=gettext_lazy("Vide\u00a0: sans date de fin."),
-    )
-
-    class Meta:
-        model = Tariff
-        fields = ["slot", "profile", "price", "decision"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        valid = self.instance.valid
-        if valid:
-            self.initial.setdefault("first_day", valid.lower)
-            self.initial.setdefault("last_day", valid.upper and valid.upper - ONE_DAY)
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        slot, profile = data.get("slot"), data.get("profile")
-        if slot and profile and slot.activity.service_id != profile.service_id:
-            self.add_error("profile", _("Cette situation appartient à un autre service que le type de prestation."))
-        first, last = data.get("first_day"), data.get("last_day")
-        if first and last and last < first:
-            self.add_error("last_day", _("Le dernier jour est avant le premier."))
-        elif first:
-            # Given to the row before its constraints are checked: two prices may not overlap.
-            self.instance.valid = DateRange(first, last + ONE_DAY if last else None, "[)")
-        return data
-
-    def _get_validation_exclusions(self) -> set[str]:
-        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
-        return excluded - {"valid"} if self.instance.valid else excluded
 
 
 def day_box() -> forms.DateInput:

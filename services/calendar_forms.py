@@ -5,11 +5,10 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.forms.models import BaseInlineFormSet
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_base import ScopedForm
+from accounts.admin_base import ScopedForm, ScopedFormSet
 from portal.common.formats import WEEKDAYS
 from services.deadlines import moment_for, opening_for
 from services.models import ActivityPeriod, OpenDay
@@ -75,14 +74,14 @@ class ActivityPeriodForm(ScopedForm):
         return data
 
 
-class ActivityPeriodFormSet(BaseInlineFormSet):
+class ActivityPeriodFormSet(ScopedFormSet):
     """The periods of an activity, of which no two of one kind share a weekday."""
 
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         # A cell's box has only its column's head for a label: say it to those who do not see the column.
         for name, field in form.fields.items():
-            if name in ("holiday", "DELETE"):
+            if name == "holiday":
                 field.widget.attrs["aria-label"] = field.label
 
     def clean(self) -> None:

@@ -7,12 +7,14 @@ limit), seed 004 (a window before the holidays). All moments are Paris time.
 import datetime as dt
 import itertools
 from collections.abc import Iterator
+from decimal import Decimal
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from portal.common.errors import Refused
 from portal.common.formats import NBSP, PARIS, WEEKDAYS, enumeration, euros, hour
+from portal.common.money import round_cents
 from services.models import MINUTES_OF_DAY, Deadline
 from services.school_calendar import SchoolCalendar
 
@@ -82,6 +84,19 @@ def late_sentence(deadline: Deadline) -> str:
         "sauf la première fois %(period)s", "sauf les %(count)d premières fois %(period)s", deadline.free_times
     )
     return f"{text}, {free % {'period': period, 'count': deadline.free_times}}"
+
+
+def surcharged(deadline: Deadline, price: Decimal) -> Decimal:
+    """What a place of this price (euros) costs when it is booked late: never less."""
+    amount = deadline.surcharge_amount
+    if not deadline.surcharge or amount is None:
+        return price
+    match deadline.surcharge:
+        case Deadline.Surcharge.ADDED:
+            return price + amount
+        case Deadline.Surcharge.TIMES:
+            return round_cents(price * amount)
+    return max(price, amount)
 
 
 def surcharge_words(deadline: Deadline) -> str:

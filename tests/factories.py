@@ -32,6 +32,7 @@ from services.models import (
     Slot,
     Subscription,
     Tariff,
+    TariffGrid,
 )
 from services.school_calendar import school_year
 
@@ -300,18 +301,32 @@ class SlotFactory(DjangoModelFactory):
     ends_at = dt.time(12)
 
 
+class TariffGridFactory(DjangoModelFactory):
+    """In force from last year to the year after next."""
+
+    class Meta:
+        model = TariffGrid
+        django_get_or_create = ("service", "name")
+
+    service = factory.SubFactory(ServiceFactory)
+    name = factory.LazyAttribute(lambda grid: f"Tarifs {grid.valid}")
+    decision = "2026-45"
+    decision_date = dt.date(2026, 6, 3)
+    valid = factory.LazyFunction(
+        lambda: DateRange(dt.date(today().year - 1, 1, 1), dt.date(today().year + 2, 1, 1), "[)")
+    )
+
+
 class TariffFactory(DjangoModelFactory):
-    """7,90 € in force from last year to the year after next; the profile belongs to the slot's service."""
+    """7,90 € for everybody; slot, profile and grid (one for each `grid__valid`) belong to one service."""
 
     class Meta:
         model = Tariff
 
     slot = factory.SubFactory(SlotFactory)
     profile = factory.SubFactory(AccessProfileFactory, service=factory.SelfAttribute("..slot.activity.service"))
+    grid = factory.SubFactory(TariffGridFactory, service=factory.SelfAttribute("..slot.activity.service"))
     price = Decimal("7.90")
-    valid = factory.LazyFunction(
-        lambda: DateRange(dt.date(today().year - 1, 1, 1), dt.date(today().year + 2, 1, 1), "[)")
-    )
 
 
 class OpenDayFactory(DjangoModelFactory):

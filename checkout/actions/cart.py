@@ -2,18 +2,20 @@
 
 import datetime as dt
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
 from bookings import actions as bookings
 from bookings.models import Booking, Hold
+from bookings.pricing import Place, Pricer
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import Cart, CartLine
 from portal.common.db import refusing, retry_on_deadlock
@@ -21,8 +23,7 @@ from portal.common.errors import Refused
 from portal.common.formats import day, enumeration
 from portal.common.money import ZERO
 from services.actions import check_offer
-from services.models import Activity, Slot, Subscription
-from services.pricing import PriceGrid
+from services.models import AccessProfile, Activity, Slot, Subscription
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,12 @@ def _add(
         held = bookings.hold_places(
             user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold, offered=offered
         )
-        grid = PriceGrid(profiles=[subscription.profile], slots=[slot])
-        lines = [_line(cart, row, grid, subscription) for row in held.bookings]
-        if not lines:
+        if not held.bookings:
             raise Refused(
                 _("Toutes ces dates sont déjà réservées ou dans votre panier. Rien n’a été ajouté."), code="already"
             )
+        slot.activity = activity
+        lines = _priced(user, cart, slot, subscription, held.bookings)
         CartLine.objects.bulk_create(lines)
         if cart.hold.expires_at < timezone.now() + hold_time() - dt.timedelta(seconds=1):  # not just opened
             extend(cart)
@@ -121,7 +122,15 @@ def remove_lines(*, user: User, ids: Collection[int]) -> int:
         booking_ids = list(lines.values_list("booking", flat=True))
         lines.delete()
         bookings.drop_held(ids=booking_ids, by=user, reason=_("Retiré du panier"))
+        _price_what_remains(cart)
     return len(booking_ids)
+
+
+def _price_what_remains(cart: Cart) -> None:
+    """A sibling less may change the rank of another. (An expired place keeps its price until it is taken again.)"""
+    lines = [line for line in _lines_of(cart) if line.booking.status == Booking.Status.HELD]
+    if lines:
+        _reprice(cart, lines)
 
 
 def recover_places(*, user: User) -> list[str]:
@@ -141,17 +150,13 @@ def recover_places(*, user: User) -> list[str]:
 
 def retake(cart: Cart) -> str:
     """Under the cart's lock: hold expired lines again; returns a sentence that names those that are gone, or nothing."""
-    lines = list(
-        CartLine.objects.filter(cart=cart).select_related(
-            "booking__open_day", "booking__beneficiary", "booking__slot", "tariff__profile"
-        )
-    )
+    lines = list(_lines_of(cart))
     expired = [line for line in lines if line.booking.status == Booking.Status.EXPIRED]
     lost = {row.pk for row in bookings.retake_places(bookings=[line.booking for line in expired], at=timezone.now())}
-    back = [line for line in expired if line.booking_id not in lost]
-    unsold = _reprice(back)
+    kept = [line for line in lines if line.booking_id not in lost]
+    unsold = _reprice(cart, kept)
     bookings.drop_held(ids=[line.booking_id for line in unsold], by=None, reason=_("Plus de tarif à cette date"))
-    gone = [line for line in expired if line.booking_id in lost or line in unsold]
+    gone = [line for line in lines if line.booking_id in lost or line in unsold]
     CartLine.objects.filter(pk__in=[line.pk for line in gone]).delete()
     extend(cart)
     if not gone:
@@ -160,20 +165,103 @@ def retake(cart: Cart) -> str:
     return _("Ces places n’ont pas pu être reprises et ont quitté votre panier : %s. Rien n’a été débité.") % names
 
 
-def _reprice(lines: Collection[CartLine]) -> list[CartLine]:
-    """Give lines the price in force for their dates today; returns those that have none any more."""
-    grid = PriceGrid(profiles={line.tariff.profile for line in lines}, slots={line.booking.slot for line in lines})
-    unsold = []
-    for line in lines:
-        tariff = grid.tariff(
-            profile_id=line.tariff.profile_id, slot_id=line.booking.slot_id, date=line.booking.open_day.date
+def _priced(user: User, cart: Cart, slot: Slot, access: Subscription, rows: Sequence[Booking]) -> list[CartLine]:
+    """New lines at the price in force; where it depends on what else is in the cart, the lines there are priced anew.
+
+    Raises Refused for a date without a price.
+    """
+    pricer = _pricer(user, cart, profiles=[access.profile], slots=[slot], rows=rows)
+    if pricer.depends_on_others:
+        before = list(_lines_of(cart).filter(booking__open_day__activity__service=slot.activity.service_id))
+        held = [line for line in before if line.booking.status == Booking.Status.HELD]
+        if held:
+            pricer = _pricer(
+                user,
+                cart,
+                profiles=[access.profile, *(line.tariff.profile for line in held)],
+                slots=[slot, *(line.booking.slot for line in held)],
+                rows=[*rows, *(line.booking for line in held)],
+            )
+            _price_anew(held, pricer)
+    lines = []
+    for row in rows:
+        price = pricer.price(profile_id=access.profile_id, place=_place(row))
+        if price is None:
+            raise Refused(
+                _("Aucun tarif n’est fixé pour votre situation le %s. Rien n’a été ajouté.") % day(row.open_day.date),
+                code="no_tariff",
+            )
+        lines.append(
+            CartLine(
+                cart=cart,
+                booking=row,
+                tariff=price.tariff,
+                unit_price=price.amount,
+                surcharge=price.surcharge,
+                explanation=price.words,
+            )
         )
-        if tariff is None:
+    return lines
+
+
+def _reprice(cart: Cart, lines: Sequence[CartLine]) -> list[CartLine]:
+    """Give lines the price in force for their dates today; returns those that have none any more."""
+    if not lines:
+        return []
+    return _price_anew(
+        lines,
+        _pricer(
+            cart.user,
+            cart,
+            profiles={line.tariff.profile for line in lines},
+            slots={line.booking.slot for line in lines},
+            rows=[line.booking for line in lines],
+        ),
+    )
+
+
+def _price_anew(lines: Iterable[CartLine], pricer: Pricer) -> list[CartLine]:
+    changed, unsold = [], []
+    for line in lines:
+        price = pricer.price(profile_id=line.tariff.profile_id, place=_place(line.booking))
+        if price is None:
             unsold.append(line)
-        elif tariff.price != line.unit_price:
-            line.tariff, line.unit_price = tariff, tariff.price
-            line.save(update_fields=["tariff", "unit_price"])
+            continue
+        now = (price.tariff, price.amount, price.surcharge, price.words)
+        if now != (line.tariff, line.unit_price, line.surcharge, line.explanation):
+            line.tariff, line.unit_price, line.surcharge, line.explanation = now
+            changed.append(line)
+    CartLine.objects.bulk_update(changed, ["tariff", "unit_price", "surcharge", "explanation"])
     return unsold
+
+
+def _lines_of(cart: Cart) -> QuerySet[CartLine]:
+    """The cart's lines with all that their price depends on."""
+    rule = "booking__slot__activity__"
+    return CartLine.objects.filter(cart=cart).select_related(
+        "booking__open_day",
+        "booking__beneficiary",
+        "tariff__profile",
+        f"{rule}service__booking_deadline__late",
+        f"{rule}booking_deadline__late",
+    )
+
+
+def _pricer(
+    user: User, cart: Cart, *, profiles: Collection[AccessProfile], slots: Collection[Slot], rows: Sequence[Booking]
+) -> Pricer:
+    return Pricer(
+        user=user,
+        profiles=set(profiles),
+        slots=set(slots),
+        beneficiaries={row.beneficiary for row in rows},
+        choice=[_place(row) for row in rows],
+        hold=cart.hold_id,
+    )
+
+
+def _place(row: Booking) -> Place:
+    return Place(row.beneficiary_id, row.slot_id, row.open_day.date, row.is_late)
 
 
 def extend(cart: Cart) -> None:
@@ -209,18 +297,11 @@ def _new_cart(user: User) -> Cart:
 
 
 def _locked_cart(user: User) -> Cart | None:
-    return Cart.objects.live().filter(user=user).select_related("hold").select_for_update(of=("self",)).first()
+    cart = Cart.objects.live().filter(user=user).select_related("hold").select_for_update(of=("self",)).first()
+    if cart is not None:
+        cart.user = user
+    return cart
 
 
 def _being_paid() -> str:
     return _("Une commande attend son règlement : terminez-le, ou abandonnez-le depuis votre panier, puis recommencez.")
-
-
-def _line(cart: Cart, booking: Booking, grid: PriceGrid, access: Subscription) -> CartLine:
-    tariff = grid.tariff(profile_id=access.profile_id, slot_id=booking.slot_id, date=booking.open_day.date)
-    if tariff is None:
-        raise Refused(
-            _("Aucun tarif n’est fixé pour votre situation le %s. Rien n’a été ajouté.") % day(booking.open_day.date),
-            code="no_tariff",
-        )
-    return CartLine(cart=cart, booking=booking, tariff=tariff, unit_price=tariff.price)

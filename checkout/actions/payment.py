@@ -280,6 +280,8 @@ def _order_lines(cart: Cart) -> Sequence[OrderLine]:
             beneficiary_name=str(row.booking.beneficiary),
             date=row.booking.open_day.date,
             unit_price=row.unit_price,
+            surcharge=row.surcharge,
+            explanation=row.explanation,
         )
         for row in rows
     ]

@@ -257,8 +257,8 @@ class Prices:
             for slot in slots:
                 steps: list[tuple[dt.date, Decimal | None]] = []
                 for date in ordered:
-                    tariff = grid.tariff(profile_id=access.profile_id, slot_id=slot.pk, date=date)
-                    price = tariff.price if tariff else None
+                    found = grid.price(profile_id=access.profile_id, slot_id=slot.pk, date=date)
+                    price = found.amount if found else None
                     if not steps or steps[-1][1] != price:
                         steps.append((date, price))
                 self.steps[access.pk, slot.pk] = steps

@@ -237,6 +237,6 @@ def _priced(parties: list[Party]) -> list[Party]:
     priced = []
     for party in parties:
         first = party.first
-        tariff = grid.tariff(profile_id=first.profile_id, slot_id=first.slot_id, date=first.open_day.date)
-        priced.append(Party(party.entries, tariff.price if tariff else None))
+        price = grid.price(profile_id=first.profile_id, slot_id=first.slot_id, date=first.open_day.date)
+        priced.append(Party(party.entries, price.amount if price else None))
     return priced

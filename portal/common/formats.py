@@ -43,6 +43,11 @@ def euros(amount: Decimal | None) -> str:
     return f"{'−' if amount < 0 else ''}{text}{NBSP}€"
 
 
+def thousands(number: int) -> str:
+    """`1 500`."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
 def day(date: dt.date) -> str:
     """`mercredi 14 juin`."""
     return f"{WEEKDAYS[date.weekday()]} {_day_number(date)} {MONTHS[date.month - 1]}"

@@ -34,6 +34,7 @@ from services.models import (
     Slot,
     Subscription,
     Tariff,
+    TariffGrid,
 )
 from wallet.actions import adjust
 
@@ -91,6 +92,13 @@ def _service(plan: catalogue.ServicePlan) -> None:
         AccessProfile.objects.create(service=service, label=label, position=index)
         for index, label in enumerate(plan.profiles)
     ]
+    grid = TariffGrid.objects.create(
+        service=service,
+        name="Tarifs",
+        decision="2020-31",
+        decision_date=dt.date(2020, 6, 25),
+        valid=(TARIFFS_FROM, None),
+    )
     for position, item in enumerate(plan.activities):
         activity = Activity.objects.create(
             service=service,
@@ -119,7 +127,7 @@ def _service(plan: catalogue.ServicePlan) -> None:
                 position=index,
             )
             for rank, profile in enumerate(profiles):
-                Tariff.objects.create(slot=slot, profile=profile, price=way.price(rank), valid=(TARIFFS_FROM, None))
+                Tariff.objects.create(grid=grid, slot=slot, profile=profile, price=way.price(rank))
 
 
 def _periods(plan: catalogue.PeriodPlan) -> Iterator[dict[str, Any]]:

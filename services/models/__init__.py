@@ -7,7 +7,7 @@ from services.models.catalogue import AGGLOMERATION, Activity, Category, Service
 from services.models.patterns import ActivityPeriod
 from services.models.rules import MINUTES_OF_DAY, Deadline
 from services.models.schools import Level, School
-from services.models.tariffs import Tariff
+from services.models.tariffs import Tariff, TariffGrid, everybody
 
 __all__ = [
     "AGGLOMERATION",
@@ -26,4 +26,6 @@ __all__ = [
     "Slot",
     "Subscription",
     "Tariff",
+    "TariffGrid",
+    "everybody",
 ]

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Self
 
 import pghistory
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -12,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
 from portal.common.formats import hour
+from portal.common.money import MoneyField
 from services.models.absences import AbsenceRule
 from services.models.rules import Deadline
 from services.models.schools import School, levels_field
@@ -260,6 +262,12 @@ class Slot(models.Model):
     starts_at = models.TimeField(_("début"))
     ends_at = models.TimeField(_("fin"))
     includes_meal = models.BooleanField(_("repas compris"), default=False)
+    cost_per_user = MoneyField(
+        _("coût par usager"),
+        null=True,
+        blank=True,
+        help_text=_("Déclaré par la commune : aucun tarif ne peut le dépasser."),
+    )
     position = models.PositiveSmallIntegerField(_("position"), default=0)
     is_active = models.BooleanField(_("proposé"), default=True)
 
@@ -272,6 +280,26 @@ class Slot(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["activity", "name"], name="one_slot_per_name"),
             models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="slot_ends_after_it_starts"),
+            models.CheckConstraint(condition=Q(cost_per_user=None) | Q(cost_per_user__gt=0), name="cost_is_positive"),
+        ]
+        triggers = [
+            # The other half of services_tariff's fare_belongs_to_its_grid; fares of the past may have been above today's cost.
+            pgtrigger.Trigger(
+                name="cost_covers_the_fares",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("cost_per_user"),
+                func="""
+                    IF EXISTS (
+                        SELECT 1 FROM services_tariff t WHERE t.slot_id = NEW.id
+                        AND coalesce(t.price, t.ceiling) > NEW.cost_per_user
+                        AND (upper(t.valid) IS NULL OR upper(t.valid) > (now() AT TIME ZONE 'Europe/Paris')::date)
+                    ) THEN
+                        RAISE EXCEPTION 'services_slot: a fare in force is above this cost'
+                            USING ERRCODE = 'check_violation', CONSTRAINT = 'cost_covers_the_fares';
+                    END IF;
+                    RETURN NEW;
+                """,
+            )
         ]
 
     def __str__(self) -> str:

@@ -27,7 +27,8 @@ RIGHTS = {
     "services.accessprofile": ("vacd", "vacd"),
     "services.activity": ("vacd", "vacd"),
     "services.slot": ("vacd", "vacd"),
-    "services.tariff": ("vacd", "vacd"),
+    "services.tariffgrid": ("vacd", "vacd"),
+    "services.tariff": ("v", "v"),
     "services.openday": ("vac", "vac"),
     "services.deadline": ("", "vacd"),
     "services.absencerule": ("", "vacd"),
@@ -200,8 +201,7 @@ def complete(user: User | None, source: str, field: str, **more: str) -> Any:
 
 
 AUTOCOMPLETES = {
-    ("services.tariff", "slot"): "Midi Rosières",
-    ("services.tariff", "profile"): "Résident de Rosières",
+    ("services.tariffgrid", "service"): "Mairie de Rosières – Cantine",
     ("services.openday", "activity"): "Repas Rosières",
 }
 
@@ -228,7 +228,8 @@ def test_autocomplete_is_scoped(source: str, field: str, rosieres: Town, aiguilh
         ("accounts.user", "commune"),
         ("accounts.user", "password"),
         ("auth.permission", "content_type"),
-        ("services.tariff", "nothing"),
+        ("services.tariff", "slot"),  # fares are chosen on the page of their grid
+        ("services.tariffgrid", "nothing"),
         ("nothing.at_all", "slot"),
     ],
 )

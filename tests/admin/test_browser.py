@@ -9,7 +9,7 @@ from django.conf import settings
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from accounts.models import User
-from services.models import OpenDay, Tariff
+from services.models import OpenDay, Tariff, TariffGrid
 from tests.admin.world import Town, client_of, shared_rows, url
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -57,11 +57,11 @@ def addresses(town: Town, shared: dict[str, Any] | None) -> list[str]:
         "/admin/",
         *(url(label, "changelist") for label in own),
         *(url(label, "change", pk) for label, pk in own.items()),
-        *(url(f"services.{name}", "add") for name in ("service", "activity", "tariff", "openday")),
+        *(url(f"services.{name}", "add") for name in ("service", "activity", "tariffgrid", "openday")),
         f"{url('accounts.user', 'refuse')}?pk={own['accounts.user']}",
         url("services.activity", "generate", own["services.activity"]),
         *(url(label, "history", own[label]) for label in ("services.activity", "bookings.booking", "checkout.order")),
-        url("services.tariff", "delete", own["services.tariff"]),
+        url("services.tariffgrid", "delete", own["services.tariffgrid"]),
     ]
 
 
@@ -92,22 +92,39 @@ def test_widgets_work_under_the_policy(
     page = sign_in(context, live_server, rosieres.agent)
     listen(page, complaints)
     Tariff.objects.all().delete()
+    TariffGrid.objects.all().delete()
 
-    # Choice by search, date from the calendar, price with a comma.
-    page.goto(live_server.url + url("services.tariff", "add"))
-    for label, words in (("Type de prestation", "Midi Rosières"), ("Situation", "Résident de Rosières")):
-        page.get_by_role("combobox", name=label).click()
-        page.get_by_role("searchbox").fill("Rosières")
-        option = page.get_by_role("option", name=words)
-        expect(option).to_have_count(1)
-        assert page.get_by_role("option", name="Aiguilhe").count() == 0
-        option.click()
-    page.get_by_label("Prix").fill("4,20")
-    page.locator(".field-first_day .date-icon").click()
-    page.locator(".calendarbox:visible").get_by_role("link", name="15", exact=True).click()
+    # Choice by search, dates from the calendar; then the fares, with a comma and bands.
+    page.goto(live_server.url + url("services.tariffgrid", "add"))
+    page.get_by_role("combobox", name="Service").click()
+    page.get_by_role("searchbox").fill("Rosières")
+    expect(page.get_by_role("option", name="Rosières")).to_have_count(1)
+    assert page.get_by_role("option", name="Aiguilhe").count() == 0
+    page.get_by_role("option", name="Rosières").click()
+    page.get_by_label("Nom").fill("Tarifs 2026-2027")
+    page.get_by_label("Délibération n°").fill("2026-45")
+    for field in ("decision_date", "first_day"):
+        page.locator(f".field-{field} .date-icon").click()
+        page.locator(".calendarbox:visible").get_by_role("link", name="15", exact=True).click()
+    page.get_by_role("button", name="Enregistrer", exact=True).click()
+    expect(page.locator(".messagelist")).to_contain_text("Ajoutez maintenant les tarifs")
+    for row, (band, price) in enumerate([("1000", "1"), ("", "3,70")]):
+        page.locator(".inline-group .add-row a").click()
+        page.locator(f"#id_tariffs-{row}-slot").select_option(index=1)
+        page.locator(f"#id_tariffs-{row}-profile").select_option(index=1)
+        page.locator(f"#id_tariffs-{row}-quotient_1").fill(band)
+        page.locator(f"#id_tariffs-{row}-price").fill(price)
+    page.locator("#id_tariffs-1-quotient_0").fill("1000")
+    page.get_by_role("button", name="Enregistrer", exact=True).click()
+    expect(
+        page.get_by_text(
+            "« quotient familial de 0 à 1\u202f000 » et « quotient familial à partir de 1\u202f000 » se chevauchent"
+        )
+    ).to_be_visible()
+    page.locator("#id_tariffs-1-quotient_0").fill("1001")
     page.get_by_role("button", name="Enregistrer", exact=True).click()
     expect(page.locator(".messagelist .success")).to_be_visible()
-    assert str(Tariff.objects.get().price) == "4.20"
+    assert [str(row.price) for row in Tariff.objects.order_by("price")] == ["1.00", "3.70"]
 
     # A clock, and a new line of an inline.
     page.goto(live_server.url + url("services.activity", "change", rosieres.rows["services.activity"].pk))
@@ -134,16 +151,16 @@ def test_a_popup_adds_what_is_missing(
 ) -> None:
     page = sign_in(context, live_server, rosieres.agent)
     listen(page, complaints)
-    page.goto(live_server.url + url("services.tariff", "add"))
+    page.goto(live_server.url + url("services.tariffgrid", "change", rosieres.rows["services.tariffgrid"].pk))
     with page.expect_popup() as opened:
-        page.locator("#add_id_profile").click()
+        page.locator("#add_id_tariffs-0-profile").click()
     popup = opened.value
     listen(popup, complaints)
     popup.get_by_label("Service").select_option(label=str(rosieres.rows["services.service"]))
     popup.get_by_label("Situation").fill("Tarif réduit")
     with popup.expect_event("close"):
         popup.get_by_role("button", name="Enregistrer", exact=True).click()
-    expect(page.locator("#select2-id_profile-container")).to_contain_text("Tarif réduit")
+    expect(page.locator("#id_tariffs-0-profile option:checked")).to_contain_text("Tarif réduit")
 
 
 def test_deciding_without_javascript(browser: Browser, live_server: Any, rosieres: Town) -> None:

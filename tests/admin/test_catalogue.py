@@ -1,12 +1,10 @@
 """Configuring services: forged posts, rules of the database as sentences, calendars, texts, roles."""
 
 import datetime as dt
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.backends.postgresql.psycopg_any import DateRange
 from django.test import Client
 from django.utils import timezone
 from django.utils.text import capfirst
@@ -97,8 +95,13 @@ def test_forged_relations_are_refused(rosieres: Town, aiguilhe: Town) -> None:
         "cancel_deadline": deadline, "slots-TOTAL_FORMS": "0", "slots-INITIAL_FORMS": "0",
     }  # fmt: skip
     assert "service" in errors(client.post(url("services.activity", "add"), activity, follow=True))
+    grid = {"service": other["services.service"].pk, "name": "Faux", "first_day": "01/09/2031", "rank_basis": "none"}
+    assert "service" in errors(client.post(url("services.tariffgrid", "add"), grid, follow=True))
     tariff = {"slot": other["services.slot"].pk, "profile": other["services.accessprofile"].pk, "price": "0.01"}
-    answer = client.post(url("services.tariff", "add"), {**tariff, "first_day": "01/09/2031"}, follow=True)
+    answer = edit(
+        client, "services.tariffgrid", rosieres.rows["services.tariffgrid"],
+        **{f"tariffs-0-{name}": value for name, value in tariff.items()},
+    )  # fmt: skip
     assert "slot" in errors(answer) and "profile" in errors(answer)
     day = {"activity": other["services.activity"].pk, "date": "08/09/2027", "capacity": "5", "is_open": "on"}
     assert "activity" in errors(client.post(url("services.openday", "add"), day, follow=True))
@@ -108,17 +111,9 @@ def test_forged_relations_are_refused(rosieres: Town, aiguilhe: Town) -> None:
     assert after == before
 
 
-def test_an_own_tariff_is_not_moved_to_a_stranger(rosieres: Town, aiguilhe: Town) -> None:
-    tariff = rosieres.rows["services.tariff"]
-    answer = edit(client_of(rosieres.agent), "services.tariff", tariff, slot=aiguilhe.rows["services.slot"].pk)
-    assert "slot" in errors(answer)
-    tariff.refresh_from_db()
-    assert tariff.slot == rosieres.rows["services.slot"]
-
-
 def test_every_change_of_a_strangers_row_is_not_found(rosieres: Town, aiguilhe: Town) -> None:
     client = client_of(rosieres.agent)
-    for label in ("service", "accessprofile", "activity", "slot", "tariff", "openday"):
+    for label in ("service", "accessprofile", "activity", "slot", "tariffgrid", "openday"):
         label = f"services.{label}"
         own, strange = rosieres.rows[label], aiguilhe.rows[label]
         values = form_values(client.get(url(label, "change", own.pk)))
@@ -163,33 +158,6 @@ def test_a_row_that_would_leave_the_commune_is_rolled_back(rosieres: Town, monke
 # --- Rules of the database as sentences --------------------------------------------------------------------------------
 
 
-def test_two_tariffs_may_not_overlap(rosieres: Town) -> None:
-    client, tariff = client_of(rosieres.agent), rosieres.rows["services.tariff"]
-    Tariff.objects.filter(pk=tariff.pk).update(valid=DateRange(dt.date(2026, 9, 1), dt.date(2027, 9, 1), "[)"))
-    values = {"slot": str(tariff.slot_id), "profile": str(tariff.profile_id), "price": "8,20", "decision": ""}
-    add = url("services.tariff", "add")
-    for first in ("31/08/2027", "01/09/2026"):
-        answer = client.post(add, {**values, "first_day": first, "last_day": "31/12/2027"}, follow=True)
-        assert "Un autre tarif vaut déjà" in errors(answer)
-    assert "avant le premier" in errors(
-        client.post(add, {**values, "first_day": "02/09/2027", "last_day": "01/09/2027"}, follow=True)
-    )
-    assert "négatif" in errors(client.post(add, {**values, "price": "-1", "first_day": "01/09/2027"}, follow=True))
-    saved(client.post(add, {**values, "first_day": "01/09/2027", "last_day": ""}, follow=True))
-    new = Tariff.objects.latest("pk")
-    assert (new.valid.lower, new.valid.upper, new.price) == (dt.date(2027, 9, 1), None, Decimal("8.20"))
-    page = client.get(url("services.tariff", "change", tariff.pk))
-    assert page.context["adminform"].form["last_day"].value() == dt.date(2027, 8, 31)
-
-
-def test_a_tariff_joins_slot_and_situation_of_one_service(rosieres: Town, operator: User) -> None:
-    from tests.factories import AccessProfileFactory
-
-    elsewhere = AccessProfileFactory()
-    answer = edit(client_of(operator), "services.tariff", rosieres.rows["services.tariff"], profile=elsewhere.pk)
-    assert "autre service" in errors(answer)
-
-
 def test_a_day_keeps_the_places_that_are_taken(rosieres: Town) -> None:
     client, day = client_of(rosieres.agent), rosieres.rows["services.openday"]
     assert "1 place est déjà prise" in errors(edit(client, "services.openday", day, capacity="0"))
@@ -219,8 +187,8 @@ def test_an_unknown_refusal_of_the_database_is_a_sentence(rosieres: Town, monkey
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise IntegrityError("something unheard of")
 
-    monkeypatch.setattr(Tariff, "save", refuse)
-    answer = edit(client_of(rosieres.agent), "services.tariff", rosieres.rows["services.tariff"], price="9")
+    monkeypatch.setattr(Slot, "save", refuse)
+    answer = edit(client_of(rosieres.agent), "services.slot", rosieres.rows["services.slot"], name="Soir")
     assert "rien n’a été enregistré" in errors(answer)
 
 

@@ -78,6 +78,7 @@ def town(name: str) -> Town:
         "services.accessprofile": profile,
         "services.activity": activity,
         "services.slot": slot,
+        "services.tariffgrid": tariff.grid,
         "services.tariff": tariff,
         "services.openday": day,
     }

@@ -13,7 +13,7 @@ from checkout.actions import recover_places, remove_lines
 from checkout.models import CartLine
 from checkout.summary import CartSummary
 from portal.common.errors import Refused
-from services.models import OpenDay, Subscription, Tariff
+from services.models import OpenDay, Subscription, Tariff, TariffGrid
 from tests.factories import SlotFactory, SubscriptionFactory, TariffFactory
 from tests.shop import Shop, family, open_shop
 
@@ -27,14 +27,14 @@ def run_out(shop: Shop) -> None:
 def test_the_price_is_that_of_the_tariff_in_force_on_each_date() -> None:
     shop = open_shop(days=2, price="7.90")
     change = shop.days[1].date
-    Tariff.objects.filter(pk=shop.tariff.pk).update(valid=(None, change))
-    TariffFactory(slot=shop.slot, profile=shop.tariff.profile, price=Decimal("8.20"), valid=(change, None))
+    TariffGrid.objects.filter(pk=shop.tariff.grid_id).update(valid=(None, change))
+    TariffFactory(slot=shop.slot, profile=shop.tariff.profile, price=Decimal("8.20"), grid__valid=(change, None))
     assert shop.add().total == Decimal("16.10")
 
 
 def test_no_tariff_is_refused_and_no_place_is_lost() -> None:
     shop = open_shop(days=2)
-    Tariff.objects.update(valid=(None, shop.days[1].date))
+    TariffGrid.objects.update(valid=(None, shop.days[1].date))
     with pytest.raises(Refused) as refusal:
         shop.add()
     assert refusal.value.code == "no_tariff"
@@ -152,7 +152,7 @@ def test_places_that_have_no_price_any_more_leave_the_cart() -> None:
     shop.add()
     run_out(shop)
     release_expired_holds()
-    Tariff.objects.update(valid=DateRange(shop.days[1].date, None))
+    TariffGrid.objects.update(valid=DateRange(shop.days[1].date, None))
     assert len(recover_places(user=shop.user)) == 1
     assert CartLine.objects.get().booking.open_day == shop.days[1]
     assert [shop.fresh(0).taken, shop.fresh(1).taken] == [0, 1]

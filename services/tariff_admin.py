@@ -1,0 +1,159 @@
+"""Tariff grids in the administration: a decision, and all its fares on one page."""
+
+import datetime as dt
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.admin_base import Right, ScopedAdmin, ScopedInline
+from portal.common.formats import enumeration, short_date
+from services.grids import BANDS
+from services.models import Tariff, TariffGrid
+from services.pricing import band_words, is_banded
+from services.tariff_forms import TariffForm, TariffFormSet, TariffGridForm
+
+FARE_SENTENCES = {
+    "price_is_not_negative": ("price", gettext_lazy("Un prix ne peut pas être négatif.")),
+    "price_or_share_of_the_quotient": (
+        "price",
+        gettext_lazy("Écrivez un prix, ou un taux d’effort avec son plancher et un plafond qui n’est pas en dessous."),
+    ),
+    "fare_is_of_one_service": (
+        "profile",
+        gettext_lazy("Cette situation appartient à un autre service que le type de prestation."),
+    ),
+    "fare_is_within_the_cost": (
+        "price",
+        gettext_lazy("Un de ces tarifs dépasse le coût par usager que la commune a déclaré pour sa prestation."),
+    ),
+    "one_price_at_a_time": (
+        "first_day",
+        gettext_lazy(
+            "Une autre grille a déjà un tarif pour la même prestation et la même situation pendant ces dates\u00a0: terminez-la "
+            "d’abord."
+        ),
+    ),
+}
+
+
+class TariffInline(ScopedInline):
+    model = Tariff
+    form = TariffForm
+    formset = TariffFormSet
+    agents = operators = Right.ALL
+    fields = ["slot", "profile", "rank", "quotient", "age", "price", "percent", "floor", "ceiling"]
+    constraint_messages = FARE_SENTENCES
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("slot", "profile")
+
+    def get_formset(self, request: HttpRequest, obj: TariffGrid | None = None, **kwargs: Any) -> Any:
+        request.fares_of = obj  # type: ignore[attr-defined]
+        return super().get_formset(request, obj, **kwargs)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Only what belongs to the grid's service; its slots are named with their activity."""
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        grid: TariffGrid | None = request.fares_of  # type: ignore[attr-defined]
+        if field is not None and grid is not None and db_field.name in ("slot", "profile"):
+            path = "activity__service" if db_field.name == "slot" else "service"
+            field.queryset = field.queryset.filter(**{path: grid.service_id})
+            if db_field.name == "slot":
+                field.queryset = field.queryset.select_related("activity")
+                field.label_from_instance = lambda slot: f"{slot.activity} – {slot}"
+        return field
+
+
+@admin.register(TariffGrid)
+class TariffGridAdmin(ScopedAdmin):
+    """The decision first, then, on the page of the grid, all its fares at once."""
+
+    agents = operators = Right.ALL
+    form = TariffGridForm
+    list_display = ["name", "service", "decision", "validity", "rank_basis"]
+    list_filter = ["service"]
+    list_select_related = ["service"]
+    search_fields = ["name", "decision", "service__name"]
+    autocomplete_fields = ["service"]
+    fields = ["service", "name", "decision", "decision_date", "first_day", "last_day", "rank_basis"]
+    constraint_messages = FARE_SENTENCES | {
+        "one_grid_per_name": ("name", gettext_lazy("Ce service a déjà une grille de ce nom.")),
+    }
+
+    def get_inlines(self, request: HttpRequest, obj: TariffGrid | None = None) -> list[Any]:
+        return [TariffInline] if obj else []
+
+    def get_readonly_fields(self, request: HttpRequest, obj: TariffGrid | None = None) -> list[str]:
+        return ["service"] if obj else []
+
+    def response_add(self, request: HttpRequest, obj: TariffGrid, post_url_continue: str | None = None) -> HttpResponse:
+        """To its fares, which only the page of a grid that exists can offer."""
+        self.say(request, messages.SUCCESS, [_("Ajoutez maintenant les tarifs de cette grille.")])
+        return HttpResponseRedirect(self.url("change", obj.pk))
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS one_price_at_a_time DEFERRED")
+            super().save_formset(request, form, formset, change)
+            cursor.execute("SET CONSTRAINTS one_price_at_a_time IMMEDIATE")
+
+    @admin.display(description=gettext_lazy("valable"), ordering="valid")
+    def validity(self, obj: TariffGrid) -> str:
+        return period(obj.valid)
+
+
+@admin.register(Tariff)
+class TariffAdmin(ScopedAdmin):
+    """Every fare of every grid, to be found; it is changed on the page of its grid."""
+
+    agents = operators = Right.VIEW
+    list_display = ["name", "situation", "bands", "amount", "grid_name", "validity"]
+    list_filter = ["slot__activity__service"]
+    list_select_related = ["slot__activity__service", "profile", "grid"]
+    search_fields = [
+        "slot__name",
+        "slot__activity__name",
+        "slot__activity__service__name",
+        "profile__label",
+        "grid__name",
+        "grid__decision",
+    ]
+    ordering = ["slot__activity__service__name", "slot__activity__name", "slot", "profile", "valid", "rank", "quotient"]
+    fields = ["grid", "slot", "profile", "bands", "amount", "validity"]
+    readonly_fields = ["bands", "amount", "validity"]
+
+    @admin.display(description=gettext_lazy("prestation"), ordering="slot__name")
+    def name(self, obj: Tariff) -> str:
+        return f"{obj.slot.activity.service} – {obj.slot.activity} – {obj.slot}"
+
+    @admin.display(description=gettext_lazy("situation"), ordering="profile__label")
+    def situation(self, obj: Tariff) -> str:
+        return str(obj.profile)
+
+    @admin.display(description=gettext_lazy("pour qui"))
+    def bands(self, obj: Tariff) -> str:
+        return enumeration(band_words(obj, name) for name in BANDS if is_banded(obj, name)) or _("tout le monde")
+
+    @admin.display(description=gettext_lazy("prix"), ordering="price")
+    def amount(self, obj: Tariff) -> str:
+        return obj.words
+
+    @admin.display(description=gettext_lazy("grille"), ordering="grid__name")
+    def grid_name(self, obj: Tariff) -> str:
+        return obj.grid.name
+
+    @admin.display(description=gettext_lazy("valable"), ordering="valid")
+    def validity(self, obj: Tariff) -> str:
+        return period(obj.valid)
+
+
+def period(valid: Any) -> str:
+    """`du 01/09/2026 au 31/08/2027`, its last day included."""
+    first = short_date(valid.lower) if valid.lower else "…"
+    last = short_date(valid.upper - dt.timedelta(days=1)) if valid.upper else "…"
+    return _("du %(first)s au %(last)s") % {"first": first, "last": last}
