@@ -97,7 +97,7 @@ class Pricer:
             return household.rank(place.member, self._enrolled.get((activity.service_id, year), set()))
         # Who was booked before keeps the rank that was paid for; those chosen now come after, the eldest first.
         before = self._present.get((activity.pk, place.date), set()) - {place.member}
-        return len(before) + household.rank(place.member, self._together[activity.pk, place.date] - before)
+        return len(before) + household.rank(place.member, self._together.get((activity.pk, place.date), set()) - before)
 
     def _is_free(self, rule: Deadline, place: Place) -> bool:
         """Whether this late place is among the first of its month or school year, which cost nothing more."""

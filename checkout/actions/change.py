@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
 from bookings import actions as bookings
 from bookings.change_actions import exchange, note_change
 from bookings.models import Booking
+from bookings.pricing import Place, Pricer
 from checkout.actions.cancellation import give_back
 from checkout.actions.completion import complete
 from checkout.models import Order, OrderLine
@@ -19,8 +21,8 @@ from portal.common.errors import Refused
 from portal.common.formats import dated, euros
 from portal.outbox.actions import queue_email
 from services.actions import check_offer
-from services.models import OpenDay, Slot, Subscription
-from services.pricing import PriceGrid
+from services.models import Activity, OpenDay, Slot, Subscription
+from services.pricing import Price
 from wallet import actions as ledger
 
 
@@ -32,7 +34,12 @@ class Quote:
     open_day: OpenDay
     slot: Slot
     subscription: Subscription
-    price: Decimal
+    sold: Price
+
+    @property
+    def price(self) -> Decimal:
+        """What the new place costs, in euros."""
+        return self.sold.amount
 
     @property
     def difference(self) -> Decimal:
@@ -53,7 +60,7 @@ def quote(*, booking: Booking, slot: Slot, date: dt.date, by: User) -> Quote:
         )
     line = (
         OrderLine.objects.filter(booking=booking, order__user=by, order__status=Order.Status.PAID, cancelled_at=None)
-        .select_related("order")
+        .select_related("order__user")
         .first()
     )
     if line is None or booking.made_by_id != by.pk:
@@ -64,30 +71,42 @@ def quote(*, booking: Booking, slot: Slot, date: dt.date, by: User) -> Quote:
     if open_day is None:
         raise Refused(_("%s : pas de service ce jour-là.") % dated(date).capitalize(), unchanged, code="not_bookable")
     accesses = Subscription.objects.of(by).approved().filter(profile__service=activity.service_id)
-    found = _sold(list(accesses.select_related("profile").order_by("pk")), booking, line, slot, date)
+    found = _sold(list(accesses.select_related("profile").order_by("pk")), booking, line, slot, open_day)
     if found is None:
         raise Refused(
             _("Cette prestation n’a pas de tarif pour votre situation ce jour-là."), unchanged, code="no_tariff"
         )
-    subscription, price = found
+    subscription, sold = found
     check_offer(user=by, activity=activity, slot=slot, subscription=subscription)
-    return Quote(line, open_day, slot, subscription, price)
+    return Quote(line, open_day, slot, subscription, sold)
 
 
 def _sold(
-    accesses: Sequence[Subscription], booking: Booking, line: OrderLine, slot: Slot, date: dt.date
-) -> tuple[Subscription, Decimal] | None:
+    accesses: Sequence[Subscription], booking: Booking, line: OrderLine, slot: Slot, open_day: OpenDay
+) -> tuple[Subscription, Price] | None:
     """The access at whose price the new place is sold: first the one that the old place was sold to."""
-    grid = PriceGrid(profiles=[row.profile for row in accesses], slots=[slot, booking.slot])
+    activity = Activity.objects.with_deadlines().get(pk=open_day.activity_id)
+    slots = [slot, booking.slot]
+    for each in slots:
+        each.activity = activity
+    old = Place(booking.beneficiary_id, booking.slot_id, booking.date, booking.is_late)
+    new = Place(booking.beneficiary_id, slot.pk, open_day.date, open_day.is_late(timezone.now()))
+    pricer = Pricer(
+        user=line.order.user,
+        profiles=[row.profile for row in accesses],
+        slots=slots,
+        beneficiaries=[booking.beneficiary],
+        choice=[new],
+    )
 
     def sold_before(row: Subscription) -> bool:
-        tariff = grid.tariff(profile_id=row.profile_id, slot_id=booking.slot_id, date=booking.date)
-        return tariff is not None and tariff.price == line.unit_price
+        price = pricer.price(profile_id=row.profile_id, place=old)
+        return price is not None and price.amount == line.unit_price
 
     for row in sorted(accesses, key=lambda row: not sold_before(row)):
-        tariff = grid.tariff(profile_id=row.profile_id, slot_id=slot.pk, date=date)
-        if tariff is not None:
-            return row, tariff.price
+        price = pricer.price(profile_id=row.profile_id, place=new)
+        if price is not None:
+            return row, price
     return None
 
 
@@ -157,6 +176,8 @@ def _order(offer: Quote, new: Booking, by: User) -> tuple[Order, OrderLine]:
         beneficiary_name=offer.line.beneficiary_name,
         date=offer.open_day.date,
         unit_price=offer.price,
+        surcharge=offer.sold.surcharge,
+        explanation=offer.sold.words,
     )
     return order, line
 
