@@ -44,10 +44,11 @@ def withdraw_role(*, role: StaffRole, by: User) -> None:
         user.save(update_fields=["is_staff"])
 
 
-def tell_staff(*, communes: Iterable[int | None]) -> None:
+def tell_staff(*, communes: Iterable[int | None], key: str = "waiting", template: str = "requests_waiting") -> None:
     """Write to the agents of these communes that a request waits (None: the agglomération's operators).
 
-    One e-mail a day for each: the first request brings it, the others of the day are found with that one.
+    One e-mail a day for each: the first request brings it, the others of the day are found with that one. What else there
+    is to tell has a `key` and a `template` of its own.
     """
     wanted = set(communes)
     theirs = Q(commune__in=wanted - {None})
@@ -59,8 +60,8 @@ def tell_staff(*, communes: Iterable[int | None]) -> None:
         "pk"
     ):  # one order for all: two requests at once wait for each other's keys, never crossed
         queue_email(
-            key=f"waiting:{agent.pk}:{today():%Y%m%d}",
+            key=f"{key}:{agent.pk}:{today():%Y%m%d}",
             to=agent.email,
-            template="requests_waiting",
+            template=template,
             context={"user": agent},
         )

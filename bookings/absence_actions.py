@@ -191,6 +191,9 @@ def report_absence(
             template="absence_reported",
             context={"user": by, "child": child, "reported": list(zip(made, planned, strict=True))},
         )
+        # Also what nobody has to decide: the kitchen counts its meals.
+        told = [absence.service.commune_id for absence in made]
+        tell_staff(communes=told, key="absences", template="absences_reported_to_staff")
         waiting = Absence.objects.to_decide().filter(pk__in=[absence.pk for absence in made])
         tell_staff(communes=waiting.values_list("service__commune", flat=True))
     return made

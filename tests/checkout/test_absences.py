@@ -208,9 +208,13 @@ class TestReporting:
         report(shop)
         mail = Email.objects.get(key__startswith="absence:")
         assert mail.to == shop.user.email and "certificat est attendu" in mail.body
-        assert not Email.objects.filter(to=staff.email).exists()  # nothing to decide without a certificate
+        told = Email.objects.get(to=staff.email)  # who is away; nothing to decide without a certificate
+        assert told.subject == "Des absences sont signalées aujourd’hui" and shop.children[0].last_name not in told.body
         add_proof(absence=Absence.objects.get(), upload=pdf(), by=shop.user)
-        assert Email.objects.filter(to=staff.email).count() == 1
+        assert set(Email.objects.filter(to=staff.email).values_list("subject", flat=True)) == {
+            told.subject,
+            "Des demandes attendent votre réponse",
+        }
 
     def test_withdrawn_it_may_be_reported_again(self) -> None:
         shop = away(AbsenceRuleFactory(waiting=1))

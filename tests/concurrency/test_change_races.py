@@ -9,13 +9,14 @@ import pytest
 from bookings import absence_actions, change_actions
 from bookings.absence_actions import report_absence
 from bookings.absences import Absence, AbsenceDay
-from bookings.models import Booking, Change
+from bookings.feed_actions import open_feed
+from bookings.models import Booking, CalendarFeed, Change
 from checkout.actions import Means, cancel_bookings, change, change_booking, justify_absence
 from checkout.verification import verify
 from portal.common.errors import Refused
 from services.models import OpenDay, Service
 from tests.concurrency.conftest import race
-from tests.factories import AbsenceRuleFactory, FiliationFactory, agent_of
+from tests.factories import AbsenceRuleFactory, FiliationFactory, UserFactory, agent_of
 from tests.shop import Shop, family, open_shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -144,3 +145,16 @@ class TestAbsences:
         outcomes = race([lambda agent=agent: justify_absence(absence=absence, by=agent) for agent in agents])  # type: ignore[misc]
         assert codes(outcomes) == ["already_decided", "list"]
         assert shop.balance == Decimal("42.10") and list(verify()) == []
+
+
+class TestFeed:
+    def test_two_tabs_leave_one_address(self) -> None:
+        user = UserFactory()
+        outcomes = race([lambda: open_feed(user=user, by=user)] * 4)
+        assert codes(outcomes) == ["CalendarFeed"] * 4 and CalendarFeed.objects.of(user).count() == 1
+
+    def test_with_the_lock_off_the_constraint_keeps_one(self, no_locks: None) -> None:
+        user = UserFactory()
+        outcomes = race([lambda: open_feed(user=user, by=user)] * 4)
+        assert set(codes(outcomes)) <= {"CalendarFeed", "IntegrityError"}
+        assert CalendarFeed.objects.of(user).count() == 1
