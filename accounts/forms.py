@@ -163,14 +163,23 @@ class AddressForm(forms.ModelForm):
         self.fields["is_default"].label = _("En faire mon adresse principale")
 
 
+class ProofField(forms.FileField):
+    """A proof that add_document checks and cleans."""
+
+    widget = forms.FileInput(attrs={"accept": ".pdf,.jpg,.jpeg,.png,application/pdf,image/jpeg,image/png"})
+    default_error_messages = {"empty": _("Ce fichier est vide : choisissez-en un autre.")}
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault(
+            "help_text",
+            _("PDF, JPEG ou PNG, %(size)d Mo au plus. Une photo prise avec votre téléphone convient.")
+            % {"size": MAX_MEGABYTES},
+        )
+        super().__init__(**kwargs)
+
+
 class DocumentForm(forms.Form):
     kind = forms.ChoiceField(
         label=_("Nature du document"), choices=[("", _("Choisissez")), *SupportingDocument.Kind.choices]
     )
-    file = forms.FileField(
-        label=_("Fichier"),
-        help_text=_("PDF, JPEG ou PNG, %(size)d Mo au plus. Une photo prise avec votre téléphone convient.")
-        % {"size": MAX_MEGABYTES},
-        error_messages={"empty": _("Ce fichier est vide : choisissez-en un autre.")},
-        widget=forms.FileInput(attrs={"accept": ".pdf,.jpg,.jpeg,.png,application/pdf,image/jpeg,image/png"}),
-    )
+    file = ProofField(label=_("Fichier"))

@@ -17,6 +17,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+import families.admin_quotients
 import families.admin_schools  # noqa: F401  registers the pupils
 from accounts.actions import approve_user, decided_by, obstacle_to_deciding, refuse_user
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff

@@ -1,6 +1,5 @@
 """Tariff grids in the administration: a decision, and all its fares on one page."""
 
-import datetime as dt
 from typing import Any
 
 from django.contrib import admin, messages
@@ -11,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import Right, ScopedAdmin, ScopedInline
-from portal.common.formats import enumeration, short_date
+from portal.common.formats import enumeration, period_words
 from services.grids import BANDS
 from services.models import Tariff, TariffGrid
 from services.pricing import band_words, is_banded
@@ -104,7 +103,7 @@ class TariffGridAdmin(ScopedAdmin):
 
     @admin.display(description=gettext_lazy("valable"), ordering="valid")
     def validity(self, obj: TariffGrid) -> str:
-        return period(obj.valid)
+        return period_words(obj.valid)
 
 
 @admin.register(Tariff)
@@ -149,11 +148,4 @@ class TariffAdmin(ScopedAdmin):
 
     @admin.display(description=gettext_lazy("valable"), ordering="valid")
     def validity(self, obj: Tariff) -> str:
-        return period(obj.valid)
-
-
-def period(valid: Any) -> str:
-    """`du 01/09/2026 au 31/08/2027`, its last day included."""
-    first = short_date(valid.lower) if valid.lower else "…"
-    last = short_date(valid.upper - dt.timedelta(days=1)) if valid.upper else "…"
-    return _("du %(first)s au %(last)s") % {"first": first, "last": last}
+        return period_words(obj.valid)

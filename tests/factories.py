@@ -16,7 +16,7 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, User
-from families.models import Beneficiary, Enrolment, Filiation
+from families.models import Beneficiary, Enrolment, Filiation, IncomeQuotient
 from portal.common.formats import PARIS, today
 from services.models import (
     AbsenceRule,
@@ -226,6 +226,17 @@ class SchoolFactory(DjangoModelFactory):
     commune = factory.SubFactory(CommuneFactory)
     name = factory.Sequence(lambda n: f"École publique {n}")
     levels = list(Level.values)
+
+
+class QuotientFactory(DjangoModelFactory):
+    """Waiting to be verified; the family has shown 820."""
+
+    class Meta:
+        model = IncomeQuotient
+
+    user = factory.SubFactory(UserFactory)
+    value = 820
+    valid = factory.LazyFunction(lambda: DateRange(today(), dt.date(today().year + 1, 9, 1), "[)"))
 
 
 class EnrolmentFactory(DjangoModelFactory):

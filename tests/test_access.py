@@ -81,6 +81,8 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "document_download": (302, 404, 200, 404, 200, 200),
     "document_delete": (302, 404, 200, 404, 404, 404),
     "filiations": OWN_PAGE,
+    "quotient": OWN_PAGE,
+    "quotient_withdraw": ACTION,
     "filiation_add": OWN_PAGE,
     "filiation_add_self": ACTION,
     "filiation_edit": OWNERS,

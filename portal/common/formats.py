@@ -4,6 +4,7 @@ import datetime as dt
 import unicodedata
 from collections.abc import Iterable
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -66,6 +67,13 @@ def dated(date: dt.date) -> str:
 def short_date(date: dt.date) -> str:
     """`14/06/2023`."""
     return f"{date:%d/%m/%Y}"
+
+
+def period_words(period: Any) -> str:
+    """`du 01/09/2026 au 31/08/2027` of a range of dates, whose last day is shown as included."""
+    first = short_date(period.lower) if period.lower else "…"
+    last = short_date(period.upper - dt.timedelta(days=1)) if period.upper else "…"
+    return f"du {first} au {last}"
 
 
 def month(date: dt.date) -> str:

@@ -19,6 +19,7 @@ RIGHTS = {
     "accounts.staffrole": ("", "vad"),
     "accounts.terms": ("", "vacd"),
     "families.beneficiary": ("v", "v"),
+    "families.incomequotient": ("v", "v"),
     "families.enrolment": ("vc", "vc"),
     "services.school": ("vacd", "vacd"),
     "services.subscription": ("v", "v"),

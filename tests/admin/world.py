@@ -27,6 +27,7 @@ from tests.factories import (
     EnrolmentFactory,
     FiliationFactory,
     OpenDayFactory,
+    QuotientFactory,
     SchoolFactory,
     ServiceFactory,
     SlotFactory,
@@ -71,6 +72,7 @@ def town(name: str) -> Town:
     place.rows |= {
         "accounts.user": parent,
         "families.beneficiary": child,
+        "families.incomequotient": QuotientFactory(user=parent),
         "families.enrolment": EnrolmentFactory(beneficiary=child, school=school),
         "services.school": school,
         "services.subscription": SubscriptionFactory(user=parent, profile=profile, pending=True),

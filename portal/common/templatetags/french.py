@@ -43,6 +43,18 @@ def short_date(date: dt.date | None) -> str:
 
 
 @register.filter
+def thousands(number: int | None) -> str:
+    """`1 500`."""
+    return "" if number is None else formats.thousands(number)
+
+
+@register.filter
+def day_before(date: dt.date | None) -> dt.date | None:
+    """The last day of a range whose end is excluded."""
+    return date - dt.timedelta(days=1) if date else None
+
+
+@register.filter
 def moment(when: dt.datetime | None) -> str:
     """`jeudi 26 novembre à 12 h`."""
     return formats.moment(when) if when else ""
