@@ -14,7 +14,7 @@ from portal.common.errors import Refused
 from portal.outbox.actions import queue_email
 
 EDITABLE_DETAILS = {
-    "title", "first_name", "last_name", "birth_date", "phone", "company", "newsletter", "partner_offers"
+    "title", "first_name", "last_name", "birth_date", "phone", "company", "newsletter", "partner_offers", "reminders"
 }  # fmt: skip
 MAX_ADDRESSES = 20
 

@@ -114,7 +114,7 @@ class DetailsForm(forms.Form):
     partner_offers = forms.BooleanField(label=_("Recevoir les offres spéciales de nos partenaires"), required=False)
 
     # What `details()` hands over: the names of User's fields.
-    detail_fields = (
+    detail_fields: tuple[str, ...] = (
         "title",
         "first_name",
         "last_name",

@@ -130,9 +130,15 @@ class PersonalDetailsForm(DetailsForm):
         "commune",
         "newsletter",
         "partner_offers",
+        "reminders",
         "is_company",
         "company",
     ]
+    detail_fields = (*DetailsForm.detail_fields, "reminders")
+
+    reminders = forms.BooleanField(
+        label=_("Recevoir un rappel quand rien n’est réservé pour la semaine suivante"), required=False
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

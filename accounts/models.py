@@ -128,6 +128,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     )
     newsletter = models.BooleanField(_("reçoit la lettre d’information"), default=False)
     partner_offers = models.BooleanField(_("reçoit les offres des partenaires"), default=False)
+    reminders = models.BooleanField(_("reçoit les rappels de réservation"), default=True, db_default=True)
 
     status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.PENDING, editable=False)
     completed_at = models.DateTimeField(_("inscription terminée le"), null=True, editable=False)

@@ -34,6 +34,7 @@ urlpatterns = [
     path("mon-compte/adresses/<int:pk>/", views.address_edit, name="address_edit"),
     path("mon-compte/adresses/<int:pk>/principale/", views.address_default, name="address_default"),
     path("mon-compte/adresses/<int:pk>/supprimer/", views.address_delete, name="address_delete"),
+    path("rappels/<str:key>/", views.reminders_stop, name="reminders_stop"),
     path("mon-compte/pieces-justificatives/", views.documents, name="documents"),
     path("mon-compte/pieces-justificatives/<int:pk>/", views.document_download, name="document_download"),
     path("mon-compte/pieces-justificatives/<int:pk>/supprimer/", views.document_delete, name="document_delete"),

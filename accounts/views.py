@@ -18,6 +18,7 @@ from accounts.downloads import private_download
 from accounts.forms import AddressForm, DocumentForm, PersonalDetailsForm
 from accounts.middleware import open_to_pending, signup_step
 from accounts.models import Address, SupportingDocument, Terms, User
+from accounts.reminders import account_of, stop_reminders
 from portal.common.errors import Refused
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
@@ -192,3 +193,19 @@ def terms(request: HttpRequest, kind: str) -> HttpResponse:
     except Terms.DoesNotExist as error:
         raise Http404 from error
     return render(request, "accounts/terms.html", {"terms": text})
+
+
+# --- Reminders -------------------------------------------------------------------------------------------------------
+
+
+@login_not_required
+@get_or_post
+def reminders_stop(request: HttpRequest, key: str) -> HttpResponse:
+    """The link of a reminder: asks (GET), then stops them (POST). Its key is all that is needed, and opens nothing else."""
+    user = account_of(key)
+    if user is None:
+        raise Http404
+    if request.method == "POST":
+        stop_reminders(user=user)
+        return redirect("reminders_stop", key)
+    return render(request, "accounts/reminders_stop.html", {"wanted": user.reminders})

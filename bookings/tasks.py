@@ -1,6 +1,7 @@
 from celery import shared_task
 
 from bookings import actions
+from bookings.reminders import remind
 from bookings.waiting.actions import sweep
 
 
@@ -14,3 +15,9 @@ def release_expired_holds() -> int:
 def run_waiting_lists() -> int:
     """Close the waiting lists that are over and offer what came free without a booking ending; returns how many entries moved."""
     return sweep()
+
+
+@shared_task(name="bookings.remind_families")
+def remind_families() -> int:
+    """Tell families who usually come that nothing is booked for next week; returns how many e-mails were written."""
+    return remind()

@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import SupportingDocument, Terms, User
+from accounts.reminders import reminders_key
 from bookings.feed_actions import open_feed
 from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking
 from bookings.waiting.models import WaitingListEntry
@@ -80,6 +81,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     # The agent's commune holds the owner's file: a proof is there to be looked at by staff.
     "document_download": (302, 404, 200, 404, 200, 200),
     "document_delete": (302, 404, 200, 404, 404, 404),
+    "reminders_stop": PUBLIC,  # the address is the key
     "filiations": OWN_PAGE,
     "quotient": OWN_PAGE,
     "quotient_withdraw": ACTION,
@@ -204,6 +206,7 @@ def world() -> World:
         "account_confirm_email": ["abc:def"],
         "account_reset_password_from_key": ["1", "abc-def"],
         "signup_filiation_end": [filiation.pk],
+        "reminders_stop": [reminders_key(owner)],
         "address_edit": [address.pk],
         "address_default": [address.pk],
         "address_delete": [address.pk],

@@ -4,7 +4,7 @@ import datetime as dt
 import itertools
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from django.contrib import messages
@@ -19,6 +19,7 @@ from accounts.models import User
 from accounts.views import current_user
 from bookings.actions import some
 from bookings.agenda import Family
+from bookings.pricing import Place, Pricer
 from bookings.waiting.actions import join, leave, rule
 from bookings.waiting.models import WaitingListEntry, WaitingListEntryQuerySet
 from checkout.actions import take_offer
@@ -37,10 +38,10 @@ ENDED_FOR = dt.timedelta(days=60)
 
 @dataclass(frozen=True)
 class Party:
-    """Entries that are offered places together: who, when, which position or which limit, at which price in euros."""
+    """Entries that are offered places together: who, when, which position or which limit, for how many euros."""
 
     entries: list[WaitingListEntry]
-    price: Decimal | None = None
+    total: Decimal | None = None
     marks: list[tuple[str, int]] = field(default_factory=list)
 
     @property
@@ -147,7 +148,7 @@ def waiting_lists(request: HttpRequest) -> HttpResponse:
         for party in _parties(row for row in rows if row.status == WaitingListEntry.Status.WAITING)
     ]
     context = {
-        "offers": _priced(_parties(offered)),
+        "offers": _priced(user, _parties(offered)),
         "waiting": waiting,
         "rules": sorted(
             {(str(party.first.open_day.activity), rule(party.first.open_day.activity)) for party in waiting}
@@ -181,8 +182,8 @@ def waiting_offer(request: HttpRequest, party: uuid.UUID) -> HttpResponse:
             % (() if added.quantity == 1 else added.quantity),
         )
         return redirect("cart")
-    (offer,) = _priced([Party(rows)])
-    context = {"offer": offer, "total": (offer.price or ZERO) * len(rows), "account_section": "waiting_lists"}
+    (offer,) = _priced(user, [Party(rows)])
+    context = {"offer": offer, "account_section": "waiting_lists"}
     return render(request, "checkout/waiting_offer.html", context)
 
 
@@ -221,7 +222,12 @@ def waiting_leave(request: HttpRequest) -> HttpResponse:
 
 def _entries(user: User) -> WaitingListEntryQuerySet:
     return WaitingListEntry.objects.of(user).select_related(
-        "beneficiary", "slot", "profile", "open_day__activity__service", "booking__hold"
+        "beneficiary",
+        "profile",
+        "slot__activity__booking_deadline__late",
+        "slot__activity__service__booking_deadline__late",
+        "open_day__activity__service",
+        "booking__hold",
     )
 
 
@@ -229,14 +235,27 @@ def _parties(rows: Iterable[WaitingListEntry]) -> list[Party]:
     return [Party(list(theirs)) for _party, theirs in itertools.groupby(rows, key=lambda row: row.party)]
 
 
-def _priced(parties: list[Party]) -> list[Party]:
-    """Each with the price of one place today."""
-    if not parties:
+def _priced(user: User, parties: list[Party]) -> list[Party]:
+    """Each with what its places cost this family today, as the cart will count them."""
+    entries = [row for party in parties for row in party.entries]
+    if not entries:
         return []
-    grid = PriceGrid(profiles={party.first.profile for party in parties}, slots={party.first.slot for party in parties})
+    places = {row.pk: _place(row) for row in entries}
+    pricer = Pricer(
+        user=user,
+        profiles={row.profile for row in entries},
+        slots={row.slot for row in entries},
+        beneficiaries={row.beneficiary for row in entries},
+        choice=list(places.values()),
+    )
     priced = []
     for party in parties:
-        first = party.first
-        price = grid.price(profile_id=first.profile_id, slot_id=first.slot_id, date=first.open_day.date)
-        priced.append(Party(party.entries, price.amount if price else None))
+        prices = [pricer.price(profile_id=row.profile_id, place=places[row.pk]) for row in party.entries]
+        total = sum((price.amount for price in prices if price is not None), ZERO)
+        priced.append(replace(party, total=None if None in prices else total))
     return priced
+
+
+def _place(entry: WaitingListEntry) -> Place:
+    late = entry.open_day.is_late(timezone.now())
+    return Place(entry.beneficiary_id, entry.slot_id, entry.open_day.date, late)
