@@ -194,7 +194,7 @@ def test_places_promises_and_money_after_any_story() -> None:
     run_state_machine_as_test(
         Places,
         settings=settings(
-            max_examples=6,
+            max_examples=10,
             stateful_step_count=20,
             deadline=None,
             derandomize=True,  # the same stories each time: a red run is a change of ours
