@@ -1,5 +1,6 @@
 """Bookings are looked up here; they are made, cancelled and counted elsewhere."""
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import ReadOnlyAdmin, Right, staff
 from accounts.admin_history import Happening, signatures, told
 from accounts.models import User
-from bookings.models import Absence, AbsenceDay, Booking
+from bookings.models import Absence, AbsenceDay, Booking, Change
 from bookings.waiting.admin import WaitingListEntryAdmin
 from families.admin import AccountAdmin
 from portal.common.formats import long_date, today
@@ -104,10 +105,19 @@ class BookingAdmin(ReadOnlyAdmin):
         return obj.signed.get(obj.ended_by_id, "–")  # type: ignore[attr-defined]
 
     def story(self, request: HttpRequest, obj: Booking) -> list[Happening]:
+        more: list[tuple[dt.datetime | None, int | None, str]] = []
+        for day in AbsenceDay.objects.filter(booking=obj).select_related("absence"):
+            absence = day.absence
+            more.append((absence.reported_at, absence.reported_by_id, _("Absence signalée.")))
+            decided = _("Absence\u00a0: %s.") % absence.get_status_display().lower()
+            more.append((absence.decided_at, absence.decided_by_id, decided))
+        for change in Change.objects.filter(after=obj).select_related("before__open_day", "before__slot"):
+            words = {"day": long_date(change.before.date), "slot": change.before.slot}
+            more.append((change.at, change.by_id, _("Remplace %(day)s, %(slot)s.") % words))
         ended = _("Annulée") if obj.status == Booking.Status.CANCELLED else _("Place rendue")
         facts = [
             (obj.created_at, obj.made_by_id, _("Place prise dans le panier.")),
             (obj.booked_at, obj.made_by_id, _("Réservation confirmée.")),
             (obj.ended_at, obj.ended_by_id, f"{ended}\u00a0: {obj.ended_reason}" if obj.ended_reason else ended),
         ]
-        return told(staff(request), facts)
+        return told(staff(request), [*facts, *more])

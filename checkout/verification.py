@@ -6,7 +6,7 @@ from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
-from bookings.models import Booking
+from bookings.models import Absence, AbsenceDay, Booking
 from checkout.models import Order, OrderLine, Payment
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
@@ -21,6 +21,7 @@ def verify() -> Iterator[str]:
     yield from _orders()
     yield from _reserved()
     yield from _places()
+    yield from _ended()
 
 
 def _sum(rows: object, field: str) -> Coalesce:
@@ -73,3 +74,26 @@ def _places() -> Iterator[str]:
     booked_unpaid = Booking.objects.booked().exclude(order_lines__order__status=Order.Status.PAID)
     for booking in booked_unpaid.select_related("beneficiary", "open_day__activity", "slot"):
         yield _("%s est réservé sans commande payée.") % booking
+
+
+def _ended() -> Iterator[str]:
+    """What is cancelled is paid back, what is paid back is cancelled, and a justified absence has given its days back."""
+    paid = OrderLine.objects.filter(order__status=Order.Status.PAID).select_related("order")
+    for line in paid.filter(cancelled_at=None, booking__status=Booking.Status.CANCELLED):
+        yield _("%(line)s (commande %(number)s) : réservation annulée, ligne non rendue.") % {
+            "line": line,
+            "number": line.order.number,
+        }
+    for line in paid.filter(cancelled_at__isnull=False, booking__status=Booking.Status.BOOKED):
+        yield _("%(line)s (commande %(number)s) : ligne rendue, place toujours réservée.") % {
+            "line": line,
+            "number": line.order.number,
+        }
+    owed = AbsenceDay.objects.filter(
+        absence__status=Absence.Status.JUSTIFIED, refundable=True, booking__status=Booking.Status.BOOKED
+    )
+    for day in owed.select_related("absence__beneficiary", "absence__service", "booking__open_day"):
+        yield _("Absence de %(absence)s, justifiée : %(date)s n’est pas rendu.") % {
+            "absence": day.absence,
+            "date": day.booking.date,
+        }

@@ -62,6 +62,7 @@ def reservations(request: HttpRequest) -> HttpResponse:
         "today": timezone.localdate(),
         "people": [(row, *family.marks[row.pk]) for row in people],
         "days": _by_day(lines),
+        "listed": {row.date for row in rows},
         "may_cancel": any(line.may_cancel for line in lines),
         "filters": filters,
         "activities": family.activities(),

@@ -41,6 +41,7 @@ def test_a_booking_tells_its_own_life(rosieres: Town) -> None:
     Booking.objects.filter(pk=booking.pk).update(booked_at=timezone.now())
     assert history(rosieres.agent, "bookings.booking", booking.pk) == [
         (str(rosieres.parent), "Réservation confirmée."),
+        (str(rosieres.parent), "Absence signalée."),
         (str(rosieres.parent), "Place prise dans le panier."),
     ]
     Booking.objects.filter(pk=booking.pk).update(

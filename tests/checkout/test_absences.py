@@ -348,6 +348,26 @@ class TestDeciding:
         assert client.get(f"/admin/bookings/absence/{absence.pk}/pieces/{absence.proofs.get().pk}/").status_code == 404
 
 
+class TestVerification:
+    """What no action does, somebody with a psql prompt could: the nightly check says it."""
+
+    def test_a_cancelled_place_whose_price_was_kept(self) -> None:
+        away(None, days=1)
+        Booking.objects.update(status="cancelled", ended_at=timezone.now())
+        assert any("ligne non rendue" in line for line in verify())
+
+    def test_a_price_paid_back_for_a_place_that_stays(self) -> None:
+        away(None, days=1)
+        OrderLine.objects.update(cancelled_at=timezone.now())
+        assert any("place toujours réservée" in line for line in verify())
+
+    def test_a_justified_absence_that_gave_nothing_back(self) -> None:
+        shop = away(AbsenceRuleFactory(waiting=1), days=2)
+        report(shop)
+        Absence.objects.update(status="justified", decided_at=timezone.now(), decided_by=agent(shop))
+        assert [line for line in verify() if "n’est pas rendu" in line] and len(list(verify())) == 1
+
+
 class TestPages:
     def browser(self, user: User) -> Client:
         client = Client()
