@@ -1,6 +1,7 @@
 """Taking, keeping and giving back places. Every rule of a booking is checked here, whatever a form said.
 
-Lock order, everywhere: cart, order, payment, beneficiaries, open days, bookings, wallets; each kind by ascending key.
+Lock order, everywhere: cart, order, payment, beneficiaries, activities that have a stock, open days, bookings, tickets,
+wallets; each kind by ascending key.
 """
 
 import datetime as dt
@@ -130,7 +131,7 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
     expired = [row for row in bookings if row.status == Booking.Status.EXPIRED]
     if not expired:
         return []
-    list(_locked_beneficiaries({row.beneficiary_id for row in expired}))
+    list(locked_beneficiaries({row.beneficiary_id for row in expired}))
     days = lock_days({row.open_day_id for row in expired})
     if not _expire(days):
         offers.offer(days)
@@ -297,12 +298,13 @@ def _is_stale(hold: Hold) -> bool:
     return hold.expires_at < timezone.now() - GRACE
 
 
-def _locked_beneficiaries(ids: Collection[int]) -> Iterable[Beneficiary]:
+def locked_beneficiaries(ids: Collection[int]) -> Iterable[Beneficiary]:
+    """Beneficiaries, whoever's they are, locked by ascending key as they are read."""
     return Beneficiary.objects.filter(pk__in=ids).order_by("pk").select_for_update(no_key=True)
 
 
 def lock_beneficiaries(user: User, ids: Collection[int]) -> dict[int, Beneficiary]:
-    """Lock the beneficiaries, so that two parents booking one child go one after the other."""
+    """Lock a person's beneficiaries, so that two parents booking one child go one after the other. Raises Refused."""
     rows = Beneficiary.objects.of(user).filter(pk__in=ids).order_by("pk")
     found = {row.pk: row for row in rows.select_for_update(no_key=True, of=("self",))}
     if len(found) != len(set(ids)):

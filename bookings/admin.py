@@ -15,6 +15,7 @@ from accounts.admin_base import ReadOnlyAdmin, Right, staff
 from accounts.admin_history import Happening, signatures, told
 from accounts.models import User
 from bookings.models import Absence, AbsenceDay, Booking, Change
+from bookings.tickets.admin import TicketAdmin as TicketAdmin
 from bookings.waiting.admin import WaitingListEntryAdmin
 from families.admin import AccountAdmin
 from portal.common.formats import long_date, today

@@ -62,7 +62,8 @@ def _event(row: Booking, host: str) -> Event:
     event = Event()
     event.add("uid", f"reservation-{row.pk}@{host}")
     event.add("dtstamp", row.booked_at or timezone.now())
-    if row.slot.starts_at == DAY_STARTS and row.slot.ends_at >= DAY_ENDS:
+    start, end = row.slot.span(row.date)
+    if start.time() == DAY_STARTS and end.time() >= DAY_ENDS:
         event.add("dtstart", row.date)
         event.add("dtend", row.date + dt.timedelta(days=1))
     else:

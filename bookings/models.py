@@ -14,10 +14,12 @@ from django.utils.translation import gettext_lazy as _
 from bookings.absences import Absence, AbsenceDay, AbsenceProof
 from bookings.changes import Change
 from bookings.feeds import CalendarFeed
+from bookings.tickets.models import Ticket as Ticket  # Django looks for tables here
+from bookings.tickets.models import TicketUse as TicketUse
 from bookings.waiting.models import OFFER_ENDS_FIRST
 from families.models import Beneficiary
 from portal.common.db import not_truncated
-from services.models import OpenDay, Slot
+from services.models import Activity, OpenDay, Slot
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -251,3 +253,8 @@ class Booking(models.Model):
     def date(self) -> dt.date:
         """The day booked."""
         return self.open_day.date
+
+    @property
+    def activity(self) -> Activity:
+        """What is booked that day."""
+        return self.open_day.activity

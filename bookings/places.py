@@ -9,7 +9,6 @@ from psycopg.types.range import TimestamptzRange
 from accounts.models import User
 from bookings.models import Booking
 from bookings.waiting.models import WaitingListEntry
-from portal.common.formats import PARIS
 from services.models import OpenDay, Slot
 
 
@@ -38,10 +37,7 @@ def new_booking(*, user: User, beneficiary_id: int, open_day: OpenDay, slot: Slo
         made_by=user,
         may_overlap=slot.activity.may_overlap,
         is_late=open_day.is_late(at),
-        period=TimestamptzRange(
-            dt.datetime.combine(open_day.date, slot.starts_at, tzinfo=PARIS),
-            dt.datetime.combine(open_day.date, slot.ends_at, tzinfo=PARIS),
-        ),
+        period=TimestamptzRange(*slot.span(open_day.date)),
     )
 
 

@@ -125,8 +125,8 @@ class OrderAdmin(ReadOnlyAdmin):
             (obj.cancelled_at, None, _("Commande abandonnée\u00a0: ses places sont rendues.")),
         ]
         cancelled = OrderLine.objects.visible_to(staff(request)).filter(order=obj, cancelled_at__isnull=False)
-        for line in cancelled.select_related("booking"):
-            facts.append((line.cancelled_at, line.booking.ended_by_id if line.booking else None, cancellation(line)))
+        for line in cancelled.select_related("booking", "ticket"):
+            facts.append((line.cancelled_at, line.item.ended_by_id if line.item else None, cancellation(line)))
         if staff(request).is_operator:
             for payment in obj.payments.all():
                 facts += payment_facts(payment, obj.user_id)

@@ -1,8 +1,9 @@
 """What « Retirer un bénéficiaire » leaves behind: bookings to come, and dates that wait in the cart."""
 
+from django.db.models import Q
 from django.utils.translation import ngettext
 
-from bookings.models import Booking
+from bookings.models import Booking, Ticket
 from checkout.models import Cart, CartLine
 from families.models import Filiation
 from portal.common.formats import today
@@ -12,7 +13,9 @@ def left_behind(filiation: Filiation) -> list[str]:
     """A sentence each about this adult's bookings and cart lines for the person, with what becomes of them."""
     user, person = filiation.user, filiation.beneficiary
     coming = Booking.objects.booked().filter(beneficiary=person, made_by=user, open_day__date__gte=today()).count()
-    lines = CartLine.objects.filter(cart__user=user, booking__beneficiary=person)
+    theirs = Q(booking__beneficiary=person) | Q(ticket__beneficiary=person)
+    lines = CartLine.objects.filter(theirs, cart__user=user)
+    tickets = [row for row in Ticket.objects.booked().filter(beneficiary=person, made_by=user) if not row.is_over]
     waiting = lines.filter(cart__status=Cart.Status.OPEN).count()
     being_paid = lines.filter(cart__status=Cart.Status.PAYING).count()
     sentences = [
@@ -24,6 +27,14 @@ def left_behind(filiation: Filiation) -> list[str]:
                 "%(name)s a %(n)d réservations à venir : elles ne sont pas annulées. Vous les retrouverez dans « Mes "
                 "réservations », où vous pourrez toujours les annuler.",
                 coming,
+            ),
+        ),
+        (
+            len(tickets),
+            ngettext(
+                "%(name)s a %(n)d e-billet : il reste valable, et dans « Mes e-billets ».",
+                "%(name)s a %(n)d e-billets : ils restent valables, et dans « Mes e-billets ».",
+                len(tickets),
             ),
         ),
         (

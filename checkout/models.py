@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Address, Commune, Terms
-from bookings.models import Booking, Hold
+from bookings.models import Booking, Hold, Ticket
 from portal.common.db import not_truncated
 from portal.common.money import ZERO, MoneyField
 from services.models import Tariff
@@ -80,10 +80,11 @@ class Cart(models.Model):
 
 
 class CartLine(models.Model):
-    """One held booking in a cart, with the price that was shown."""
+    """One held booking or ticket in a cart, with the price that was shown."""
 
     cart = models.ForeignKey(Cart, on_delete=models.CASCADE, related_name="lines")
-    booking = models.OneToOneField(Booking, on_delete=models.PROTECT, related_name="cart_line")
+    booking = models.OneToOneField(Booking, on_delete=models.PROTECT, null=True, related_name="cart_line")
+    ticket = models.OneToOneField(Ticket, on_delete=models.PROTECT, null=True, related_name="cart_line")
     tariff = models.ForeignKey(Tariff, on_delete=models.PROTECT, related_name="+")
     unit_price = MoneyField(_("prix unitaire"))
     surcharge = MoneyField(_("dont majoration"), default=ZERO, db_default=ZERO)
@@ -97,10 +98,21 @@ class CartLine(models.Model):
             models.CheckConstraint(
                 condition=Q(surcharge__gte=0, surcharge__lte=F("unit_price")), name="cart_surcharge_is_in_the_price"
             ),
+            models.CheckConstraint(
+                condition=Q(booking__isnull=False, ticket=None) | Q(booking=None, ticket__isnull=False),
+                name="cart_line_is_a_booking_or_a_ticket",
+            ),
         ]
 
     def __str__(self) -> str:
-        return str(self.booking)
+        return str(self.item)
+
+    @property
+    def item(self) -> Booking | Ticket:
+        """What the line is for: held places or a held ticket, which know their beneficiary, slot and status alike."""
+        item = self.booking or self.ticket
+        assert item is not None  # cart_line_is_a_booking_or_a_ticket
+        return item
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
@@ -222,16 +234,18 @@ class OrderLineQuerySet(models.QuerySet["OrderLine"]):
 
 
 class OrderLine(models.Model):
-    """One booking or one item of an order, with everything its paper needs frozen."""
+    """One booking, one ticket or one item of an order, with everything its paper needs frozen."""
 
     class Kind(models.TextChoices):
         BOOKING = "booking", _("Réservation")
+        TICKET = "ticket", _("E-billet")
         CREDIT = "credit", _("Crédits")
         FEE = "fee", _("Frais")
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="lines", verbose_name=_("commande"))
     kind = models.CharField(_("nature"), max_length=10, choices=Kind, default=Kind.BOOKING)
     booking = models.ForeignKey(Booking, on_delete=models.PROTECT, null=True, related_name="order_lines")
+    ticket = models.ForeignKey(Ticket, on_delete=models.PROTECT, null=True, related_name="order_lines")
     commune = models.ForeignKey(
         Commune, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("commune qui encaisse")
     )
@@ -239,6 +253,8 @@ class OrderLine(models.Model):
     detail = models.CharField(_("prestation"), max_length=60, blank=True)
     beneficiary_name = models.CharField(_("bénéficiaire"), max_length=165, blank=True)
     date = models.DateField(_("date"), null=True)
+    # Of a ticket: when it is good, and its stop.
+    note = models.CharField(_("validité"), max_length=250, blank=True, default="", db_default="")
     unit_price = MoneyField(_("prix"))
     surcharge = MoneyField(_("dont majoration"), default=ZERO, db_default=ZERO)
     explanation = models.CharField(_("pourquoi ce prix"), max_length=400, blank=True, default="", db_default="")
@@ -263,6 +279,10 @@ class OrderLine(models.Model):
                 name="booking_line_has_a_booking",
             ),
             models.CheckConstraint(
+                condition=Q(kind="ticket", ticket__isnull=False) | (~Q(kind="ticket") & Q(ticket=None)),
+                name="ticket_line_has_a_ticket",
+            ),
+            models.CheckConstraint(
                 condition=Q(refund=None) | Q(cancelled_at__isnull=False), name="refunded_line_is_cancelled"
             ),
         ]
@@ -274,6 +294,11 @@ class OrderLine(models.Model):
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def item(self) -> Booking | Ticket | None:
+        """The places or the ticket that the line sells; None for credits and fees."""
+        return self.booking or self.ticket
 
 
 class PaymentQuerySet(models.QuerySet["Payment"]):

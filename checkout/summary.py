@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 
 from accounts.models import User
 from bookings.models import Booking, Hold
+from bookings.tickets.words import note_at
 from checkout.models import Cart, Order, OrderLine
 from portal.common.formats import MONTHS, NBSP, WEEKDAYS, enumeration, month
 from portal.common.money import ZERO
@@ -91,6 +92,19 @@ def _date(date: dt.date) -> str:
     return f"{_day(date, False)}{NBSP}{MONTHS[date.month - 1]}{NBSP}{date.year}"
 
 
+class Line(NamedTuple):
+    """One row of a cart or an order: a date of somebody, or (with its note) a ticket."""
+
+    pk: int
+    label: str
+    detail: str
+    unit_price: Decimal
+    name: str
+    date: dt.date | None
+    note: str = ""
+    why: str = ""
+
+
 @dataclass
 class Group:
     """Lines of one product, slot and unit price (euros)."""
@@ -99,7 +113,8 @@ class Group:
     detail: str
     unit_price: Decimal
     people: list[Person] = field(default_factory=list)
-    lines: list[tuple[int, str, dt.date | None]] = field(default_factory=list)  # key, beneficiary, date
+    tickets: list[tuple[str, str]] = field(default_factory=list)  # beneficiary, validity
+    lines: list["Line"] = field(default_factory=list)
     why: list[str] = field(default_factory=list)  # each explanation of the price once
 
     @property
@@ -117,28 +132,47 @@ class Group:
             found.setdefault(tuple(sorted(person.dates)), []).append(person.name)
         return [Share(", ".join(names), list(dates)) for dates, names in found.items()]
 
+    def shared_tickets(self) -> Sequence[tuple[str, str, int]]:
+        """Tickets of one validity together: (« Louane Dupont, Théo Dupont », « du … au … », how many)."""
+        found: dict[str, list[str]] = {}
+        for name, note in self.tickets:
+            found.setdefault(note, []).append(name)
+        return [(", ".join(dict.fromkeys(names)), note, len(names)) for note, names in found.items()]
 
-def _group(rows: Iterable[tuple[int, str, str, Decimal, str, dt.date | None, str]]) -> list[Group]:
+
+def _group(rows: Iterable[Line]) -> list[Group]:
     groups: dict[tuple[str, str, Decimal], Group] = {}
     people: dict[tuple[int, str], Person] = {}
-    for pk, label, detail, price, name, date, why in rows:
-        group = groups.setdefault((label, detail, price), Group(label, detail, price))
-        group.lines.append((pk, name, date))
-        if why and why not in group.why:
-            group.why.append(why)
-        if name and date:
-            key = (id(group), name)
-            if key not in people:
-                people[key] = Person(name)
-                group.people.append(people[key])
-            people[key].dates.append(date)
+    for row in rows:
+        key = (row.label, row.detail, row.unit_price)
+        group = groups.setdefault(key, Group(*key))
+        group.lines.append(row)
+        if row.why and row.why not in group.why:
+            group.why.append(row.why)
+        if row.note:
+            group.tickets.append((row.name, row.note))
+        elif row.name and row.date:
+            whose = (id(group), row.name)
+            if whose not in people:
+                people[whose] = Person(row.name)
+                group.people.append(people[whose])
+            people[whose].dates.append(row.date)
     return list(groups.values())
 
 
 def order_groups(lines: Iterable[OrderLine]) -> list[Group]:
     """The groups of an order's lines."""
     return _group(
-        (line.pk, line.label, line.detail, line.unit_price, line.beneficiary_name, line.date, line.explanation)
+        Line(
+            line.pk,
+            line.label,
+            line.detail,
+            line.unit_price,
+            line.beneficiary_name,
+            line.date,
+            line.note,
+            line.explanation,
+        )
         for line in lines
     )
 
@@ -149,8 +183,9 @@ def order_groups(lines: Iterable[OrderLine]) -> list[Group]:
 # it believes of the others. (It read all 60 000 bookings when the last carts it had counted were of 280 lines.)
 CART_AND_LINES = """
     SELECT cart.id, cart.status, cart.address_id, cart.terms_id, hold.id, hold.expires_at,
-           line.id, booked.activity, booked.slot, line.unit_price, booked.first_name, booked.last_name, booked.date,
-           line.explanation, booked.status
+           line.id, coalesce(booked.activity, pass.activity), coalesce(booked.slot, pass.slot), line.unit_price,
+           coalesce(booked.first_name, pass.first_name), coalesce(booked.last_name, pass.last_name), booked.date,
+           line.explanation, coalesce(booked.status, pass.status), pass.valid, pass.stop
     FROM checkout_cart cart
     JOIN bookings_hold hold ON hold.id = cart.hold_id
     LEFT JOIN LATERAL (SELECT * FROM checkout_cartline WHERE cart_id = cart.id OFFSET 0) line ON true
@@ -164,6 +199,17 @@ CART_AND_LINES = """
         WHERE booking.id = line.booking_id
         OFFSET 0
     ) booked ON true
+    LEFT JOIN LATERAL (
+        SELECT child.first_name, child.last_name, ticket.status, ticket.valid,
+               (SELECT activity.name FROM services_activity activity WHERE activity.id = ticket.activity_id) AS activity,
+               (SELECT slot.name FROM services_slot slot WHERE slot.id = ticket.slot_id) AS slot,
+               (SELECT stop.name || ' (' || busline.name || ')' FROM services_busstop stop
+                JOIN services_busline busline ON busline.id = stop.line_id WHERE stop.id = ticket.stop_id) AS stop
+        FROM bookings_ticket ticket
+        JOIN families_beneficiary child ON child.id = ticket.beneficiary_id
+        WHERE ticket.id = line.ticket_id
+        OFFSET 0
+    ) pass ON true
     WHERE cart.user_id = %s AND cart.status IN ('open', 'paying')
     ORDER BY booked.date, line.id
 """
@@ -206,8 +252,11 @@ class CartSummary:
             return None
         cart = _cart(user, *rows[0][:6])
         shaped = [
-            ((pk, label, slot, price, f"{first} {last}", date, why), status)
-            for pk, label, slot, price, first, last, date, why, status in (row[6:] for row in rows)
+            (
+                Line(pk, label, slot, price, f"{first} {last}", date, note_at(valid, stop or "") if valid else "", why),
+                status,
+            )
+            for pk, label, slot, price, first, last, date, why, status, valid, stop in (row[6:] for row in rows)
             if pk is not None
         ]
         held = [row for row, status in shaped if status == Booking.Status.HELD]
@@ -215,7 +264,7 @@ class CartSummary:
         pending = None
         if cart.status == Cart.Status.PAYING:
             pending = Order.objects.filter(cart=cart, status=Order.Status.PENDING).first()
-        total = sum((row[3] for row in held), ZERO)
+        total = sum((row.unit_price for row in held), ZERO)
         return cls(cart, _group(held), _group(gone), total, pending)
 
     @property

@@ -11,6 +11,7 @@ from checkout.views import (
     providers,
     reservations,
     steps,
+    tickets,
     waiting,
     wallet,
 )
@@ -45,6 +46,10 @@ urlpatterns = [
     path("mon-compte/listes-d-attente/", waiting.waiting_lists, name="waiting_lists"),
     path("mon-compte/listes-d-attente/quitter/", waiting.waiting_leave, name="waiting_leave"),
     path("mon-compte/listes-d-attente/<uuid:party>/", waiting.waiting_offer, name="waiting_offer"),
+    path("mon-compte/e-billets/", tickets.tickets, name="tickets"),
+    path("mon-compte/e-billets/<int:pk>/", tickets.ticket, name="ticket"),
+    path("mon-compte/e-billets/<int:pk>/billet.pdf", tickets.ticket_pdf, name="ticket_pdf"),
+    path("mon-compte/e-billets/<int:pk>/annuler/", tickets.ticket_cancel, name="ticket_cancel"),
     path("mon-compte/porte-monnaie/", wallet.wallet, name="wallet"),
     path("mon-compte/porte-monnaie/depot/", wallet.deposit, name="wallet_deposit"),
 ]

@@ -6,7 +6,7 @@ from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
-from bookings.models import Absence, AbsenceDay, Booking
+from bookings.models import Absence, AbsenceDay, Booking, Ticket
 from checkout.models import Order, OrderLine, Payment
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
@@ -22,6 +22,7 @@ def verify() -> Iterator[str]:
     yield from _reserved()
     yield from _places()
     yield from _ended()
+    yield from _tickets()
 
 
 def _sum(rows: object, field: str) -> Coalesce:
@@ -97,3 +98,17 @@ def _ended() -> Iterator[str]:
             "absence": day.absence,
             "date": day.booking.date,
         }
+
+
+def _tickets() -> Iterator[str]:
+    counted = Count("uses", filter=Q(uses__problem=""))
+    for ticket in Ticket.objects.annotate(counted=counted).exclude(used=F("counted")).select_related("activity"):
+        yield _("E-billet %(code)s (%(activity)s) : %(used)d entrées comptées, %(counted)d passages.") % {
+            "code": ticket.typed_code,
+            "activity": ticket.activity,
+            "used": ticket.used,
+            "counted": ticket.counted,  # type: ignore[attr-defined]
+        }
+    unpaid = Ticket.objects.booked().exclude(order_lines__order__status=Order.Status.PAID)
+    for ticket in unpaid.select_related("activity"):
+        yield _("L’e-billet %s est payé sans commande payée.") % ticket.typed_code

@@ -32,6 +32,7 @@ View = Callable[..., HttpResponse]
 APPS = ("accounts", "families", "services", "bookings", "checkout", "wallet", "outbox")
 MODELS = (
     *("user", "subscription", "beneficiary", "enrolment", "booking", "absence", "waitinglistentry", "closure"),
+    *("ticket", "ticketuse"),
     *("order", "payment"),
     *(
         "service",
@@ -39,6 +40,7 @@ MODELS = (
         "openday",
         "tariff",
         "slot",
+        "busline",
         "accessprofile",
         "category",
         "deadline",

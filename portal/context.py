@@ -47,9 +47,12 @@ HEADER = """
     SELECT category.*,
            (SELECT count(*)
             FROM checkout_cart cart
-            CROSS JOIN LATERAL (SELECT booking_id FROM checkout_cartline WHERE cart_id = cart.id OFFSET 0) line
+            CROSS JOIN LATERAL (SELECT booking_id, ticket_id FROM checkout_cartline WHERE cart_id = cart.id OFFSET 0) line
             WHERE cart.user_id = %(user)s AND cart.status IN ('open', 'paying')
-              AND (SELECT booking.status FROM bookings_booking booking WHERE booking.id = line.booking_id) = 'held'
+              AND coalesce(
+                  (SELECT booking.status FROM bookings_booking booking WHERE booking.id = line.booking_id),
+                  (SELECT ticket.status FROM bookings_ticket ticket WHERE ticket.id = line.ticket_id)
+              ) = 'held'
            ) AS cart_count,
            (SELECT wallet.balance FROM wallet_wallet wallet WHERE wallet.user_id = %(user)s) AS wallet_balance
     FROM (SELECT 1) AS one_row

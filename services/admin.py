@@ -18,6 +18,7 @@ from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS
 from services import tariff_admin  # noqa: F401  (grids and fares register themselves)
 from services.absences import sentence as absence_sentence
+from services.admin_bus import BusLineAdmin as BusLineAdmin
 from services.admin_forms import ActivityForm, DeadlineForm, PeriodForm, SchoolForm, ServiceForm
 from services.calendar_forms import SPOKEN, ActivityPeriodForm, ActivityPeriodFormSet
 from services.calendars import generate_open_days, preview_open_days
@@ -42,6 +43,12 @@ PROFILE_SENTENCES = {
 SLOT_SENTENCES = {
     "one_slot_per_name": ("name", gettext_lazy("Cette activité a déjà un type de prestation de ce nom.")),
     "slot_ends_after_it_starts": ("ends_at", gettext_lazy("La fin doit venir après le début.")),
+    "slot_has_hours_or_a_validity": (
+        "",
+        gettext_lazy(
+            "Une prestation de calendrier a un début et une fin\u00a0; la formule d’un billet, une durée de validité et son unité."
+        ),
+    ),
 }
 
 
@@ -146,8 +153,15 @@ class SlotInline(ScopedInline):
     model = Slot
     agents = operators = Right.EDIT
     can_delete = False
-    fields = ["name", "starts_at", "ends_at", "includes_meal", "position", "is_active"]
     constraint_messages = SLOT_SENTENCES
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What the kind of the activity asks for; both while it is being made."""
+        hours = ["starts_at", "ends_at", "includes_meal"]
+        formula = ["entries", "validity", "validity_unit"]
+        kinds = {obj.kind} if obj is not None else set(Activity.Kind)
+        asked = (hours if Activity.Kind.CALENDAR in kinds else []) + (formula if kinds - {"calendar"} else [])
+        return ["name", *asked, "position", "is_active"]
 
 
 class PeriodInline(ScopedInline):
@@ -185,8 +199,8 @@ class ActivityAdmin(ScopedAdmin):
     inlines = [PeriodInline, SlotInline]
     shared = ["booking_deadline", "cancel_deadline"]
     change_form_template = "admin/services/activity/change_form.html"
-    list_display = ["name", "service", "days", "capacity", "is_active"]
-    list_filter = ["service", "is_active"]
+    list_display = ["name", "service", "kind", "days", "capacity", "is_active"]
+    list_filter = ["service", "kind", "is_active"]
     list_select_related = ["service"]
     label_related = ["service"]
     search_fields = ["name", "service__name"]
@@ -199,15 +213,32 @@ class ActivityAdmin(ScopedAdmin):
         "activity_has_places": ("capacity", gettext_lazy("Une activité a au moins une place.")),
     }
     fieldsets = [
-        (None, {"fields": ["service", "name", "slug", "description", "unit_name", "position", "is_active"]}),
         (
-            _("Calendrier"),
-            {"fields": ["capacity", "open_on_public_holidays", "booking_opens_on"], "description": SPOKEN},
+            None,
+            {
+                "fields": [
+                    *("service", "kind", "name", "slug", "description", "unit_name"),
+                    *("capacity", "booking_opens_on", "position", "is_active"),
+                ]
+            },
         ),
+        (_("Calendrier"), {"fields": ["open_on_public_holidays"], "description": SPOKEN}),
         (_("Pour qui"), {"fields": [("min_age", "max_age"), "schools", "levels"]}),
         (_("Délais et règles"), {"fields": ["booking_deadline", "cancel_deadline", "may_overlap"]}),
         (_("Jours complets"), {"fields": ["waiting_list", "waiting_order", "offer_hours"]}),
+        (_("E-billets, abonnements, locations"), {"fields": ["refund_days"]}),
     ]
+
+    def get_fieldsets(self, request: HttpRequest, obj: Activity | None = None) -> Any:
+        """All of them while it is being made, then those of its kind."""
+        common, *calendar, tickets = self.fieldsets
+        if obj is None:
+            return [common, *calendar, tickets]
+        return [common, *calendar] if obj.kind == Activity.Kind.CALENDAR else [common, tickets]
+
+    def get_inlines(self, request: HttpRequest, obj: Activity | None = None) -> Any:
+        """Periods where there is a calendar."""
+        return self.inlines if obj is None or obj.kind == Activity.Kind.CALENDAR else [SlotInline]
 
     def label_for(self, obj: Activity) -> str:
         return f"{obj.service} – {obj.name}"
@@ -216,7 +247,7 @@ class ActivityAdmin(ScopedAdmin):
         return obj.get_absolute_url()
 
     def get_readonly_fields(self, request: HttpRequest, obj: Activity | None = None) -> list[str]:
-        return ["service"] if obj else []  # prices and bookings were made for this service
+        return ["service", "kind"] if obj else []  # prices and bookings were made for this service and in this way
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Activity | None = None) -> Any:
         return {} if obj else self.prepopulated_fields  # an address that has been printed does not change by itself
@@ -237,7 +268,8 @@ class ActivityAdmin(ScopedAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         periods = any(formset.has_changed() for formset in formsets if formset.model is ActivityPeriod)
-        if not change or periods or CALENDAR_RULES & set(form.changed_data):
+        has_calendar = form.instance.kind == Activity.Kind.CALENDAR
+        if has_calendar and (not change or periods or CALENDAR_RULES & set(form.changed_data)):
             words = _("Les jours ouverts ne suivent pas encore ces règles\u00a0:")
             link = format_html(
                 '<a href="{}">{}</a>', self.url("generate", form.instance.pk), _("générez-les maintenant")

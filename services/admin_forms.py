@@ -207,6 +207,16 @@ class ActivityForm(ScopedForm):
         chosen: str = self.cleaned_data["waiting_order"]
         return chosen.split(",") if chosen else []
 
+    def clean(self) -> dict[str, Any]:
+        """A calendar has places, entries have no stock, a rental has one."""
+        data = super().clean() or self.cleaned_data
+        kind = data.get("kind") or self.instance.kind
+        if kind == Activity.Kind.CALENDAR and "capacity" not in self.errors and data.get("capacity") is None:
+            self.add_error("capacity", _("Écrivez combien de places il y a chaque jour."))
+        if kind == Activity.Kind.TICKET and data.get("capacity") is not None:
+            self.add_error("capacity", _("Des entrées ne sont pas comptées en stock\u00a0: laissez cette case vide."))
+        return data
+
 
 def day_box() -> forms.DateInput:
     """The browser's own calendar, which needs no script of ours."""

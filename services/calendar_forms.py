@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import ScopedForm, ScopedFormSet
 from portal.common.formats import WEEKDAYS
 from services.deadlines import moment_for, opening_for
-from services.models import ActivityPeriod, OpenDay
+from services.models import Activity, ActivityPeriod, OpenDay
 from services.school_calendar import SchoolCalendar
 
 SPOKEN = gettext_lazy(
@@ -125,6 +125,8 @@ class OpenDayForm(ScopedForm):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         activity = data.get("activity") or (self.instance.activity if self.instance.activity_id else None)
+        if activity and activity.kind != Activity.Kind.CALENDAR:
+            self.add_error("activity", _("Cette activité vend des billets\u00a0: elle n’a pas de calendrier."))
         date = data.get("date") or self.instance.date
         if activity and date:
             calendar = SchoolCalendar.around(date, date)

@@ -200,6 +200,8 @@ def _adopt(day: OpenDay, rule: OpenDay, report: Report) -> bool:
 
 
 def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[OpenDay]:
+    if activity.kind != Activity.Kind.CALENDAR:
+        return  # tickets and passes are sold without a day
     calendar = SchoolCalendar.around(first, last)
     pattern = Pattern.of(activity, calendar)
     for offset in range((last - first).days + 1):

@@ -227,7 +227,11 @@ def offered(rows: ActivityQuerySet) -> ActivityQuerySet:
 def offers(activities: Iterable[Activity], requests: Iterable[Subscription]) -> list[Offer]:
     """The activities of a page for a person with these requests (with their profiles)."""
     approved = {row.profile.service_id for row in requests if row.status == Subscription.Status.APPROVED}
-    return [Offer(row, sentence(row.booking_rule), row.service_id in approved) for row in activities]
+    return [
+        # Tickets and passes have no day that a deadline could count from.
+        Offer(row, sentence(row.booking_rule) if row.kind == Activity.Kind.CALENDAR else "", row.service_id in approved)
+        for row in activities
+    ]
 
 
 def requests_of(user: User | AnonymousUser, services: Iterable[int]) -> list[Subscription]:

@@ -46,7 +46,9 @@ class Pattern:
 
     def capacity(self, period: ActivityPeriod) -> int:
         """How many places a day of this period has."""
-        return self.activity.capacity if period.capacity is None else period.capacity
+        places = self.activity.capacity if period.capacity is None else period.capacity
+        assert places is not None  # activity_has_places: a calendar has some
+        return places
 
     def why_closed(self, date: dt.date) -> str:
         """Why the rules do not open this date, in a few words for a parent."""

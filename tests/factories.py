@@ -23,6 +23,8 @@ from services.models import (
     AccessProfile,
     Activity,
     ActivityPeriod,
+    BusLine,
+    BusStop,
     Category,
     Deadline,
     Level,
@@ -302,6 +304,23 @@ def only_open(activity: Activity, weekdays: list[int], term: str = ActivityPerio
     ActivityPeriod.objects.create(activity=activity, kind=term, weekdays=weekdays)
 
 
+class TicketActivityFactory(ActivityFactory):
+    """Pool entries: no calendar, no stock."""
+
+    kind = Activity.Kind.TICKET
+    name = factory.Sequence(lambda n: f"Entrées de la piscine {n}")
+    slug = factory.Sequence(lambda n: f"piscine-{n}")
+    capacity = None
+
+
+class PassActivityFactory(TicketActivityFactory):
+    """A pass; with `capacity`, numbered bikes."""
+
+    kind = Activity.Kind.PASS
+    name = factory.Sequence(lambda n: f"Abonnement {n}")
+    slug = factory.Sequence(lambda n: f"abonnement-{n}")
+
+
 class SlotFactory(DjangoModelFactory):
     class Meta:
         model = Slot
@@ -310,6 +329,45 @@ class SlotFactory(DjangoModelFactory):
     name = factory.Sequence(lambda n: "Matin" if n == 0 else f"Matin {n}")
     starts_at = dt.time(7, 30)
     ends_at = dt.time(12)
+
+
+class EntriesFactory(DjangoModelFactory):
+    """A formula of pool entries: one, good for six months."""
+
+    class Meta:
+        model = Slot
+
+    activity = factory.SubFactory(TicketActivityFactory)
+    name = factory.Sequence(lambda n: f"Formule {n}")
+    entries = 1
+    validity = 6
+    validity_unit = Slot.Unit.MONTH
+
+
+class PassFactory(EntriesFactory):
+    """A formula of a pass: a month, as often as one likes."""
+
+    activity = factory.SubFactory(PassActivityFactory)
+    entries = None
+    validity = 1
+
+
+class BusStopFactory(DjangoModelFactory):
+    class Meta:
+        model = BusStop
+
+    line = factory.SubFactory("tests.factories.BusLineFactory")
+    name = factory.Sequence(lambda n: f"Arrêt {n}")
+    morning = dt.time(7, 10)
+    evening = dt.time(17, 50)
+
+
+class BusLineFactory(DjangoModelFactory):
+    class Meta:
+        model = BusLine
+
+    activity = factory.SubFactory(PassActivityFactory)
+    name = factory.Sequence(lambda n: f"Ligne {n}")
 
 
 class TariffGridFactory(DjangoModelFactory):

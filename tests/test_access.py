@@ -15,7 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.models import SupportingDocument, Terms, User
 from accounts.reminders import reminders_key
 from bookings.feed_actions import open_feed
-from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking
+from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking, Ticket
 from bookings.waiting.models import WaitingListEntry
 from checkout.actions import Means
 from checkout.models import Order
@@ -23,6 +23,7 @@ from portal.demo.models import BankPayment, Mail
 from services.models import OpenDay, Subscription
 from tests.factories import AddressFactory, FiliationFactory, SubscriptionFactory, TermsFactory, UserFactory, agent_of
 from tests.shop import open_shop
+from tests.tickets.kiosk import buy_ticket
 from tests.waiting import wait
 
 pytestmark = pytest.mark.django_db
@@ -121,6 +122,10 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "absence_withdraw": ACTION,
     "absence_proof": OWNERS,  # the service's staff reads it in the administration
     "reservations_cancel": (302, 302, 200, 404, 404, 404),
+    "tickets": OWN_PAGE,
+    "ticket": OWNERS,
+    "ticket_pdf": OWNERS,
+    "ticket_cancel": OWNERS,
     "wallet": OWN_PAGE,
     "wallet_deposit": MOVED,  # without an amount: to the wallet
 }
@@ -150,6 +155,7 @@ def world() -> World:
     shop = open_shop(days=2, credit="100")
     shop.add(days=shop.days[:1])
     order = shop.pay(Means.WALLET, "7.90").order
+    ticket = buy_ticket(shop)
     shop.add(days=shop.days[1:])
     shop.answer_steps()
     commune = shop.activity.service.commune
@@ -216,6 +222,9 @@ def world() -> World:
         "filiation_school": [filiation.pk],
         "filiation_end": [filiation.pk],
         "subscription_again": [refused.pk],
+        "ticket": [ticket.pk],
+        "ticket_pdf": [ticket.pk],
+        "ticket_cancel": [ticket.pk],
         "order": [order.reference],
         "reservation": [booking.pk],
         "reservation_change": [booking.pk],
@@ -270,7 +279,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
     client.force_login(user)
     owner = world.users["owner"]
     assert owner is not None
-    models = (Order, Booking, Subscription, SupportingDocument, WaitingListEntry, Absence)
+    models = (Order, Booking, Ticket, Subscription, SupportingDocument, WaitingListEntry, Absence)
     before = [list(model.objects.order_by("pk").values()) for model in models]  # type: ignore[attr-defined]
     filiations = list(owner.filiations.values())  # type: ignore[attr-defined]
     addresses = list(owner.addresses.values())  # type: ignore[attr-defined]
@@ -289,6 +298,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
         "absence",
         "absence_withdraw",
         "reservation_change",
+        "ticket_cancel",
     ):
         status = client.post(world.addresses[name], {"first_name": "X", "line1": "X"}).status_code
         assert status in {302, 404} if name == "signup_filiation_end" else status == 404, (name, status)

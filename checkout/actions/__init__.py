@@ -6,6 +6,7 @@ from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lin
 from checkout.actions.change import change_booking
 from checkout.actions.completion import apply_message
 from checkout.actions.payment import Means, abandon_order, accept_sale_terms, choose_address, pay
+from checkout.actions.tickets import add_tickets_to_cart, cancel_ticket
 from checkout.actions.top_up import TOP_UP_FEE, start_top_up
 
 __all__ = [
@@ -14,10 +15,12 @@ __all__ = [
     "Means",
     "abandon_order",
     "accept_sale_terms",
+    "add_tickets_to_cart",
     "add_to_cart",
     "apply_message",
     "cancel_bookings",
     "cancel_for",
+    "cancel_ticket",
     "change_booking",
     "choose_address",
     "justify_absence",

@@ -8,14 +8,15 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
 from bookings import actions as bookings
-from bookings.models import Booking, Hold
+from bookings.models import Booking, Hold, Ticket
 from bookings.pricing import Place, Pricer
+from bookings.tickets import actions as tickets
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import Cart, CartLine
 from portal.common.db import refusing, retry_on_deadlock
@@ -33,6 +34,11 @@ class Added:
     quantity: int
     total: Decimal
     already: list[str]
+
+
+Item = Booking | Ticket  # what a line holds
+# What the database refuses of places and tickets, as a parent reads it.
+SENTENCES = {**bookings.SENTENCES, **tickets.SENTENCES}
 
 
 def hold_time() -> dt.timedelta:
@@ -88,7 +94,7 @@ def _add(
     wishes: Collection[bookings.Wish],
     offered: Collection[WaitingListEntry] = (),
 ) -> Added:
-    with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
+    with refusing({name: str(text) for name, text in SENTENCES.items()}):
         check_offer(user=user, activity=activity, slot=slot, subscription=subscription)
         cart = open_cart(user)
         held = bookings.hold_places(
@@ -99,7 +105,7 @@ def _add(
                 _("Toutes ces dates sont déjà réservées ou dans votre panier. Rien n’a été ajouté."), code="already"
             )
         slot.activity = activity
-        lines = _priced(user, cart, slot, subscription, held.bookings)
+        lines = priced(user, cart, slot, subscription, held.bookings)
         CartLine.objects.bulk_create(lines)
         if cart.hold.expires_at < timezone.now() + hold_time() - dt.timedelta(seconds=1):  # not just opened
             extend(cart)
@@ -119,16 +125,16 @@ def remove_lines(*, user: User, ids: Collection[int]) -> int:
         if cart.status == Cart.Status.PAYING:
             raise Refused(_being_paid(), code="being_paid")
         lines = CartLine.objects.filter(cart=cart, pk__in=ids)
-        booking_ids = list(lines.values_list("booking", flat=True))
+        gone = list(lines)
         lines.delete()
-        bookings.drop_held(ids=booking_ids, by=user, reason=_("Retiré du panier"))
+        drop_held(gone, by=user, reason=_("Retiré du panier"))
         _price_what_remains(cart)
-    return len(booking_ids)
+    return len(gone)
 
 
 def _price_what_remains(cart: Cart) -> None:
     """A sibling less may change the rank of another. (An expired place keeps its price until it is taken again.)"""
-    lines = [line for line in _lines_of(cart) if line.booking.status == Booking.Status.HELD]
+    lines = [line for line in _lines_of(cart) if line.item.status == Booking.Status.HELD]
     if lines:
         _reprice(cart, lines)
 
@@ -139,7 +145,7 @@ def recover_places(*, user: User) -> list[str]:
     What is gone leaves the cart, what remains is kept for HOLD_MINUTES from now, at today's price. Raises Refused while
     the cart's order is being paid.
     """
-    with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
+    with refusing({name: str(text) for name, text in SENTENCES.items()}):
         cart = _locked_cart(user)
         if cart is None:
             return []
@@ -151,36 +157,57 @@ def recover_places(*, user: User) -> list[str]:
 def retake(cart: Cart) -> str:
     """Under the cart's lock: hold expired lines again; returns a sentence that names those that are gone, or nothing."""
     lines = list(_lines_of(cart))
-    expired = [line for line in lines if line.booking.status == Booking.Status.EXPIRED]
-    lost = {row.pk for row in bookings.retake_places(bookings=[line.booking for line in expired], at=timezone.now())}
-    kept = [line for line in lines if line.booking_id not in lost]
+    expired = [line for line in lines if line.item.status == Booking.Status.EXPIRED]
+    lost = retake_items([line.item for line in expired], at=timezone.now())
+    kept = [line for line in lines if line.item not in lost]
     unsold = _reprice(cart, kept)
-    bookings.drop_held(ids=[line.booking_id for line in unsold], by=None, reason=_("Plus de tarif à cette date"))
-    gone = [line for line in lines if line.booking_id in lost or line in unsold]
+    drop_held(unsold, by=None, reason=_("Plus de tarif à cette date"))
+    gone = [line for line in lines if line.item in lost or line in unsold]
     CartLine.objects.filter(pk__in=[line.pk for line in gone]).delete()
     extend(cart)
     if not gone:
         return ""
-    names = enumeration(f"{line.booking.beneficiary.first_name} {day(line.booking.open_day.date)}" for line in gone)
+    names = enumeration(_name(line.item) for line in gone)
     return _("Ces places n’ont pas pu être reprises et ont quitté votre panier : %s. Rien n’a été débité.") % names
 
 
-def _priced(user: User, cart: Cart, slot: Slot, access: Subscription, rows: Sequence[Booking]) -> list[CartLine]:
+def retake_items(items: Collection[Item], *, at: dt.datetime) -> list[Item]:
+    """Hold what has expired among places and tickets again; returns what could not be had. In the caller's transaction."""
+    places = [item for item in items if isinstance(item, Booking)]
+    passes = [item for item in items if isinstance(item, Ticket)]
+    if passes:  # everybody first: places lock theirs, then days, and a ticket must not come back to people after days
+        list(bookings.locked_beneficiaries({item.beneficiary_id for item in items}))
+    return [*bookings.retake_places(bookings=places, at=at), *tickets.retake_tickets(tickets=passes)]
+
+
+def drop_held(lines: Collection[CartLine], *, by: User | None, reason: str) -> None:
+    """Give back what lines hold, by their owner or (None) by the house. In the caller's transaction."""
+    bookings.drop_held(ids=[line.booking_id for line in lines if line.booking_id], by=by, reason=reason)
+    tickets.drop_held_tickets(ids=[line.ticket_id for line in lines if line.ticket_id], by=by, reason=reason)
+
+
+def _name(item: Item) -> str:
+    if isinstance(item, Ticket):
+        return f"{item.beneficiary.first_name}, {item.activity} ({item.slot})"
+    return f"{item.beneficiary.first_name} {day(item.open_day.date)}"
+
+
+def priced(user: User, cart: Cart, slot: Slot, access: Subscription, rows: Sequence[Item]) -> list[CartLine]:
     """New lines at the price in force; where it depends on what else is in the cart, the lines there are priced anew.
 
     Raises Refused for a date without a price.
     """
     pricer = _pricer(user, cart, profiles=[access.profile], slots=[slot], rows=rows)
     if pricer.depends_on_others:
-        before = list(_lines_of(cart).filter(booking__open_day__activity__service=slot.activity.service_id))
-        held = [line for line in before if line.booking.status == Booking.Status.HELD]
+        before = list(_lines_of(cart).filter(_of_service(slot.activity.service_id)))
+        held = [line for line in before if line.item.status == Booking.Status.HELD]
         if held:
             pricer = _pricer(
                 user,
                 cart,
                 profiles=[access.profile, *(line.tariff.profile for line in held)],
-                slots=[slot, *(line.booking.slot for line in held)],
-                rows=[*rows, *(line.booking for line in held)],
+                slots=[slot, *(line.item.slot for line in held)],
+                rows=[*rows, *(line.item for line in held)],
             )
             _price_anew(held, pricer)
     lines = []
@@ -188,13 +215,14 @@ def _priced(user: User, cart: Cart, slot: Slot, access: Subscription, rows: Sequ
         price = pricer.price(profile_id=access.profile_id, place=_place(row))
         if price is None:
             raise Refused(
-                _("Aucun tarif n’est fixé pour votre situation le %s. Rien n’a été ajouté.") % day(row.open_day.date),
+                _("Aucun tarif n’est fixé pour votre situation le %s. Rien n’a été ajouté.") % day(row.date),
                 code="no_tariff",
             )
         lines.append(
             CartLine(
                 cart=cart,
-                booking=row,
+                booking=row if isinstance(row, Booking) else None,
+                ticket=row if isinstance(row, Ticket) else None,
                 tariff=price.tariff,
                 unit_price=price.amount,
                 surcharge=price.surcharge,
@@ -214,8 +242,8 @@ def _reprice(cart: Cart, lines: Sequence[CartLine]) -> list[CartLine]:
             cart.user,
             cart,
             profiles={line.tariff.profile for line in lines},
-            slots={line.booking.slot for line in lines},
-            rows=[line.booking for line in lines],
+            slots={line.item.slot for line in lines},
+            rows=[line.item for line in lines],
         ),
     )
 
@@ -223,7 +251,7 @@ def _reprice(cart: Cart, lines: Sequence[CartLine]) -> list[CartLine]:
 def _price_anew(lines: Iterable[CartLine], pricer: Pricer) -> list[CartLine]:
     changed, unsold = [], []
     for line in lines:
-        price = pricer.price(profile_id=line.tariff.profile_id, place=_place(line.booking))
+        price = pricer.price(profile_id=line.tariff.profile_id, place=_place(line.item))
         if price is None:
             unsold.append(line)
             continue
@@ -235,20 +263,29 @@ def _price_anew(lines: Iterable[CartLine], pricer: Pricer) -> list[CartLine]:
     return unsold
 
 
+def _of_service(service: int) -> Q:
+    return Q(booking__open_day__activity__service=service) | Q(ticket__activity__service=service)
+
+
 def _lines_of(cart: Cart) -> QuerySet[CartLine]:
     """The cart's lines with all that their price depends on."""
-    rule = "booking__slot__activity__"
+    rules = [
+        f"{item}__slot__activity__{rule}"
+        for item in ("booking", "ticket")
+        for rule in ("service__booking_deadline__late", "booking_deadline__late")
+    ]
     return CartLine.objects.filter(cart=cart).select_related(
         "booking__open_day",
         "booking__beneficiary",
+        "ticket__beneficiary",
+        "ticket__activity",
         "tariff__profile",
-        f"{rule}service__booking_deadline__late",
-        f"{rule}booking_deadline__late",
+        *rules,
     )
 
 
 def _pricer(
-    user: User, cart: Cart, *, profiles: Collection[AccessProfile], slots: Collection[Slot], rows: Sequence[Booking]
+    user: User, cart: Cart, *, profiles: Collection[AccessProfile], slots: Collection[Slot], rows: Sequence[Item]
 ) -> Pricer:
     return Pricer(
         user=user,
@@ -260,8 +297,8 @@ def _pricer(
     )
 
 
-def _place(row: Booking) -> Place:
-    return Place(row.beneficiary_id, row.slot_id, row.open_day.date, row.is_late)
+def _place(row: Item) -> Place:
+    return Place(row.beneficiary_id, row.slot_id, row.date, row.is_late)
 
 
 def extend(cart: Cart) -> None:

@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from bookings import actions as bookings
-from bookings.models import Booking
+from bookings.models import Booking, Ticket
+from bookings.tickets import actions as tickets
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
 from checkout.providers.base import Message, Outcome
 from checkout.summary import order_groups
@@ -100,18 +101,20 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
     holds too little, and when places are gone while nothing was paid yet: only a card's money is kept for them.
     """
     if lines is None:
-        lines = list(order.lines.select_related("booking__open_day").order_by("pk"))
-    lost = _confirm_places(order, lines)
+        lines = list(
+            order.lines.select_related("booking__open_day", "ticket__slot", "ticket__activity__service").order_by("pk")
+        )
+    lost = _confirm_items(order, lines)
     if lost and card is None:
         raise expired()
+    kept = [line for line in lines if line not in lost]
     refund = sum((line.unit_price for line in lost), ZERO)
     now = timezone.now()
     sources = _sources(order, card)
     amounts = {code: -amount for code, amount in sources.items()}
-    for line in lines:
-        if line not in lost:
-            code = _income_code(order, line)
-            amounts[code] = amounts.get(code, ZERO) + line.unit_price
+    for line in kept:
+        code = _income_code(order, line)
+        amounts[code] = amounts.get(code, ZERO) + line.unit_price
     if refund:
         wallet = ledger.wallet_code(order.user_id)
         ledger.wallet_of(order.user)
@@ -138,9 +141,11 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
         template="order_paid",
         context={
             "order": order,
-            "groups": order_groups(line for line in lines if line not in lost),
+            "groups": order_groups(kept),
+            "has_dates": any(line.kind == OrderLine.Kind.BOOKING for line in kept),
+            "has_tickets": any(line.kind == OrderLine.Kind.TICKET for line in kept),
             "paid_with": _paid_with(sources),
-            "lost": [f"{line.beneficiary_name}, {day(line.date)}" for line in lost if line.date],
+            "lost": [f"{line.beneficiary_name}, {day(line.date) if line.date else line.label}" for line in lost],
             "refund": refund,
         },
     )
@@ -232,10 +237,21 @@ def _sources(order: Order, card: Payment | None) -> dict[str, Decimal]:
     return sources
 
 
-def _confirm_places(order: Order, lines: Sequence[OrderLine]) -> list[OrderLine]:
-    """Book the order's held places; retake those that expired. Returns the lines whose places are gone."""
-    rows = [line.booking for line in lines if line.booking is not None]
-    closed = [row.pk for row in rows if row.status == Booking.Status.HELD and not row.open_day.is_open]
+def _confirm_items(order: Order, lines: Sequence[OrderLine]) -> list[OrderLine]:
+    """Book what the order holds; take again what expired. Returns the lines whose places or tickets are gone."""
+    rows = [line.ticket for line in lines if line.ticket is not None]
+    if rows:  # everybody before any day or activity: see cart.retake_items
+        people = {row.beneficiary_id for row in rows}
+        people |= {line.booking.beneficiary_id for line in lines if line.booking is not None}
+        list(bookings.locked_beneficiaries(people))
+    lost_places = _confirm_places(order, [line.booking for line in lines if line.booking is not None])
+    lost_tickets = _confirm_tickets(rows)
+    return [line for line in lines if line.booking_id in lost_places or line.ticket_id in lost_tickets]
+
+
+def _confirm_places(order: Order, rows: Sequence[Booking]) -> set[int]:
+    """Book held places, retake those that expired; the keys of those that are gone."""
+    closed = {row.pk for row in rows if row.status == Booking.Status.HELD and not row.open_day.is_open}
     if closed:
         bookings.drop_held(ids=closed, by=None, reason=_("Jour fermé avant le règlement"))
         rows = [row for row in rows if row.pk not in closed]
@@ -248,7 +264,23 @@ def _confirm_places(order: Order, lines: Sequence[OrderLine]) -> list[OrderLine]
         fresh = list(Booking.objects.filter(pk__in=[row.pk for row in rows]))
         lost = {row.pk for row in bookings.retake_places(bookings=fresh, at=order.created_at)}
         bookings.confirm(ids=[row.pk for row in fresh if row.pk not in lost and row.status == Booking.Status.HELD])
-    return [line for line in lines if line.booking_id in lost or line.booking_id in closed]
+    return lost | closed
+
+
+def _confirm_tickets(rows: Sequence[Ticket]) -> set[int]:
+    """The same for tickets; one that is no longer offered is not sold."""
+    if not rows:
+        return set()
+    withdrawn = {row.pk for row in rows if not tickets.is_offered(row)}
+    if withdrawn:
+        tickets.drop_held_tickets(ids=withdrawn, by=None, reason=_("Retiré de la vente avant le règlement"))
+        rows = [row for row in rows if row.pk not in withdrawn]
+    lost = {row.pk for row in tickets.retake_tickets(tickets=rows)}
+    if not tickets.confirm_tickets(ids=[row.pk for row in rows if row.pk not in lost]):
+        fresh = list(Ticket.objects.filter(pk__in=[row.pk for row in rows]))
+        lost = {row.pk for row in tickets.retake_tickets(tickets=fresh)}
+        tickets.confirm_tickets(ids=[row.pk for row in fresh if row.status == Ticket.Status.HELD])
+    return lost | withdrawn
 
 
 def _income_code(order: Order, line: OrderLine) -> str:

@@ -13,9 +13,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import Address, Terms, User
-from bookings import actions as bookings
 from bookings.models import Booking
-from checkout.actions.cart import extend, retake
+from bookings.tickets import actions as tickets
+from bookings.tickets.words import note
+from checkout.actions.cart import SENTENCES, extend, retake, retake_items
 from checkout.actions.completion import complete, end_payment, end_running, expired
 from checkout.actions.reconciliation import ask_about
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment
@@ -84,7 +85,7 @@ def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal) -> Star
 @retry_on_deadlock
 def _order_and_start(user: User, cart_id: int, means: Means, shown_total: Decimal) -> tuple[Started, Payment | None]:
     """One transaction: the order, its payments, and the card's payment when a provider must be asked."""
-    with refusing({name: str(text) for name, text in bookings.SENTENCES.items()}):
+    with refusing({name: str(text) for name, text in SENTENCES.items()}):
         cart = (
             Cart.objects.filter(user=user, pk=cart_id)
             .select_related("hold", "address")
@@ -191,7 +192,7 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, S
     lines = _order_lines(cart)
     if not lines:
         raise Refused(_("Votre panier est vide."), code="empty")
-    if any(line.booking.status != Booking.Status.HELD for line in lines):  # type: ignore[union-attr]
+    if any(line.item.status != Booking.Status.HELD for line in lines if line.item is not None):
         if retake(cart):
             raise expired()  # which undoes the retake: the person decides anew in the cart
         lines = _order_lines(cart)
@@ -216,9 +217,12 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, S
 def _lines_still_had(order: Order, shown_total: Decimal) -> Sequence[OrderLine]:
     """The lines of an order that is paid at a second try, their places held, taken again where the hold ran out."""
     _check_total(order.total, shown_total)
-    lines = list(order.lines.select_related("booking__open_day__activity").order_by("pk"))
-    rows = [line.booking for line in lines if line.booking is not None]
-    if bookings.retake_places(bookings=rows, at=timezone.now()):
+    lines = list(
+        order.lines.select_related(
+            "booking__open_day__activity", "ticket__slot", "ticket__activity__service", "ticket__stop__line"
+        ).order_by("pk")
+    )
+    if retake_items([line.item for line in lines if line.item is not None], at=timezone.now()):
         raise expired()
     _check_still_offered(order.user, order.cart_id, lines)
     return lines
@@ -249,7 +253,14 @@ def _check_still_offered(user: User, cart_id: int | None, lines: Sequence[OrderL
             % enumeration(f"{day(row.date)} ({row.closed_reason})" for row in closed),
             code="closed",
         )
-    children = {row.booking.beneficiary_id for row in lines if row.booking is not None}
+    withdrawn = [row.label for row in lines if row.ticket is not None and not tickets.is_offered(row.ticket)]
+    if withdrawn:
+        raise Refused(
+            _("Ce produit n’est plus proposé : %s. Retirez-le de votre panier ; rien n’a été débité.")
+            % enumeration(dict.fromkeys(withdrawn)),
+            code="closed",
+        )
+    children = {row.item.beneficiary_id for row in lines if row.item is not None}
     if Beneficiary.objects.of(user).filter(pk__in=children).count() != len(children):
         raise Refused(
             _("Un bénéficiaire de votre panier ne fait plus partie de vos filiations : retirez ses dates.")
@@ -268,23 +279,34 @@ def _check_still_offered(user: User, cart_id: int | None, lines: Sequence[OrderL
 def _order_lines(cart: Cart) -> Sequence[OrderLine]:
     rows = (
         CartLine.objects.filter(cart=cart)
-        .select_related("booking__beneficiary", "booking__slot", "booking__open_day__activity__service")
+        .select_related(
+            *("booking__beneficiary", "booking__slot", "booking__open_day__activity__service"),
+            *("ticket__beneficiary", "ticket__slot", "ticket__activity__service", "ticket__stop__line"),
+        )
         .order_by("booking__open_day__date", "pk")
     )
-    return [
-        OrderLine(
-            booking=row.booking,
-            commune_id=row.booking.open_day.activity.service.commune_id,
-            label=row.booking.open_day.activity.name,
-            detail=row.booking.slot.name,
-            beneficiary_name=str(row.booking.beneficiary),
-            date=row.booking.open_day.date,
-            unit_price=row.unit_price,
-            surcharge=row.surcharge,
-            explanation=row.explanation,
-        )
-        for row in rows
-    ]
+    return [_order_line(row) for row in rows]
+
+
+def _order_line(row: CartLine) -> OrderLine:
+    item = row.item
+    activity = item.activity
+    line = OrderLine(
+        kind=OrderLine.Kind.BOOKING,
+        booking=row.booking,
+        ticket=row.ticket,
+        commune_id=activity.service.commune_id,
+        label=activity.name,
+        detail=item.slot.name,
+        beneficiary_name=str(item.beneficiary),
+        date=item.date,
+        unit_price=row.unit_price,
+        surcharge=row.surcharge,
+        explanation=row.explanation,
+    )
+    if row.ticket is not None:
+        line.kind, line.date, line.note = OrderLine.Kind.TICKET, None, note(row.ticket.valid, row.ticket.stop)
+    return line
 
 
 def _start(order: Order, user: User, means: Means, lines: Sequence[OrderLine] | None) -> Payment | None:

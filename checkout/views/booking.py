@@ -19,6 +19,7 @@ from accounts.views import current_user
 from bookings.calendar import YearCalendar, build, family_bookings, initials, picked
 from checkout.actions import add_to_cart
 from checkout.forms import BookingForm
+from checkout.views.tickets import TicketPage
 from checkout.waiting_form import waiting_url
 from families.limits import Limits
 from families.models import Filiation
@@ -48,6 +49,9 @@ def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
     if not accesses:
         messages.info(request, _("Pour réserver ici, demandez d’abord l’accès à ce service."))
         return redirect(found.service)
+    if found.kind != Activity.Kind.CALENDAR:
+        tickets = TicketPage(request, found, accesses)
+        return tickets.add() if request.method == "POST" else tickets.render()
     page = BookingPage(request, found, accesses)
     if request.method == "POST" and "pick" not in request.POST:
         return page.add()

@@ -47,6 +47,8 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         "paid_on": timezone.localdate(found.paid_at) if found.paid_at else None,
         "just_paid": found.paid_at is not None and timezone.now() - found.paid_at < JUST_PAID and not cancelled,
         "kept": kept,
+        "has_dates": any(line.kind == OrderLine.Kind.BOOKING for line in lines),
+        "has_tickets": any(line.kind == OrderLine.Kind.TICKET for line in lines),
         "lost": order_groups(lost),
         "lost_total": sum((line.unit_price for line in lost), ZERO),
         "groups": order_groups(lines),

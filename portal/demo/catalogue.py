@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from portal.installation import DAY_BEFORE, THURSDAY, TWO_DAYS
-from services.models import ActivityPeriod, Level
+from services.models import Activity, ActivityPeriod, Level, Slot
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,34 @@ HOLIDAY_CENTRE = (
 
 
 @dataclass(frozen=True)
+class FormulaPlan:
+    """A formula of a ticket or pass: how long it is good for, for how many entries, at which prices."""
+
+    name: str
+    validity: int
+    unit: str
+    prices: tuple[str, ...]
+    entries: int | None = None
+
+    def price(self, index: int) -> Decimal:
+        return Decimal(self.prices[min(index, len(self.prices) - 1)])
+
+
+@dataclass(frozen=True)
+class TicketPlan:
+    """A product without a calendar: entries, or (with `stock` or `lines`) a pass, a bike, a place in the bus."""
+
+    name: str
+    slug: str
+    kind: str
+    formulas: tuple[FormulaPlan, ...]
+    unit: str
+    description: str
+    stock: int | None = None
+    lines: tuple[tuple[str, tuple[tuple[str, str, str], ...]], ...] = ()  # line, its stops: name, morning, evening
+
+
+@dataclass(frozen=True)
 class ActivityPlan:
     name: str
     slug: str
@@ -73,6 +101,7 @@ class ServicePlan:
     activities: tuple[ActivityPlan, ...]
     description: str = ""
     contact: str = field(default="")
+    tickets: tuple[TicketPlan, ...] = ()
     booking: str = THURSDAY
     cancel: str = THURSDAY
 
@@ -239,6 +268,33 @@ SERVICES = (
                 may_overlap=True,
             ),
         ),
+        tickets=(
+            TicketPlan(
+                "Carte annuelle de transport scolaire",
+                "carte-annuelle",
+                Activity.Kind.PASS,
+                (FormulaPlan("Année scolaire", 1, Slot.Unit.SCHOOL_YEAR, ("90.00", "140.00")),),
+                unit="carte",
+                description="Un aller et retour chaque jour d’école, de l’arrêt choisi à l’établissement.",
+                lines=(
+                    (
+                        "Ligne 12 : Rosières – Le Puy-en-Velay",
+                        (
+                            ("Rosières, place de la Mairie", "07:10", "17:50"),
+                            ("Malrevers, église", "07:18", "17:42"),
+                            ("Blavozy, pont de Sumène", "07:31", "17:29"),
+                        ),
+                    ),
+                    (
+                        "Ligne 27 : Saint-Paulien – Le Puy-en-Velay",
+                        (
+                            ("Saint-Paulien, place Saint-Georges", "07:05", "17:55"),
+                            ("Polignac, école", "07:22", "17:38"),
+                        ),
+                    ),
+                ),
+            ),
+        ),
     ),
     ServicePlan(
         "",
@@ -263,6 +319,21 @@ SERVICES = (
                 may_overlap=True,
             ),
         ),
+        tickets=(
+            TicketPlan(
+                "Vélo électrique en location",
+                "location",
+                Activity.Kind.PASS,
+                (
+                    FormulaPlan("1 mois", 1, Slot.Unit.MONTH, ("35.00", "20.00")),
+                    FormulaPlan("3 mois", 3, Slot.Unit.MONTH, ("90.00", "55.00")),
+                    FormulaPlan("1 an", 12, Slot.Unit.MONTH, ("300.00", "180.00")),
+                ),
+                unit="vélo",
+                description="Un vélo à assistance électrique rien que pour vous, avec antivol et casque, révisé chaque mois.",
+                stock=12,
+            ),
+        ),
     ),
     ServicePlan(
         "",
@@ -282,6 +353,16 @@ SERVICES = (
                 cancel=TWO_DAYS,
             ),
         ),
+        tickets=(
+            TicketPlan(
+                "Pass’Card",
+                "pass-card",
+                Activity.Kind.PASS,
+                (FormulaPlan("Carte annuelle", 12, Slot.Unit.MONTH, ("15.00", "8.00")),),
+                unit="carte",
+                description="Un an de tarifs réduits dans les musées, les salles de spectacle et les clubs partenaires.",
+            ),
+        ),
     ),
     ServicePlan(
         "",
@@ -299,6 +380,28 @@ SERVICES = (
                 unit="séance",
                 booking=DAY_BEFORE,
                 cancel=TWO_DAYS,
+            ),
+        ),
+    ),
+    ServicePlan(
+        "",
+        "sports",
+        "Agglomération – Centre aqualudique La Vague",
+        "agglo-la-vague",
+        ("Tarif plein", "Tarif réduit"),
+        (),
+        description="Bassins, toboggan et espace bien-être, tous les jours de l’année.",
+        tickets=(
+            TicketPlan(
+                "Entrées de la piscine",
+                "piscine",
+                Activity.Kind.TICKET,
+                (
+                    FormulaPlan("1 entrée", 6, Slot.Unit.MONTH, ("5.50", "4.20"), entries=1),
+                    FormulaPlan("Carte 10 entrées", 24, Slot.Unit.MONTH, ("48.00", "36.00"), entries=10),
+                ),
+                unit="entrée",
+                description="L’accès aux bassins et au toboggan. Une carte sert à toute la famille, une entrée par personne.",
             ),
         ),
     ),

@@ -17,7 +17,7 @@ from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_addre
 from checkout.models import Cart
 from families.models import Beneficiary, Enrolment, Filiation
 from portal.common.formats import today
-from portal.demo import catalogue
+from portal.demo import catalogue, tickets
 from portal.installation import CERTIFICATE, THREE_DAYS, prepare, school_years
 from services.calendars import generate_open_days
 from services.models import (
@@ -128,6 +128,7 @@ def _service(plan: catalogue.ServicePlan) -> None:
             )
             for rank, profile in enumerate(profiles):
                 Tariff.objects.create(grid=grid, slot=slot, profile=profile, price=way.price(rank))
+    tickets.products(service, profiles, grid, plan.tickets)
 
 
 def _periods(plan: catalogue.PeriodPlan) -> Iterator[dict[str, Any]]:
@@ -241,6 +242,8 @@ def _main_family(operator: User) -> None:
     _child(parent, "Théo", "Dupont", "2013-07-12", Filiation.Kind.MOTHER)
     _access(parent, "aiguilhe-restauration-scolaire", "Usager", by=operator)
     _access(parent, "rosieres-accueil-de-loisirs", "Résident hors-commune", by=operator)
+    for service, label in tickets.SERVICES.items():
+        _access(parent, service, label, by=operator)
     adjust(
         user=parent,
         amount=Decimal("50.00"),
@@ -282,6 +285,10 @@ def _neighbours(operator: User, progress: Progress) -> None:
     with transaction.atomic():
         for number, (first_name, last_name, children) in enumerate(NEIGHBOURS, start=1):
             _neighbour(number, first_name, last_name, children, operator, password)
+        first = User.objects.get(email="famille1@demo.example")
+        accesses = {service: _access(first, service, label, by=operator) for service, label in tickets.SERVICES.items()}
+        staff = User.objects.get(pk=operator.pk)  # as the database knows them: with their role
+        tickets.purchases(user=first, accesses=accesses, operator=staff)
         _one_full_day()
 
 

@@ -2,6 +2,7 @@
 
 from services.models.absences import AbsenceRule
 from services.models.access import AccessProfile, Subscription
+from services.models.bus import BusLine, BusStop
 from services.models.calendar import OpenDay, SchoolHoliday
 from services.models.catalogue import AGGLOMERATION, Activity, Category, Service, Slot
 from services.models.patterns import ActivityPeriod
@@ -16,6 +17,8 @@ __all__ = [
     "AccessProfile",
     "Activity",
     "ActivityPeriod",
+    "BusLine",
+    "BusStop",
     "Category",
     "Deadline",
     "Level",

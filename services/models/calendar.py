@@ -95,6 +95,18 @@ class OpenDay(models.Model):
                 condition=pgtrigger.Condition("OLD.taken IS DISTINCT FROM NEW.taken AND pg_trigger_depth() = 0"),
                 func="RAISE EXCEPTION 'services_openday.taken is counted from the bookings';",
             ),
+            pgtrigger.Trigger(
+                name="day_is_of_a_calendar",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func="""
+                    IF (SELECT kind FROM services_activity WHERE id = NEW.activity_id) <> 'calendar' THEN
+                        RAISE EXCEPTION 'services_openday: only a calendar has days'
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
             # Its bookings were made for this day of this activity.
             pgtrigger.ReadOnly(name="day_is_frozen", fields=["activity", "date"]),
             pgtrigger.Trigger(

@@ -1,5 +1,6 @@
 """What communes offer: services of a univers, their activities and the ways to attend them."""
 
+import datetime as dt
 from typing import TYPE_CHECKING, Self
 
 import pghistory
@@ -12,8 +13,9 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
-from portal.common.formats import hour
+from portal.common.formats import PARIS, hour
 from portal.common.money import MoneyField
+from services.formulas import validity
 from services.models.absences import AbsenceRule
 from services.models.rules import Deadline
 from services.models.schools import School, levels_field
@@ -137,6 +139,8 @@ class Activity(models.Model):
 
     class Kind(models.TextChoices):
         CALENDAR = "calendar", _("Calendrier")
+        TICKET = "ticket", _("E-billet (entrées)")
+        PASS = "pass", _("Abonnement ou location")
 
     class Priority(models.TextChoices):
         RESIDENT = "resident", _("habitants de la commune")
@@ -151,7 +155,19 @@ class Activity(models.Model):
         _("unité"), max_length=40, default=_("date"), help_text=_("Ce qui est compté : repas, matinée, journée…")
     )
     open_on_public_holidays = models.BooleanField(_("ouvert les jours fériés"), default=False)
-    capacity = models.PositiveIntegerField(_("places par jour"), validators=[MinValueValidator(1)])
+    capacity = models.PositiveIntegerField(
+        _("places par jour"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Pour une location : le nombre de vélos. Vide : autant qu’on en demande, sauf pour un calendrier."),
+    )
+    refund_days = models.PositiveSmallIntegerField(
+        _("billet remboursable, en jours"),
+        default=14,
+        db_default=14,
+        help_text=_("Après l’achat, tant qu’il n’a pas servi et que sa période n’a pas commencé. 0 : jamais."),
+    )
     booking_opens_on = models.DateField(_("réservable à partir du"), null=True, blank=True)
     booking_deadline = models.ForeignKey(
         Deadline,
@@ -220,11 +236,20 @@ class Activity(models.Model):
         ordering = ["position", "name"]
         constraints = [
             models.UniqueConstraint(fields=["service", "slug"], name="one_activity_per_slug"),
-            models.CheckConstraint(condition=Q(capacity__gt=0), name="activity_has_places"),
+            # With its « is not null »: a CHECK that compares with nothing passes.
+            models.CheckConstraint(
+                condition=Q(kind__in=["calendar", "pass"], capacity__isnull=False, capacity__gt=0)
+                | Q(kind__in=["ticket", "pass"], capacity=None),
+                name="activity_has_places",
+            ),
             models.CheckConstraint(condition=Q(offer_hours__range=(1, 240)), name="offer_lasts_a_while"),
             models.CheckConstraint(
                 condition=Q(min_age=None) | Q(max_age=None) | Q(max_age__gte=F("min_age")), name="ages_are_in_order"
             ),
+        ]
+        triggers = [
+            # Its slots, prices and what was sold were made for it.
+            pgtrigger.ReadOnly(name="kind_is_frozen", fields=["kind"]),
         ]
 
     def __str__(self) -> str:
@@ -255,12 +280,21 @@ class SlotQuerySet(models.QuerySet["Slot"]):
 
 @pghistory.track(append_only=True)
 class Slot(models.Model):
-    """A way to attend (« type de prestation »): Matin, Matin + Repas, Journée…"""
+    """A way to attend (« type de prestation »): Matin, Matin + Repas, Journée… ; of a ticket or pass, its formula.
+
+    A calendar's slot has hours. A formula (« 1 entrée », « Carte 10 entrées », « 1 mois ») is valid for a time, for so many
+    entries or as often as one likes.
+    """
+
+    class Unit(models.TextChoices):
+        DAY = "day", _("jours")
+        MONTH = "month", _("mois")
+        SCHOOL_YEAR = "school_year", _("année scolaire")
 
     activity = models.ForeignKey(Activity, on_delete=models.PROTECT, related_name="slots", verbose_name=_("activité"))
     name = models.CharField(_("nom"), max_length=60)
-    starts_at = models.TimeField(_("début"))
-    ends_at = models.TimeField(_("fin"))
+    starts_at = models.TimeField(_("début"), null=True, blank=True)
+    ends_at = models.TimeField(_("fin"), null=True, blank=True)
     includes_meal = models.BooleanField(_("repas compris"), default=False)
     cost_per_user = MoneyField(
         _("coût par usager"),
@@ -268,6 +302,11 @@ class Slot(models.Model):
         blank=True,
         help_text=_("Déclaré par la commune : aucun tarif ne peut le dépasser."),
     )
+    entries = models.PositiveSmallIntegerField(
+        _("entrées"), null=True, blank=True, help_text=_("Vide : autant qu’on veut pendant la validité.")
+    )
+    validity = models.PositiveSmallIntegerField(_("durée de validité"), null=True, blank=True)
+    validity_unit = models.CharField(_("en"), max_length=12, choices=Unit, blank=True, default="", db_default="")
     position = models.PositiveSmallIntegerField(_("position"), default=0)
     is_active = models.BooleanField(_("proposé"), default=True)
 
@@ -281,6 +320,15 @@ class Slot(models.Model):
             models.UniqueConstraint(fields=["activity", "name"], name="one_slot_per_name"),
             models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="slot_ends_after_it_starts"),
             models.CheckConstraint(condition=Q(cost_per_user=None) | Q(cost_per_user__gt=0), name="cost_is_positive"),
+            models.CheckConstraint(
+                condition=Q(
+                    starts_at__isnull=False, ends_at__isnull=False, entries=None, validity=None, validity_unit=""
+                )
+                | Q(starts_at=None, ends_at=None, validity__isnull=False, validity__gt=0)
+                & ~Q(validity_unit="")
+                & (Q(entries=None) | Q(entries__isnull=False, entries__gt=0)),
+                name="slot_has_hours_or_a_validity",
+            ),
         ]
         triggers = [
             # The other half of services_tariff's fare_belongs_to_its_grid; fares of the past may have been above today's cost.
@@ -299,7 +347,23 @@ class Slot(models.Model):
                     END IF;
                     RETURN NEW;
                 """,
-            )
+            ),
+            pgtrigger.Trigger(
+                name="slot_fits_its_activity",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("activity_id", "starts_at", "entries"),
+                func="""
+                    IF NOT EXISTS (
+                        SELECT 1 FROM services_activity a WHERE a.id = NEW.activity_id
+                        AND (a.kind = 'calendar') = (NEW.starts_at IS NOT NULL)
+                        AND (a.kind = 'ticket') = (NEW.entries IS NOT NULL)
+                    ) THEN
+                        RAISE EXCEPTION 'services_slot: a calendar has hours, a ticket has entries'
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
         ]
 
     def __str__(self) -> str:
@@ -307,5 +371,16 @@ class Slot(models.Model):
 
     @property
     def hours(self) -> str:
-        """`7 h 30 – 12 h`."""
+        """`7 h 30 – 12 h`; of a formula, how long it is good for: `valable 1 an`."""
+        if self.starts_at is None or self.ends_at is None:
+            return validity(self.validity or 0, self.validity_unit)
         return f"{hour(self.starts_at)} – {hour(self.ends_at)}"
+
+    def span(self, date: dt.date) -> tuple[dt.datetime, dt.datetime]:
+        """From when to when it is on a date, in Paris time. A formula has no hours: only a calendar's slot is asked."""
+        assert self.starts_at is not None
+        assert self.ends_at is not None  # slot_fits_its_activity
+        return (
+            dt.datetime.combine(date, self.starts_at, tzinfo=PARIS),
+            dt.datetime.combine(date, self.ends_at, tzinfo=PARIS),
+        )

@@ -34,9 +34,12 @@ RIGHTS = {
     "services.deadline": ("", "vacd"),
     "services.absencerule": ("", "vacd"),
     "services.schoolholiday": ("", "vacd"),
+    "services.busline": ("vacd", "vacd"),
     "bookings.booking": ("v", "v"),
     "bookings.absence": ("v", "v"),
     "bookings.waitinglistentry": ("v", "v"),
+    "bookings.ticket": ("v", "v"),
+    "bookings.ticketuse": ("v", "v"),
     "wallet.wallet": ("", "v"),
     "wallet.account": ("", "v"),
     "wallet.movement": ("", "v"),
@@ -210,11 +213,11 @@ AUTOCOMPLETES = {
 @pytest.mark.parametrize(("source", "field"), AUTOCOMPLETES)
 def test_autocomplete_is_scoped(source: str, field: str, rosieres: Town, aiguilhe: Town, operator: User) -> None:
     words = AUTOCOMPLETES[source, field]
-    (own,) = complete(rosieres.agent, source, field).json()["results"]
-    assert own["text"].endswith(words)
+    own = [row["text"] for row in complete(rosieres.agent, source, field).json()["results"]]
+    assert any(text.endswith(words) for text in own) and all("Rosières" in text for text in own)
     assert words not in str(complete(aiguilhe.agent, source, field).json())
     assert complete(aiguilhe.agent, source, field, term="Rosières").json()["results"] == []
-    assert len(complete(operator, source, field).json()["results"]) == 2
+    assert len(complete(operator, source, field).json()["results"]) == 2 * len(own)
     assert complete(UserFactory(), source, field).status_code == 404
     assert complete(None, source, field).status_code == 302
 

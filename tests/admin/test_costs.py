@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from services.models import Category
 from tests.admin.test_access import RIGHTS
-from tests.admin.world import Town, book, client_of, order_of, registered, url, waiting
+from tests.admin.world import Town, book, client_of, order_of, registered, tickets_of, url, waiting
 from tests.factories import (
     AccessProfileFactory,
     ActivityFactory,
@@ -56,6 +56,7 @@ def many_more(town: Town) -> None:
         booking = book(town, day=day, slot=slot, beneficiary=child, made_by=user)
         waiting(town, child)
         order, _line = order_of(town, booking)
+        tickets_of(town)
         payment = Payment.objects.create(order=order, provider="demo", amount=Decimal(1), status="started")
         ProviderEvent.objects.create(provider="demo", payment=payment, source="test", raw="x")
         ledger.adjust(user=user, amount=Decimal(1), reason="Dépôt", key=f"cost:{index}", by=town.agent)

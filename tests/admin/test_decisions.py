@@ -186,6 +186,7 @@ def test_home_counts_what_waits(rosieres: Town, aiguilhe: Town, operator: User) 
     assert [item.count for item in home.context["todo"]] == [2, 2, 1, 3]  # and three legal texts to publish
     assert [item.label for item in home.context["todo_done"]] == [
         "Absences à décider",
+        "Passages sans réseau à vérifier",
         "Règlements qui attendent leur prestataire",
     ]
 

@@ -1,32 +1,36 @@
 """A commune with one row in every table that it may reach, and the tables that belong to nobody."""
 
 import datetime as dt
+import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
-from django.db.backends.postgresql.psycopg_any import DateTimeTZRange
+from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Commune, CommuneFile, SupportingDocument, User
-from bookings.models import Absence, AbsenceDay, Booking, Hold
+from bookings.models import Absence, AbsenceDay, Booking, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
-from portal.common.formats import PARIS
+from portal.common.formats import PARIS, today
 from portal.outbox.models import Email
 from services.models import Category, SchoolHoliday
 from tests.factories import (
     AbsenceRuleFactory,
     AccessProfileFactory,
     ActivityFactory,
+    BusStopFactory,
     CommuneFactory,
     DeadlineFactory,
     EnrolmentFactory,
     FiliationFactory,
     OpenDayFactory,
+    PassActivityFactory,
+    PassFactory,
     QuotientFactory,
     SchoolFactory,
     ServiceFactory,
@@ -96,7 +100,7 @@ def town(name: str) -> Town:
         "bookings.waitinglistentry": waiting(place, child),
         "checkout.order": order,
         "line": line,
-    }
+    } | tickets_of(place)
     return place
 
 
@@ -129,6 +133,25 @@ def book(place: Town, **kwargs: Any) -> Booking:
             **kwargs,
         }
     )
+
+
+def tickets_of(place: Town) -> dict[str, Any]:
+    """A bus pass of the town's child that was used once."""
+    activity = PassActivityFactory(service=place.rows["services.service"], name=f"Car {place.commune.name}")
+    stop = BusStopFactory(line__activity=activity, line__name=f"Ligne {place.commune.name}")
+    ticket = Ticket.objects.create(
+        beneficiary=place.rows["families.beneficiary"],
+        activity=activity,
+        slot=PassFactory(activity=activity),
+        stop=stop,
+        hold=Hold.objects.create(user=place.parent, expires_at=timezone.now() + PASSED),
+        valid=DateRange(today(), today() + PASSED, "[)"),
+        status=Ticket.Status.BOOKED,
+        made_by=place.parent,
+        booked_at=timezone.now(),
+    )
+    use = TicketUse.objects.create(client_id=uuid.uuid4(), ticket=ticket, at=timezone.now(), by=place.agent)
+    return {"services.busline": stop.line, "bookings.ticket": ticket, "bookings.ticketuse": use}
 
 
 def order_of(place: Town, booking: Booking) -> tuple[Order, OrderLine]:

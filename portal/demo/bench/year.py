@@ -36,7 +36,7 @@ from accounts.models import Address, Commune, CommuneFile, Terms, User
 from bookings.models import Booking, Hold
 from checkout.models import Cart, Order, OrderLine, Payment
 from families.models import Beneficiary, Filiation
-from portal.common.formats import PARIS, today
+from portal.common.formats import today
 from portal.common.money import ZERO
 from portal.demo import data
 from portal.demo.progress import say, step
@@ -329,10 +329,7 @@ class Year:
             may_overlap=offer.activity.may_overlap,
             status=Booking.Status.BOOKED,
             booked_at=self.now,
-            period=TimestamptzRange(
-                dt.datetime.combine(day.date, offer.slot.starts_at, tzinfo=PARIS),
-                dt.datetime.combine(day.date, offer.slot.ends_at, tzinfo=PARIS),
-            ),
+            period=TimestamptzRange(*offer.slot.span(day.date)),
         )
 
     def ledger(self, families: Sequence[Family], purchases: Sequence[Purchase], orders: Sequence[Order]) -> None:

@@ -1,0 +1,75 @@
+"""Buying tickets and passes through the cart, and giving back one that was not used."""
+
+from decimal import Decimal
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from bookings.tickets import actions as tickets
+from bookings.tickets.models import Ticket
+from checkout.actions.cart import SENTENCES, extend, open_cart, priced
+from checkout.models import CartLine, Order, OrderLine
+from portal.common.db import refusing, retry_on_deadlock
+from portal.common.money import ZERO
+from portal.outbox.actions import queue_email
+from services.actions import check_offer
+from services.models import Activity, Slot, Subscription
+from wallet import actions as ledger
+from wallet.models import Movement
+
+
+@retry_on_deadlock
+def add_tickets_to_cart(
+    *, user: User, activity: Activity, slot: Slot, subscription: Subscription, wish: tickets.Wish
+) -> tuple[int, Decimal]:
+    """Set tickets aside and put them into the person's cart at the price in force on their first day, all or none.
+
+    Returns how many entered and for how many euros; the whole cart is then kept for HOLD_MINUTES. Raises Refused as
+    add_to_cart does, and with all that bookings.tickets.actions.hold_tickets refuses.
+    """
+    with refusing({name: str(text) for name, text in SENTENCES.items()}):
+        check_offer(user=user, activity=activity, slot=slot, subscription=subscription)
+        cart = open_cart(user)
+        rows = tickets.hold_tickets(user=user, activity=activity, slot=slot, wish=wish, hold=cart.hold)
+        slot.activity = activity
+        lines = priced(user, cart, slot, subscription, rows)
+        CartLine.objects.bulk_create(lines)
+        extend(cart)
+    return len(lines), sum((line.unit_price for line in lines), ZERO)
+
+
+@retry_on_deadlock
+def cancel_ticket(*, ticket: Ticket, by: User) -> Decimal:
+    """Give an unused ticket back; returns the euros that went to the wallet of the person who paid.
+
+    Raises Refused as bookings.tickets.actions.cancel_booked does.
+    """
+    with refusing({}):
+        row = tickets.cancel_booked(ticket_id=ticket.pk, by=by)
+        ledger.wallet_of(by)
+        line = (
+            OrderLine.objects.filter(ticket=row, order__status=Order.Status.PAID, order__user=by, cancelled_at=None)
+            .select_for_update(of=("self",))
+            .get()
+        )
+        movement = None
+        if line.unit_price:
+            movement = ledger.post(
+                kind=Movement.Kind.CANCELLATION,
+                key=f"ticket:{row.pk}:cancelled",
+                label=_("Annulation\u00a0: %(activity)s, %(slot)s") % {"activity": row.activity, "slot": row.slot},
+                amounts={
+                    ledger.revenue_code(line.commune_id): -line.unit_price,
+                    ledger.wallet_code(by): line.unit_price,
+                },
+                by=by,
+            )
+        OrderLine.objects.filter(pk=line.pk).update(cancelled_at=timezone.now(), refund=movement)
+        queue_email(
+            key=f"ticket:{row.pk}:cancelled",
+            to=by.email,
+            template="ticket_cancelled",
+            context={"user": by, "ticket": row, "total": line.unit_price or ZERO},
+        )
+    return line.unit_price

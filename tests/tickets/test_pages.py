@@ -1,0 +1,219 @@
+"""The pages of tickets over HTTP, as a browser without JavaScript goes through them, and what they cost."""
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from bookings.models import Hold
+from bookings.tickets.models import Ticket
+from checkout.models import CartLine
+from portal.common.formats import long_date, today
+from services.models import Slot
+from tests.checkout.conftest import MaxQueries
+from tests.checkout.http import steps, text
+from tests.factories import (
+    AccessProfileFactory,
+    BusStopFactory,
+    EntriesFactory,
+    PassFactory,
+    SubscriptionFactory,
+    TariffFactory,
+    TermsFactory,
+)
+from tests.shop import Shop, family
+from tests.tickets.kiosk import bikes, buy, controller, kiosk, scan, take
+
+pytestmark = pytest.mark.django_db
+Browse = Callable[[Shop], Client]
+
+
+def form(shop: Shop, **changes: Any) -> dict[str, Any]:
+    return {"slot": shop.slot.pk, "people": [child.pk for child in shop.children]} | changes
+
+
+def day(date: dt.date) -> dict[str, Any]:
+    return {"first_day_day": date.day, "first_day_month": date.month, "first_day_year": date.year}
+
+
+class TestBuying:
+    def test_from_the_product_to_the_code(self, browse: Browse) -> None:
+        TermsFactory()
+        shop = kiosk(EntriesFactory(name="Carte 10 entrées", entries=10, validity=24), price="48")
+        client = browse(shop)
+        page = text(client.get(shop.activity.get_absolute_url()))
+        assert "Carte 10 entrées" in page and "valable 2 ans" in page and "48,00 €" in page
+        answer = client.post(shop.activity.get_absolute_url(), form(shop, quantity="2"))
+        assert answer["Location"] == "/panier/"
+        cart = text(client.get("/panier/"))
+        assert "Produit ajouté au panier avec succès" in cart and "96,00 €" in cart and "Valable du " in cart
+        assert "Panier : 2 produits" in cart
+        steps(client)
+        line = CartLine.objects.first()
+        assert line is not None
+        paid = client.post(
+            "/commande/paiement/", {"cart": line.cart_id, "total": "96.00", "means": "wallet"}, follow=True
+        )
+        assert "Commande payée, e-billets prêts" in text(paid) and "Mes e-billets" in text(paid)
+        mine = text(client.get("/mon-compte/e-billets/"))
+        assert mine.count("Montrer le code") == 2 and "Il reste 10 entrées" in mine
+        ticket = Ticket.objects.earliest("pk")
+        one = client.get(ticket.get_absolute_url())
+        assert ticket.typed_code in text(one) and "<svg" in one.content.decode()
+
+    @pytest.mark.parametrize(
+        "changes, sentence",
+        [
+            ({"slot": ""}, "Choisissez une formule."),
+            ({"slot": "²"}, "Cette formule n’est pas proposée ici"),
+            ({"people": []}, "Choisissez au moins un bénéficiaire."),
+            ({"people": ["999999"]}, "ne fait pas partie de vos filiations"),
+            ({"quantity": "0"}, "Choisissez un nombre de la liste."),
+            ({"quantity": "99999999999999999999"}, "Choisissez un nombre de la liste."),
+        ],
+    )
+    def test_bad_input_is_one_sentence(self, browse: Browse, changes: dict[str, Any], sentence: str) -> None:
+        shop = kiosk()
+        answer = browse(shop).post(shop.activity.get_absolute_url(), {**form(shop, quantity="1"), **changes})
+        assert answer.status_code == 422 and sentence in text(answer)
+        assert not CartLine.objects.exists()
+
+    def test_a_refusal_is_said_on_the_page(self, browse: Browse) -> None:
+        shop = bikes(1)
+        buy(family(shop.tariff, credit="100"))
+        client = browse(shop)
+        assert "tout est pris aujourd’hui" in text(client.get(shop.activity.get_absolute_url()))
+        answer = client.post(shop.activity.get_absolute_url(), form(shop, **day(today())))
+        assert answer.status_code == 409 and "Tout est pris du" in text(answer)
+        far = client.post(shop.activity.get_absolute_url(), form(shop, **day(today() + dt.timedelta(days=400))))
+        assert "Choisissez un premier jour avant le" in text(far)
+        wrong = client.post(
+            shop.activity.get_absolute_url(), form(shop) | {"first_day_day": "31", "first_day_month": "2"}
+        )
+        assert wrong.status_code == 422 and "La date doit comporter" in text(wrong)
+
+    def test_a_bus_has_stops_and_times(self, browse: Browse) -> None:
+        shop = kiosk(PassFactory(validity=1, validity_unit=Slot.Unit.SCHOOL_YEAR), price="90")
+        stop = BusStopFactory(line__activity=shop.activity, line__name="Ligne 12", name="Mairie")
+        client = browse(shop)
+        page = text(client.get(shop.activity.get_absolute_url()))
+        assert "Mairie – 7 h 10, retour 17 h 50" in page and "Premier jour" not in page
+        missing = client.post(shop.activity.get_absolute_url(), form(shop))
+        assert "Choisissez l’arrêt où le car s’arrêtera." in text(missing)
+        client.post(shop.activity.get_absolute_url(), form(shop, stop=stop.pk))
+        assert "arrêt Mairie (Ligne 12)" in text(client.get("/panier/"))
+
+    def test_the_prices_are_those_of_the_situation_asked_for(self, browse: Browse) -> None:
+        shop = kiosk()
+        reduced = AccessProfileFactory(service=shop.activity.service, label="Tarif réduit")
+        TariffFactory(slot=shop.slot, profile=reduced, price=Decimal("4.20"))
+        access = SubscriptionFactory(user=shop.user, profile=reduced)
+        client = browse(shop)
+        assert "4,20 €" in text(client.get(shop.activity.get_absolute_url(), {"profile": access.pk}))
+        client.post(shop.activity.get_absolute_url(), form(shop, quantity="1", profile=access.pk))
+        assert CartLine.objects.get().unit_price == Decimal("4.20")
+
+    def test_one_ticket_of_several_leaves_the_cart(self, browse: Browse) -> None:
+        shop = kiosk(children=2)
+        take(shop)
+        client = browse(shop)
+        assert "Retirer certains billets" in text(client.get("/panier/"))
+        line = CartLine.objects.earliest("pk")
+        assert "Rien" not in text(client.post("/panier/retirer/", {"line": line.pk}, follow=True))
+        assert CartLine.objects.count() == 1
+
+    def test_expired_they_are_taken_again(self, browse: Browse) -> None:
+        shop = kiosk()
+        take(shop)
+        Hold.objects.update(expires_at=timezone.now() - dt.timedelta(minutes=5))
+        from bookings.tasks import release_expired_holds
+
+        release_expired_holds()
+        client = browse(shop)
+        assert "Des places ne sont plus gardées" in text(client.get("/panier/"))
+        client.post("/panier/reprendre/")
+        assert Ticket.objects.get().status == "held"
+
+
+class TestMine:
+    def test_good_ones_first_then_the_past(self, browse: Browse) -> None:
+        shop = kiosk()
+        used, fresh = buy(shop), buy(shop)
+        scan(used, controller(used))
+        page = browse(shop).get("/mon-compte/e-billets/")
+        assert [row.pk for row in page.context["good"]] == [fresh.pk]
+        assert [row.pk for row in page.context["page"].object_list] == [used.pk]
+        one = text(browse(shop).get(used.get_absolute_url()))
+        assert "Toutes ses entrées sont utilisées." in one and "Annuler ce billet" not in one
+
+    def test_giving_back_is_asked_first(self, browse: Browse) -> None:
+        shop = kiosk()
+        ticket = buy(shop)
+        client = browse(shop)
+        address = f"{ticket.get_absolute_url()}annuler/"
+        assert "Votre porte-monnaie recevra aussitôt 5,50 €" in text(client.get(address))
+        assert Ticket.objects.get().status == "booked"  # GET writes nothing
+        assert "Billet annulé. Votre porte-monnaie a reçu 5,50 €." in text(client.post(address, follow=True))
+        assert "ne peut plus être annulé" in text(client.get(address))
+        assert "Ce billet a déjà été annulé" in text(client.post(address, follow=True))
+        assert "Ce billet est annulé" in text(client.get(ticket.get_absolute_url()))
+        assert client.get(f"{ticket.get_absolute_url()}billet.pdf").status_code == 302
+
+    def test_a_former_filiation_keeps_what_was_bought(self, browse: Browse) -> None:
+        shop = kiosk()
+        ticket = buy(shop)
+        link = shop.user.filiations.get()  # type: ignore[attr-defined]
+        assert "e-billet" in text(browse(shop).get(f"/mon-compte/filiations/{link.pk}/retirer/"))
+        shop.user.filiations.update(ended_at=timezone.now())  # type: ignore[attr-defined]
+        assert browse(shop).get(ticket.get_absolute_url()).status_code == 200
+
+    def test_nothing_yet(self, browse: Browse) -> None:
+        assert "Aucun e-billet à utiliser" in text(browse(kiosk()).get("/mon-compte/e-billets/"))
+
+
+class TestCosts:
+    """A page costs the same with one ticket as with thirty."""
+
+    def test_the_product(self, browse: Browse, at_most: MaxQueries) -> None:
+        shop = bikes(30)
+        for _slot in range(2):
+            TariffFactory(slot=PassFactory(activity=shop.activity), profile=shop.tariff.profile)
+        client = browse(shop)
+        with at_most(12):
+            assert client.get(shop.activity.get_absolute_url()).status_code == 200
+
+    def test_mine(self, browse: Browse, at_most: MaxQueries) -> None:
+        shop = kiosk(children=6, credit="400")
+        take(shop, quantity=5)
+        shop.pay("wallet", "165.00")  # type: ignore[arg-type]
+        client = browse(shop)
+        with at_most(6):
+            assert client.get("/mon-compte/e-billets/").status_code == 200
+        with at_most(6):
+            client.get(Ticket.objects.latest("pk").get_absolute_url())
+
+    def test_the_cart(self, browse: Browse, at_most: MaxQueries) -> None:
+        shop = kiosk(children=6)
+        take(shop, quantity=5)
+        client = browse(shop)
+        with at_most(4):
+            client.get("/panier/")
+
+    def test_a_payment(self, at_most: MaxQueries) -> None:
+        one, many = kiosk(children=1), kiosk(children=6, credit="400")
+        take(one)
+        take(many, quantity=5)
+        for shop, total in ((one, "5.50"), (many, "165.00")):
+            shop.answer_steps()
+            with at_most(40):
+                shop.pay("wallet", total)  # type: ignore[arg-type]
+
+
+def test_the_words_of_a_school_year(browse: Browse) -> None:
+    shop = kiosk(PassFactory(validity=1, validity_unit=Slot.Unit.SCHOOL_YEAR))
+    ticket = buy(shop)
+    assert f"valable jusqu’au {long_date(ticket.last_day)}" in text(browse(shop).get("/mon-compte/e-billets/"))
