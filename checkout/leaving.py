@@ -1,9 +1,10 @@
-"""What « Retirer un bénéficiaire » leaves behind: bookings to come, and dates that wait in the cart."""
+"""What « Retirer un bénéficiaire » leaves behind: bookings to come, dates in the cart, places that are waited for."""
 
 from django.db.models import Q
 from django.utils.translation import ngettext
 
 from bookings.models import Booking, Ticket
+from bookings.waiting.models import WaitingListEntry
 from checkout.models import Cart, CartLine
 from families.models import Filiation
 from portal.common.formats import today
@@ -18,6 +19,7 @@ def left_behind(filiation: Filiation) -> list[str]:
     tickets = [row for row in Ticket.objects.booked().filter(beneficiary=person, made_by=user) if not row.is_over]
     waiting = lines.filter(cart__status=Cart.Status.OPEN).count()
     being_paid = lines.filter(cart__status=Cart.Status.PAYING).count()
+    waited_for = WaitingListEntry.objects.of(user).live().filter(beneficiary=person).count()
     sentences = [
         (
             coming,
@@ -53,6 +55,16 @@ def left_behind(filiation: Filiation) -> list[str]:
                 "Une commande en cours de règlement contient %(n)d dates pour %(name)s : si le règlement aboutit, elles "
                 "seront réservées.",
                 being_paid,
+            ),
+        ),
+        (
+            waited_for,
+            ngettext(
+                "%(name)s attend %(n)d place d’un jour complet : aucune ne lui sera plus proposée. Quittez la liste dans « Mes "
+                "listes d’attente ».",
+                "%(name)s attend %(n)d places de jours complets : aucune ne lui sera plus proposée. Quittez les listes dans "
+                "« Mes listes d’attente ».",
+                waited_for,
             ),
         ),
     ]

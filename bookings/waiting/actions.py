@@ -173,7 +173,8 @@ def sweep(*, limit: int = 200) -> int:
     was raised, a day that opened again). One short transaction a day; returns how many entries ended or got an offer."""
     now = timezone.now()
     waited_for = OpenDay.objects.filter(waiting__status=Status.WAITING).distinct()
-    over = waited_for.filter(Q(is_open=False) | Q(book_until__lte=now, late_until=None) | Q(late_until__lte=now))
+    concerned = OpenDay.objects.filter(waiting__ended_at=None, waiting__isnull=False).distinct()
+    over = concerned.filter(Q(is_open=False) | Q(book_until__lte=now, late_until=None) | Q(late_until__lte=now))
     free = waited_for.bookable(at=now).filter(taken__lt=F("capacity"))
     return sum(_close(row, now) for row in over.order_by("date")[:limit]) + sum(
         _offer_on(row) for row in free.order_by("date")[:limit]

@@ -8,11 +8,13 @@ from typing import Any
 from allauth.account.models import EmailAddress
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from accounts.actions import complete_signup, set_residence
 from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, User
 from bookings.actions import Wish
+from bookings.waiting.actions import join
 from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_address, pay
 from checkout.models import Cart
 from families.models import Beneficiary, Enrolment, Filiation
@@ -290,6 +292,7 @@ def _neighbours(operator: User, progress: Progress) -> None:
         staff = User.objects.get(pk=operator.pk)  # as the database knows them: with their role
         tickets.purchases(user=first, accesses=accesses, operator=staff)
         _one_full_day()
+        _one_who_waits()
 
 
 def _neighbour(
@@ -332,3 +335,24 @@ def _one_full_day() -> None:
         if day is not None:
             day.capacity, day.by_hand = day.taken, True
             day.save()
+
+
+def _one_who_waits() -> None:
+    """Louane waits for the full Wednesday: when one of the families there cancels it, she is offered the place."""
+    parent = User.objects.get(email="parent@demo.example")
+    activity = Activity.objects.select_related("service").get(
+        service__slug="rosieres-accueil-de-loisirs", slug="mercredis"
+    )
+    activity.waiting_order = [Activity.Priority.RESIDENT]
+    activity.save()
+    days = OpenDay.objects.filter(activity=activity).bookable(at=timezone.now() + dt.timedelta(days=3))
+    day = days.filter(taken=F("capacity")).first()
+    slot = Slot.objects.filter(activity=activity).first()
+    if day is not None and slot is not None:
+        join(
+            user=parent,
+            activity=activity,
+            slot=slot,
+            subscription=Subscription.objects.get(user=parent, profile__service=activity.service_id),
+            wishes=[Wish(Beneficiary.objects.get(first_name="Louane", last_name="Dupont").pk, day.date)],
+        )

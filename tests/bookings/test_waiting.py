@@ -539,6 +539,15 @@ class TestTheEnd:
         with pytest.raises(Refused):
             actions.withdraw(days=[shop.days[0].pk], reason="", by=agent_of())
 
+    def test_a_day_closed_elsewhere_takes_its_offers_back_with_the_sweep(self) -> None:
+        shop = full_shop()
+        who = neighbour(shop)
+        wait(who)
+        give_back(shop)
+        OpenDay.objects.update(is_open=False, closed_reason="Neige")
+        assert (actions.sweep(), actions.sweep()) == (1, 0)
+        assert statuses(who) == ["withdrawn"] and entries(who)[0].ended_reason == "Neige" and shop.fresh().taken == 0
+
     def test_the_sweep_has_nothing_to_do_twice(self) -> None:
         shop = full_shop()
         wait(neighbour(shop))

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from bookings import actions as bookings
@@ -18,6 +19,7 @@ from portal.common.errors import Refused
 from services.models import OpenDay
 from tests.concurrency.conftest import race
 from tests.concurrency.test_races import codes
+from tests.factories import FiliationFactory
 from tests.shop import Shop
 from tests.waiting import entries, full_shop, neighbour, party, statuses, wait
 
@@ -100,6 +102,39 @@ class TestTheFreedPlace:
         race([actions.sweep] * 2)
         assert WaitingListEntry.objects.offered().count() == 1
         assert blind.fresh().taken == 2 == blind.fresh().capacity
+
+
+class TestJoining:
+    def parents(self) -> tuple[Shop, Shop]:
+        shop = full_shop()
+        one, other = neighbour(shop), neighbour(shop, children=0)
+        FiliationFactory(user=other.user, beneficiary=one.children[0])
+        other.children = one.children
+        return one, other
+
+    def test_two_parents_of_one_child_wait_once(self) -> None:
+        one, other = self.parents()
+        assert codes(race([lambda: wait(one), lambda: wait(other)])) == {"Joined": 1, "already": 1}
+
+    def test_with_the_lock_alone_off_the_database_refuses(self, no_locks: None, meet: Meet) -> None:
+        one, other = self.parents()
+        meet(actions, "_check_full", 2)
+        assert codes(race([lambda: wait(one), lambda: wait(other)])) == {"Joined": 1, "waits_once": 1}
+
+    def test_with_the_guards_off_the_child_waits_twice(self, no_locks: None, meet: Meet) -> None:
+        one, other = self.parents()
+        meet(actions, "_check_full", 2)
+        with connection.cursor() as cursor:
+            cursor.execute("DROP INDEX waits_once")
+            try:
+                race([lambda: wait(one), lambda: wait(other)])
+                assert WaitingListEntry.objects.count() == 2
+            finally:
+                WaitingListEntry.objects.all()._raw_delete("default")
+                cursor.execute(
+                    "CREATE UNIQUE INDEX waits_once ON bookings_waitinglistentry (open_day_id, beneficiary_id, slot_id) "
+                    "WHERE ended_at IS NULL"
+                )
 
 
 class TestTheOffer:
