@@ -16,7 +16,7 @@ from accounts.middleware import not_activity
 from accounts.views import current_user
 from bookings.feed_actions import close_feed, open_feed
 from bookings.feeds import CalendarFeed
-from bookings.ical import bookings_to_show, calendar_file, fingerprint
+from bookings.ical import calendar_file, entries_of, fingerprint
 
 # Between two questions a program need not ask again.
 FRESH_SECONDS = 900
@@ -61,10 +61,10 @@ def feed_file(request: HttpRequest, key: str) -> HttpResponse:
     found = CalendarFeed.objects.with_key(key).select_related("user").first()
     if found is None or not (found.user.is_active and found.user.is_approved):
         raise Http404
-    rows = bookings_to_show(found.user)
-    etag = quote_etag(fingerprint(rows))
+    entries = entries_of(found.user)
+    etag = quote_etag(fingerprint(entries))
     response = get_conditional_response(request, etag=etag) or HttpResponse(
-        calendar_file(rows, host=urlsplit(settings.SITE_URL).hostname or "localhost"),
+        calendar_file(entries, host=urlsplit(settings.SITE_URL).hostname or "localhost"),
         content_type="text/calendar; charset=utf-8",
         headers={"ETag": etag, "Content-Disposition": 'inline; filename="reservations.ics"'},
     )

@@ -22,6 +22,7 @@ from tests.checkout.http import text
 from tests.factories import FiliationFactory, UserFactory
 from tests.guards import guarded
 from tests.shop import Shop, open_shop
+from tests.tickets.kiosk import bikes, buy, kiosk
 
 pytestmark = pytest.mark.django_db
 
@@ -69,6 +70,15 @@ class TestFile:
         assert event["dtstart"].params["VALUE"] == "DATE"
         assert (event["dtstart"].dt, event["dtend"].dt) == (date, date + dt.timedelta(days=1))
 
+    def test_a_rented_bike_lies_over_its_days_and_a_long_pass_on_its_last_one(self) -> None:
+        bike, entry = buy(bikes(1)), buy(kiosk())
+        (event,) = events(read(bike.made_by))
+        assert event["dtstart"].params["VALUE"] == "DATE" and event["uid"].startswith(f"billet-{bike.pk}@")
+        assert (event["dtstart"].dt, event["dtend"].dt) == (bike.first_day, bike.last_day + dt.timedelta(days=1))
+        (event,) = events(read(entry.made_by))
+        assert (event["dtstart"].dt, event["dtend"].dt) == (entry.last_day, entry.last_day + dt.timedelta(days=1))
+        assert event["summary"].endswith(", dernier jour") and entry.code not in event.to_ical().decode()
+
     def test_the_zone_says_when_clocks_change(self) -> None:
         """Read by its own VTIMEZONE alone, a morning of March and one of April begin at the same hour of the day."""
         calendar = read(paid(days=200).user)
@@ -114,14 +124,14 @@ class TestFile:
 class TestAddress:
     def test_it_opens_without_a_session_and_starts_none(self, at_most: MaxQueries) -> None:
         feed = open_feed(user=paid(days=2).user, by=UserFactory())
-        with at_most(4):
+        with at_most(5):
             response = Client().get(feed.get_absolute_url())
         assert response.status_code == 200 and response["Content-Type"] == "text/calendar; charset=utf-8"
         assert "private" in response["Cache-Control"] and not response.cookies
 
     def test_sixty_times_as_many_events_cost_no_more_questions(self, at_most: MaxQueries) -> None:
         feed = open_feed(user=paid(days=60, children=2).user, by=UserFactory())
-        with at_most(4):
+        with at_most(5):
             assert Client().get(feed.get_absolute_url()).status_code == 200
 
     def test_nothing_new_is_answered_with_304_until_something_is(self) -> None:
