@@ -43,6 +43,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "home": PUBLIC,
     "health": PUBLIC,
     "terms": PUBLIC,
+    "simulation": PUBLIC,
     "activities": PUBLIC,
     "communes": PUBLIC,
     "commune": PUBLIC,
