@@ -32,7 +32,7 @@ class SimulationForm(forms.Form):
         widget=forms.RadioSelect,
     )  # fmt: skip
     quotient = forms.IntegerField(
-        label=gettext_lazy("Quotient familial (facultatif)"),
+        label=gettext_lazy("Quotient familial"),
         min_value=0,
         max_value=20000,
         required=False,

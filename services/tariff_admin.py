@@ -62,9 +62,11 @@ class TariffInline(ScopedInline):
         if field is not None and grid is not None and db_field.name in ("slot", "profile"):
             path = "activity__service" if db_field.name == "slot" else "service"
             field.queryset = field.queryset.filter(**{path: grid.service_id})
-            if db_field.name == "slot":
+            if db_field.name == "profile":
+                field.label_from_instance = str
+            else:
                 field.queryset = field.queryset.select_related("activity")
-                field.label_from_instance = lambda slot: f"{slot.activity} – {slot}"
+                field.label_from_instance = lambda slot: f"{slot} ({slot.activity})"
         return field
 
 

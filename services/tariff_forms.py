@@ -70,8 +70,12 @@ class BandWidget(forms.MultiWidget):
     """Two boxes, both included: from … to …, empty for no limit."""
 
     def __init__(self, label: str) -> None:
-        first = forms.NumberInput(attrs={"min": 0, "aria-label": _("%s, à partir de") % label, "class": "band"})
-        last = forms.NumberInput(attrs={"min": 0, "aria-label": _("%s, jusqu’à (inclus)") % label, "class": "band"})
+        first = forms.NumberInput(
+            attrs={"min": 0, "aria-label": _("%s, à partir de") % label, "placeholder": _("de"), "class": "band"}
+        )
+        last = forms.NumberInput(
+            attrs={"min": 0, "aria-label": _("%s, jusqu’à (inclus)") % label, "placeholder": _("à"), "class": "band"}
+        )
         super().__init__({"from": first, "to": last})
 
     def decompress(self, value: NumericRange | None) -> list[int | None]:

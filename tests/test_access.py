@@ -205,6 +205,7 @@ def world() -> World:
         "commune": [commune.insee_code],  # type: ignore[union-attr]
         "category": [shop.activity.service.category.slug],
         "service": [shop.activity.service.slug],
+        "simulation": [shop.activity.service.slug],
         "activity": [shop.activity.service.slug, shop.activity.slug],
         "waiting_join": [shop.activity.service.slug, shop.activity.slug],
         "waiting_offer": [waiting.party],

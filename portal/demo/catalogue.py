@@ -4,21 +4,35 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from portal.installation import DAY_BEFORE, THURSDAY, TWO_DAYS
-from services.models import Activity, ActivityPeriod, Level, Slot
+from services.models import Activity, ActivityPeriod, Level, Slot, TariffGrid
+
+# The evening before; then, until the same noon, for one euro more, the first time of a month excepted.
+LATE = "La veille à 17 h, puis tardivement jusqu’à midi"
+
+
+@dataclass(frozen=True)
+class FarePlan:
+    """A fare in euros for some ranks or quotients, both bounds included."""
+
+    price: str
+    ranks: tuple[int | None, int | None] = (None, None)
+    quotients: tuple[int | None, int | None] = (None, None)
 
 
 @dataclass(frozen=True)
 class SlotPlan:
-    """A way to attend, with its price in euros for each situation of the service, in their order."""
+    """A way to attend, with its price in euros for each situation of the service, in their order; or the same fares for all."""
 
     name: str
     starts_at: str
     ends_at: str
-    prices: tuple[str, ...]
+    prices: tuple[str, ...] = ()
     meal: bool = False
+    fares: tuple[FarePlan, ...] = ()
 
-    def price(self, index: int) -> Decimal:
-        return Decimal(self.prices[min(index, len(self.prices) - 1)])
+    def fares_of(self, index: int) -> tuple[FarePlan, ...]:
+        """What the situation of this number pays."""
+        return self.fares or (FarePlan(self.prices[min(index, len(self.prices) - 1)]),)
 
 
 @dataclass(frozen=True)
@@ -104,11 +118,19 @@ class ServicePlan:
     tickets: tuple[TicketPlan, ...] = ()
     booking: str = THURSDAY
     cancel: str = THURSDAY
+    rank_basis: str = TariffGrid.RankBasis.NONE
 
 
-def canteen(commune: str, of: str, slug: str, profiles: tuple[str, ...], prices: tuple[str, ...]) -> ServicePlan:
+def canteen(
+    commune: str,
+    of: str,
+    slug: str,
+    profiles: tuple[str, ...],
+    prices: tuple[str, ...],
+    fares: tuple[FarePlan, ...] = (),
+) -> ServicePlan:
     """A school canteen with one meal a day."""
-    meal = SlotPlan("Repas", "12:00", "13:20", prices, meal=True)
+    meal = SlotPlan("Repas", "12:00", "13:20", prices, meal=True, fares=fares)
     return ServicePlan(
         commune,
         "cantines",
@@ -191,7 +213,45 @@ SERVICES = (
         "Coubon", "de Coubon", "coubon", ("Enfant commune", "Enfant hors commune", "Adulte"), ("3.75", "4.50", "6.50")
     ),
     canteen(
-        "Craponne-sur-Arzon", "de Craponne-sur-Arzon", "craponne-sur-arzon", ("Enfants", "Adultes"), ("3.50", "6.00")
+        "Craponne-sur-Arzon",
+        "de Craponne-sur-Arzon",
+        "craponne-sur-arzon",
+        ("Enfants",),
+        (),
+        fares=(
+            FarePlan("1.00", quotients=(None, 1000)),
+            FarePlan("3.25", quotients=(1001, 1500)),
+            FarePlan("3.70", quotients=(1501, None)),
+        ),
+    ),
+    ServicePlan(
+        "Coubon",
+        "garderies",
+        "Mairie de Coubon – Garderie",
+        "coubon-garderie",
+        ("Famille de Coubon", "Famille hors commune"),
+        (
+            ActivityPlan(
+                "Garderie du soir",
+                "garderie-du-soir",
+                SCHOOL_DAYS,
+                30,
+                (
+                    SlotPlan(
+                        "Soir",
+                        "16:30",
+                        "18:30",
+                        fares=(FarePlan("1.90", ranks=(None, 1)), FarePlan("1.30", ranks=(2, None))),
+                    ),
+                ),
+                unit="accueil",
+                description="Goûter, jeux et devoirs après l’école, jusqu’à 18 h 30.",
+            ),
+        ),
+        description="À l’école publique de Coubon. Le deuxième enfant et les suivants paient moins le même soir.",
+        booking=LATE,
+        cancel=DAY_BEFORE,
+        rank_basis=TariffGrid.RankBasis.PRESENT,
     ),
     canteen("Polignac", "de Polignac", "polignac", ("Enfants", "Adultes"), ("3.85", "6.30")),
     canteen(

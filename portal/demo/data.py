@@ -8,6 +8,7 @@ from typing import Any
 from allauth.account.models import EmailAddress
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
+from django.db.backends.postgresql.psycopg_any import NumericRange
 from django.db.models import F
 from django.utils import timezone
 
@@ -61,6 +62,7 @@ def _catalogue(progress: Progress) -> None:
         return
     progress("Services, situations et tarifs des guides")
     with transaction.atomic():
+        _late_rule()
         for plan in catalogue.SERVICES:
             _service(plan)
         communes = {row.name: row for row in Commune.objects.all()}
@@ -74,6 +76,24 @@ def _catalogue(progress: Progress) -> None:
             (Terms.Kind.PRIVACY, catalogue.PRIVACY),
         ):
             Terms.objects.create(kind=kind, version="2026-1", body=body, published_at=timezone.now())
+
+
+def _late_rule() -> None:
+    noon = Deadline.objects.create(
+        name="Le jour même à midi", basis=Deadline.Basis.DAYS, offset=0, skip_weekends=False, skip_holidays=False
+    )
+    Deadline.objects.create(
+        name=catalogue.LATE,
+        basis=Deadline.Basis.DAYS,
+        offset=1,
+        time=dt.time(17),
+        skip_weekends=False,
+        skip_holidays=False,
+        late=noon,
+        surcharge=Deadline.Surcharge.ADDED,
+        surcharge_amount=Decimal("1.00"),
+        free_times=1,
+    )
 
 
 def _service(plan: catalogue.ServicePlan) -> None:
@@ -100,6 +120,7 @@ def _service(plan: catalogue.ServicePlan) -> None:
         decision="2020-31",
         decision_date=dt.date(2020, 6, 25),
         valid=(TARIFFS_FROM, None),
+        rank_basis=plan.rank_basis,
     )
     for position, item in enumerate(plan.activities):
         activity = Activity.objects.create(
@@ -128,9 +149,23 @@ def _service(plan: catalogue.ServicePlan) -> None:
                 includes_meal=way.meal,
                 position=index,
             )
-            for rank, profile in enumerate(profiles):
-                Tariff.objects.create(grid=grid, slot=slot, profile=profile, price=way.price(rank))
+            Tariff.objects.bulk_create(
+                Tariff(
+                    grid=grid,
+                    slot=slot,
+                    profile=profile,
+                    price=Decimal(fare.price),
+                    rank=_band(*fare.ranks),
+                    quotient=_band(*fare.quotients),
+                )
+                for number, profile in enumerate(profiles)
+                for fare in way.fares_of(number)
+            )
     tickets.products(service, profiles, grid, plan.tickets)
+
+
+def _band(first: int | None, last: int | None) -> NumericRange:
+    return NumericRange(first, None if last is None else last + 1)
 
 
 def _periods(plan: catalogue.PeriodPlan) -> Iterator[dict[str, Any]]:

@@ -43,7 +43,7 @@ class TariffGrid(models.Model):
         PRESENT = "present", _("Rang parmi les enfants présents le même jour")
 
     service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="grids", verbose_name=_("service"))
-    name = models.CharField(_("nom"), max_length=80, help_text=_("Tarifs 2026-2027"))
+    name = models.CharField(_("nom"), max_length=80, help_text=_("Par exemple : Tarifs 2026-2027."))
     decision = models.CharField(_("délibération n°"), max_length=80, blank=True)
     decision_date = models.DateField(_("délibération du"), null=True, blank=True)
     valid = DateRangeField(_("valable"), help_text=_("Du premier jour inclus au dernier jour exclu."))
