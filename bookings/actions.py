@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from psycopg.types.range import TimestamptzRange
 
 from accounts.models import User
+from bookings.closures.pupils import ClosedSchools
 from bookings.models import Booking, Hold
 from bookings.places import lock_days, lock_days_where, new_booking, overlap, rivals
 from bookings.waiting import offers
@@ -40,6 +41,9 @@ SENTENCES = {
     ),
     "booking_keeps_the_ages": gettext_lazy(
         "Un de ces enfants n’a pas l’âge de cette activité à l’une des dates. Rien n’a été ajouté et rien n’a été débité."
+    ),
+    "booking_of_an_open_school": gettext_lazy(
+        "L’école de l’un de ces enfants vient d’être fermée à l’une des dates. Rien n’a été ajouté et rien n’a été débité."
     ),
     "places_are_not_oversold": gettext_lazy(
         "Une de ces dates vient d’être complète. Rien n’a été ajouté et rien n’a été débité."
@@ -100,6 +104,7 @@ def hold_places(
     now = timezone.now()
     check_bookable(dates, days, now)
     check_limits(activity, beneficiaries, wishes)
+    check_schools(activity, days.values(), beneficiaries, wishes)
 
     before = {Wish(row.beneficiary_id, row.open_day.date): row for row in others if row.slot_id == slot.pk}
     already = [before[wish] for wish in wishes if wish in before]
@@ -142,6 +147,7 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
         .filter(beneficiary__in={row.beneficiary_id for row in expired}, period__overlap=_span(expired))
         .only("beneficiary_id", "period", "may_overlap", "open_day_id", "slot_id")
     )
+    closed = _closed_schools(expired, days)
     back, lost = [], []
     for row in sorted(expired, key=lambda row: row.open_day_id):
         open_day = days[row.open_day_id]
@@ -151,6 +157,7 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
             or not open_day.is_bookable(at)
             or open_day.is_late(at) != row.is_late  # its price would be another
             or free[open_day.pk] < 1
+            or row.pk in closed
         ):
             lost.append(row)
             continue
@@ -163,6 +170,21 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
     for row in back:
         row.status, row.ended_at = Booking.Status.HELD, None
     return lost
+
+
+def _closed_schools(rows: Sequence[Booking], days: dict[int, OpenDay]) -> set[int]:
+    """The bookings whose child's school or class is closed on their day."""
+    found: set[int] = set()
+    touched = [pk for pk, row in days.items() if row.school_closed]  # type: ignore[attr-defined]
+    if not touched:
+        return found
+    for activity in Activity.objects.filter(open_days__in=touched).select_related("service").distinct():
+        theirs = [row for row in rows if days[row.open_day_id].activity_id == activity.pk]
+        dates = {days[row.open_day_id].date for row in theirs}
+        closed = ClosedSchools(activity, [row.beneficiary for row in theirs], dates)
+        if closed.closures:
+            found |= {row.pk for row in theirs if closed.why_not(row.beneficiary, days[row.open_day_id].date)}
+    return found
 
 
 def confirm(*, ids: Collection[int]) -> bool:
@@ -404,6 +426,27 @@ def check_limits(
                 reasons[wish.beneficiary_id] = reason
     if reasons:
         raise Refused(*reasons.values(), undone or _("Rien n’a été ajouté au panier."), code="not_for_this_child")
+
+
+def check_schools(
+    activity: Activity,
+    days: Collection[OpenDay],
+    beneficiaries: dict[int, Beneficiary],
+    wishes: Collection[Wish],
+    *,
+    undone: str = "",
+) -> None:
+    """Raise Refused with the children whose school or class is closed on one of these days, which the caller has locked.
+
+    Reads nothing unless a day says that a school of its commune is closed. See check_bookable.
+    """
+    if not any(row.school_closed for row in days):  # type: ignore[attr-defined]
+        return
+    closed = ClosedSchools(activity, beneficiaries.values(), {wish.date for wish in wishes})
+    reasons = (closed.why_not(beneficiaries[wish.beneficiary_id], wish.date) for wish in sorted(wishes))
+    told = list(dict.fromkeys(filter(None, reasons)))
+    if told:
+        raise Refused(*told[:5], undone or _("Rien n’a été ajouté au panier."), code="school_closed")
 
 
 def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> None:

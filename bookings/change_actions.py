@@ -28,6 +28,10 @@ def exchange(*, booking: Booking, slot: Slot, open_day: OpenDay, by: User) -> Bo
     (old,), _days = actions.lock_cancellable(ids=[booking.pk], by=by)
     day, now = days[open_day.pk], timezone.now()
     actions.check_bookable({day.date}, {day.date: day}, now, undone=unchanged)
+    child = {booking.beneficiary_id: booking.beneficiary}
+    wishes = [actions.Wish(booking.beneficiary_id, day.date)]
+    actions.check_limits(slot.activity, child, wishes, undone=unchanged)
+    actions.check_schools(slot.activity, [day], child, wishes, undone=unchanged)
     if day.is_late(now):
         raise Refused(
             _("Trop tard pour prendre %(day)s par un changement : c’était possible jusqu’au %(limit)s.")

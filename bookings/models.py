@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from bookings.absences import Absence, AbsenceDay, AbsenceProof
 from bookings.changes import Change
+from bookings.closures.models import ClosedBooking, ClosedDay, Closure
 from bookings.feeds import CalendarFeed
 from bookings.tickets.models import Ticket as Ticket  # Django looks for tables here
 from bookings.tickets.models import TicketUse as TicketUse
@@ -31,6 +32,9 @@ __all__ = [
     "Booking",
     "CalendarFeed",
     "Change",
+    "ClosedBooking",
+    "ClosedDay",
+    "Closure",
     "Hold",
 ]  # beside what is written here, what stands in modules of its own
 
@@ -79,6 +83,25 @@ KEEPS_THE_AGES = """
     ) THEN
         RAISE EXCEPTION 'bookings_booking: the beneficiary has the age of the activity on the day'
             USING ERRCODE = 'check_violation', CONSTRAINT = 'booking_keeps_the_ages';
+    END IF;
+    RETURN NULL;
+"""
+
+
+# Who waits for the lock of a day has read the closures before: they are read again with the row itself.
+SCHOOL_IS_OPEN = """
+    IF EXISTS (
+        SELECT 1 FROM bookings_closure c
+        JOIN families_enrolment e ON e.school_id = c.school_id AND (c.scope = 'school' OR e.level = ANY (c.levels))
+        JOIN new_rows r ON r.beneficiary_id = e.beneficiary_id AND r.status = 'held'
+        JOIN services_openday d ON d.id = r.open_day_id AND d.date BETWEEN c.first_day AND c.last_day
+        JOIN services_activity a ON a.id = d.activity_id
+        JOIN services_service s ON s.id = a.service_id AND s.commune_id = c.commune_id
+        WHERE c.school_id IS NOT NULL AND c.status <> 'undone'
+          AND e.year = date_part('year', d.date) - (date_part('month', d.date) < 9)::int
+    ) THEN
+        RAISE EXCEPTION 'bookings_booking: the school of the beneficiary is closed on the day'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'booking_of_an_open_school';
     END IF;
     RETURN NULL;
 """
@@ -228,6 +251,22 @@ class Booking(models.Model):
                 operation=pgtrigger.Insert,
                 referencing=pgtrigger.Referencing(new="new_rows"),
                 func=KEEPS_THE_AGES,
+            ),
+            pgtrigger.Trigger(
+                name="booking_of_an_open_school",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=SCHOOL_IS_OPEN,
+            ),
+            pgtrigger.Trigger(
+                name="retaken_in_an_open_school",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Update,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=SCHOOL_IS_OPEN,
             ),
             # What the constraints and the count of places rest on: another child, day or time is another booking.
             pgtrigger.ReadOnly(

@@ -7,6 +7,7 @@ from django.db.models import Exists, OuterRef, Q
 from psycopg.types.range import TimestamptzRange
 
 from accounts.models import User
+from bookings.closures.models import Closure
 from bookings.models import Booking
 from bookings.waiting.models import WaitingListEntry
 from services.models import OpenDay, Slot
@@ -18,14 +19,22 @@ def lock_days(ids: Collection[int]) -> dict[int, OpenDay]:
 
 
 def lock_days_where(which: Q) -> dict[int, OpenDay]:
-    """The same for the days that a condition names; each says whether somebody waits for it (`waited_for`).
+    """The same for the days that a condition names; each says whether somebody waits for it (`waited_for`), and whether a
+    school or a class of its commune is closed (`school_closed`).
 
     Who joins in the very moment in which we wait for the lock may be missed: they found the day full, and a place that
     comes free is offered where it comes free.
     """
     waiting = WaitingListEntry.objects.waiting().filter(open_day=OuterRef("pk"))
-    rows = OpenDay.objects.filter(which).annotate(waited_for=Exists(waiting)).order_by("pk")
-    return {row.pk: row for row in rows.select_for_update(no_key=True)}
+    closures = Closure.objects.in_force().filter(
+        school__isnull=False,
+        commune=OuterRef("activity__service__commune"),
+        first_day__lte=OuterRef("date"),
+        last_day__gte=OuterRef("date"),
+    )
+    rows = OpenDay.objects.filter(which).annotate(waited_for=Exists(waiting), school_closed=Exists(closures))
+    rows = rows.order_by("pk")
+    return {row.pk: row for row in rows.select_for_update(of=("self",), no_key=True)}
 
 
 def new_booking(*, user: User, beneficiary_id: int, open_day: OpenDay, slot: Slot, at: dt.datetime) -> Booking:

@@ -13,7 +13,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-import checkout.admin_cancelling  # noqa: F401  the page of bookings with what pays back
+import checkout.admin_cancelling
+import checkout.admin_closures  # noqa: F401  registers the closures
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_decisions import DecisionAdmin
 from accounts.admin_history import Happening, signatures, told

@@ -7,6 +7,7 @@ from celery import shared_task
 from django.db.models import F, Q
 from django.utils import timezone
 
+from checkout.actions.closures import apply_due
 from checkout.actions.completion import end_payment
 from checkout.actions.payment import close_forgotten
 from checkout.actions.reconciliation import ask_provider
@@ -65,6 +66,12 @@ def close_forgotten_orders(limit: int = 500) -> int:
     for order in orders:
         close_forgotten(order=order)
     return len(orders)
+
+
+@shared_task(name="checkout.apply_closures")
+def apply_closures() -> int:
+    """Cancel, pay back and write to the families of closures whose time to be undone is over; returns how many."""
+    return apply_due()
 
 
 @shared_task(name="checkout.verify_ledger")

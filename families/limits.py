@@ -17,7 +17,8 @@ class Limits:
 
     def __init__(self, activity: Activity, children: Collection[Beneficiary]) -> None:
         self.activity = activity
-        self.schools = {row.pk: row.name for row in activity.schools.all()}
+        asked = getattr(activity, "for_some_schools", True)  # ActivityQuerySet.with_limits
+        self.schools = {row.pk: row.name for row in activity.schools.all()} if asked else {}
         self.by_school = bool(self.schools or activity.levels)
         self.enrolments: dict[tuple[int, int], Enrolment] = {}
         if self.by_school:

@@ -216,6 +216,7 @@ CELERY_BEAT_SCHEDULE = {
     "holds": {"task": "bookings.release_expired_holds", "schedule": 60},
     "waiting-lists": {"task": "bookings.run_waiting_lists", "schedule": 60},
     "reminders": {"task": "bookings.remind_families", "schedule": 3600},
+    "closures": {"task": "checkout.apply_closures", "schedule": 60},
     "payments": {"task": "checkout.reconcile_payments", "schedule": 120},
     "given-up-payments": {"task": "checkout.ask_again", "schedule": 300},
     "forgotten-orders": {"task": "checkout.close_forgotten_orders", "schedule": 600},

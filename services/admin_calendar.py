@@ -24,18 +24,6 @@ from services.school_calendar import import_school_holidays
 MOST_DAYS = 400  # closed at once: more than a year of an activity
 
 
-def remaining(taken: int) -> str:
-    """What closing a day leaves as it is."""
-    return (
-        ngettext(
-            "%d place reste prise\u00a0: fermer n’annule pas cette réservation et ne rembourse pas la famille.",
-            "%d places restent prises\u00a0: fermer n’annule pas ces réservations et ne rembourse pas les familles.",
-            taken,
-        )
-        % taken
-    )
-
-
 class WhenFilter(admin.SimpleListFilter):
     """The days to come, unless one asks for others: a calendar is opened to see what is next."""
 
@@ -82,6 +70,7 @@ class OpenDayAdmin(ScopedAdmin):
             "capacity",
             gettext_lazy("Des places ont été prises entre-temps\u00a0: la capacité ne peut pas descendre en dessous."),
         ),
+        "booked_day_closes_by_a_closure": ("is_open", OpenDayForm.BOOKED),
         "closed_day_says_why": (
             "closed_reason",
             gettext_lazy("Écrivez pourquoi ce jour est fermé\u00a0: les parents le liront."),
@@ -100,8 +89,6 @@ class OpenDayAdmin(ScopedAdmin):
         if not change or set(form.changed_data) - {"by_hand"}:
             obj.by_hand = True
         super().save_model(request, obj, form, change)
-        if not obj.is_open:
-            self._warn_of_taken(request, obj.taken)
 
     def story(self, request: HttpRequest, obj: OpenDay) -> list[Happening]:
         return [*super().story(request, obj), *additions(obj, staff(request))]
@@ -142,7 +129,6 @@ class OpenDayAdmin(ScopedAdmin):
         context = {
             "title": _("Fermer des jours"),
             "days": days,
-            "remaining": remaining(taken) if (taken := sum(day.taken for day in days)) else "",
             "form": form,
             "checkbox": ACTION_CHECKBOX_NAME,
         }
@@ -155,16 +141,9 @@ class OpenDayAdmin(ScopedAdmin):
             self.say(request, messages.ERROR, refusal.messages)
             return
         said = ngettext(
-            "%d jour est fermé aux nouvelles réservations.",
-            "%d jours sont fermés aux nouvelles réservations.",
-            closed.days,
+            "%d jour est fermé aux nouvelles réservations.", "%d jours sont fermés aux nouvelles réservations.", closed
         )
-        self.say(request, messages.SUCCESS, [said % closed.days])
-        self._warn_of_taken(request, closed.taken)
-
-    def _warn_of_taken(self, request: HttpRequest, taken: int) -> None:
-        if taken:
-            self.say(request, messages.WARNING, [remaining(taken)])
+        self.say(request, messages.SUCCESS, [said % closed])
 
     @admin.display(description=gettext_lazy("places prises"), ordering="taken")
     def places(self, obj: OpenDay) -> str:

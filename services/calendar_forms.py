@@ -96,6 +96,11 @@ class ActivityPeriodFormSet(ScopedFormSet):
 
 
 class OpenDayForm(ScopedForm):
+    BOOKED = gettext_lazy(
+        "Des places sont prises ce jour-là\u00a0: fermez-le par «\u00a0Fermetures\u00a0», qui dit qui est touché, prévient les "
+        "familles et les rembourse."
+    )
+
     class Meta:
         model = OpenDay
         exclude = ["taken"]
@@ -121,6 +126,12 @@ class OpenDayForm(ScopedForm):
                 code="oversold",
             )
         return capacity
+
+    def clean_is_open(self) -> bool:
+        is_open: bool = self.cleaned_data["is_open"]
+        if not is_open and self.instance.pk and self.initial.get("is_open") and self.instance.taken:
+            raise ValidationError(self.BOOKED, code="booked")
+        return is_open
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data

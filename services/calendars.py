@@ -11,7 +11,7 @@ from django.utils.translation import ngettext
 
 from accounts.models import User
 from portal.common.errors import Refused
-from portal.common.formats import long_date
+from portal.common.formats import enumeration, long_date
 from services.deadlines import late_limit_for, moment_for, opening_for
 from services.models import Activity, ActivityPeriod, OpenDay, SchoolHoliday
 from services.patterns import Pattern
@@ -140,20 +140,12 @@ def _withdraw(days: list[OpenDay]) -> None:
     OpenDay.objects.filter(pk__in=set(keys) - once_booked).delete()
 
 
-@dataclass(frozen=True)
-class Closed:
-    """How many days were closed, and how many places stay taken on them."""
-
-    days: int
-    taken: int
-
-
 @transaction.atomic
-def close_days(*, days: Collection[int], reason: str, by: User) -> Closed:
-    """Close days (by key) to new bookings, with the reason that parents read; the generation leaves them closed.
+def close_days(*, days: Collection[int], reason: str, by: User) -> int:
+    """Close days (by key) on which nobody holds a place, with the reason that parents read; returns how many.
 
-    What is booked on them stays booked: nothing is cancelled or refunded. A day that is closed already keeps its
-    reason. Raises Refused without a reason, and when one of the days is not `by`'s: then none is closed.
+    The generation leaves them closed; a day that is closed already keeps its reason. Raises Refused without a reason, when
+    one of the days is not `by`'s, and when places are taken: a closure lists the families first. Then none is closed.
     """
     reason = reason.strip()
     if not reason:
@@ -168,8 +160,21 @@ def close_days(*, days: Collection[int], reason: str, by: User) -> Closed:
             code="out_of_scope",
         )
     closing = [row for row in rows if row.is_open]
+    booked = [row for row in closing if row.taken]
+    if booked:
+        raise Refused(
+            ngettext(
+                "%(count)d jour a des places prises (%(days)s)\u00a0: passez par une fermeture, qui dit qui est touché, "
+                "prévient et rembourse. Rien n’a été fermé.",
+                "%(count)d jours ont des places prises (%(days)s)\u00a0: passez par une fermeture, qui dit qui est touché, "
+                "prévient et rembourse. Rien n’a été fermé.",
+                len(booked),
+            )
+            % {"count": len(booked), "days": enumeration(long_date(row.date) for row in booked[:5])},
+            code="booked",
+        )
     OpenDay.objects.filter(pk__in=[row.pk for row in closing]).update(is_open=False, closed_reason=reason, by_hand=True)
-    return Closed(len(closing), sum(row.taken for row in closing))
+    return len(closing)
 
 
 def _adopt(day: OpenDay, rule: OpenDay, report: Report) -> bool:

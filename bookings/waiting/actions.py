@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import User
-from bookings.actions import Wish, check_bookable, check_limits, lock_beneficiaries, some
+from bookings.actions import Wish, check_bookable, check_limits, check_schools, lock_beneficiaries, some
 from bookings.models import Booking
 from bookings.places import lock_days, lock_days_where, new_booking, rivals
 from bookings.waiting import offers
@@ -70,6 +70,7 @@ def join(
         undone = _("Rien n’a été ajouté à la liste d’attente.")
         check_bookable(dates, days, timezone.now(), undone=undone)
         check_limits(activity, people, wishes, undone=undone)
+        check_schools(activity, days.values(), people, wishes, undone=undone)
         left = _already_waiting(locked, people, slot, wishes, days) | _elsewhere(user, wishes, days, slot, people)
         new = [wish for wish in wishes if wish not in left]
         sentences = [left[wish] for wish in sorted(left, key=lambda wish: wish.date)]

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from bookings.closures.pupils import ClosedSchools
 from bookings.models import Booking, Hold
 from bookings.places import new_booking, rivals
 from bookings.waiting.models import WaitingListEntry
@@ -154,6 +155,8 @@ def _allowed(waiting: Sequence[WaitingListEntry]) -> set[int]:
     accesses = set(Subscription.objects.approved().filter(user__in=users).values_list("user", "profile__service"))
     activities = {row.open_day.activity for row in waiting}
     limits = {activity: Limits(activity, [row.beneficiary for row in waiting]) for activity in activities}
+    dates = {row.open_day.date for row in waiting}
+    closed = {activity: ClosedSchools(activity, [row.beneficiary for row in waiting], dates) for activity in activities}
     return {
         row.pk
         for row in waiting
@@ -162,6 +165,7 @@ def _allowed(waiting: Sequence[WaitingListEntry]) -> set[int]:
         and row.slot.is_active
         and row.open_day.activity.is_active
         and not limits[row.open_day.activity].why_not(row.beneficiary, row.open_day.date)
+        and not closed[row.open_day.activity].why_not(row.beneficiary, row.open_day.date)
     }
 
 

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods
 
 from accounts.views import current_user
 from bookings.calendar import YearCalendar, build, family_bookings, initials, picked
+from bookings.closures.pupils import ClosedSchools
 from checkout.actions import add_to_cart
 from checkout.forms import BookingForm
 from checkout.views.tickets import TicketPage
@@ -36,7 +37,7 @@ from services.school_calendar import school_year
 def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
     """Choose and add. A quick-choice button answers the same page with its dates ticked; nothing is written then."""
     found = get_object_or_404(
-        Activity.objects.open().with_deadlines().select_related("service__commune", "service__category"),
+        Activity.objects.open().with_deadlines().with_limits().select_related("service__commune", "service__category"),
         service__slug=service,
         slug=slug,
     )
@@ -144,6 +145,7 @@ class BookingPage:
         )
         limits = Limits(self.activity, self.people)
         # Why somebody may come on none of the dates; they are not counted, whatever was ticked.
+        closed = ClosedSchools(self.activity, self.people, calendar.tickable)
         never = {str(row.pk): limits.why_never(row, calendar.tickable) for row in self.people}
         self.chosen_people -= {key for key, reason in never.items() if reason}
         prices = Prices(self.accesses, self.slots, [*calendar.tickable, *elsewhere] or [first])
@@ -170,6 +172,7 @@ class BookingPage:
                     "hue": index % 6 + 1,
                     "checked": str(row.pk) in self.chosen_people,
                     "never": never[str(row.pk)],
+                    "closed": closed.sentences(row),
                 }
                 for index, row in enumerate(self.people)
             ],

@@ -15,8 +15,11 @@ from django.utils import timezone
 from accounts.actions import complete_signup, set_residence
 from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, User
 from bookings.actions import Wish
+from bookings.closures.actions import decide, fingerprint
+from bookings.closures.models import Closure
 from bookings.waiting.actions import join
 from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_address, pay
+from checkout.actions.closures import apply_closure
 from checkout.models import Cart
 from families.models import Beneficiary, Enrolment, Filiation
 from portal.common.formats import today
@@ -55,6 +58,7 @@ def load(progress: Progress) -> None:
     _main_family(operator)
     _newcomer()
     _neighbours(operator, progress)
+    _one_closure()
 
 
 def _catalogue(progress: Progress) -> None:
@@ -362,6 +366,33 @@ def _neighbour(
     accept_sale_terms(user=user, terms=Terms.objects.current(Terms.Kind.SALE))
     cart = Cart.objects.live().get(user=user)
     pay(user=user, cart_id=cart.pk, means=Means.WALLET, shown_total=added.total)
+
+
+def _one_closure() -> None:
+    """The public school of Rosières goes on a trip in six weeks: decided and applied, with its families written to."""
+    agent = User.objects.get(email="rosieres@demo.example")
+    if Closure.objects.exists():
+        return
+    school = School.objects.get(name="École publique de Rosières")
+    day = (
+        OpenDay.objects.filter(activity__slug="repas", activity__service__commune=school.commune, is_open=True)
+        .filter(date__gt=today() + dt.timedelta(days=40))
+        .order_by("date")
+        .first()
+    )
+    if day is None:
+        return
+    closure = Closure(
+        scope=Closure.Scope.CLASS,
+        school=school,
+        commune=school.commune,
+        levels=[Level.CM1, Level.CM2],
+        first_day=day.date,
+        last_day=day.date,
+        reason="Sortie scolaire",
+    )
+    decide(closure=closure, seen=fingerprint(closure), by=agent)
+    apply_closure(closure=closure, by=agent)
 
 
 def _one_full_day() -> None:

@@ -109,6 +109,24 @@ class OpenDay(models.Model):
             ),
             # Its bookings were made for this day of this activity.
             pgtrigger.ReadOnly(name="day_is_frozen", fields=["activity", "date"]),
+            # A closure (bookings.closures) lists who is touched, ends the bookings and pays back; nothing else closes such a day.
+            pgtrigger.Trigger(
+                name="booked_day_closes_by_a_closure",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("is_open"),
+                condition=pgtrigger.Condition("OLD.is_open AND NOT NEW.is_open AND OLD.taken > 0"),
+                func="""
+                    IF EXISTS (SELECT 1 FROM bookings_booking b WHERE b.open_day_id = NEW.id AND b.status = 'booked')
+                       AND NOT EXISTS (
+                        SELECT 1 FROM bookings_closedday d JOIN bookings_closure c ON c.id = d.closure_id
+                        WHERE d.open_day_id = NEW.id AND c.status = 'confirmed'
+                    ) THEN
+                        RAISE EXCEPTION 'services_openday %: a day that is booked is closed by a closure', NEW.id
+                            USING ERRCODE = 'check_violation', CONSTRAINT = 'booked_day_closes_by_a_closure';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
             pgtrigger.Trigger(
                 name="day_starts_empty",
                 when=pgtrigger.Before,

@@ -129,6 +129,11 @@ class ActivityQuerySet(models.QuerySet["Activity"]):
             "service__cancel_deadline",
         )
 
+    def with_limits(self) -> Self:
+        """Each says whether it is for some schools only (`for_some_schools`): which ones is then asked for."""
+        schools = Activity.schools.through.objects.filter(activity=models.OuterRef("pk"))
+        return self.annotate(for_some_schools=models.Exists(schools))
+
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(service__commune__in=user.commune_ids)
 

@@ -20,6 +20,7 @@ RIGHTS = {
     "accounts.terms": ("", "vacd"),
     "families.beneficiary": ("v", "v"),
     "families.incomequotient": ("v", "v"),
+    "bookings.closure": ("v", "v"),
     "families.enrolment": ("vc", "vc"),
     "services.school": ("vacd", "vacd"),
     "services.subscription": ("v", "v"),

@@ -1,16 +1,19 @@
 """The administration in a real browser: its policy keeps silent, axe finds nothing, widgets work, no script is needed."""
 
+import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
+from django.urls import reverse
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from accounts.models import User
 from services.models import OpenDay, Tariff, TariffGrid
 from tests.admin.world import Town, client_of, shared_rows, url
+from tests.factories import OpenDayFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SCREENS = [(1280, "light"), (390, "dark")]
@@ -60,6 +63,7 @@ def addresses(town: Town, shared: dict[str, Any] | None) -> list[str]:
         *(url(f"services.{name}", "add") for name in ("service", "activity", "tariffgrid", "openday")),
         f"{url('accounts.user', 'refuse')}?pk={own['accounts.user']}",
         url("services.activity", "generate", own["services.activity"]),
+        reverse("admin:bookings_closure_new"),
         *(url(label, "history", own[label]) for label in ("services.activity", "bookings.booking", "checkout.order")),
         url("services.tariffgrid", "delete", own["services.tariffgrid"]),
     ]
@@ -200,18 +204,19 @@ def test_deciding_without_javascript(browser: Browser, live_server: Any, rosiere
 def test_closing_days_without_javascript(browser: Browser, live_server: Any, rosieres: Town, width: int) -> None:
     context = browser.new_context(java_script_enabled=False, locale="fr-FR", viewport={"width": width, "height": 900})
     page = sign_in(context, live_server, rosieres.agent)
+    booked = rosieres.rows["services.openday"]
+    day = OpenDayFactory(activity=booked.activity, date=booked.date - dt.timedelta(days=1))
     page.goto(f"{live_server.url}{url('services.openday', 'changelist')}")
     page.locator("input.action-select").first.check()
     page.get_by_role("combobox", name="Action").select_option(label="Fermer les jours choisis…")
     page.get_by_role("button", name="Envoyer").click()
-    expect(page.get_by_text("ne rembourse pas la famille")).to_be_visible()
+    expect(page.get_by_role("link", name="Préparer une fermeture")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.get_by_role("button", name="Fermer ce jour").click()
     expect(page.get_by_text("Écrivez pourquoi")).to_be_visible()
     page.get_by_label("Motif de fermeture").fill("Grève")
     page.get_by_role("button", name="Fermer ce jour").click()
     expect(page.locator(".messagelist .success")).to_contain_text("1 jour est fermé")
-    day = rosieres.rows["services.openday"]
     day.refresh_from_db()
     assert (day.is_open, day.closed_reason, day.by_hand) == (False, "Grève", True)
     context.close()

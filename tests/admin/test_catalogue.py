@@ -192,12 +192,12 @@ def test_an_unknown_refusal_of_the_database_is_a_sentence(rosieres: Town, monkey
     assert "rien n’a été enregistré" in errors(answer)
 
 
-def test_closing_a_day_says_why_and_who_remains(rosieres: Town) -> None:
+def test_closing_a_day_says_why_and_a_booked_one_needs_a_closure(rosieres: Town) -> None:
     client, day = client_of(rosieres.agent), rosieres.rows["services.openday"]
-    assert "Écrivez pourquoi" in errors(edit(client, "services.openday", day, is_open=""))
-    answer = edit(client, "services.openday", day, is_open="", closed_reason="Grève")
-    saved(answer)
-    assert any("n’annule pas" in said and "ne rembourse pas" in said for said in texts(answer))
+    assert "fermez-le par" in errors(edit(client, "services.openday", day, is_open="", closed_reason="Grève"))
+    free = OpenDayFactory(activity=day.activity, date=day.date + dt.timedelta(days=1))
+    assert "Écrivez pourquoi" in errors(edit(client, "services.openday", free, is_open=""))
+    saved(edit(client, "services.openday", free, is_open="", closed_reason="Grève"))
 
 
 def test_a_day_by_hand_has_the_activitys_deadlines(rosieres: Town) -> None:
@@ -370,19 +370,22 @@ def test_the_days_to_come_are_listed_first(rosieres: Town) -> None:
 
 def test_several_days_are_closed_with_one_reason(rosieres: Town, aiguilhe: Town) -> None:
     client, booked = client_of(rosieres.agent), rosieres.rows["services.openday"]
-    free = OpenDayFactory(activity=booked.activity, date=booked.date + dt.timedelta(days=1))
+    free, other = (OpenDayFactory(activity=booked.activity, date=booked.date + dt.timedelta(days=n)) for n in (1, 2))
     address = url("services.openday", "changelist")
     chosen = {"action": "close_selected", ACTION_CHECKBOX_NAME: [booked.pk, free.pk]}
     page = client.post(address, chosen)
     words = page.content.decode().replace("\xa0", " ")
-    assert "Fermer ces jours" in words and "1 place reste prise" in words and "ne rembourse pas" in words
+    assert "Fermer ces jours" in words and "(1 place prise)" in words and "Préparer une fermeture" in words
     assert "Écrivez pourquoi" in client.post(address, {**chosen, "confirm": "1", "reason": " "}).content.decode()
     assert OpenDay.objects.filter(is_open=False).count() == 0
     said = texts(client.post(address, {**chosen, "confirm": "1", "reason": "Grève"}, follow=True))
-    assert "2 jours sont fermés" in said[0] and "1 place reste prise" in said[1].replace("\xa0", " ")
+    assert "passez par une fermeture" in said[0] and not OpenDay.objects.filter(is_open=False).exists()
+    chosen[ACTION_CHECKBOX_NAME] = [free.pk, other.pk]
+    said = texts(client.post(address, {**chosen, "confirm": "1", "reason": "Grève"}, follow=True))
+    assert "2 jours sont fermés" in said[0]
     assert set(OpenDay.objects.filter(is_open=False).values_list("pk", "closed_reason", "by_hand")) == {
-        (booked.pk, "Grève", True),
         (free.pk, "Grève", True),
+        (other.pk, "Grève", True),
     }
     assert "déjà fermés" in texts(client.post(address, chosen, follow=True))[0]
     strange = {

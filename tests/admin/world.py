@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import Commune, CommuneFile, SupportingDocument, User
+from bookings.closures.models import Closure
 from bookings.models import Absence, AbsenceDay, Booking, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
@@ -94,6 +95,16 @@ def town(name: str) -> Town:
         beneficiary=child, service=service, kind="illness", refund="never", waiting_days=0, reported_by=parent
     )
     AbsenceDay.objects.create(absence=absence, booking=booking, refundable=False)
+    place.rows["bookings.closure"] = Closure.objects.create(
+        scope="activity",
+        activity=activity,
+        commune=commune,
+        first_day=day.date,
+        last_day=day.date,
+        reason=f"Neige à {name}",
+        made_by=place.agent,
+        leaves_at=timezone.now() + PASSED,
+    )
     place.rows |= {
         "bookings.booking": booking,
         "bookings.absence": absence,

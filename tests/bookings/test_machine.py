@@ -17,15 +17,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from bookings import actions as bookings
+from bookings.closures import actions as closures
+from bookings.closures.models import Closure
 from bookings.models import Booking, Hold
 from bookings.waiting import actions as waiting
 from bookings.waiting import offers
 from bookings.waiting.models import WaitingListEntry
 from checkout.actions import Means, cancel_bookings, cancel_for, recover_places, remove_lines, take_offer
+from checkout.actions.closures import apply_closure
 from checkout.models import CartLine
 from checkout.verification import verify
 from portal.common.errors import Refused
-from services.calendars import close_days
 from services.models import OpenDay
 from tests.factories import agent_of
 from tests.shop import Shop, family, open_shop
@@ -141,9 +143,22 @@ class Places(RuleBasedStateMachine):
 
     @rule(day=st.integers(0, 1))
     def close(self, day: int) -> None:
-        days = [self.families[0].days[day].pk]
-        close_days(days=days, reason="Grève", by=self.staff)
-        waiting.withdraw(days=days, reason="Grève", by=self.staff)
+        activity, date = self.families[0].activity, self.families[0].days[day].date
+        facts = {"commune": activity.service.commune, "first_day": date, "last_day": date, "reason": "Grève"}
+        plan = Closure(scope="activity", activity=activity, **facts)
+        with contextlib.suppress(Refused):  # closed already
+            closures.decide(closure=plan, seen=closures.fingerprint(plan), by=self.staff)
+
+    @rule()
+    def undo_the_closure(self) -> None:
+        for closure in Closure.objects.filter(status="confirmed").order_by("-pk")[:1]:
+            closures.undo(closure=closure, by=self.staff)
+            waiting.sweep()
+
+    @rule()
+    def apply_the_closure(self) -> None:
+        for closure in Closure.objects.filter(status="confirmed").order_by("pk")[:1]:
+            apply_closure(closure=closure, by=self.staff)
 
     @rule(day=st.integers(0, 1))
     def open_again(self, day: int) -> None:

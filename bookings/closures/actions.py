@@ -1,0 +1,158 @@
+"""Deciding a closure, taking it back, and ending its bookings. What is paid back is checkout.actions.closures' part."""
+
+import datetime as dt
+import hashlib
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from bookings.actions import drop_held, end_booked
+from bookings.closures.models import ClosedBooking, ClosedDay, Closure
+from bookings.models import Booking, BookingQuerySet
+from bookings.places import lock_days
+from bookings.waiting.actions import withdraw
+from portal.common.errors import Refused
+from portal.common.formats import today
+from services.models import Activity, OpenDay, School, Service
+from services.school_calendar import school_year
+
+# How long a closure can be taken back: the e-mails leave then.
+DELAY = dt.timedelta(minutes=15)
+
+
+def touched(closure: Closure) -> BookingQuerySet:
+    """The booked places that a closure ends, or would end; it may not be written yet."""
+    rows = Booking.objects.booked().filter(open_day__in=closure.open_days())
+    return rows.filter(beneficiary__in=closure.pupils().values("beneficiary")) if closure.of_pupils else rows
+
+
+def fingerprint(closure: Closure) -> str:
+    """What staff were shown, in a few letters: another list of bookings has another one."""
+    keys = ",".join(map(str, touched(closure).order_by("pk").values_list("pk", flat=True)))
+    return hashlib.sha256(keys.encode()).hexdigest()[:16]
+
+
+def check(closure: Closure, *, by: User) -> None:
+    """Raise Refused when a closure cannot be decided by this member of staff, or closes nothing."""
+    targets = {School: closure.school_id, Activity: closure.activity_id, Service: closure.service_id}
+    mine = all(
+        model.objects.visible_to(by).filter(pk=key).exists()  # type: ignore[attr-defined]
+        for model, key in targets.items()
+        if key
+    )
+    if not mine or not (by.is_operator or closure.commune_id in by.commune_ids):
+        raise Refused(_("Cette fermeture concerne une autre commune. Rien n’a été fermé."), code="out_of_scope")
+    if not closure.reason.strip():
+        raise Refused(_("Écrivez le motif\u00a0: les familles le liront."), code="reason_missing")
+    if closure.first_day < today():
+        raise Refused(_("Une fermeture commence aujourd’hui au plus tôt."), code="past")
+    if closure.last_day < closure.first_day:
+        raise Refused(_("Le dernier jour est avant le premier."), code="dates_reversed")
+    if closure.last_day > school_year(closure.first_day)[1]:
+        raise Refused(_("Une fermeture ne dépasse pas l’année scolaire\u00a0: faites-en deux."), code="two_years")
+
+
+@transaction.atomic
+def decide(*, closure: Closure, seen: str, by: User) -> Closure:
+    """Confirm a closure that is not written yet: from now on nobody books what it closes.
+
+    Carts lose the places that it closes; their owners are told when they come back to them. What is booked stays booked
+    until the e-mails leave (`leaves_at`). `seen` is the fingerprint of what was shown. Raises Refused when the bookings have
+    changed since, and as `check` does.
+    """
+    closure.reason = closure.reason.strip()
+    check(closure, by=by)
+    days = lock_days(set(closure.open_days().values_list("pk", flat=True)))
+    if fingerprint(closure) != seen:
+        raise Refused(
+            _("Des réservations ont changé entre-temps\u00a0: vérifiez de nouveau qui est touché. Rien n’a été fermé."),
+            code="changed",
+        )
+    if ClosedDay.objects.filter(open_day__in=days, closure__status=Closure.Status.CONFIRMED).exists():
+        raise Refused(
+            _(
+                "Une autre fermeture d’un de ces jours attend encore ses courriels\u00a0: appliquez-la ou annulez-la d’abord."
+            ),
+            code="another",
+        )
+    if not any(row.is_open for row in days.values()):
+        raise Refused(_("Aucun jour n’est ouvert à ces dates\u00a0: il n’y a rien à fermer."), code="nothing_open")
+    closure.made_by, closure.leaves_at = by, timezone.now() + DELAY
+    closure.status = Closure.Status.CONFIRMED
+    closure.save(force_insert=True)
+    ClosedBooking.objects.bulk_create(ClosedBooking(closure=closure, booking=row) for row in touched(closure))
+    held = Booking.objects.held().filter(open_day__in=days, waiting_entry=None)
+    if closure.of_pupils:
+        held = held.filter(beneficiary__in=closure.pupils().values("beneficiary"))
+    else:
+        _close(closure, days)
+    drop_held(
+        ids=list(held.values_list("pk", flat=True)), by=None, reason=(_("Fermeture\u00a0: %s") % closure.reason)[:200]
+    )
+    return closure
+
+
+def _close(closure: Closure, days: dict[int, OpenDay]) -> None:
+    closing = [row for row in days.values() if row.is_open]
+    ClosedDay.objects.bulk_create(ClosedDay(closure=closure, open_day=row, was_by_hand=row.by_hand) for row in closing)
+    OpenDay.objects.filter(pk__in=[row.pk for row in closing]).update(
+        is_open=False, closed_reason=closure.reason, by_hand=True
+    )
+
+
+@transaction.atomic
+def undo(*, closure: Closure, by: User) -> Closure:
+    """Take a closure back before its e-mails leave: its days open again, and nobody has lost anything.
+
+    Places that carts had lost are not put back. Raises Refused once it is applied or undone, and for another commune's.
+    """
+    row = lock(closure, by=by)
+    if not row.can_be_undone:
+        raise Refused(
+            _("Trop tard\u00a0: les familles ont été prévenues et remboursées. Rien n’a changé.")
+            if row.status != Closure.Status.UNDONE
+            else _("Cette fermeture est déjà annulée."),
+            code="too_late" if row.status != Closure.Status.UNDONE else "undone",
+        )
+    days = list(row.closed_days.all())
+    lock_days({each.open_day_id for each in days})
+    for by_hand in (True, False):
+        OpenDay.objects.filter(
+            pk__in=[each.open_day_id for each in days if each.was_by_hand == by_hand], closed_reason=row.reason
+        ).update(is_open=True, closed_reason="", by_hand=by_hand)
+    row.status, row.ended_at, row.ended_by = Closure.Status.UNDONE, timezone.now(), by
+    row.save(update_fields=["status", "ended_at", "ended_by"])
+    return row
+
+
+def lock(closure: Closure, *, by: User | None) -> Closure:
+    """The closure's row under its lock, which comes before all others; Refused for another commune's (None: the house)."""
+    rows = Closure.objects.select_for_update(of=("self",)).select_related("made_by")
+    row = (rows if by is None else rows.visible_to(by)).filter(pk=closure.pk).first()
+    if row is None:
+        raise Refused(_("Cette fermeture concerne une autre commune."), code="out_of_scope")
+    return row
+
+
+def end_bookings(closure: Closure) -> list[Booking]:
+    """Under the closure's lock: cancel its bookings that are still booked, end the waiting lists of its days.
+
+    Returns the bookings that it ended. The caller refunds in the same transaction.
+    """
+    ids = closure.closed_bookings.values("booking")
+    days = set(closure.closed_days.values_list("open_day", flat=True))
+    lock_days(days | set(Booking.objects.filter(pk__in=ids).values_list("open_day", flat=True)))
+    rows = list(
+        Booking.objects.booked()
+        .filter(pk__in=ids)
+        .select_related("beneficiary", "slot", "open_day__activity__service", "made_by")
+        .order_by("pk")
+        .select_for_update(of=("self",))
+    )
+    end_booked(rows, by=closure.made_by, reason=_("Fermeture\u00a0: %s") % closure.reason)
+    withdraw(days=days, reason=closure.reason, by=closure.made_by)
+    closure.status, closure.ended_at = Closure.Status.SENT, timezone.now()
+    closure.save(update_fields=["status", "ended_at"])
+    return rows

@@ -1,0 +1,67 @@
+"""Which children a closed school or class keeps from booking, on which dates."""
+
+import datetime as dt
+from collections.abc import Collection
+
+from django.utils.translation import gettext as _
+
+from bookings.closures.models import Closure
+from families.models import Beneficiary, Enrolment
+from portal.common.formats import long_date
+from services.models import Activity
+from services.school_calendar import school_year
+
+
+class ClosedSchools:
+    """The closures of schools that touch an activity between two dates; one query, two when there are any."""
+
+    def __init__(self, activity: Activity, children: Collection[Beneficiary], dates: Collection[dt.date]) -> None:
+        self.closures: list[Closure] = []
+        self.classes: dict[tuple[int, int], tuple[int, str]] = {}
+        commune = activity.service.commune_id
+        if not dates or commune is None:
+            return
+        rows = Closure.objects.in_force().filter(
+            commune=commune, school__isnull=False, first_day__lte=max(dates), last_day__gte=min(dates)
+        )
+        self.closures = list(rows.select_related("school").order_by("pk"))
+        if self.closures:
+            pupils = Enrolment.objects.filter(
+                beneficiary__in=[child.pk for child in children], school__in=[row.school_id for row in self.closures]
+            )
+            self.classes = {(row.beneficiary_id, row.year): (row.school_id, row.level) for row in pupils}
+
+    def closure(self, child: Beneficiary, date: dt.date) -> Closure | None:
+        """The closure that keeps this child away on this date."""
+        school, level = self.classes.get((child.pk, school_year(date)[0].year), (None, ""))
+        return next(
+            (
+                row
+                for row in self.closures
+                if row.school_id == school
+                and row.first_day <= date <= row.last_day
+                and (row.scope == Closure.Scope.SCHOOL or level in row.levels)
+            ),
+            None,
+        )
+
+    def why_not(self, child: Beneficiary, date: dt.date) -> str:
+        """Why this child cannot be booked on this date, in a sentence; empty when nothing is closed for them."""
+        found = self.closure(child, date)
+        if found is None:
+            return ""
+        return _("Fermé pour %(child)s le %(date)s\u00a0: %(school)s (%(reason)s).") % {
+            "child": child.first_name,
+            "date": long_date(date),
+            "school": found.school,
+            "reason": found.reason,
+        }
+
+    def sentences(self, child: Beneficiary) -> list[str]:
+        """What is closed for a child between the dates, one sentence for each closure."""
+        told = []
+        for row in self.closures:
+            if self.closure(child, row.first_day) == row:
+                words = {"dates": row.dates, "school": row.school, "reason": row.reason}
+                told.append(_("fermé %(dates)s\u00a0: %(school)s (%(reason)s)") % words)
+        return told

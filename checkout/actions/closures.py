@@ -1,0 +1,105 @@
+"""Applying a closure: its bookings end, whoever paid is paid back, and each family gets one e-mail."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db.models import Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from bookings.closures import actions as closures
+from bookings.closures.models import Closure
+from bookings.models import Booking
+from checkout.actions.cancellation import give_back
+from checkout.models import Order, OrderLine
+from portal.common.db import refusing, retry_on_deadlock
+from portal.common.errors import Refused
+from portal.common.money import ZERO
+from portal.outbox.actions import queue_email
+
+
+@dataclass(frozen=True)
+class Touched:
+    """One line of « qui est touché »: an activity, or all of them (`label` empty)."""
+
+    label: str
+    families: int
+    children: int
+    bookings: int
+    total: Decimal
+
+
+@dataclass(frozen=True)
+class Impact:
+    """Who a closure touches: each activity, the sum, and each place with its family and its price."""
+
+    activities: list[Touched]
+    all: Touched
+    places: list[tuple[Booking, Decimal]]
+
+
+def impact(closure: Closure) -> Impact:
+    """Who would be touched, or (once decided) who is; three queries whatever their number."""
+    rows = Booking.objects.filter(closed_by__closure=closure) if closure.pk else closures.touched(closure)
+    places = list(
+        rows.select_related("beneficiary", "slot", "open_day__activity__service", "made_by").order_by(
+            "open_day__date", "open_day__activity__name", "beneficiary__last_name", "beneficiary__first_name", "pk"
+        )
+    )
+    paid = OrderLine.objects.filter(booking__in=[row.pk for row in places], order__status=Order.Status.PAID)
+    if not closure.pk:
+        paid = paid.filter(cancelled_at=None)
+    prices = dict(paid.values_list("booking").annotate(price=Sum("unit_price")))
+    priced = [(row, prices.get(row.pk, ZERO)) for row in places]
+    groups: dict[str, list[tuple[Booking, Decimal]]] = {}
+    for row, price in priced:
+        groups.setdefault(f"{row.open_day.activity.service} – {row.open_day.activity}", []).append((row, price))
+    return Impact([_sum(label, groups[label]) for label in sorted(groups)], _sum("", priced), priced)
+
+
+def _sum(label: str, rows: Iterable[tuple[Booking, Decimal]]) -> Touched:
+    found = list(rows)
+    return Touched(
+        label=label,
+        families=len({row.made_by_id for row, _price in found}),
+        children=len({row.beneficiary_id for row, _price in found}),
+        bookings=len(found),
+        total=sum((price for _row, price in found), ZERO),
+    )
+
+
+@retry_on_deadlock
+def apply_closure(*, closure: Closure, by: User | None) -> int:
+    """End a decided closure's bookings, pay back, write one e-mail to each family; returns how many families.
+
+    `by` applies it before its time (snow at 6 in the morning); the house (None) when the time has come. All or nothing, and
+    once: a second call changes nothing. Raises Refused when it was undone, and for another commune's closure.
+    """
+    with refusing({}):
+        row = closures.lock(closure, by=by)
+        if row.status == Closure.Status.SENT:
+            return 0
+        if row.status == Closure.Status.UNDONE:
+            raise Refused(_("Cette fermeture a été annulée\u00a0: rien n’a changé."), code="undone")
+        if by is None and row.leaves_at > timezone.now():
+            return 0
+        ended = closures.end_bookings(row)
+        refunds = give_back(ended, by=row.made_by, reason=_("Fermeture\u00a0: %s") % row.reason)
+        for refund in refunds:
+            queue_email(
+                key=f"closure:{row.pk}:{refund.payer.pk}",
+                to=refund.payer.email,
+                template="closure",
+                context={"user": refund.payer, "bookings": refund.bookings, "total": refund.total, "closure": row},
+            )
+    return len(refunds)
+
+
+def apply_due() -> int:
+    """Apply the closures whose e-mails leave now; returns how many."""
+    due = list(Closure.objects.due(at=timezone.now()).order_by("leaves_at")[:50])
+    for closure in due:
+        apply_closure(closure=closure, by=None)
+    return len(due)
