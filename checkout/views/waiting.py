@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
@@ -150,12 +151,29 @@ def waiting_lists(request: HttpRequest) -> HttpResponse:
     context = {
         "offers": _priced(user, _parties(offered)),
         "waiting": waiting,
+        "series": _series(waiting),
         "rules": sorted(
             {(str(party.first.open_day.activity), rule(party.first.open_day.activity)) for party in waiting}
         ),
         "ended": _parties(ended[:ENDED_SHOWN]),
     }
     return render(request, "checkout/waiting_lists.html", context)
+
+
+def _series(waiting: list[Party]) -> list[tuple[Party, int, str]]:
+    """What was asked for at once and still waits for several days: one of its parties, how many days, what leaves them all."""
+    found: dict[uuid.UUID, list[Party]] = {}
+    for party in waiting:
+        found.setdefault(party.first.series, []).append(party)
+    return [
+        (
+            parties[0],
+            len({row.first.open_day_id for row in parties}),
+            urlencode([("e", row.first.pk) for row in parties]),
+        )
+        for parties in found.values()
+        if len({row.first.open_day_id for row in parties}) > 1
+    ]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

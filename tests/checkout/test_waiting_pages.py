@@ -139,7 +139,7 @@ class TestMyLists:
         wait(who)
         give_back(shop)
         (letter,) = Email.objects.filter(to=who.user.email)
-        assert LISTS in letter.body and "Rien n’a été débité" in letter.body
+        assert f"{LISTS}{party(who)}/" in letter.body and "Rien n’a été débité" in letter.body
         client = browse(who)
         words = text(client.get(LISTS))
         assert "Une place vous est proposée" in words and "7,90 €" in words and "Gardée pour vous jusqu’au" in words
@@ -174,6 +174,18 @@ class TestMyLists:
         assert "déjà terminées" in text(client.post(f"{LISTS}quitter/", {"e": row.pk}, follow=True))
         assert "déjà terminées" in text(client.get(f"{LISTS}quitter/?e={row.pk}", follow=True))
         assert "Cochez d’abord" in text(client.get(f"{LISTS}quitter/", follow=True))
+
+    def test_a_series_is_left_at_once(self, browse: Browse) -> None:
+        shop = full_shop(days=3)
+        who = neighbour(shop)
+        wait(who, days=shop.days[:1])
+        wait(who, days=shop.days[1:])
+        client = browse(who)
+        (href,) = re.findall(r'href="([^"]*quitter/[^"]*)"', client.get(LISTS).content.decode())
+        address = href.replace("&amp;", "&")
+        assert "Ne plus attendre ces 2 places" in text(client.get(address)).replace("\u00a0", " ")
+        client.post(f"{LISTS}quitter/", {"e": parse_qs(urlsplit(address).query)["e"]})
+        assert statuses(who) == ["waiting", "left", "left"]
 
     def test_nothing_waited_for_says_how(self, browse: Browse) -> None:
         assert "Vous n’attendez aucune place" in text(browse(full_shop()).get(LISTS))
