@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from accounts.models import Commune
-from services import catalogue
+from services import absences, catalogue
 from services.catalogue import CatalogueForm, Listing
 from services.models import Activity, Category, Service, Subscription
 
@@ -85,7 +85,9 @@ def category(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def service(request: HttpRequest, slug: str) -> HttpResponse:
     """What can be booked in one service, and whether this person may."""
-    found = get_object_or_404(Service.objects.select_related("commune", "category"), slug=slug, is_active=True)
+    found = get_object_or_404(
+        Service.objects.select_related("commune", "category", "absence_rule"), slug=slug, is_active=True
+    )
     form = CatalogueForm(request.GET, sorts=catalogue.ACTIVITIES_OF_A_SERVICE)
     listing = Listing(form, catalogue.offered(found.activities.filter(is_active=True)))
     requests = catalogue.requests_of(request.user, [found.pk])
@@ -97,6 +99,7 @@ def service(request: HttpRequest, slug: str) -> HttpResponse:
             "univers": found.category.slug,
             "listing": listing,
             "offers": catalogue.offers(listing.page, requests),
+            "absences": absences.sentence(found.absence_rule),
             "waiting": any(row.status == Subscription.Status.PENDING for row in requests),
             "may_book": any(row.status == Subscription.Status.APPROVED for row in requests),
         },

@@ -427,6 +427,24 @@ class TestPages:
         with at_most(9):
             client.get(f"/mon-compte/absences/{absence.pk}/")
 
+    def test_the_list_is_narrowed_to_absences_and_a_booking_tells_of_its_own(self) -> None:
+        shop = away(AbsenceRuleFactory(waiting=1), days=3)
+        absence = report(shop, 0, 1)
+        client = self.browser(shop.user)
+        page = client.get("/mon-compte/reservations/", {"vue": "liste", "etat": "absences"})
+        assert [line.booking.pk for _date, lines in page.context["days"] for line in lines] == ids(shop, 0, 1)
+        assert text(page).count("Absence signalée") >= 2
+        justify_absence(absence=absence, by=agent(shop))
+        words = text(client.get(f"/mon-compte/reservations/{ids(shop, 1)[0]}/"))
+        assert "Absence : justifiée" in words and "par le service" in words and "Annulée : Absence justifiée" in words
+        assert "revenu dans votre porte-monnaie" in words
+
+    def test_a_service_says_its_rule_to_everybody(self) -> None:
+        shop = away(AbsenceRuleFactory(waiting=3))
+        assert "les deux suivants ne sont pas remboursés" in text(
+            Client().get(shop.activity.service.get_absolute_url())
+        )
+
     def test_planning_asks_one_question(self, at_most: MaxQueries) -> None:
         shop = away(AbsenceRuleFactory(waiting=3))
         rows = list(reportable(shop.user, shop.children[0]))
