@@ -31,6 +31,8 @@ MEASURES = (
     "Parcours entier",
     "40 clients pour 20 places",
     "Mémoire",
+    "Calendrier de l’année, cantine, 6 enfants, 2000 réservations",
+    "Mes réservations, 2000 réservations",
 )
 
 
@@ -38,7 +40,7 @@ def start() -> subprocess.Popen[str]:
     # Its own servers, whatever this test run uses.
     environment = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
     return subprocess.Popen(
-        [sys.executable, "-m", "portal.demo.bench", "--quick"],
+        [sys.executable, "-m", "portal.demo.bench", "--quick", "--reservations", "2000"],
         cwd=CHECKOUT,
         env=environment,
         stdout=subprocess.PIPE,

@@ -45,8 +45,9 @@ def stop(signum: int, frame: FrameType | None) -> None:
 class Bench:
     """The servers and the site under measure, in a folder that goes away with them."""
 
-    def __init__(self, base: Path, *, quick: bool) -> None:
-        self.base, self.quick = base, quick
+    def __init__(self, base: Path, *, quick: bool, bookings: int) -> None:
+        """`bookings`: measure the pages again with so many in the table; 0 for not."""
+        self.base, self.quick, self.bookings = base, quick, bookings
         self.port = servers.free_port()
         self.web: Child | None = None
         self.env: dict[str, str] = {}
@@ -66,7 +67,8 @@ class Bench:
             say("  … Mesures")
             clock = Busy()
             size = QUICK if self.quick else Size()
-            rows = Measures(self.port, plan, fleet, size, lambda name: say(f"    {name}"), spent).run()
+            measures = Measures(self.port, plan, fleet, size, lambda name: say(f"    {name}"), spent)
+            rows = measures.run()
             rows.append(self.memory())
             busy, others = clock.shares()
             say(
@@ -75,7 +77,21 @@ class Bench:
             )
             self.disturbed = others > IDLE
             self.verify()
+            if self.bookings:
+                self.grown(measures)  # which adds its rows
             return rows
+
+    def grown(self, measures: Measures) -> None:
+        """The same pages again with millions of bookings in the table. Its places are not counted: nothing is verified after."""
+        before = {row.name: row.median or 0.0 for row in measures.rows}
+        with step(f"{self.bookings} réservations dans la table"):
+            child = self.start("foule", "-m", "portal.demo.bench.millions", str(self.bookings))
+            if child.popen.wait():
+                raise Refusal(f"Les réservations n'ont pas pu être écrites :\n{tail(child.log, 20)}")
+        rows = measures.pages(f", {self.bookings} réservations")
+        for row in rows:
+            ratio = (row.median or 0.0) / (before[row.of] or 1.0)
+            row.aim(f"1,3 fois le temps d’avant au plus : {ratio:.2f}", ratio <= 1.3)
 
     def environment(self, database_url: str, redis_url: str) -> dict[str, str]:
         address = f"http://127.0.0.1:{self.port}"
@@ -217,6 +233,9 @@ def main() -> int:
     parser.add_argument(
         "--quick", action="store_true", help="quelques secondes : montre que tout marche, ne mesure rien"
     )
+    parser.add_argument(
+        "--reservations", type=int, default=0, metavar="N", help="les pages encore, avec N réservations (5000000)"
+    )
     options = parser.parse_args()
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, stop)
@@ -224,7 +243,7 @@ def main() -> int:
     begun = time.monotonic()
     try:
         with servers.throwaway_folder("mesures") as base:
-            bench = Bench(base, quick=options.quick)
+            bench = Bench(base, quick=options.quick, bookings=options.reservations)
             rows = bench.run()
     except (Stopped, KeyboardInterrupt):
         say("Interrompu ; tout est arrêté.")

@@ -45,6 +45,7 @@ class Row:
     text: str = ""  # instead of figures, after the name
     note: str = ""  # under the table
     aims: list[tuple[str, bool]] = field(default_factory=list)
+    of: str = ""  # the row that it is compared with
 
     def aim(self, text: str, reached: bool) -> None:
         self.aims.append((text, reached))
@@ -92,20 +93,11 @@ class Measures:
         self.rows: list[Row] = []
 
     def run(self) -> list[Row]:
-        plan, looker = self.plan, self.plan["lookers"]
-        year = f"?annee={plan['next_year']}"
         self.page("Page de référence (30 lignes, sans requête)", "/bench/reference/", "")
-        self.page("Accueil", "/", looker["2"])
-        for children in ("2", "6"):
-            row = self.page(
-                f"Calendrier de l’année, cantine, {children} enfants", plan["activity"] + year, looker[children]
-            )
-            self.aim_calendar(row)
-        row = self.page(
-            f"Calendrier de {plan['every_day_count']} jours ouverts, 6 enfants", plan["every_day"] + year, looker["6"]
-        )
-        self.aim_calendar(row)
-        self.page("Mes réservations", "/mon-compte/reservations/", plan["reader"])
+        self.page("Accueil", "/", self.plan["lookers"]["2"])
+        for row in self.pages():
+            if row.name.startswith("Calendrier"):
+                self.aim_calendar(row)
         adds = [self.add(SMALL), self.add(LARGE)]
         pays = [self.pay(SMALL), self.pay(LARGE)]
         together = ((adds[1].median or 0) + (pays[1].median or 0)) / 1000
@@ -115,6 +107,29 @@ class Measures:
         return self.rows
 
     # --- pages
+
+    def pages(self, suffix: str = "") -> list[Row]:
+        """What a family reads of its bookings and of those it could make."""
+        plan, looker = self.plan, self.plan["lookers"]
+        year = f"?annee={plan['next_year']}"
+        wanted = [
+            (f"Calendrier de l’année, cantine, {children} enfants", plan["activity"] + year, looker[children])
+            for children in ("2", "6")
+        ]
+        wanted += [
+            (
+                f"Calendrier de {plan['every_day_count']} jours ouverts, 6 enfants",
+                plan["every_day"] + year,
+                looker["6"],
+            ),
+            ("Mes réservations", "/mon-compte/reservations/", plan["reader"]),
+        ]
+        rows = []
+        for name, path, session in wanted:
+            row = self.page(name + suffix, path, session)
+            row.of = name
+            rows.append(row)
+        return rows
 
     def page(self, name: str, path: str, session: str) -> Row:
         self.say(name)
