@@ -32,9 +32,10 @@ class State(TextChoices):
 
 @dataclass(frozen=True)
 class Filters:
-    """What somebody asked to see: of one beneficiary, of one activity (by key), in one state."""
+    """What somebody asked to see: of one beneficiary, of one service or activity (by key), in one state."""
 
     beneficiary: int | None = None
+    service: int | None = None
     activity: int | None = None
     state: State = State.BOOKED
 
@@ -106,6 +107,8 @@ class Family:
             rows = rows.filter(Exists(reported))
         if filters.beneficiary is not None:
             rows = rows.filter(beneficiary=filters.beneficiary)
+        if filters.service is not None:
+            rows = rows.filter(open_day__activity__service=filters.service)
         if filters.activity is not None:
             rows = rows.filter(open_day__activity=filters.activity)
         return rows.select_related("beneficiary", "slot", "made_by", "open_day__activity__service__commune").order_by(
@@ -113,12 +116,12 @@ class Family:
         )
 
     def activities(self) -> list[Activity]:
-        """The activities in which anything of this family was ever booked; one query."""
+        """The activities in which anything of this family was ever booked, by service; one query."""
         booked = self.bookings(Filters(state=State.ALL)).select_related(None).order_by()
         return list(
             Activity.objects.filter(pk__in=booked.values("open_day__activity"))
             .select_related("service")
-            .order_by("name", "service__name")
+            .order_by("service__name", "service", "name")
         )
 
     def alike(self, booking: Booking) -> BookingQuerySet:

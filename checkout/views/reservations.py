@@ -42,8 +42,8 @@ class Line:
 def reservations(request: HttpRequest) -> HttpResponse:
     """All children's bookings: `vue` is mois (with all that is to come below it), semaine or liste.
 
-    `mois` (2026-12), `semaine` (2026-W50) and `annee` (2026: from its September) say which one, `enfant`, `activite` and
-    `etat` narrow it. What cannot be read is passed over.
+    `mois` (2026-12), `semaine` (2026-W50) and `annee` (2026: from its September) say which one, `enfant`, `activite` (`s12`:
+    of a whole service) and `etat` narrow it. What cannot be read is passed over.
     """
     family = Family(current_user(request))
     filters = _filters(request.GET)
@@ -65,7 +65,10 @@ def reservations(request: HttpRequest) -> HttpResponse:
         "listed": {row.date for row in rows},
         "may_cancel": any(line.may_cancel for line in lines),
         "filters": filters,
-        "activities": family.activities(),
+        "services": [
+            (service, list(activities))
+            for service, activities in itertools.groupby(family.activities(), key=lambda row: row.service)
+        ],
         "states": State.choices,
     }
     return render(request, "checkout/reservations.html", context)
@@ -92,13 +95,14 @@ def reservation(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _filters(asked: QueryDict) -> Filters:
-    def key(name: str) -> int | None:
-        return next(iter(keys([asked.get(name, "")])), None)
+    def key(text: str) -> int | None:
+        return next(iter(keys([text])), None)
 
-    state = asked.get("etat", "")
+    what, state = asked.get("activite", ""), asked.get("etat", "")
     return Filters(
-        beneficiary=key("enfant"),
-        activity=key("activite"),
+        beneficiary=key(asked.get("enfant", "")),
+        service=key(what.removeprefix("s")) if what.startswith("s") else None,
+        activity=key(what),
         state=State(state) if state in State.values else State.BOOKED,
     )
 

@@ -132,6 +132,9 @@ class TestFilters:
         assert shown(enfant=two.pk) == [(two.pk, "booked")]
         assert shown(etat="annulees") == [(two.pk, "cancelled")]
         assert len(shown(etat="toutes")) == 4
+        assert len(shown(activite=f"s{shop.activity.service_id}")) == 3
+        assert shown(activite=f"s{other.activity.service_id}") == []
+        assert len(shown(activite="s²")) == 3
         assert len(shown(activite=shop.activity.pk)) == 3 and shown(activite=other.activity.pk) == []
         assert len(shown(enfant="²", activite="x", etat="y")) == 3  # passed over
 
