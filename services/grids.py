@@ -59,7 +59,7 @@ def overlapping_grid(grid: TariffGrid) -> TariffGrid | None:
 def carry_over(*, grid: TariffGrid, name: str, first: dt.date) -> TariffGrid:
     """A copy of a grid from a day on, without end, for the next decision to change; the old one ends the day before.
 
-    Raises Refused when the old grid begins on that day or later, or ends before it.
+    Raises Refused when the old grid begins on that day or later, ends before it, or is followed by another then.
     """
     grid = TariffGrid.objects.select_for_update().get(pk=grid.pk)
     valid = grid.valid
@@ -69,6 +69,12 @@ def carry_over(*, grid: TariffGrid, name: str, first: dt.date) -> TariffGrid:
             code="not_in_force",
         )
     rows = list(grid.tariffs.all())
+    grid.valid = DateRange(first, None, "[)")
+    if rival := overlapping_grid(grid):
+        raise Refused(
+            _("La grille « %s » a déjà ces tarifs à partir de cette date : rien n’a été fait.") % rival.name,
+            code="followed",
+        )
     TariffGrid.objects.filter(pk=grid.pk).update(valid=DateRange(valid.lower, first, "[)"))
     after = TariffGrid.objects.create(
         service_id=grid.service_id, name=name, valid=DateRange(first, None, "[)"), rank_basis=grid.rank_basis

@@ -1,20 +1,26 @@
 """Tariff grids in the administration: a decision, and all its fares on one page."""
 
+import datetime as dt
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import Right, ScopedAdmin, ScopedInline
-from portal.common.formats import enumeration, period_words
-from services.grids import BANDS
+from portal.common.db import refusing
+from portal.common.errors import Refused
+from portal.common.formats import enumeration, period_words, today
+from services.grids import BANDS, carry_over
 from services.models import Tariff, TariffGrid
 from services.pricing import band_words, is_banded
-from services.tariff_forms import TariffForm, TariffFormSet, TariffGridForm
+from services.school_calendar import school_year
+from services.tariff_forms import CarryForm, TariffForm, TariffFormSet, TariffGridForm
 
 FARE_SENTENCES = {
     "price_is_not_negative": ("price", gettext_lazy("Un prix ne peut pas être négatif.")),
@@ -96,6 +102,41 @@ class TariffGridAdmin(ScopedAdmin):
         """To its fares, which only the page of a grid that exists can offer."""
         self.say(request, messages.SUCCESS, [_("Ajoutez maintenant les tarifs de cette grille.")])
         return HttpResponseRedirect(self.url("change", obj.pk))
+
+    def get_urls(self) -> list[Any]:
+        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
+        return [
+            path("<int:pk>/reconduire/", guard(self.carry_view), name="services_tariffgrid_carry"),
+            *super().get_urls(),
+        ]
+
+    def carry_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """GET asks from when on, POST copies the grid and leads to the copy, to be changed."""
+        grid = self.object_or_404(request, str(pk))
+        if not self.has_change_permission(request, grid):
+            raise PermissionDenied
+        first, _last = school_year(school_year(today())[1] + dt.timedelta(days=1))
+        initial = {"first": first, "name": _("Tarifs %(year)d-%(next)d") % {"year": first.year, "next": first.year + 1}}
+        form = CarryForm(request.POST or None, initial=initial)
+        if form.is_valid():
+            try:
+                with refusing({"one_grid_per_name": _("Ce service a déjà une grille de ce nom.")}):
+                    after = carry_over(grid=grid, **form.cleaned_data)
+            except Refused as refusal:
+                form.add_error("name" if refusal.code == "one_grid_per_name" else "first", list(refusal.messages))
+            else:
+                self.log_change(request, grid, _("Tarifs reconduits."))
+                self.say(
+                    request, messages.SUCCESS, [_("Les tarifs sont reconduits\u00a0: changez maintenant leurs prix.")]
+                )
+                return HttpResponseRedirect(self.url("change", after.pk))
+        context = {
+            "title": _("Reconduire\u00a0: %s") % grid,
+            "grid": grid,
+            "form": form,
+            "back_url": self.url("change", grid.pk),
+        }
+        return self.page(request, "admin/services/tariffgrid/carry.html", context)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         with connection.cursor() as cursor:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ScopedForm, ScopedFormSet
 from portal.common.formats import euros
+from services.admin_forms import day_box
 from services.grids import faults, overlapping_grid
 from services.models import Tariff, TariffGrid
 
@@ -64,6 +65,13 @@ class TariffGridForm(ScopedForm):
                 _("La grille «\u00a0%s\u00a0» a déjà ces tarifs pendant ces dates\u00a0: terminez-la d’abord.")
                 % rival.name,
             )
+
+
+class CarryForm(forms.Form):
+    """From when on a grid is carried over, and what the new one is called."""
+
+    name = forms.CharField(label=gettext_lazy("Nom de la nouvelle grille"), max_length=80)
+    first = forms.DateField(label=gettext_lazy("À partir du"), widget=day_box())
 
 
 class BandWidget(forms.MultiWidget):

@@ -63,6 +63,7 @@ def addresses(town: Town, shared: dict[str, Any] | None) -> list[str]:
         *(url(f"services.{name}", "add") for name in ("service", "activity", "tariffgrid", "openday")),
         f"{url('accounts.user', 'refuse')}?pk={own['accounts.user']}",
         url("services.activity", "generate", own["services.activity"]),
+        url("services.tariffgrid", "carry", own["services.tariffgrid"]),
         reverse("admin:bookings_closure_new"),
         *(url(label, "history", own[label]) for label in ("services.activity", "bookings.booking", "checkout.order")),
         url("services.tariffgrid", "delete", own["services.tariffgrid"]),

@@ -158,3 +158,27 @@ def test_fares_are_of_one_service(rosieres: Town, grid: TariffGrid, operator: Us
     )
     assert "profile" in errors(answer)
     assert Tariff.objects.get(grid=grid).profile.service == grid.service
+
+
+def test_a_grid_is_carried_over_once(rosieres: Town, aiguilhe: Town, grid: TariffGrid) -> None:
+    client, address = client_of(rosieres.agent), url("services.tariffgrid", "carry", grid.pk)
+    page = client.get(address)
+    first = page.context["form"]["first"].value()
+    values = {"name": page.context["form"]["name"].value(), "first": first.isoformat()}
+    answer = client.post(address, values, follow=True)
+    after = TariffGrid.objects.get(name=values["name"])
+    assert answer.redirect_chain[-1][0] == url("services.tariffgrid", "change", after.pk)
+    assert after.tariffs.get().price == grid.tariffs.get().price
+    # Its page asks for the new decision before anything is saved.
+    assert "decision" in errors(edit(client, "services.tariffgrid", after))
+    again = client.post(address, {**values, "name": "Encore"})
+    assert "ne vaut pas jusqu" in str(again.context["form"].errors) or "a déjà ces tarifs" in str(
+        again.context["form"].errors
+    )
+    assert "déjà une grille" in str(
+        client.post(url("services.tariffgrid", "carry", after.pk), {**values, "first": f"{first.year + 1}-09-01"})
+        .context["form"]
+        .errors
+    )
+    assert TariffGrid.objects.filter(service=grid.service).count() == 2
+    assert client_of(aiguilhe.agent).get(address).status_code == 404
