@@ -19,7 +19,7 @@ from psycopg.types.range import TimestamptzRange
 from accounts.models import User
 from bookings.closures.pupils import ClosedSchools
 from bookings.models import Booking, Hold
-from bookings.places import lock_days, lock_days_where, new_booking, overlap, rivals
+from bookings.places import lock_days, lock_days_where, new_booking, overlap, rivals, slot_room
 from bookings.waiting import offers
 from bookings.waiting.models import WaitingListEntry
 from families.limits import Limits
@@ -41,6 +41,9 @@ SENTENCES = {
     ),
     "booking_keeps_the_ages": gettext_lazy(
         "Un de ces enfants n’a pas l’âge de cette activité à l’une des dates. Rien n’a été ajouté et rien n’a été débité."
+    ),
+    "slots_are_not_oversold": gettext_lazy(
+        "Ce type de prestation vient d’être complet à l’une des dates. Rien n’a été ajouté et rien n’a été débité."
     ),
     "booking_of_an_open_school": gettext_lazy(
         "L’école de l’un de ces enfants vient d’être fermée à l’une des dates. Rien n’a été ajouté et rien n’a été débité."
@@ -91,7 +94,7 @@ def hold_places(
     stale = [row.open_day_id for row in others if row.status == Booking.Status.HELD and _is_stale(row.hold)]
     # Days of other activities are locked only to free a stale hold of one of these beneficiaries.
     locked = lock_days_where(Q(activity=activity, date__in=dates) | Q(pk__in=stale))
-    crowded = _crowded(wishes, _by_date(activity, locked))
+    crowded = _crowded(wishes, _by_date(activity, locked), slot)
     moved = (stale or crowded) and _expire(locked)
     if not moved and any(row.waited_for for row in locked.values()):  # type: ignore[attr-defined]
         moved = offers.offer(locked)
@@ -110,7 +113,7 @@ def hold_places(
     already = [before[wish] for wish in wishes if wish in before]
     _check_not_offered(already)
     new = [wish for wish in wishes if wish not in before]
-    _check_places(new, days)
+    _check_places(new, days, slot)
     rows = [
         new_booking(user=user, beneficiary_id=wish.beneficiary_id, open_day=days[wish.date], slot=slot, at=now)
         for wish in new
@@ -148,6 +151,7 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
         .only("beneficiary_id", "period", "may_overlap", "open_day_id", "slot_id")
     )
     closed = _closed_schools(expired, days)
+    room = slot_room(Slot.objects.filter(pk__in={row.slot_id for row in expired}, capacity__isnull=False), days)
     back, lost = [], []
     for row in sorted(expired, key=lambda row: row.open_day_id):
         open_day = days[row.open_day_id]
@@ -158,10 +162,13 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
             or open_day.is_late(at) != row.is_late  # its price would be another
             or free[open_day.pk] < 1
             or row.pk in closed
+            or room.get((open_day.pk, row.slot_id), 1) < 1
         ):
             lost.append(row)
             continue
         free[open_day.pk] -= 1
+        if (open_day.pk, row.slot_id) in room:
+            room[open_day.pk, row.slot_id] -= 1
         others.append(row)
         back.append(row)
     Booking.objects.filter(pk__in=[row.pk for row in back], status=Booking.Status.EXPIRED).update(
@@ -341,13 +348,12 @@ def _by_date(activity: Activity, days: dict[int, OpenDay]) -> dict[dt.date, Open
     return {row.date: row for row in days.values() if row.activity_id == activity.pk}
 
 
-def _crowded(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> list[OpenDay]:
-    """The days that have fewer free places than are asked for, in the order of their dates."""
+def _crowded(wishes: Collection[Wish], days: dict[dt.date, OpenDay], slot: Slot) -> list[tuple[OpenDay, int]]:
+    """The days that have fewer free places for this slot than are asked for, by date, with how many they have."""
     asked = Counter(wish.date for wish in wishes)
-    return sorted(
-        (days[date] for date, count in asked.items() if date in days and days[date].free < count),
-        key=lambda row: row.date,
-    )
+    room = slot_room([slot], [row.pk for row in days.values()])
+    free = {date: min(row.free, room.get((row.pk, slot.pk), row.free)) for date, row in days.items()}
+    return [(days[date], free[date]) for date in sorted(asked) if date in days and free[date] < asked[date]]
 
 
 def _live_bookings(beneficiaries: Collection[int], dates: Collection[dt.date]) -> list[Booking]:
@@ -449,17 +455,19 @@ def check_schools(
         raise Refused(*told[:5], undone or _("Rien n’a été ajouté au panier."), code="school_closed")
 
 
-def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay]) -> None:
-    full = _crowded(wishes, days)
+def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay], slot: Slot) -> None:
+    full = _crowded(wishes, days, slot)
     if full:
         raise Refused(
             ngettext("Cette date est complète : %s.", "Ces dates sont complètes : %s.", len(full))
             % enumeration(
-                dated(row.date)
-                if row.free <= 0
-                else ngettext("%(day)s (il reste %(free)d place)", "%(day)s (il reste %(free)d places)", row.free)
-                % {"day": dated(row.date), "free": row.free}
-                for row in full
+                _("%(day)s (pour « %(slot)s »)") % {"day": dated(row.date), "slot": slot}
+                if free <= 0 < row.free
+                else dated(row.date)
+                if free <= 0
+                else ngettext("%(day)s (il reste %(free)d place)", "%(day)s (il reste %(free)d places)", free)
+                % {"day": dated(row.date), "free": free}
+                for row, free in full
             ),
             ngettext(
                 "Rien n’a été ajouté au panier : retirez-la de votre choix et recommencez.",

@@ -11,10 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bookings.models import Booking
+from bookings.places import slot_room
 from bookings.waiting.models import WaitingListEntry
 from families.models import Beneficiary
 from portal.common.formats import WEEKDAYS, enumeration, long_date, moment, month
-from services.models import Activity, OpenDay
+from services.models import Activity, OpenDay, Slot
 from services.patterns import Pattern
 from services.school_calendar import SchoolCalendar
 
@@ -116,14 +117,19 @@ def build(
     booked: Mapping[dt.date, Sequence[Booking]],
     beneficiaries: Sequence[Beneficiary],
     ticked: Collection[dt.date],
+    slots: Collection[Slot] = (),
 ) -> YearCalendar:
-    """Lay out the open days of an activity by month for a family; `ticked` are the dates that come ticked."""
+    """Lay out the open days of an activity by month for a family; `ticked` are the dates that come ticked.
+
+    A date on which every one of the `slots` is full is full; where some are, it says which.
+    """
     now = timezone.now()
     by_date = {row.date: row for row in days}
     if not by_date:
         return YearCalendar([], [])
     first, last = min(by_date), max(by_date)
     pattern = Pattern.of(activity, SchoolCalendar.around(first, last))
+    room = slot_room(slots, [row.pk for row in days])
     letters = initials(beneficiaries)
     names = {row.pk: row.first_name for row in beneficiaries}
     tickable: list[dt.date] = []
@@ -141,7 +147,10 @@ def build(
                 if open_day is None:
                     cell = Cell(date.day, kind="c", reason=pattern.why_closed(date))
                 else:
-                    cell = _cell(open_day, now, booked.get(date, ()), letters, names)
+                    full = [slot.name for slot in slots if room.get((open_day.pk, slot.pk), 1) < 1]
+                    if full and len(full) == len(slots):  # for this page: the row is read, not written
+                        open_day.taken = max(open_day.taken, open_day.capacity)
+                    cell = _cell(open_day, now, booked.get(date, ()), letters, names, full)
                     if activity.waiting_list and open_day.free <= 0 and not cell.iso and open_day.is_bookable(now):
                         cell.wait = f"liste-d-attente/?dates={date}" if len(booked.get(date, ())) < len(names) else ""
                         cell.label = long_date(date)
@@ -200,6 +209,7 @@ def _cell(
     booked: Sequence[Booking],
     letters: Mapping[int, str],
     names: Mapping[int, str],
+    full: Sequence[str] = (),
 ) -> Cell:
     date = open_day.date
     who = sorted({row.beneficiary_id for row in booked}, key=list(names).index)
@@ -235,6 +245,8 @@ def _cell(
             parts.append(_("déjà réservé\u00a0: %s") % ", ".join(names[pk] for pk in who))
         if open_day.free <= FEW_PLACES:
             parts.append(ngettext("%d place libre", "%d places libres", open_day.free) % open_day.free)
+        if full:
+            parts.append(_("complet pour %s") % enumeration(full))
         cell.iso = date.isoformat()
         cell.label = ", ".join(parts)
         cell.skip = " ".join(str(pk) for pk in who)

@@ -88,6 +88,28 @@ KEEPS_THE_AGES = """
 """
 
 
+# The places of a slot within those of its day. It comes after the count of the day's places, which has locked the day: what
+# others took of it in the meantime is committed, and counted here. Only rows that take a place are asked: a limit that is
+# lowered takes nothing from those who have booked.
+WITHIN_ITS_SLOT = """
+    IF EXISTS (
+        SELECT 1 FROM (SELECT DISTINCT open_day_id, slot_id FROM {taking}) AS t
+        JOIN services_slot s ON s.id = t.slot_id AND s.capacity IS NOT NULL
+        WHERE s.capacity < (
+            SELECT count(*) FROM bookings_booking b
+            WHERE b.open_day_id = t.open_day_id AND b.slot_id = t.slot_id AND b.ended_at IS NULL
+        )
+    ) THEN
+        RAISE EXCEPTION 'bookings_booking: a slot has no more places on the day'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'slots_are_not_oversold';
+    END IF;
+    RETURN NULL;
+"""
+NEWLY_TAKEN = "new_rows WHERE ended_at IS NULL"
+TAKEN_AGAIN = (
+    "new_rows n JOIN old_rows o USING (id, open_day_id, slot_id) WHERE n.ended_at IS NULL AND o.ended_at IS NOT NULL"
+)
+
 # Who waits for the lock of a day has read the closures before: they are read again with the row itself.
 SCHOOL_IS_OPEN = """
     IF EXISTS (
@@ -267,6 +289,23 @@ class Booking(models.Model):
                 operation=pgtrigger.Update,
                 referencing=pgtrigger.Referencing(new="new_rows"),
                 func=SCHOOL_IS_OPEN,
+            ),
+            # By their names these two come after take_places and move_places: triggers run in the order of the alphabet.
+            pgtrigger.Trigger(
+                name="within_its_slot",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=WITHIN_ITS_SLOT.format(taking=NEWLY_TAKEN),
+            ),
+            pgtrigger.Trigger(
+                name="within_its_slot_again",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Update,
+                referencing=pgtrigger.Referencing(old="old_rows", new="new_rows"),
+                func=WITHIN_ITS_SLOT.format(taking=TAKEN_AGAIN),
             ),
             # What the constraints and the count of places rest on: another child, day or time is another booking.
             pgtrigger.ReadOnly(

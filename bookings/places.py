@@ -3,7 +3,7 @@
 import datetime as dt
 from collections.abc import Collection, Iterable
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q
 from psycopg.types.range import TimestamptzRange
 
 from accounts.models import User
@@ -35,6 +35,16 @@ def lock_days_where(which: Q) -> dict[int, OpenDay]:
     rows = OpenDay.objects.filter(which).annotate(waited_for=Exists(waiting), school_closed=Exists(closures))
     rows = rows.order_by("pk")
     return {row.pk: row for row in rows.select_for_update(of=("self",), no_key=True)}
+
+
+def slot_room(slots: Iterable[Slot], days: Collection[int]) -> dict[tuple[int, int], int]:
+    """How many places of each limited slot are left on each of these days, as (day, slot); no query when none is limited."""
+    limits = {slot.pk: slot.capacity for slot in slots if slot.capacity is not None}
+    if not limits or not days:
+        return {}
+    live = Booking.objects.live().filter(open_day__in=days, slot__in=limits).order_by()
+    taken = {(day, slot): count for day, slot, count in live.values_list("open_day", "slot").annotate(Count("pk"))}
+    return {(day, slot): limits[slot] - taken.get((day, slot), 0) for day in days for slot in limits}
 
 
 def new_booking(*, user: User, beneficiary_id: int, open_day: OpenDay, slot: Slot, at: dt.datetime) -> Booking:

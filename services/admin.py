@@ -157,7 +157,7 @@ class SlotInline(ScopedInline):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """What the kind of the activity asks for; both while it is being made."""
-        hours = ["starts_at", "ends_at", "includes_meal"]
+        hours = ["starts_at", "ends_at", "includes_meal", "capacity"]
         formula = ["entries", "validity", "validity_unit"]
         kinds = {obj.kind} if obj is not None else set(Activity.Kind)
         asked = (hours if Activity.Kind.CALENDAR in kinds else []) + (formula if kinds - {"calendar"} else [])

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.models import User
 from bookings.actions import Wish, check_bookable, check_limits, check_schools, lock_beneficiaries, some
 from bookings.models import Booking
-from bookings.places import lock_days, lock_days_where, new_booking, rivals
+from bookings.places import lock_days, lock_days_where, new_booking, rivals, slot_room
 from bookings.waiting import offers
 from bookings.waiting.models import WaitingListEntry
 from families.models import Beneficiary
@@ -76,7 +76,7 @@ def join(
         sentences = [left[wish] for wish in sorted(left, key=lambda wish: wish.date)]
         if not new:
             raise Refused(f"{some(sentences)}.", _("Rien n’a été ajouté à la liste d’attente."), code="already")
-        _check_full(new, days, together=together)
+        _check_full(new, days, slot, together=together)
         entries = _entries(user, activity, slot, subscription, new, days, together=together)
         WaitingListEntry.objects.bulk_create(entries)
     for entry in entries:
@@ -227,10 +227,12 @@ def _already_waiting(
     }
 
 
-def _check_full(wishes: Iterable[Wish], days: dict[dt.date, OpenDay], *, together: bool) -> None:
+def _check_full(wishes: Iterable[Wish], days: dict[dt.date, OpenDay], slot: Slot, *, together: bool) -> None:
     """One waits for what one cannot have: where a place is free, it is booked."""
     asked = Counter(wish.date for wish in wishes)
-    free = [date for date, count in asked.items() if days[date].free >= (count if together else 1)]
+    room = slot_room([slot], [row.pk for row in days.values()])
+    left = {date: min(row.free, room.get((row.pk, slot.pk), row.free)) for date, row in days.items()}
+    free = [date for date, count in asked.items() if left[date] >= (count if together else 1)]
     if free:
         raise Refused(
             ngettext(

@@ -6,6 +6,7 @@ else can have it, and what is promised is really there (docs/adr/0006-waiting-li
 
 import datetime as dt
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from django.db import IntegrityError, transaction
@@ -15,7 +16,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from bookings.closures.pupils import ClosedSchools
 from bookings.models import Booking, Hold
-from bookings.places import new_booking, rivals
+from bookings.places import new_booking, rivals, slot_room
 from bookings.waiting.models import WaitingListEntry
 from families.limits import Limits
 from families.models import Filiation
@@ -125,15 +126,20 @@ def _who_fits(waiting: Sequence[WaitingListEntry], now: dt.datetime) -> list[Par
     allowed = _allowed(waiting)
     others = _elsewhere(waiting)
     free = {row.open_day_id: row.open_day.free for row in waiting}
+    room = slot_room({row.slot for row in waiting}, free.keys())
     chosen = []
     for (day, _party), rows in itertools.groupby(waiting, key=lambda row: (row.open_day_id, row.party)):
         party = list(rows)
+        asked = Counter((day, row.slot_id) for row in party)
+        if any(count > room.get(key, count) for key, count in asked.items()):
+            continue
         if len(party) > free[day] or not all(row.pk in allowed for row in party):
             continue
         places = [_place(row, now) for row in party]
         if any(rivals(place, others) for place in places):
             continue
         free[day] -= len(party)
+        room = {key: left - asked[key] for key, left in room.items()}
         others += places
         for entry, place in zip(party, places, strict=True):
             entry.booking = place

@@ -141,7 +141,12 @@ class BookingPage:
             last=max([last, *elsewhere]),
         )
         calendar = build(
-            activity=self.activity, days=days, booked=booked, beneficiaries=self.people, ticked=ticked - {*elsewhere}
+            activity=self.activity,
+            days=days,
+            booked=booked,
+            beneficiaries=self.people,
+            ticked=ticked - {*elsewhere},
+            slots=self.slots,
         )
         limits = Limits(self.activity, self.people)
         # Why somebody may come on none of the dates; they are not counted, whatever was ticked.

@@ -369,17 +369,15 @@ def _neighbour(
 
 
 def _one_closure() -> None:
-    """The public school of Rosières goes on a trip in six weeks: decided and applied, with its families written to."""
-    agent = User.objects.get(email="rosieres@demo.example")
+    """The big ones of the school of Aiguilhe go on a trip: decided and applied, with their families written to."""
+    agent = User.objects.get(email="aiguilhe@demo.example")
     if Closure.objects.exists():
         return
-    school = School.objects.get(name="École publique de Rosières")
-    day = (
-        OpenDay.objects.filter(activity__slug="repas", activity__service__commune=school.commune, is_open=True)
-        .filter(date__gt=today() + dt.timedelta(days=40))
-        .order_by("date")
-        .first()
-    )
+    school = School.objects.filter(commune__name="Aiguilhe").first()
+    days = OpenDay.objects.filter(activity__slug="repas", activity__service__commune__name="Aiguilhe", taken__gt=2)
+    day = days.filter(is_open=True).order_by("date").last()
+    if school is None:
+        return
     if day is None:
         return
     closure = Closure(

@@ -301,6 +301,13 @@ class Slot(models.Model):
     starts_at = models.TimeField(_("début"), null=True, blank=True)
     ends_at = models.TimeField(_("fin"), null=True, blank=True)
     includes_meal = models.BooleanField(_("repas compris"), default=False)
+    capacity = models.PositiveIntegerField(
+        _("places par jour"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Dans celles du jour. Vide : pas de limite propre. Ce qui est déjà réservé le reste."),
+    )
     cost_per_user = MoneyField(
         _("coût par usager"),
         null=True,

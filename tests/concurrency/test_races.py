@@ -27,7 +27,7 @@ from checkout.verification import verify
 from portal.common.errors import Refused
 from portal.outbox import actions as outbox
 from portal.outbox.models import Email
-from services.models import OpenDay
+from services.models import OpenDay, Slot
 from tests.concurrency.conftest import race
 from tests.factories import FiliationFactory, SubscriptionFactory, agent_of
 from tests.shop import Shop, family, open_shop
@@ -373,3 +373,36 @@ class TestHolds:
         _released, status = race([sweep, buy])
         assert status == "paid" and Booking.objects.booked().count() == 20
         assert list(verify()) == []
+
+
+class TestSlots:
+    """Places of a slot within a day that has many."""
+
+    def shops(self) -> list[Shop]:
+        first = open_shop(days=1, capacity=50)
+        Slot.objects.update(capacity=5)
+        first.slot.refresh_from_db()
+        return [first, *(family(first.tariff, days=first.days) for _other in range(11))]
+
+    def test_twelve_buyers_for_five_places_of_a_slot(self) -> None:
+        outcomes = codes(race([shop.add for shop in self.shops()]))
+        assert outcomes == {"Added": 5, "full": 7}
+        assert OpenDay.objects.get().taken == 5
+
+    def test_with_the_lock_off_the_database_refuses(self, no_locks: None, meet: Meet) -> None:
+        shops = self.shops()[:6]
+        meet(bookings, "_check_places", 6)
+        outcomes = codes(race([shop.add for shop in shops]))
+        assert outcomes == {"Added": 5, "slots_are_not_oversold": 1}
+
+    def test_with_both_off_it_is_oversold(self, no_locks: None, meet: Meet) -> None:
+        shops = self.shops()[:6]
+        meet(bookings, "_check_places", 6)
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE bookings_booking DISABLE TRIGGER USER")
+        try:
+            assert codes(race([shop.add for shop in shops])) == {"Added": 6}
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER TABLE bookings_booking ENABLE TRIGGER USER")
+        assert Booking.objects.live().count() == 6
