@@ -47,6 +47,7 @@ urlpatterns = [
     path("mon-compte/listes-d-attente/quitter/", waiting.waiting_leave, name="waiting_leave"),
     path("mon-compte/listes-d-attente/<uuid:party>/", waiting.waiting_offer, name="waiting_offer"),
     path("mon-compte/e-billets/", tickets.tickets, name="tickets"),
+    path("mon-compte/e-billets/hors-ligne.js", tickets.worker, name="tickets_worker"),
     path("mon-compte/e-billets/<int:pk>/", tickets.ticket, name="ticket"),
     path("mon-compte/e-billets/<int:pk>/billet.pdf", tickets.ticket_pdf, name="ticket_pdf"),
     path("mon-compte/e-billets/<int:pk>/annuler/", tickets.ticket_cancel, name="ticket_cancel"),

@@ -14,6 +14,7 @@ urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("families.urls")),
     path("", include("services.urls")),
+    path("", include("bookings.tickets.urls")),
     path("", include("checkout.urls")),
     path("admin/", admin.site.urls),
 ]

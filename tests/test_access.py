@@ -124,9 +124,16 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "absence_proof": OWNERS,  # the service's staff reads it in the administration
     "reservations_cancel": (302, 302, 200, 404, 404, 404),
     "tickets": OWN_PAGE,
+    "tickets_worker": OWN_PAGE,
     "ticket": OWNERS,
     "ticket_pdf": OWNERS,
     "ticket_cancel": OWNERS,
+    # At the door: staff, for the activities of their communes.
+    "ticket_checks": (302, 302, 404, 404, 200, 200),
+    "ticket_check_worker": (302, 302, 404, 404, 200, 200),
+    "ticket_check": (302, 302, 404, 404, 200, 200),
+    "ticket_checklist": (302, 302, 404, 404, 200, 200),
+    "ticket_passages": ACTION,
     "wallet": OWN_PAGE,
     "wallet_deposit": MOVED,  # without an amount: to the wallet
 }
@@ -227,6 +234,9 @@ def world() -> World:
         "ticket": [ticket.pk],
         "ticket_pdf": [ticket.pk],
         "ticket_cancel": [ticket.pk],
+        "ticket_check": [ticket.activity_id],
+        "ticket_checklist": [ticket.activity_id],
+        "ticket_passages": [ticket.activity_id],
         "order": [order.reference],
         "reservation": [booking.pk],
         "reservation_change": [booking.pk],

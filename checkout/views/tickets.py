@@ -19,6 +19,7 @@ from bookings.pricing import Place, Pricer
 from bookings.tickets.actions import dates_of, refundable_until, units_left
 from bookings.tickets.models import Ticket
 from bookings.tickets.paper import pdf, qr_svg
+from bookings.tickets.views import worker_script
 from bookings.tickets.words import note
 from checkout.actions import add_tickets_to_cart, cancel_ticket
 from checkout.models import OrderLine
@@ -152,6 +153,12 @@ def tickets(request: HttpRequest) -> HttpResponse:
     past = mine.exclude(pk__in=[row.pk for row in good]).order_by("-booked_at", "-pk")
     page = Paginator(past, PAGE_SIZE).get_page(request.GET.get("page"))
     return render(request, "checkout/tickets.html", {"good": good, "page": page})
+
+
+@require_safe
+def worker(request: HttpRequest) -> HttpResponse:
+    """The service worker that keeps the pages of tickets for when there is no network, on a device that was told to."""
+    return worker_script()
 
 
 def _ticket(request: HttpRequest, pk: int) -> Ticket:

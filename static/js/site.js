@@ -144,3 +144,33 @@ for (const place of document.querySelectorAll("[data-theme-switch]")) {
   });
   place.hidden = false;
 }
+
+// Signing out leaves nothing readable on a shared device: neither the pages kept for when there is no network nor the lists of
+// tickets. (Passages that an agent's phone has not sent yet stay until they are.)
+if ("serviceWorker" in navigator) {
+  const known = navigator.serviceWorker.getRegistrations();
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || !form.action?.endsWith("/deconnexion/")) return;
+    event.preventDefault();
+    try {
+      await Promise.all((await known).map((registration) => registration.unregister()));
+      for (const name of await caches.keys()) if (name.startsWith("hors-ligne ")) await caches.delete(name);
+      await forgetLists();
+    } finally {
+      form.submit();
+    }
+  }, { capture: true });
+}
+async function forgetLists() {
+  if (!(await indexedDB.databases?.())?.some(({ name }) => name === "controle")) return;
+  await new Promise((resolve) => {
+    const opening = indexedDB.open("controle");
+    opening.onerror = resolve;
+    opening.onsuccess = () => {
+      const clearing = opening.result.transaction("lists", "readwrite");
+      clearing.objectStore("lists").clear();
+      clearing.oncomplete = clearing.onerror = resolve;
+    };
+  });
+}

@@ -1,0 +1,265 @@
+// At the door: the camera, and going on without network. With the network the server decides each passage. Without it this
+// phone decides from the list that it took along, keeps what it let through, and sends it when the network is back; the server
+// keeps all of it and flags what the rules refuse. Rules with the network live on the server, not here.
+
+const root = document.querySelector("[data-scan]");
+const part = (name) => root.querySelector(`[data-${name}]`);
+const activity = root.dataset.scan;
+const VERDICTS = { accepted: "Accepté", flagged: "À vérifier", refused: "Refusé", unknown: "Inconnu" };
+const ALPHABET = /^[A-HJ-NP-Z2-9]{12}$/;
+const SIGNED = /^(V1\.([A-HJ-NP-Z2-9]{12})\.(\d+)\.(\d*)\.(\d{8})\.(\d{8}))\.([A-Z2-7]+)$/;
+const PATIENCE = 4000; // milliseconds for the server; whoever stands at the door waits no longer
+const RELIST = 5 * 60_000;
+const AGAIN = 4000; // the same code held in front of the camera is one passage
+
+// --- What the phone keeps (IndexedDB) --------------------------------------------------------------------------------
+
+const database = new Promise((resolve, reject) => {
+  const opening = indexedDB.open("controle", 1);
+  opening.onupgradeneeded = () => {
+    opening.result.createObjectStore("lists");
+    opening.result.createObjectStore("queue", { keyPath: "id" });
+  };
+  opening.onsuccess = () => resolve(opening.result);
+  opening.onerror = () => reject(opening.error);
+});
+async function store(name, mode, act) {
+  const transaction = (await database).transaction(name, mode);
+  const request = act(transaction.objectStore(name));
+  return new Promise((resolve, reject) => {
+    transaction.oncomplete = () => resolve(request?.result);
+    transaction.onerror = transaction.onabort = () => reject(transaction.error);
+  });
+}
+const list = () => store("lists", "readonly", (rows) => rows.get(activity));
+const keepList = (value) => store("lists", "readwrite", (rows) => rows.put(value, activity));
+const waiting = async () => (await store("queue", "readonly", (rows) => rows.getAll())).sort((a, b) => a.at.localeCompare(b.at));
+const device = (() => {
+  try {
+    localStorage.controle ||= crypto.randomUUID().slice(0, 4).toUpperCase();
+    return localStorage.controle;
+  } catch { return ""; }
+})();
+
+// --- Deciding ----------------------------------------------------------------------------------------------------------
+
+const codeOf = (text) => SIGNED.exec(text.trim())?.[2] ?? text.replace(/[\s.\-–—]/g, "").toUpperCase();
+const hex = (bytes) => [...new Uint8Array(bytes)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+const hashOf = async (code) => hex(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(code)));
+const iso = (day) => `${day.slice(0, 4)}-${day.slice(4, 6)}-${day.slice(6)}`;
+const spoken = (day) => new Date(`${day}T12:00`).toLocaleDateString("fr-FR", { weekday: "long", day: "numeric", month: "long" });
+const todayHere = () => new Date().toLocaleDateString("sv-SE", { timeZone: "Europe/Paris" });
+function hourHere(moment) { // « samedi à 20 h 58 », as the server writes it
+  const parts = new Intl.DateTimeFormat("fr-FR", { weekday: "long", hour: "numeric", minute: "2-digit", timeZone: "Europe/Paris" }).formatToParts(new Date(moment));
+  const { weekday, hour, minute } = Object.fromEntries(parts.map(({ type, value }) => [type, value]));
+  return `${weekday} à ${Number(hour)}\u00a0h\u00a0${minute}`;
+}
+
+function unbase32(text) {
+  const bits = [...text].map((letter) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(letter).toString(2).padStart(5, "0")).join("");
+  return Uint8Array.from({ length: Math.floor(bits.length / 8) }, (_, index) => parseInt(bits.slice(index * 8, index * 8 + 8), 2));
+}
+
+// A ticket that was sold after the list was made: its own facts, when the platform has signed them.
+async function signedTicket(text, key) {
+  const found = SIGNED.exec(text.trim());
+  if (!found || found[3] !== activity) return null;
+  try {
+    const raw = Uint8Array.from(atob(key), (letter) => letter.charCodeAt(0));
+    const verifier = await crypto.subtle.importKey("raw", raw, "Ed25519", false, ["verify"]);
+    const ours = await crypto.subtle.verify("Ed25519", verifier, unbase32(found[7]), new TextEncoder().encode(found[1]));
+    if (!ours) return null;
+  } catch { return null; } // a browser without Ed25519 knows its list alone
+  return { entries: found[4] ? Number(found[4]) : null, used: 0, from: iso(found[5]), to: iso(found[6]), cancelled: false, who: "", what: "Vendu depuis la liste" };
+}
+
+async function decideHere(text, id) {
+  const known = await list();
+  if (!known) return { answer: "refused", sentence: "Sans réseau, et sans liste sur cet appareil\u00a0: ouvrez cette page une fois avec le réseau." };
+  const code = codeOf(text);
+  const hash = await hashOf(code);
+  const ticket = known.tickets[hash] ?? await signedTicket(text, known.key);
+  if (!ticket) return { answer: "unknown", sentence: `Inconnu de la liste de ${hourHere(known.at)}\u00a0: impossible de vérifier sans réseau.` };
+  const told = { who: ticket.who, what: ticket.what };
+  const day = todayHere();
+  if (ticket.cancelled) return { ...told, answer: "refused", sentence: "Ce billet a été annulé." };
+  if (day < ticket.from) return { ...told, answer: "refused", sentence: `Ce billet n’est valable qu’à partir du ${spoken(ticket.from)}.` };
+  if (day > ticket.to) return { ...told, answer: "refused", sentence: `Ce billet n’est plus valable depuis le ${spoken(ticket.to)}.` };
+  if (ticket.entries !== null && ticket.used >= ticket.entries) {
+    return { ...told, answer: "refused", sentence: ticket.last ? `Déjà utilisé ${hourHere(ticket.last)}.` : "Déjà utilisé." };
+  }
+  ticket.used += 1;
+  ticket.last = new Date().toISOString();
+  known.tickets[hash] = ticket;
+  await store("queue", "readwrite", (rows) => rows.put({ id, activity, url: root.dataset.passages, text: code, device, at: ticket.last }));
+  await keepList(known);
+  const left = ticket.entries === null ? "" : ticket.entries - ticket.used;
+  return { ...told, answer: "accepted", sentence: `Accepté sans réseau${left ? `\u00a0: il reste ${left} entrée${left > 1 ? "s" : ""}` : ""}.` };
+}
+
+// --- The server ----------------------------------------------------------------------------------------------------------
+
+const token = () => /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] ?? root.querySelector("[name=csrfmiddlewaretoken]").value;
+async function send(url, passages) {
+  const answer = await fetch(url, {
+    method: "POST",
+    headers: { "Content-Type": "application/json", "X-CSRFToken": token() },
+    body: JSON.stringify({ passages }),
+    signal: AbortSignal.timeout(PATIENCE),
+  });
+  if (answer.redirected || !answer.ok) throw new Error(answer.redirected ? "signed out" : String(answer.status));
+  return (await answer.json()).results;
+}
+
+async function check(text) {
+  if (!ALPHABET.test(codeOf(text))) return show({ answer: "unknown", sentence: "Ce n’est pas le code d’un e-billet\u00a0: douze lettres et chiffres." });
+  const id = crypto.randomUUID();
+  let result;
+  try {
+    result = (await send(root.dataset.passages, [{ id, text, device }]))[id];
+    flush();
+  } catch {
+    result = await decideHere(text, id); // the same name: should the server have heard it after all, it is one passage
+  }
+  show(result);
+  return tell();
+}
+
+let sending = false;
+async function flush() {
+  if (sending) return;
+  sending = true;
+  try {
+    const queue = await waiting();
+    for (const url of new Set(queue.map((row) => row.url))) {
+      const rows = queue.filter((row) => row.url === url).slice(0, 100);
+      const results = await send(url, rows.map(({ id, text, device: by, at }) => ({ id, text, device: by, at })));
+      for (const row of rows.filter(({ id }) => results[id])) {
+        await store("queue", "readwrite", (kept) => kept.delete(row.id));
+        if (["flagged", "unknown"].includes(results[row.id].answer)) flagged(row, results[row.id]);
+      }
+    }
+  } catch { /* still no network: tried again */ }
+  sending = false;
+  return tell();
+}
+
+async function relist() {
+  try {
+    const answer = await fetch(root.dataset.list, { signal: AbortSignal.timeout(15_000) });
+    if (answer.ok && !answer.redirected) {
+      const fresh = await answer.json();
+      // What this phone let through and has not sent yet is not in the server's count.
+      for (const row of (await waiting()).filter((each) => each.activity === activity)) {
+        const ticket = fresh.tickets[await hashOf(row.text)];
+        if (ticket) Object.assign(ticket, { used: ticket.used + 1, last: row.at });
+      }
+      await keepList(fresh);
+    }
+  } catch { /* the last list stays */ }
+  return tell();
+}
+
+// --- What is shown -----------------------------------------------------------------------------------------------------
+
+function show({ answer, sentence, who = "", what = "", stop = "" }) {
+  const box = part("answer");
+  box.hidden = false;
+  box.className = `answer ${answer}`;
+  part("verdict").textContent = VERDICTS[answer];
+  part("sentence").textContent = sentence.replace(/ (?=[:;?!])/g, "\u00a0");
+  part("who").textContent = [what, who, stop].filter(Boolean).join(", ");
+  navigator.vibrate?.(answer === "accepted" ? 80 : [80, 80, 200]);
+}
+
+function flagged(row, result) {
+  const line = document.createElement("li");
+  line.textContent = `${row.text.match(/.{4}/g).join("-")}, passé ${hourHere(row.at)}\u00a0: ${result.sentence}`;
+  part("flagged").append(line);
+}
+
+async function tell() {
+  const known = await list();
+  const queue = await waiting();
+  part("offline").hidden = false;
+  const count = known && Object.keys(known.tickets).length;
+  if (known) part("list-says").textContent = `La liste de ${hourHere(known.at)} est sur cet appareil (${count} billet${count > 1 ? "s" : ""})\u00a0: le contrôle continue sans réseau.`;
+  const words = queue.length
+    ? `${queue.length} passage${queue.length > 1 ? "s" : ""} sans réseau à envoyer\u00a0: gardez cette page, ou revenez-y avec le réseau et en étant connecté.`
+    : "Tous les passages sont envoyés.";
+  if (part("queue-says").textContent !== words) part("queue-says").textContent = words;
+}
+
+// --- The camera --------------------------------------------------------------------------------------------------------
+
+async function reader() {
+  if ("BarcodeDetector" in window && (await BarcodeDetector.getSupportedFormats()).includes("qr_code")) {
+    const detector = new BarcodeDetector({ formats: ["qr_code"] });
+    return async (image) => (await detector.detect(image))[0]?.rawValue;
+  }
+  await new Promise((resolve, reject) => {
+    const script = Object.assign(document.createElement("script"), { src: root.dataset.decoder, onload: resolve, onerror: reject });
+    document.head.append(script);
+  });
+  return async (image) => {
+    const { width, height } = image;
+    const { data } = image.getContext("2d").getImageData(0, 0, width, height);
+    return window.jsQR(data, width, height, { inversionAttempts: "dontInvert" })?.data;
+  };
+}
+
+async function watch() {
+  const video = part("video");
+  const says = part("camera-says");
+  try {
+    video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" }, audio: false });
+  } catch {
+    says.textContent = "La caméra n’est pas accessible\u00a0: autorisez-la dans le navigateur, ou tapez le code.";
+    return;
+  }
+  const read = await reader();
+  video.hidden = false;
+  part("start").hidden = true;
+  says.textContent = "Présentez le code devant la caméra.";
+  await video.play();
+  const canvas = document.createElement("canvas");
+  let last = "";
+  let since = 0;
+  const look = async () => {
+    if (video.videoWidth) {
+      const scale = Math.min(1, 640 / video.videoWidth);
+      canvas.width = video.videoWidth * scale;
+      canvas.height = video.videoHeight * scale;
+      canvas.getContext("2d", { willReadFrequently: true }).drawImage(video, 0, 0, canvas.width, canvas.height);
+      const text = await read(canvas);
+      if (text && (text !== last || Date.now() - since > AGAIN)) {
+        last = text;
+        since = Date.now();
+        await check(text);
+      }
+      if (text) since = Date.now(); // counted again only after it has left
+    }
+    setTimeout(look, 150);
+  };
+  look();
+}
+
+// --- Start -------------------------------------------------------------------------------------------------------------
+
+part("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const input = part("form").querySelector("[name=code]");
+  await check(input.value);
+  input.value = "";
+  input.focus();
+});
+if (navigator.mediaDevices?.getUserMedia) {
+  part("camera").hidden = false;
+  part("start").addEventListener("click", watch);
+}
+navigator.serviceWorker?.register(root.dataset.worker).catch(() => {});
+addEventListener("online", flush);
+setInterval(flush, 30_000);
+setInterval(relist, RELIST);
+await relist();
+await flush();

@@ -1,0 +1,226 @@
+"""Tickets in a browser: bought and shown, let in at the door by code and by camera, and going on without network."""
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import segno
+from PIL import Image
+from playwright.sync_api import BrowserContext, BrowserType, Page, expect
+
+from bookings.tickets import codes
+from bookings.tickets.actions import Wish
+from bookings.tickets.models import Ticket, TicketUse
+from checkout.actions import Means, accept_sale_terms, add_tickets_to_cart, choose_address, pay
+from checkout.models import Cart
+from services.models import Activity, Slot, Subscription
+from tests import chromium
+from tests.e2e import steps
+from tests.e2e.baskets import louane, parent
+from tests.e2e.conftest import session_cookie
+from tests.e2e.test_journeys import Visit, both_ways
+from tests.e2e.watch import Looks
+
+POOL = "/services/agglo-la-vague/piscine/"
+CONTROLLER = "agglo@demo.example"
+
+
+def pool() -> Activity:
+    return Activity.objects.select_related("service").get(slug="piscine")
+
+
+def door() -> str:
+    return f"/agents/billets/{pool().pk}/"
+
+
+def buy(formula: str = "1 entrée") -> Ticket:
+    """A pool entry for Louane, paid from her mother's wallet."""
+    user, activity = parent(), pool()
+    slot = Slot.objects.get(activity=activity, name=formula)
+    access = Subscription.objects.select_related("profile").get(user=user, profile__service=activity.service)
+    wish = Wish(people={louane().pk})
+    _count, total = add_tickets_to_cart(user=user, activity=activity, slot=slot, subscription=access, wish=wish)
+    from accounts.models import Address, Terms
+
+    choose_address(user=user, address=Address.objects.get(user=user))
+    accept_sale_terms(user=user, terms=Terms.objects.current(Terms.Kind.SALE))
+    pay(user=user, cart_id=Cart.objects.live().get(user=user).pk, means=Means.WALLET, shown_total=total)
+    return Ticket.objects.latest("pk")
+
+
+@both_ways
+def test_a_family_buys_shows_and_is_let_in_once(visit: Visit, javascript: bool) -> None:
+    """From the product to the code, then at the door: accepted, then « déjà utilisé le … »."""
+    looks = Looks() if javascript else None
+    who = visit("parent@demo.example", javascript=javascript)
+    who.looks = looks
+    who.open(POOL)
+    who.on("Entrées de la piscine")
+    who.choose(re.compile("1 entrée"))
+    who.tick(re.compile("Louane Dupont"))
+    who.tick(re.compile("Théo Dupont"))
+    who.press("Ajouter au panier")
+    who.on("Mon panier")
+    who.reads("Produit ajouté au panier avec succès", "11,00 €")
+    steps.order(who, 2, "11,00 €", new_address=False)
+    who.press("Payer avec mon porte-monnaie")
+    who.on(re.compile("Commande "))
+    who.reads("Commande payée, e-billets prêts")
+    who.follow("Mes e-billets")
+    who.on("Mes e-billets")
+    who.follow(re.compile("Montrer le code"))
+    who.on("Entrées de la piscine")
+    ticket = Ticket.objects.get(pk=int(re.findall(r"/(\d+)/$", who.page.url)[0]))
+    who.reads(ticket.typed_code)
+
+    agent = visit(CONTROLLER, javascript=javascript, width=390)
+    agent.looks = looks
+    agent.open("/agents/billets/")
+    agent.on("Contrôle des e-billets")
+    agent.follow("Entrées de la piscine")
+    agent.on("Entrées de la piscine")
+    for verdict, sentence in (("Accepté", "Accepté."), ("Refusé", "Déjà utilisé le ")):
+        agent.write("Code du billet", ticket.typed_code.lower())
+        agent.press("Contrôler ce code")
+        expect(agent.page.locator("[data-verdict]")).to_have_text(verdict)
+        agent.reads(sentence)
+        agent.on("Entrées de la piscine")
+    assert TicketUse.objects.filter(ticket=ticket).count() == 1
+    if looks is not None:
+        looks.assert_fine()
+
+
+@pytest.fixture
+def phone(site: str, new_context: Callable[..., BrowserContext]) -> Callable[[str], Page]:
+    """A phone whose network comes and goes; what its console says then is not a fault."""
+
+    def open_phone(user: str) -> Page:
+        context = new_context(base_url=site, viewport={"width": 390, "height": 844})
+        context.add_cookies([session_cookie(user, site)])
+        return context.new_page()
+
+    return open_phone
+
+
+def type_code(page: Page, text: str) -> None:
+    page.get_by_role("textbox", name="Code du billet").fill(text)
+    page.get_by_role("button", name="Contrôler ce code").click()
+
+
+def at_the_door(page: Page) -> None:
+    """The page with its list and its service worker there."""
+    page.goto(door())
+    expect(page.locator("[data-list-says]")).to_contain_text("est sur cet appareil")
+    page.evaluate("navigator.serviceWorker.ready")
+    page.reload()  # from now on the worker answers for it, and has kept it
+    expect(page.locator("[data-list-says]")).to_contain_text("est sur cet appareil")
+
+
+def test_the_door_goes_on_without_network_and_says_so_later(phone: Callable[[str], Page]) -> None:
+    known = buy()
+    page = phone(CONTROLLER)
+    at_the_door(page)
+    sold_since = buy()  # after the list was made
+    page.context.set_offline(True)
+    page.reload()
+    verdict, sentence = page.locator("[data-verdict]"), page.locator("[data-sentence]")
+    type_code(page, known.typed_code)
+    expect(sentence).to_have_text("Accepté sans réseau.")
+    type_code(page, known.typed_code)
+    expect(verdict).to_have_text("Refusé")
+    expect(sentence).to_contain_text("Déjà utilisé ")
+    type_code(page, sold_since.code)  # typed, nothing proves it
+    expect(sentence).to_contain_text("Inconnu de la liste")
+    signed = codes.payload(sold_since)
+    type_code(page, signed.replace(sold_since.code, "A" * 12))  # a forgery
+    expect(sentence).to_contain_text("Inconnu de la liste")
+    type_code(page, signed)  # what the camera reads
+    expect(sentence).to_have_text("Accepté sans réseau.")
+    expect(page.locator("[data-queue-says]")).to_contain_text("2 passages sans réseau à envoyer")
+    assert not TicketUse.objects.filter(ticket__in=[known, sold_since]).exists()
+
+    # Meanwhile somebody else's phone, which has network, lets the same ticket in.
+    other = phone(CONTROLLER)
+    other.goto(door())
+    type_code(other, known.code)
+    expect(other.locator("[data-verdict]")).to_have_text("Accepté")
+
+    page.context.set_offline(False)
+    expect(page.locator("[data-queue-says]")).to_have_text("Tous les passages sont envoyés.")
+    expect(page.locator("[data-flagged]")).to_contain_text(known.typed_code)
+    uses = TicketUse.objects.filter(ticket__in=[known, sold_since]).order_by("received_at")
+    assert [(use.ticket_id, use.offline, use.problem) for use in uses] == [
+        (known.pk, False, ""),
+        (known.pk, True, "used"),
+        (sold_since.pk, True, ""),
+    ]
+
+
+def test_a_familys_tickets_open_without_network_until_it_signs_out(phone: Callable[[str], Page]) -> None:
+    ticket = buy()
+    page = phone("parent@demo.example")
+    page.goto(ticket.get_absolute_url())
+    page.get_by_role("button", name="Garder mes e-billets sur cet appareil").click()
+    expect(page.locator("[data-keep-says]")).to_contain_text("s’ouvrent maintenant sans réseau")
+    page.context.set_offline(True)
+    page.goto("/mon-compte/e-billets/")
+    page.get_by_role("link", name="Montrer le code").first.click()
+    expect(page.locator(".pass").get_by_text(ticket.typed_code)).to_be_visible()
+    page.context.set_offline(False)
+    page.goto("/mon-compte/e-billets/")
+    page.get_by_role("button", name="Déconnexion").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Bienvenue")
+    assert page.evaluate("caches.keys()") == []
+    page.context.set_offline(True)
+    with pytest.raises(Exception, match="ERR_INTERNET_DISCONNECTED"):
+        page.goto(ticket.get_absolute_url())
+
+
+@pytest.fixture
+def camera(browser_type: BrowserType, tmp_path: Path) -> Iterator[Callable[[str], Any]]:
+    """A browser whose camera films a QR code."""
+    browsers = []
+
+    def film(text: str) -> Any:
+        drawn = io.BytesIO()
+        segno.make_qr(text, error="m").save(drawn, kind="png", scale=6, border=6)
+        frame = Image.new("RGB", (640, 480), "white")
+        code = Image.open(drawn).convert("RGB")
+        frame.paste(code, ((640 - code.width) // 2, (480 - code.height) // 2))
+        filmed = io.BytesIO()
+        frame.save(filmed, "jpeg", quality=95)
+        video = tmp_path / "camera.mjpeg"
+        video.write_bytes(filmed.getvalue() * 5)
+        browsers.append(
+            browser_type.launch(
+                executable_path=chromium.find(),
+                args=[
+                    *chromium.FLAGS,
+                    "--use-fake-ui-for-media-stream",
+                    "--use-fake-device-for-media-stream",
+                    f"--use-file-for-fake-video-capture={video}",
+                ],
+            )
+        )
+        return browsers[-1]
+
+    yield film
+    for browser in browsers:
+        browser.close()
+
+
+def test_the_camera_reads_what_the_ticket_shows(site: str, camera: Callable[[str], Any]) -> None:
+    ticket = buy()
+    browser = camera(codes.payload(ticket))
+    context = browser.new_context(base_url=site, viewport={"width": 390, "height": 844}, permissions=["camera"])
+    context.add_cookies([session_cookie(CONTROLLER, site)])
+    page = context.new_page()
+    page.goto(door())
+    page.get_by_role("button", name="Scanner avec la caméra").click()
+    expect(page.locator("[data-verdict]")).to_have_text("Accepté")
+    expect(page.locator("[data-who]")).to_contain_text("Louane Dupont")
+    assert TicketUse.objects.filter(ticket=ticket).count() == 1
+    context.close()
