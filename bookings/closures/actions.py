@@ -12,6 +12,7 @@ from bookings.actions import drop_held, end_booked
 from bookings.closures.models import ClosedBooking, ClosedDay, Closure
 from bookings.models import Booking, BookingQuerySet
 from bookings.places import lock_days
+from bookings.waiting import offers
 from bookings.waiting.actions import withdraw
 from portal.common.errors import Refused
 from portal.common.formats import today
@@ -143,7 +144,7 @@ def end_bookings(closure: Closure) -> list[Booking]:
     """
     ids = closure.closed_bookings.values("booking")
     days = set(closure.closed_days.values_list("open_day", flat=True))
-    lock_days(days | set(Booking.objects.filter(pk__in=ids).values_list("open_day", flat=True)))
+    locked = lock_days(days | set(Booking.objects.filter(pk__in=ids).values_list("open_day", flat=True)))
     rows = list(
         Booking.objects.booked()
         .filter(pk__in=ids)
@@ -153,6 +154,7 @@ def end_bookings(closure: Closure) -> list[Booking]:
     )
     end_booked(rows, by=closure.made_by, reason=_("Fermeture\u00a0: %s") % closure.reason)
     withdraw(days=days, reason=closure.reason, by=closure.made_by)
+    offers.offer(locked)  # of a day on which only some pupils stay away, others may have the places
     closure.status, closure.ended_at = Closure.Status.SENT, timezone.now()
     closure.save(update_fields=["status", "ended_at"])
     return rows

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import User
 from bookings.actions import Wish, check_bookable, check_limits, check_schools, lock_beneficiaries, some
+from bookings.closures.models import Closure
 from bookings.models import Booking
 from bookings.places import lock_days, lock_days_where, new_booking, rivals, slot_room
 from bookings.waiting import offers
@@ -175,6 +176,8 @@ def sweep(*, limit: int = 200) -> int:
     now = timezone.now()
     waited_for = OpenDay.objects.filter(waiting__status=Status.WAITING).distinct()
     concerned = OpenDay.objects.filter(waiting__ended_at=None, waiting__isnull=False).distinct()
+    # A closure that can still be taken back closes no list: it does so itself when its e-mails leave.
+    concerned = concerned.exclude(closed_by__closure__status=Closure.Status.CONFIRMED)
     over = concerned.filter(Q(is_open=False) | Q(book_until__lte=now, late_until=None) | Q(late_until__lte=now))
     free = waited_for.bookable(at=now).filter(taken__lt=F("capacity"))
     return sum(_close(row, now) for row in over.order_by("date")[:limit]) + sum(

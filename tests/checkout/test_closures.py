@@ -14,6 +14,7 @@ from accounts.models import User
 from bookings.closures.actions import DELAY, decide, fingerprint, undo
 from bookings.closures.models import ClosedBooking, ClosedDay, Closure
 from bookings.models import Booking
+from bookings.waiting.actions import sweep
 from checkout.actions import Means, cancel_bookings, recover_places
 from checkout.actions.closures import apply_closure, impact
 from checkout.tasks import apply_closures
@@ -210,6 +211,16 @@ class TestApplying:
         due(closure)
         apply_closures()
         assert shop.balance == Decimal("84.20") and list(verify()) == []
+
+    def test_waiting_lists_outlive_a_closure_that_is_taken_back(self) -> None:
+        shop = paid_shop(capacity=2)
+        waiting = neighbour(shop)
+        wait(waiting, days=shop.days[:1])
+        by = agent(shop)
+        closure = decided(shop, by=by)
+        assert sweep() == 0 and [row.status for row in entries(waiting)] == ["waiting"]
+        undo(closure=closure, by=by)
+        assert sweep() == 0 and [row.status for row in entries(waiting)] == ["waiting"]
 
     def test_waiting_lists_of_the_day_are_withdrawn(self) -> None:
         shop = paid_shop(capacity=2)
