@@ -262,6 +262,15 @@ class TestPupils:
         with pytest.raises(Refused, match="Sortie"):
             shop.add(days=shop.days[:1], children=shop.children[:1])
 
+    def test_a_place_that_a_pupil_leaves_goes_to_who_waits(self, shop: Shop) -> None:
+        OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=2)
+        waiting = neighbour(shop)
+        wait(waiting, days=shop.days[:1])
+        closure = decided(shop, scope="class", school=self.school, levels=["cp"])
+        due(closure)
+        apply_closures()
+        assert [row.status for row in entries(waiting)] == ["offered"] and shop.fresh().taken == 2
+
     def test_the_database_refuses_it_too(self, shop: Shop) -> None:
         shop.add(days=shop.days[1:], children=shop.children[1:])
         row = Booking.objects.held().get()
