@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from bookings.actions import Wish
+from bookings.places import slot_room
 from checkout.forms import BookingForm
 from families.models import Beneficiary
 from portal.common.formats import WEEKDAYS, dated, enumeration, euros, long_date
@@ -29,12 +30,26 @@ def waiting_url(activity: Activity, form: BookingForm, sent: QueryDict) -> str:
     """The waiting list's page for the full days among those that were asked for, with what else was chosen."""
     query = QueryDict(mutable=True)
     asked = Counter(wish.date for wish in form.wishes)
-    days = OpenDay.objects.filter(activity=activity, date__in=asked).order_by("date")
-    query.setlist("dates", [row.date.isoformat() for row in days if row.free < asked[row.date]][:MOST_DATES_ASKED])
+    days = list(OpenDay.objects.filter(activity=activity, date__in=asked).order_by("date"))
+    slot = Slot.objects.get(pk=form.cleaned_data["slot"])
+    room = slot_room([slot], [row.pk for row in days])
+    full = [row.date for row in days if min(row.free, room.get((row.pk, slot.pk), row.free)) < asked[row.date]]
+    query.setlist("dates", [date.isoformat() for date in full][:MOST_DATES_ASKED])
     for name in ("people", "slot", "profile"):
         query.setlist(name, sent.getlist(name))
     address = reverse("waiting_join", args=[activity.service.slug, activity.slug])
     return f"{address}?{query.urlencode()}"
+
+
+def full_slots(days: Collection[OpenDay], slots: Collection[Slot], *, needed: int) -> dict[dt.date, set[int]]:
+    """The days on which a slot (by key) has fewer places than are needed: the day is full, or that slot's own share."""
+    room = slot_room(slots, [row.pk for row in days])
+    found: dict[dt.date, set[int]] = {}
+    for day in days:
+        full = {slot.pk for slot in slots if min(day.free, room.get((day.pk, slot.pk), day.free)) < needed}
+        if full:
+            found[day.date] = full
+    return found
 
 
 class WaitingForm(forms.Form):
@@ -48,14 +63,14 @@ class WaitingForm(forms.Form):
         data: QueryDict | None,
         *,
         asked: QueryDict,
-        full: Sequence[dt.date],
+        full: Mapping[dt.date, Collection[int]],
         slots: Sequence[Slot],
         people: Sequence[Beneficiary],
         accesses: Sequence[Subscription],
         grid: PriceGrid,
     ) -> None:
         super().__init__(data)
-        self.grid = grid
+        self.grid, self.full = grid, full
         self.accesses = {str(row.pk): row for row in accesses}
         named = {text for text in asked.getlist("dates") if len(text) == 10}
         self.asked = [date for date in sorted(full) if date.isoformat() in named]
@@ -158,6 +173,9 @@ class WaitingForm(forms.Form):
     @property
     def wishes(self) -> list[Wish]:
         """Each chosen beneficiary on each day that the answer stands for."""
-        _label, dates = self.answers[self.cleaned_data["days"]]
+        answer = self.cleaned_data["days"]
+        _label, dates = self.answers[answer]
+        if answer != THESE:  # of « tous les mercredis », those on which this slot is full
+            dates = [date for date in dates if self.slot.pk in self.full[date]]
         people = dict.fromkeys(self.cleaned_data["people"])
         return [Wish(int(person), date) for date in dates for person in people]

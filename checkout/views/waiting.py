@@ -25,7 +25,7 @@ from bookings.waiting.actions import join, leave, rule
 from bookings.waiting.models import WaitingListEntry, WaitingListEntryQuerySet
 from checkout.actions import take_offer
 from checkout.forms import keys
-from checkout.waiting_form import WaitingForm
+from checkout.waiting_form import WaitingForm, full_slots
 from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import enumeration
@@ -83,14 +83,14 @@ def waiting_join(request: HttpRequest, service: str, slug: str) -> HttpResponse:
         return redirect(activity.service)
     # Full for who comes alone, or for all the children that were chosen on the calendar.
     needed = max(1, len(set(request.GET.getlist("people"))))
-    coming = OpenDay.objects.bookable(at=timezone.now()).filter(activity=activity)
-    full = [row for row in coming if row.free < needed]
+    coming = list(OpenDay.objects.bookable(at=timezone.now()).filter(activity=activity))
     people = [row.beneficiary for row in Filiation.objects.of(user).select_related("beneficiary")]
     slots = list(activity.slots.filter(is_active=True))
+    full = full_slots(coming, slots, needed=needed)
     form = WaitingForm(
         request.POST if request.method == "POST" else None,
         asked=request.GET,
-        full=[row.date for row in full],
+        full=full,
         slots=slots,
         people=people,
         accesses=accesses,

@@ -13,7 +13,7 @@ from bookings.models import Booking
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import CartLine
 from portal.outbox.models import Email
-from services.models import Activity, OpenDay
+from services.models import Activity, OpenDay, Slot
 from tests.bookings.test_waiting import give_back, run_out
 from tests.checkout.http import form, page, text
 from tests.factories import FiliationFactory, SubscriptionFactory, TariffFactory, UserFactory
@@ -76,6 +76,21 @@ class TestFromTheCalendar:
         browse(who).post(joining(shop, shop.days[0]), answers(who, days=str(weekday)))
         rows = WaitingListEntry.objects.of(who.user).select_related("open_day")
         assert sorted(row.open_day.date for row in rows) == [shop.days[index].date for index in (0, 7, 14)]
+
+    def test_a_slot_that_is_full_on_a_day_that_is_not(self, browse: Browse) -> None:
+        shop = full_shop(days=2, capacity=2)
+        OpenDay.objects.update(capacity=9)
+        Slot.objects.filter(pk=shop.slot.pk).update(capacity=2)
+        who = neighbour(shop)
+        client = browse(who)
+        refused = client.post(page(shop), form(who))
+        (href,) = re.findall(r'href="(/services/[^"]*liste-d-attente/\?dates=[^"]*)"', refused.content.decode())
+        address = href.replace("&amp;", "&")
+        assert len(parse_qs(urlsplit(address).query)["dates"]) == 2
+        assert client.post(address, answers(who)).status_code == 302
+        assert statuses(who) == ["waiting", "waiting"]
+        give_back(shop)
+        assert statuses(who) == ["offered", "waiting"]
 
     def test_together(self, browse: Browse) -> None:
         shop = full_shop()
