@@ -1,21 +1,20 @@
-"""The booking page's calendar: what each day of a school year is for this family, in words that a screen can say."""
+"""The booking page's year: months of squares (the calendar), or of rows that tell the days of each person (the grid)."""
 
 import calendar
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from bookings.models import Booking
-from bookings.places import slot_room
-from bookings.waiting.models import WaitingListEntry
+from bookings.actions import Wish
+from bookings.availability import Availability, State
+from bookings.selection import WHOLE_WEEK
 from families.models import Beneficiary
-from portal.common.formats import WEEKDAYS, enumeration, long_date, moment, month
-from services.models import Activity, OpenDay, Slot
+from portal.common.formats import NBSP, WEEKDAYS, enumeration, long_date, month
+from services.models import OpenDay
 from services.patterns import Pattern
 from services.school_calendar import SchoolCalendar
 
@@ -25,27 +24,35 @@ SHORT_WEEKDAYS = tuple(name[:3] for name in WEEKDAYS)
 
 @dataclass(slots=True)
 class Cell:
-    """One day. `iso` is set when it can be ticked; otherwise `kind` and `reason` say why not."""
+    """One day, or one day of one person. `value` is set when it can be ticked; else `kind` and `reason` say why not.
+
+    `few` are the free places when they are few, `price` what the day costs when that is not what the others cost, `late`
+    says that it is booked at the late price, `letters` who is booked already, `wait` leads to a full day's waiting list.
+    """
 
     day: int
-    iso: str = ""
+    value: str = ""
     label: str = ""
     checked: bool = False
     kind: str = ""
     reason: str = ""
     letters: str = ""
     skip: str = ""
-    wait: str = ""  # address of the waiting list of a full day
+    few: int = 0
+    price: str = ""
+    late: bool = False
+    wait: str = ""
 
 
 @dataclass(slots=True)
-class Weekday:
+class Column:
     """A column's head: its names, and the button that ticks the column (`pick` empty: nothing to tick)."""
 
     short: str
     name: str
     pick: str = ""
     pick_label: str = ""
+    hue: int = 0
 
 
 @dataclass(slots=True)
@@ -53,40 +60,50 @@ class Month:
     """`closed` says which days that would be open are not: (« vacances scolaires », « 23 et 30 »)."""
 
     title: str
-    weekdays: list[Weekday]
+    columns: list[Column]
     weeks: list[list[Cell | None]]
+    anchor: str
+    closed: list[tuple[str, str]] = field(default_factory=list)
+    pick: str = ""
+
+
+@dataclass(slots=True)
+class Row:
+    """One open day of the grid: `lun. 7`, then a cell for each person; `starts_week` parts it from the week before."""
+
+    name: str
+    label: str
+    cells: list[Cell]
+    starts_week: bool
+
+
+@dataclass(slots=True)
+class GridMonth:
+    """One month of the grid; its columns are people."""
+
+    title: str
+    columns: list[Column]
+    rows: list[Row]
     anchor: str
     closed: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
 class YearCalendar:
-    """The months that have at least one day of the activity, and what can be ticked in them."""
+    """The months that have at least one day of the activity."""
 
-    months: list[Month]
-    tickable: list[dt.date]
-
-    def weekdays(self) -> list[tuple[int, str]]:
-        """The weekdays that can be ticked all at once, as (1 for Monday …, name)."""
-        present = {date.weekday() for date in self.tickable}
-        return [(number + 1, WEEKDAYS[number]) for number in sorted(present)]
+    months: Sequence[Month | GridMonth]
+    has_choices: bool
+    has_few: bool = False
+    has_late: bool = False
 
 
-def family_bookings(
-    *, beneficiaries: Collection[Beneficiary], activity: Activity, first: dt.date, last: dt.date
-) -> dict[dt.date, list[Booking]]:
-    """What these beneficiaries have in an activity between two dates, by date; stale holds of a cart count as held."""
-    found: dict[dt.date, list[Booking]] = {}
-    rows = (
-        Booking.objects.live()
-        .filter(beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last))
-        .annotate(offered=Exists(WaitingListEntry.objects.offered().filter(booking=OuterRef("pk"))))
-        .select_related("open_day")
-        .only("beneficiary_id", "status", "slot_id", "open_day__date")
-    )
-    for row in rows:
-        found.setdefault(row.open_day.date, []).append(row)
-    return found
+@dataclass(frozen=True)
+class Marks:
+    """What the squares say beside the availability: what is ticked, and the prices that stand out, by date."""
+
+    ticked: Collection[dt.date] | Collection[Wish]
+    prices: Mapping[dt.date, str]
 
 
 def initials(beneficiaries: Iterable[Beneficiary]) -> dict[int, str]:
@@ -110,32 +127,16 @@ def initials(beneficiaries: Iterable[Beneficiary]) -> dict[int, str]:
     return found
 
 
-def build(
-    *,
-    activity: Activity,
-    days: Sequence[OpenDay],
-    booked: Mapping[dt.date, Sequence[Booking]],
-    beneficiaries: Sequence[Beneficiary],
-    ticked: Collection[dt.date],
-    slots: Collection[Slot] = (),
-) -> YearCalendar:
-    """Lay out the open days of an activity by month for a family; `ticked` are the dates that come ticked.
-
-    A date on which every one of the `slots` is full is full; where some are, it says which.
-    """
-    now = timezone.now()
-    by_date = {row.date: row for row in days}
-    if not by_date:
-        return YearCalendar([], [])
-    first, last = min(by_date), max(by_date)
-    pattern = Pattern.of(activity, SchoolCalendar.around(first, last))
-    room = slot_room(slots, [row.pk for row in days])
-    letters = initials(beneficiaries)
-    names = {row.pk: row.first_name for row in beneficiaries}
-    tickable: list[dt.date] = []
+def build(availability: Availability, marks: Marks) -> YearCalendar:
+    """Lay out the open days of an activity by month; `marks.ticked` are dates."""
+    days = availability.days
+    if not days:
+        return YearCalendar([], has_choices=False)
+    writer = _Writer(availability, marks)
+    quick = set(availability.quick_dates)
     months = []
-    for year, number in _months(first, last):
-        closed: dict[str, list[str]] = {}
+    for year, number in _months(min(days), max(days)):
+        closed = _Closed(writer.pattern)
         weeks: list[list[Cell | None]] = []
         for week in calendar.Calendar().monthdatescalendar(year, number):
             cells: list[Cell | None] = []
@@ -143,37 +144,56 @@ def build(
                 if date.month != number:
                     cells.append(None)
                     continue
-                open_day = by_date.get(date)
+                open_day = days.get(date)
                 if open_day is None:
-                    cell = Cell(date.day, kind="c", reason=pattern.why_closed(date))
+                    cell = Cell(date.day, kind="c", reason=writer.pattern.why_closed(date))
                 else:
-                    full = [slot.name for slot in slots if room.get((open_day.pk, slot.pk), 1) < 1]
-                    if full and len(full) == len(slots):  # for this page: the row is read, not written
-                        open_day.taken = max(open_day.taken, open_day.capacity)
-                    cell = _cell(open_day, now, booked.get(date, ()), letters, names, full)
-                    if activity.waiting_list and open_day.free <= 0 and not cell.iso and open_day.is_bookable(now):
-                        cell.wait = f"liste-d-attente/?dates={date}" if len(booked.get(date, ())) < len(names) else ""
-                        cell.label = long_date(date)
-                    cell.checked = bool(cell.iso) and date in ticked
-                if cell.kind == "c" and (open_day or date.weekday() in pattern.weekdays):
-                    closed.setdefault(cell.reason, []).append(str(date.day))
+                    cell = writer.square(open_day)
+                if cell.kind == "c":
+                    closed.add(date, cell.reason, expected=open_day is not None)
                 cells.append(cell)
             weeks.append(cells)
-        dates = [dt.date.fromisoformat(c.iso) for w in weeks for c in w if c is not None and c.iso]
-        tickable += dates
-        why = [(reason, enumeration(numbers)) for reason, numbers in closed.items()]
-        months.append(_month(year, number, weeks, dates, why))
-    return YearCalendar(months, tickable)
+        months.append(_month(year, number, weeks, quick, closed.listed))
+    return writer.year(months)
 
 
-def picked(calendar_dates: Iterable[dt.date], pick: str) -> set[dt.date]:
-    """The dates that a quick-choice button stands for: `3` every Wednesday, `2026-12:3` those of December 2026."""
-    period, _sep, number = pick.rpartition(":")
-    return {
-        date
-        for date in calendar_dates
-        if str(date.isoweekday()) == number and (not period or f"{date:%Y-%m}" == period)
-    }
+def build_grid(availability: Availability, marks: Marks) -> YearCalendar:
+    """Lay out the same days with a column for each person; `marks.ticked` are wishes.
+
+    Days that are over are left out, days closed to all are only named under their month.
+    """
+    days = availability.days
+    today = timezone.localdate(availability.at)
+    if not days:
+        return YearCalendar([], has_choices=False)
+    writer = _Writer(availability, marks)
+    quick = set(availability.quick_dates)
+    months = []
+    for year, number in _months(min(days), max(days)):
+        closed = _Closed(writer.pattern)
+        rows: list[Row] = []
+        last = None
+        for day in range(1, calendar.monthrange(year, number)[1] + 1):
+            date = dt.date(year, number, day)
+            open_day = days.get(date)
+            if date < today:
+                continue
+            if open_day is None or not open_day.is_open:
+                reason = writer.pattern.why_closed(date) if open_day is None else open_day.closed_reason
+                closed.add(date, reason, expected=open_day is not None)
+                continue
+            week = date.isocalendar()[:2]
+            rows.append(
+                Row(
+                    f"{SHORT_WEEKDAYS[date.weekday()]}.{NBSP}{day}",
+                    long_date(date),
+                    writer.person_cells(open_day),
+                    starts_week=last not in (None, week),
+                )
+            )
+            last = week
+        months.append(_grid_month(year, number, rows, availability, writer.letters, quick, closed.listed))
+    return writer.year(months)
 
 
 def _months(first: dt.date, last: dt.date) -> Iterable[tuple[int, int]]:
@@ -185,69 +205,156 @@ def _month(
     year: int,
     number: int,
     weeks: list[list[Cell | None]],
-    tickable: Sequence[dt.date],
+    quick: Collection[dt.date],
     closed: list[tuple[str, str]],
 ) -> Month:
     title = month(dt.date(year, number, 1))
-    present = {date.weekday() for date in tickable}
-    weekdays = [
-        Weekday(
+    code = f"{year}-{number:02}"
+    present = {date.weekday() for date in quick if (date.year, date.month) == (year, number)}
+    columns = [
+        Column(
             short=SHORT_WEEKDAYS[index],
             name=WEEKDAYS[index],
-            pick=f"{year}-{number:02}:{index + 1}" if index in present else "",
+            pick=f"{code}:{index + 1}" if index in present else "",
             pick_label=_("Tous les %(weekday)s de %(month)s")
             % {"weekday": WEEKDAYS[index] + "s", "month": title.lower()},
         )
         for index in range(7)
     ]
-    return Month(title, weekdays, weeks, f"mois-{year}-{number:02}", closed)
+    return Month(title, columns, weeks, f"mois-{code}", closed, pick=f"{code}:{WHOLE_WEEK}" if present else "")
 
 
-def _cell(
-    open_day: OpenDay,
-    now: dt.datetime,
-    booked: Sequence[Booking],
+def _grid_month(
+    year: int,
+    number: int,
+    rows: list[Row],
+    availability: Availability,
     letters: Mapping[int, str],
-    names: Mapping[int, str],
-    full: Sequence[str] = (),
-) -> Cell:
-    date = open_day.date
-    who = sorted({row.beneficiary_id for row in booked}, key=list(names).index)
-    # More than three children do not fit under the number; the label names them all.
-    shown = [letters[pk] for pk in (who if len(who) <= 3 else who[:2])]
-    cell = Cell(date.day, letters="".join(shown) + (f"+{len(who) - 2}" if len(who) > 3 else ""))
-    words = _("déjà réservé\u00a0: %s")
-    if any(row.status == Booking.Status.HELD for row in booked):
-        offered = any(row.offered for row in booked)  # type: ignore[attr-defined]
-        words = _("place proposée\u00a0: %s") if offered else _("dans le panier\u00a0: %s")
-    if not open_day.is_open:
-        cell.kind, cell.reason = "c", open_day.closed_reason
-    elif who and len(who) == len(names):
-        cell.kind = "m"
-        cell.reason = words % ", ".join(names[pk] for pk in who)
-    elif open_day.book_from and open_day.book_from > now:
-        cell.kind, cell.reason = "n", _("réservable à partir du %s") % moment(open_day.book_from)
-    elif open_day.book_until <= now:
-        cell.kind = "m" if who else "l"
-        cell.reason = (
-            _("déjà réservé\u00a0: %s") % ", ".join(names[pk] for pk in who)
-            if who
-            else _("délai passé (%s)") % moment(open_day.book_until)
+    quick: Collection[dt.date],
+    closed: list[tuple[str, str]],
+) -> GridMonth:
+    title = month(dt.date(year, number, 1))
+    code = f"{year}-{number:02}"
+    within = [date for date in quick if (date.year, date.month) == (year, number)]
+    columns = [
+        Column(
+            short=letters[person.pk],
+            name=person.first_name,
+            pick=f"{code}:{WHOLE_WEEK}/{person.pk}"
+            if any(not availability.is_settled(person.pk, date) for date in within)
+            else "",
+            pick_label=_("Tous les jours de %(month)s pour %(name)s")
+            % {"month": title.lower(), "name": person.first_name},
+            hue=index % 6 + 1,
         )
-    elif open_day.free <= 0:
-        cell.kind = "m" if who else "f"
-        cell.reason = (
-            (_("complet\u00a0; déjà réservé\u00a0: %s") % ", ".join(names[pk] for pk in who)) if who else _("complet")
+        for index, person in enumerate(availability.beneficiaries)
+    ]
+    return GridMonth(title, columns, rows, f"mois-{code}", closed)
+
+
+class _Closed:
+    """The days of a month that are closed though one would have expected them to be open, by reason."""
+
+    def __init__(self, pattern: Pattern) -> None:
+        self._pattern = pattern
+        self._found: dict[str, list[str]] = {}
+
+    def add(self, date: dt.date, reason: str, *, expected: bool) -> None:
+        if expected or date.weekday() in self._pattern.weekdays:
+            self._found.setdefault(reason, []).append(str(date.day))
+
+    @property
+    def listed(self) -> list[tuple[str, str]]:
+        return [(reason, enumeration(numbers)) for reason, numbers in self._found.items()]
+
+
+class _Writer:
+    """Writes the cells of a year, and remembers which kinds there were."""
+
+    def __init__(self, availability: Availability, marks: Marks) -> None:
+        self.availability = availability
+        self.marks = marks
+        self.pattern = Pattern.of(
+            availability.activity, SchoolCalendar.around(min(availability.days), max(availability.days))
         )
-    else:
-        parts = [long_date(date)]
-        if who:
-            parts.append(_("déjà réservé\u00a0: %s") % ", ".join(names[pk] for pk in who))
+        self.letters = initials(availability.beneficiaries)
+        self.names = {row.pk: row.first_name for row in availability.beneficiaries}
+        self._order = list(self.names)
+        self._choices = self._few = self._late = False
+
+    def year(self, months: Sequence[Month | GridMonth]) -> YearCalendar:
+        """The months written, with what the legend has to explain."""
+        return YearCalendar(months, has_choices=self._choices, has_few=self._few, has_late=self._late)
+
+    def square(self, open_day: OpenDay) -> Cell:
+        """One day of the calendar, for whoever is chosen."""
+        date = open_day.date
+        rows = self.availability.rows(date)
+        who = sorted({row.beneficiary_id for row in rows}, key=self._order.index)
+        # More than three people do not fit under the number; the label names them all.
+        shown = [self.letters[pk] for pk in (who if len(who) <= 3 else who[:2])]
+        cell = Cell(date.day, letters="".join(shown) + (f"+{len(who) - 2}" if len(who) > 3 else ""))
+        state = self.availability.state(open_day)
+        settled = bool(who) and all(self.availability.is_settled(pk, date) for pk in self._order)
+        taken = self.availability.words(rows, self.names) if who else ""
+        if state and state.kind == "c":
+            cell.kind, cell.reason = state.kind, state.reason
+        elif settled or (state and who and state.kind != "n"):
+            cell.kind = "m"
+            full = state and state.kind == "f" and not settled
+            cell.reason = _("complet\u00a0; %s") % taken if full else taken
+        elif state:
+            cell.kind, cell.reason = state.kind, state.reason
+        else:
+            self._tickable(cell, open_day, [long_date(date)], taken)
+            cell.value = date.isoformat()
+            cell.checked = date in self.marks.ticked
+            cell.skip = self.availability.skips(date)
+        if not settled and (wait := self.availability.waiting_list(open_day, state)):
+            cell.wait, cell.label = wait, long_date(date)
+        return cell
+
+    def person_cells(self, open_day: OpenDay) -> list[Cell]:
+        """One day of the grid: a cell for each person."""
+        state = self.availability.state(open_day)
+        return [self._person_cell(open_day, person, state) for person in self._order]
+
+    def _person_cell(self, open_day: OpenDay, person: int, state: State | None) -> Cell:
+        date, name = open_day.date, self.names[person]
+        rows = [row for row in self.availability.rows(date) if row.beneficiary_id == person]
+        cell = Cell(date.day, letters=self.letters[person] if rows else "")
+        taken = self.availability.words(rows) if rows else ""
+        if rows and (state or self.availability.is_settled(person, date)):
+            cell.kind, cell.reason = "m", taken
+        elif state:
+            cell.kind, cell.reason = state.kind, state.reason
+        elif unfit := self.availability.unfit(person, date):
+            cell.kind, cell.reason = "c", unfit
+        else:
+            self._tickable(cell, open_day, [name, long_date(date)], taken)
+            cell.value = f"{person}:{date.isoformat()}"
+            cell.checked = Wish(person, date) in self.marks.ticked
+            cell.skip = self.availability.skips(date)
+        if not rows and (wait := self.availability.waiting_list(open_day, state)):
+            cell.wait, cell.label = f"{wait}&people={person}", f"{name}, {long_date(date)}"
+        return cell
+
+    def _tickable(self, cell: Cell, open_day: OpenDay, parts: list[str], taken: str) -> None:
+        self._choices = True
+        if taken:
+            parts.append(taken)
+        cell.price = self.marks.prices.get(open_day.date, "")
+        if cell.price:
+            parts.append(cell.price)
+        cell.late = open_day.is_late(self.availability.at)
+        if cell.late:
+            self._late = True
+            parts.append(_("réservation tardive"))
         if open_day.free <= FEW_PLACES:
+            self._few = True
+            cell.few = open_day.free
             parts.append(ngettext("%d place libre", "%d places libres", open_day.free) % open_day.free)
-        if full:
-            parts.append(_("complet pour %s") % enumeration(full))
-        cell.iso = date.isoformat()
+        if full := self.availability.full_slots(open_day.date):
+            names = [slot.name for slot in self.availability.slots if slot.pk in full]
+            parts.append(_("complet pour %s") % enumeration(names))
         cell.label = ", ".join(parts)
-        cell.skip = " ".join(str(pk) for pk in who)
-    return cell

@@ -1,7 +1,7 @@
 """What the booking, checkout and wallet pages send. A price is never among it, but what the person was shown is."""
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -39,13 +39,32 @@ def keys(texts: Iterable[str]) -> set[int]:
     return {int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) < 19}
 
 
+def wish(text: str) -> Wish | None:
+    """`12:2026-12-01`, a box of the booking grid: who and when. None for what it cannot have sent."""
+    person, _sep, date = text.partition(":")
+    try:
+        return next((Wish(key, dt.date.fromisoformat(date)) for key in keys([person])), None)
+    except ValueError:
+        return None
+
+
 class BookingForm(forms.Form):
-    """One slot, some beneficiaries, some dates. Values that a browser cannot have sent are dropped as not chosen."""
+    """One slot, some beneficiaries, some dates; or with `by_person` (the grid) the days of each.
+
+    Values that a browser cannot have sent are dropped as not chosen.
+    """
 
     def __init__(
-        self, data: QueryDict | None, *, slots: Iterable[Any], people: Iterable[Any], profiles: Iterable[Any]
+        self,
+        data: QueryDict | None,
+        *,
+        slots: Iterable[Any],
+        people: Iterable[Any],
+        profiles: Iterable[Any],
+        by_person: bool = False,
     ) -> None:
         super().__init__(data)
+        self.by_person = by_person
         self.fields["profile"] = forms.ChoiceField(
             label=_("Situation"), choices=[(str(row.pk), str(row.profile)) for row in profiles], required=False
         )
@@ -58,6 +77,10 @@ class BookingForm(forms.Form):
                 "invalid_choice": _("Ce type de prestation n’est pas proposé ici : choisissez-en un autre."),
             },
         )
+        people = list(people)
+        if by_person:
+            self.fields["days"] = DaysField(label=_("Jours de chacun"), people={row.pk for row in people})
+            return
         self.fields["people"] = forms.MultipleChoiceField(
             label=_("Bénéficiaire"),
             choices=[(str(row.pk), str(row)) for row in people],
@@ -70,8 +93,15 @@ class BookingForm(forms.Form):
         self.fields["dates"] = DatesField(label=_("Date de réservation"))
 
     @property
+    def date_errors(self) -> list[str]:
+        """What is wrong with the ticked dates, or days."""
+        return list(self["days" if self.by_person else "dates"].errors)
+
+    @property
     def wishes(self) -> list[Wish]:
         """Each chosen beneficiary on each chosen date."""
+        if self.by_person:
+            return sorted(self.cleaned_data["days"], key=lambda each: (each.date, each.beneficiary_id))
         return [
             Wish(int(person), date)
             for date in sorted(self.cleaned_data["dates"])
@@ -100,6 +130,37 @@ class DatesField(forms.Field):
 
     def validate(self, value: Any) -> None:
         if not value:  # an empty set is none of Django's empty values
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+
+
+class DaysField(forms.Field):
+    """The boxes of the grid: who and when. Only those of `people` can be chosen."""
+
+    widget = forms.SelectMultiple
+    default_error_messages = {
+        "required": _("Choisissez au moins un jour dans la grille."),
+        "invalid": DatesField.default_error_messages["invalid"],
+        "too_many": DatesField.default_error_messages["too_many"],
+        "not_yours": _("Un des bénéficiaires choisis ne fait pas partie de vos filiations."),
+    }
+
+    def __init__(self, *, people: Collection[int], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.people = people
+
+    def to_python(self, value: Any) -> set[Wish]:
+        texts = set(value or ())
+        found = {each for text in texts if (each := wish(text))}
+        if len(found) != len(texts):
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid")
+        if len({each.date for each in found}) > MOST_DATES:
+            raise forms.ValidationError(self.error_messages["too_many"], code="too_many")
+        if not {each.beneficiary_id for each in found} <= set(self.people):
+            raise forms.ValidationError(self.error_messages["not_yours"], code="not_yours")
+        return found
+
+    def validate(self, value: Any) -> None:
+        if not value:
             raise forms.ValidationError(self.error_messages["required"], code="required")
 
 

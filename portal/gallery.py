@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from bookings.calendar import Cell, Month, Weekday
+from bookings.calendar import Cell, Column, GridMonth, Month, Row
 from portal.common import formats
 from portal.common.forms import DateField, DateParts
 from services.catalogue import ACTIVITIES, CatalogueForm
@@ -89,6 +89,7 @@ def gallery(request: HttpRequest) -> HttpResponse:
             "sample": SampleForm(),
             "wrong": SampleForm(wrong, auto_id="wrong_%s"),
             "months": [_month(2026, 11), _month(2026, 12)],
+            "grid": _grid(2026, 12),
             "page": Paginator(range(95), 10).get_page(3),
             "listing": _listing(),
             "amount": Decimal("31.60"),
@@ -127,9 +128,9 @@ def _month(year: int, month: int) -> Month:
         for week in calendar.Calendar().monthdatescalendar(year, month)
     ]
     title = formats.month(dt.date(year, month, 1))
-    tickable = {n for week in weeks for n, cell in enumerate(week, start=1) if cell and cell.iso}
-    weekdays = [
-        Weekday(
+    tickable = {n for week in weeks for n, cell in enumerate(week, start=1) if cell and cell.value}
+    columns = [
+        Column(
             short=name[:3],
             name=name,
             pick=f"{year}-{month:02}:{n}" if n in tickable else "",
@@ -138,7 +139,28 @@ def _month(year: int, month: int) -> Month:
         for n, name in enumerate(formats.WEEKDAYS, start=1)
     ]
     closed = {11: [("férié : Armistice", "11")], 12: [("vacances scolaires", "21, 22, 24, 25, 28, 29 et 31")]}
-    return Month(title, weekdays, weeks, f"mois-{year}-{month:02}", closed.get(month, []))
+    code = f"{year}-{month:02}"
+    return Month(title, columns, weeks, f"mois-{code}", closed.get(month, []), pick=f"{code}:1234567")
+
+
+def _grid(year: int, month: int) -> GridMonth:
+    """The first days of the same month in the grid, for two children."""
+    title, code = formats.month(dt.date(year, month, 1)), f"{year}-{month:02}"
+    columns = [
+        Column(letter, name, f"{code}:1234567/{pk}", f"Tous les jours de {title.lower()} pour {name}", hue=pk)
+        for pk, (letter, name) in enumerate((("L", "Louane"), ("T", "Théo")), start=1)
+    ]
+    rows = []
+    for date in (dt.date(year, month, day) for day in (1, 3, 4, 7, 10)):
+        cells = [_cell(date), _cell(date)]
+        for pk, (cell, column) in enumerate(zip(cells, columns, strict=True), start=1):
+            cell.letters = column.short if cell.letters else ""
+            if cell.value:
+                cell.value, cell.label = f"{pk}:{cell.value}", f"{column.name}, {formats.long_date(date)}"
+                cell.skip = ""
+        name = f"{formats.WEEKDAYS[date.weekday()][:3]}.{formats.NBSP}{date.day}"
+        rows.append(Row(name, formats.long_date(date), cells, starts_week=date.weekday() == 0))
+    return GridMonth(title, columns, rows, f"grille-{code}", [("fermé le mercredi", "2 et 9")])
 
 
 def _cell(date: dt.date) -> Cell:
@@ -152,7 +174,13 @@ def _cell(date: dt.date) -> Cell:
         return Cell(date.day, kind="m", reason="déjà réservé pour Louane et Théo", letters="L T")
     if date == dt.date(2026, 12, 10):
         return Cell(date.day, kind="f", reason="complet")
-    cell = Cell(date.day, iso=f"{date:%Y-%m-%d}", label=formats.long_date(date), checked=date.day in (7, 8, 14, 15, 17))
+    cell = Cell(
+        date.day, value=f"{date:%Y-%m-%d}", label=formats.long_date(date), checked=date.day in (7, 8, 14, 15, 17)
+    )
+    if date == dt.date(2026, 12, 4):
+        cell.few, cell.label = 2, f"{cell.label}, 2 places libres"
+    if date == dt.date(2026, 12, 11):
+        cell.price, cell.late, cell.label = "8,90\u00a0€", True, f"{cell.label}, 8,90\u00a0€, réservation tardive"
     if date == dt.date(2026, 12, 3):
         cell.label, cell.letters, cell.skip = f"{cell.label}, déjà réservé pour Louane", "L", "1"
     return cell

@@ -1,8 +1,9 @@
 """The activity's page: type de prestation, bénéficiaires, the calendar of the school year, « Ajouter au panier »."""
 
 import datetime as dt
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib import messages
@@ -15,22 +16,31 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
+from accounts.models import User
 from accounts.views import current_user
-from bookings.calendar import YearCalendar, build, family_bookings, initials, picked
+from bookings.availability import Availability, family_bookings
+from bookings.calendar import Marks, build, build_grid, initials
 from bookings.closures.pupils import ClosedSchools
+from bookings.pricing import Place, Pricer
+from bookings.selection import WEEK, LastWeek, Selection, last_week, monday_of
 from checkout.actions import add_to_cart
-from checkout.forms import BookingForm
+from checkout.forms import BookingForm, wish
+from checkout.views.quick import Notice, QuickChoices, choices
 from checkout.views.tickets import TicketPage
 from checkout.waiting_form import waiting_url
 from families.limits import Limits
-from families.models import Filiation
+from families.models import Beneficiary, Filiation
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, euros, long_date
 from portal.common.money import ZERO
 from services.deadlines import sentence
 from services.models import Activity, OpenDay, Slot, Subscription
-from services.pricing import PriceGrid
 from services.school_calendar import school_year
+
+GRID = "grille"
+REMEMBERED = (
+    6 * WEEK
+)  # how far back « Comme la semaine dernière » looks: over the longest holidays within a school year
 
 
 @require_http_methods(["GET", "POST"])
@@ -59,31 +69,56 @@ def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
     return page.render()
 
 
+class Year(NamedTuple):
+    """The school year on screen: the year it begins in, its first date (from this month on), its last, its open days."""
+
+    number: int
+    first: dt.date
+    last: dt.date
+    days: list[OpenDay]
+
+
 class BookingPage:
     """One request for the activity's page, and what the person had chosen in it."""
 
     def __init__(self, request: HttpRequest, activity: Activity, accesses: list[Subscription]) -> None:
         self.request = request
+        self.user = current_user(request)
         self.activity = activity
         self.waiting_url = ""  # set when what was asked for is full
         self.accesses = accesses
         self.slots = list(activity.slots.filter(is_active=True))
-        self.people = [
-            row.beneficiary for row in Filiation.objects.of(current_user(request)).select_related("beneficiary")
-        ]
-        data = request.POST if request.method == "POST" else request.GET
+        self.people = [row.beneficiary for row in Filiation.objects.of(self.user).select_related("beneficiary")]
+        self.data = request.POST if request.method == "POST" else request.GET
         # Only « Ajouter au panier » is checked: a quick choice is made before the rest is chosen.
         adding = request.method == "POST" and "pick" not in request.POST
+        self.selection = self._sent()
         self.form = BookingForm(
-            request.POST if adding else None, slots=self.slots, people=self.people, profiles=accesses
+            request.POST if adding else None,
+            slots=self.slots,
+            people=self.people,
+            profiles=accesses,
+            by_person=self.selection.by_person,
         )
-        self.access = next((row for row in accesses if str(row.pk) == data.get("profile")), accesses[0])
+        self.access = next((row for row in accesses if str(row.pk) == self.data.get("profile")), accesses[0])
         self.chosen_slot = next(
-            (row for row in self.slots if str(row.pk) == data.get("slot")), next(iter(self.slots), None)
+            (row for row in self.slots if str(row.pk) == self.data.get("slot")), next(iter(self.slots), None)
         )
-        self.chosen_people = set(data.getlist("people")) or (
-            {str(self.people[0].pk)} if len(self.people) == 1 else set()
-        )
+        self.notices: list[Notice] = []
+
+    def _sent(self) -> Selection:
+        """What was ticked in the page that was sent. What cannot be read is left out: only adding says what is wrong."""
+        own = {row.pk for row in self.people}
+        people = {pk for pk in own if str(pk) in self.data.getlist("people")} or (own if len(own) == 1 else set())
+        dates = set()
+        for text in self.data.getlist("dates"):
+            try:
+                dates.add(dt.date.fromisoformat(text))
+            except ValueError:
+                continue
+        days = {found for text in self.data.getlist("days") if (found := wish(text)) and found.beneficiary_id in own}
+        by_person = self.data.get("vue") == GRID and len(own) > 1
+        return Selection(people, dates, days, by_person)
 
     def add(self) -> HttpResponse:
         """Put the choice into the cart and show the cart, or the page again with what was wrong."""
@@ -93,7 +128,7 @@ class BookingPage:
         assert self.chosen_slot is not None
         try:
             added = add_to_cart(
-                user=current_user(self.request),
+                user=self.user,
                 activity=self.activity,
                 slot=self.chosen_slot,
                 subscription=self.access,
@@ -128,37 +163,65 @@ class BookingPage:
 
     def render(self, status: int = 200) -> HttpResponse:
         """The page, with the person's choices as they stand."""
-        year, first, last, days = self._year()
-        ticked = self._ticked(days)
-        # Dates ticked in the school year that is not on screen stay chosen, and stay counted.
+        year = self._year()
         today = timezone.localdate()
+        # Dates ticked in the school year that is not on screen stay chosen, and stay counted.
         end = school_year(today + dt.timedelta(days=366))[1]
-        elsewhere = sorted(date for date in ticked if not first <= date <= last and today <= date <= end)
+        away = [
+            date for date in self.selection.all_dates if not year.first <= date <= year.last and today <= date <= end
+        ]
         booked = family_bookings(
             beneficiaries=self.people,
             activity=self.activity,
-            first=min([first, *elsewhere]),
-            last=max([last, *elsewhere]),
+            first=min([year.first, monday_of(today) - REMEMBERED, *away]),
+            last=max([year.last, *away]),
         )
-        calendar = build(
+        availability = Availability(
             activity=self.activity,
-            days=days,
+            slots=self.slots,
+            days=year.days,
             booked=booked,
             beneficiaries=self.people,
-            ticked=ticked - {*elsewhere},
-            slots=self.slots,
+            user=self.user,
+            at=timezone.now(),
+            limits=Limits(self.activity, self.people),
         )
-        limits = Limits(self.activity, self.people)
-        # Why somebody may come on none of the dates; they are not counted, whatever was ticked.
-        closed = ClosedSchools(self.activity, self.people, calendar.tickable)
-        never = {str(row.pk): limits.why_never(row, calendar.tickable) for row in self.people}
-        self.chosen_people -= {key for key, reason in never.items() if reason}
-        prices = Prices(self.accesses, self.slots, [*calendar.tickable, *elsewhere] or [first])
-        chosen = self._chosen(calendar, elsewhere, booked)
-        letters = initials(self.people)
-        upcoming = next((row for row in days if row.is_open and row.book_until > timezone.now()), None)
+        # Who may come on none of the dates is not counted, whatever was ticked.
+        never = {row.pk for row in self.people if availability.limits.why_never(row, availability.quick_dates)}
+        self.selection.people -= never
+        past = last_week(booked, today)
+        quick = QuickChoices(self.data, availability, self.selection, self.chosen_slot, past)
+        if self.request.method == "POST":
+            self.notices += quick.apply(self.data.get("pick", ""))
+            self.chosen_slot = quick.slot
+        context = self._context(year, availability, sorted(set(away) & self.selection.all_dates), past)
+        return render(self.request, "checkout/activity.html", context, status=status)
+
+    def _context(
+        self, year: Year, availability: Availability, away: Sequence[dt.date], past: LastWeek | None
+    ) -> dict[str, Any]:
+        selection = self.selection
+        now = availability.at
+        free = [date for date, row in availability.days.items() if availability.state(row) is None]
+        dates = {date: availability.days[date].is_late(now) for date in free} | dict.fromkeys(away, False)
+        counted = self._counted(availability, dates)
+        closed = ClosedSchools(self.activity, self.people, free)
+        prices = Prices(
+            user=self.user,
+            activity=self.activity,
+            accesses=self.accesses,
+            slots=self.slots,
+            people=self.people,
+            dates=dates or {year.first: False},
+            choice=counted,
+        )
+        usual = prices.first(self.access, self.chosen_slot) if self.chosen_slot else None
+        marks = Marks(selection.days if selection.by_person else selection.dates, self._unusual(prices, usual, dates))
+        calendar = (build_grid if selection.by_person else build)(availability, marks)
+        lines = self._lines(prices, availability, counted, closed)
+        upcoming = next((row for row in year.days if row.is_open and row.book_until > availability.at), None)
         opens_on = self.activity.booking_opens_on
-        context: dict[str, Any] = {
+        return {
             "activity": self.activity,
             "service": self.activity.service,
             "univers": self.activity.service.category.slug,
@@ -170,49 +233,35 @@ class BookingPage:
                 (row, prices.first(self.access, row), prices.later(self.access, row), row == self.chosen_slot)
                 for row in self.slots
             ],
-            "people": [
-                {
-                    "row": row,
-                    "letter": letters[row.pk],
-                    "hue": index % 6 + 1,
-                    "checked": str(row.pk) in self.chosen_people,
-                    "never": never[str(row.pk)],
-                    "closed": closed.sentences(row),
-                }
-                for index, row in enumerate(self.people)
-            ],
-            "limits": limits.sentence,
-            "price": prices.first(self.access, self.chosen_slot) if self.chosen_slot else None,
-            "cents": prices.cents,
+            "people": lines,
+            "limits": availability.limits.sentence,
+            "asks": prices.depends_on_others,
             "calendar": calendar,
-            "elsewhere": [(date, " ".join(sorted(_booked_people(booked, date)))) for date in elsewhere],
-            "years": [(each, f"{each}-{each + 1}", each == year) for each in self._years()],
+            "by_person": selection.by_person,
+            "hidden": self._hidden(away, availability),
+            "away_count": len(away),
+            "quick": choices(self.data, availability, lines=lines, past=past),
+            "notices": self.notices,
+            "years": [(each, f"{each}-{each + 1}", each == year.number) for each in self._years()],
             # A year that was chosen and has no day (any more) is told as such, with the way to the other one.
-            "published": bool(days) or "annee" in self.request.GET,
+            "published": bool(year.days) or "annee" in self.request.GET,
             "booking_rule": sentence(self.activity.booking_rule),
             "cancel_rule": sentence(self.activity.cancel_rule),
             "next_deadline": upcoming,
             "opens_on": opens_on if opens_on and opens_on > timezone.localdate() else None,
-            "quantity": sum(count for _date, count in chosen),
-            "dates_count": len(chosen),
-            "total": sum(
-                (prices.on(self.access, self.chosen_slot, date) * count for date, count in chosen if self.chosen_slot),
-                ZERO,
-            ),
+            "quantity": sum(line["count"] for line in lines),
+            "dates_count": len(selection.all_dates & {*free, *away}),
+            "total": sum((line["total"] for line in lines), ZERO),
             "hold_minutes": settings.HOLD_MINUTES,
         }
-        return render(self.request, "checkout/activity.html", context, status=status)
 
     def _years(self) -> tuple[int, int]:
         """The school years that can be chosen, by the year they begin in."""
         current = school_year(timezone.localdate())[0].year
         return current, current + 1
 
-    def _year(self) -> tuple[int, dt.date, dt.date, list[OpenDay]]:
-        """The school year on screen, its first date (from this month on) and its last, and its open days.
-
-        It is the one asked for, or else the first that still has a day to book: in July and August, the next one.
-        """
+    def _year(self) -> Year:
+        """The school year asked for, or else the first that still has a day to book: in July and August, the next one."""
         asked = self.request.GET.get("annee", "")
         years = [year for year in self._years() if asked == str(year)] or self._years()
         now, this_month = timezone.now(), timezone.localdate().replace(day=1)
@@ -220,88 +269,160 @@ class BookingPage:
         for year in years:
             first, last = max(dt.date(year, 9, 1), this_month), dt.date(year + 1, 8, 31)
             days = list(OpenDay.objects.filter(activity=self.activity, date__range=(first, last)))
-            found.append((year, first, last, days))
-            if any(row.is_open and row.book_until > now for row in days):
+            found.append(Year(year, first, last, days))
+            if any(row.is_bookable(now) for row in days):
                 return found[-1]
         return found[0]
 
-    def _ticked(self, days: list[OpenDay]) -> set[dt.date]:
-        """The dates that come ticked: those sent, with what a quick-choice button adds or takes away."""
-        sent = set()
-        for text in self.request.POST.getlist("dates"):
-            try:
-                sent.add(dt.date.fromisoformat(text))
-            except ValueError:
-                continue
-        pick = self.request.POST.get("pick", "")
-        if pick == "none":
-            return set()
-        if pick:
-            now = timezone.now()
-            dates = picked((row.date for row in days if row.is_open and row.book_until > now and row.free > 0), pick)
-            return sent - dates if dates <= sent else sent | dates
-        return sent
+    def _unusual(self, prices: "Prices", usual: Decimal | None, dates: Collection[dt.date]) -> Mapping[dt.date, str]:
+        """The dates that cost something else than the price written beside the slot, and what."""
+        slot = self.chosen_slot
+        if slot is None or usual is None:
+            return {}
+        found = {date: prices.alone(self.access, slot, date) for date in dates}
+        return {date: euros(price) for date, price in found.items() if price not in (None, usual)}
 
-    def _chosen(self, calendar: YearCalendar, elsewhere: list[dt.date], booked: Any) -> list[tuple[dt.date, int]]:
-        """Each chosen date with how many of the chosen beneficiaries it counts for."""
-        dates = [
-            dt.date.fromisoformat(cell.iso)
-            for month in calendar.months
-            for week in month.weeks
-            for cell in week
-            if cell is not None and cell.checked
+    def _counted(self, availability: Availability, dates: Mapping[dt.date, bool]) -> list[Place]:
+        """The ticked places that can be had in the chosen slot, as far as the page knows: what the total counts."""
+        slot = self.chosen_slot
+        if slot is None:
+            return []
+        return [
+            Place(each.beneficiary_id, slot.pk, each.date, dates[each.date])
+            for each in sorted(self.selection.wishes)
+            if each.date in dates and availability.may_have(each.beneficiary_id, each.date, slot)
         ]
-        return [(date, len(self.chosen_people - _booked_people(booked, date))) for date in dates + elsewhere]
 
+    def _lines(
+        self, prices: "Prices", availability: Availability, counted: Sequence[Place], closed: ClosedSchools
+    ) -> list[dict[str, Any]]:
+        """Each person: their mark, whether they are chosen, how many of the ticked days count for them, for how much."""
+        slot = self.chosen_slot
+        letters = initials(self.people)
+        lines = []
+        for index, person in enumerate(self.people):
+            dates = [place.date for place in counted if place.member == person.pk]
+            lines.append(
+                {
+                    "row": person,
+                    "letter": letters[person.pk],
+                    "hue": index % 6 + 1,
+                    "checked": person.pk in self.selection.people,
+                    "closed": closed.sentences(person),
+                    "never": availability.limits.why_never(person, availability.quick_dates),
+                    "price": prices.first(self.access, slot, person.pk) if slot else None,
+                    "cents": prices.cents(person.pk),
+                    "count": len(dates),
+                    "total": sum(
+                        (prices.of_choice(self.access, slot, date, person.pk) for date in dates if slot), ZERO
+                    ),
+                }
+            )
+        return lines
 
-def _booked_people(booked: Any, date: dt.date) -> set[str]:
-    return {str(row.beneficiary_id) for row in booked.get(date, ())}
+    def _hidden(self, away: Sequence[dt.date], availability: Availability) -> list[tuple[str, str]]:
+        """The values of what is chosen in the other school year, and whom the live total leaves out (calendar.js)."""
+        if self.selection.by_person:
+            chosen = sorted(each for each in self.selection.days if each.date in away)
+            return [(f"{each.beneficiary_id}:{each.date}", availability.skips(each.date)) for each in chosen]
+        return [(f"{date}", availability.skips(date)) for date in away]
 
 
 class Prices:
-    """The prices of the slots on some dates, for each situation of the person; the browser gets them in cents."""
+    """What each day costs each person, in each slot and situation of the family; the browser gets it in cents.
 
-    def __init__(self, accesses: list[Subscription], slots: list[Slot], dates: list[dt.date]) -> None:
-        self.steps: dict[tuple[int, int], list[tuple[dt.date, Decimal | None]]] = {}
-        ordered = sorted(dates)
-        grid = PriceGrid(profiles=[access.profile for access in accesses], slots=slots)
-        for access in accesses:
-            for slot in slots:
-                steps: list[tuple[dt.date, Decimal | None]] = []
-                for date in ordered:
-                    found = grid.price(profile_id=access.profile_id, slot_id=slot.pk, date=date)
-                    price = found.amount if found else None
-                    if not steps or steps[-1][1] != price:
-                        steps.append((date, price))
-                self.steps[access.pk, slot.pk] = steps
+    `choice` are the places ticked: siblings and late bookings among them may change each other's price. What the browser
+    gets is the price of a place alone; where it may be another (`depends_on_others`), it asks the server for the total.
+    """
 
-    def first(self, access: Subscription, slot: Slot) -> Decimal | None:
-        """The price on the first date that has one; None: the slot is not sold to this situation."""
-        return next((price for _date, price in self.steps[access.pk, slot.pk] if price is not None), None)
+    def __init__(
+        self,
+        *,
+        user: User,
+        activity: Activity,
+        accesses: Sequence[Subscription],
+        slots: Sequence[Slot],
+        people: Sequence[Beneficiary],
+        dates: Mapping[dt.date, bool],
+        choice: Collection[Place],
+    ) -> None:
+        """`dates` are those that can be booked, and whether each is late by now."""
+        for slot in slots:
+            slot.activity = activity
+        priced: dict[str, Any] = {
+            "user": user,
+            "profiles": [access.profile for access in accesses],
+            "slots": slots,
+            "beneficiaries": people,
+        }
+        alone = Pricer(**priced, choice=())
+        self.depends_on_others = alone.depends_on_others
+        # What is ticked is priced together only where that makes a difference.
+        self._together = Pricer(**priced, choice=choice) if self.depends_on_others and choice else alone
+        self._dates = dict(sorted(dates.items()))
+        # The same for all, unless a fare or a rule looks at who it is.
+        self._tells_people_apart = bool(alone.bases or alone.grid.asks_for("age") or activity.booking_rule.free_times)
+        self._people = [person.pk for person in people]
+        self._steps: dict[tuple[int, int, int], list[tuple[dt.date, Decimal | None]]] = {}
+        for person in self._people if self._tells_people_apart else self._people[:1]:
+            for access in accesses:
+                for slot in slots:
+                    self._steps[person, access.pk, slot.pk] = self._priced(alone, person, access.profile_id, slot.pk)
+
+    def _priced(self, pricer: Pricer, person: int, profile: int, slot: int) -> list[tuple[dt.date, Decimal | None]]:
+        steps: list[tuple[dt.date, Decimal | None]] = []
+        for date, is_late in self._dates.items():
+            found = pricer.price(profile_id=profile, place=Place(person, slot, date, is_late))
+            price = found.amount if found else None
+            if not steps or steps[-1][1] != price:
+                steps.append((date, price))
+        return steps
+
+    def _of(self, access: Subscription, slot: Slot, person: int | None) -> list[tuple[dt.date, Decimal | None]]:
+        if person is None or not self._tells_people_apart:
+            person = self._people[0] if self._people else 0
+        return self._steps.get((person, access.pk, slot.pk), [])
+
+    def first(self, access: Subscription, slot: Slot, person: int | None = None) -> Decimal | None:
+        """The price on the first date in time that has one; None: the slot is not sold to this situation."""
+        steps = self._of(access, slot, person)
+        usual = [(date, price) for date, price in steps if price is not None and not self._dates[date]]
+        return next((price for _date, price in usual or steps if price is not None), None)
 
     def later(self, access: Subscription, slot: Slot) -> str:
         """`puis 8,10 € à partir du vendredi 1er janvier 2027`, when the price changes within the year on screen."""
-        priced = [(date, price) for date, price in self.steps[access.pk, slot.pk] if price is not None]
+        steps = [(date, price) for date, price in self._of(access, slot, None) if price is not None]
+        priced = [(date, price) for date, price in steps if not self._dates[date]]
         return enumeration(
             _("puis %(price)s à partir du %(date)s") % {"price": euros(price), "date": long_date(date)}
             for date, price in priced[1:]
         )
 
-    def on(self, access: Subscription, slot: Slot, date: dt.date) -> Decimal:
-        """The price on one of the dates, nothing where there is none."""
-        found = ZERO
-        for since, price in self.steps[access.pk, slot.pk]:
+    def alone(self, access: Subscription, slot: Slot, date: dt.date, person: int | None = None) -> Decimal | None:
+        """The price of one place with no other chosen."""
+        found = None
+        for since, price in self._of(access, slot, person):
             if since <= date:
-                found = price or ZERO
+                found = price
         return found
 
-    @property
-    def cents(self) -> str:
+    def of_choice(self, access: Subscription, slot: Slot, date: dt.date, person: int) -> Decimal:
+        """The price of one place of the choice, as the cart will say it; nothing where there is none."""
+        if not self.depends_on_others:
+            return self.alone(access, slot, date, person) or ZERO
+        place = Place(person, slot.pk, date, self._dates.get(date, False))
+        found = self._together.price(profile_id=access.profile_id, place=place)
+        return found.amount if found else ZERO
+
+    def cents(self, person: int) -> str:
         """`12:790 15:1190`, `7/12:790` for one of several situations, `12@2027-01-04:810` from a date on (calendar.js)."""
-        several = len({access for access, _slot in self.steps}) > 1
+        if not self._tells_people_apart:
+            person = self._people[0]
+        steps = {(access, slot): found for (who, access, slot), found in self._steps.items() if who == person}
+        several = len({access for access, _slot in steps}) > 1
         return " ".join(
             (f"{access}/" if several else "")
             + f"{slot}{f'@{since}' if index else ''}:{'' if price is None else round(price * 100)}"
-            for (access, slot), steps in self.steps.items()
-            for index, (since, price) in enumerate(steps)
+            for (access, slot), found in steps.items()
+            for index, (since, price) in enumerate(found)
         )

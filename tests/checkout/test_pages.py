@@ -52,7 +52,7 @@ class TestCost:
         client = browse(shop)
         for _situation in range(3):
             SubscriptionFactory(user=shop.user, profile=TariffFactory(slot=shop.slot).profile)
-        with at_most(12):
+        with at_most(14):
             assert client.get(page(shop)).status_code == 200
 
     @pytest.mark.parametrize(

@@ -157,10 +157,16 @@ def test_a_school_year_of_days_stays_small() -> None:
 
 def test_the_squares_of_a_month_escape_what_they_hold() -> None:
     hostile = '"><script>'
-    cells = [[Cell(1, iso="2026-12-01", label=hostile, letters=hostile, skip=hostile), Cell(2, reason=hostile), None]]
+    cells = [
+        [
+            Cell(1, value=hostile, label=hostile, letters=hostile, skip=hostile, price=hostile),
+            Cell(2, reason=hostile),
+            None,
+        ]
+    ]
     page = html("{% load month_cells %}{% month_cells weeks name %}", weeks=cells, name=hostile)
     assert "<script>" not in page
-    assert page.count("&quot;&gt;&lt;script&gt;") == 5
+    assert page.count("&quot;&gt;&lt;script&gt;") == 7
 
 
 def test_no_line_of_a_message_begins_with_its_punctuation() -> None:
@@ -421,11 +427,11 @@ def test_the_total_follows_the_choices(page: Page, live_server, complaints: list
     page.get_by_label("Théo Dupont").check()
     assert (quantity.inner_text(), total.inner_text()) == ("10", "79,00\u00a0€")
     page.get_by_role("button", name="Tous les vendredis de décembre 2026").click()
-    assert (quantity.inner_text(), total.inner_text()) == ("16", "126,40\u00a0€")
-    page.get_by_label("jeudi 3 décembre 2026").check()  # Louane is booked that day already
-    assert quantity.inner_text() == "17"
+    assert (quantity.inner_text(), total.inner_text()) == ("14", "110,60\u00a0€")  # not the late one, the 11th
+    page.get_by_label("jeudi 3 décembre 2026, déjà réservé").check()  # Louane is booked that day already
+    assert quantity.inner_text() == "15"
     page.get_by_label("Matin + Repas").check()
-    assert total.inner_text() == "202,30\u00a0€"
+    assert total.inner_text() == "178,50\u00a0€"
     page.get_by_role("button", name="Tout décocher").click()
     assert total.inner_text() == "0,00\u00a0€"
 

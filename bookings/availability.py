@@ -1,0 +1,216 @@
+"""What each day of an activity is for one family, for each of its people and slots, in words that a screen can say.
+
+Read models only: the rule that counts is checked again, under locks, by bookings.actions.
+"""
+
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from bookings.models import Booking
+from bookings.places import slot_room
+from bookings.waiting.models import WaitingListEntry
+from families.limits import Limits
+from families.models import Beneficiary
+from portal.common.formats import moment
+from services.models import Activity, OpenDay, Slot
+
+NO_BOOKINGS: Sequence[Booking] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Why a day cannot be chosen: "m" booked already, "f" full, "l" too late, "n" not yet open, "c" closed; in words."""
+
+    kind: str
+    reason: str
+
+
+def family_bookings(
+    *, beneficiaries: Collection[Beneficiary], activity: Activity, first: dt.date, last: dt.date
+) -> dict[dt.date, list[Booking]]:
+    """What these beneficiaries have in an activity between two dates, by date; stale holds of a cart count as held."""
+    found: dict[dt.date, list[Booking]] = {}
+    rows: QuerySet[Booking] = (
+        Booking.objects.live()
+        .filter(beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last))
+        .annotate(offered=Exists(WaitingListEntry.objects.offered().filter(booking=OuterRef("pk"))))
+        .select_related("open_day", "slot", "made_by")
+        .only(
+            "beneficiary_id",
+            "status",
+            "open_day__date",
+            "slot__name",
+            "slot__starts_at",
+            "slot__ends_at",
+            "made_by__first_name",
+        )
+        .order_by("pk")
+    )
+    for row in rows:
+        found.setdefault(row.open_day.date, []).append(row)
+    return found
+
+
+class Availability:
+    """The open days of an activity as they are for a family at one moment."""
+
+    def __init__(
+        self,
+        *,
+        activity: Activity,
+        slots: Sequence[Slot],
+        days: Iterable[OpenDay],
+        booked: Mapping[dt.date, Sequence[Booking]],
+        beneficiaries: Sequence[Beneficiary],
+        user: User,
+        at: dt.datetime,
+        limits: Limits,
+    ) -> None:
+        """`slots` are those offered; `booked` comes from family_bookings; `user` is who looks."""
+        self.limits = limits
+        self._unfit: dict[tuple[int, dt.date], str] = {}
+        self._people = {row.pk: row for row in beneficiaries}
+        self.activity = activity
+        self.slots = slots
+        self.days = {row.date: row for row in days}
+        self.booked = booked
+        self.beneficiaries = beneficiaries
+        self.user = user
+        self.at = at
+        self._all_slots = frozenset(slot.pk for slot in slots)
+        self._taken: dict[int, frozenset[int]] = {}
+        # Slots with places of their own may be full on a day that is not.
+        self._room = slot_room(slots, [row.pk for row in self.days.values()])
+        self._states = {row.pk: self._state(row) for row in self.days.values()}
+
+    def rows(self, date: dt.date) -> Sequence[Booking]:
+        return self.booked.get(date, NO_BOOKINGS)
+
+    def state(self, open_day: OpenDay) -> State | None:
+        """What keeps everybody from booking a day, or None."""
+        return self._states[open_day.pk]
+
+    def _state(self, open_day: OpenDay) -> State | None:
+        if not open_day.is_open:
+            return State("c", open_day.closed_reason)
+        if open_day.book_from and open_day.book_from > self.at:
+            return State("n", _("réservable à partir du %s") % moment(open_day.book_from))
+        if open_day.last_moment <= self.at:
+            return State("l", _("délai passé (%s)") % moment(open_day.last_moment))
+        if open_day.free <= 0 or (self._all_slots and self.full_slots(open_day.date) >= self._all_slots):
+            return State("f", _("complet"))
+        return None
+
+    def waiting_list(self, open_day: OpenDay, state: State | None) -> str:
+        """The address of a full day's waiting list, from the activity's page, or an empty text."""
+        is_full = state is not None and state.kind == "f"
+        return f"liste-d-attente/?dates={open_day.date}" if is_full and self.activity.waiting_list else ""
+
+    def taken_slots(self, beneficiary_id: int, date: dt.date) -> frozenset[int]:
+        """The slots that a person cannot have that day because of what they have in this activity already."""
+        found: frozenset[int] = frozenset()
+        for row in self.rows(date):
+            if row.beneficiary_id == beneficiary_id:
+                found |= self._kept_from(row.slot)
+        return found
+
+    def full_slots(self, date: dt.date) -> frozenset[int]:
+        """The slots that have no place left that day, whatever the day itself has."""
+        open_day = self.days.get(date)
+        if open_day is None or not self._room:
+            return frozenset()
+        return frozenset(slot.pk for slot in self.slots if self._room.get((open_day.pk, slot.pk), 1) < 1)
+
+    def unfit(self, beneficiary_id: int, date: dt.date) -> str:
+        """Why the activity is not for this person that day (age, school, class), or an empty text."""
+        key = (beneficiary_id, date)
+        if key not in self._unfit:
+            self._unfit[key] = self.limits.why_not(self._people[beneficiary_id], date)
+        return self._unfit[key]
+
+    def may_have(self, beneficiary_id: int, date: dt.date, slot: Slot) -> bool:
+        """Whether neither what the person has or is nor the slot's own places stand in the way that day."""
+        kept_from = self.taken_slots(beneficiary_id, date) | self.full_slots(date)
+        return slot.pk not in kept_from and not self.unfit(beneficiary_id, date)
+
+    def is_settled(self, beneficiary_id: int, date: dt.date) -> bool:
+        """Whether nothing is left to book for this person that day."""
+        return bool(self.rows(date)) and self.taken_slots(beneficiary_id, date) >= self._all_slots
+
+    def obstacle(self, beneficiary_id: int, date: dt.date, slot: Slot) -> str:
+        """Why this person cannot be booked that day in that slot, or an empty text."""
+        open_day = self.days.get(date)
+        if open_day is None:
+            return _("pas de service ce jour-là")
+        if slot.pk in self.taken_slots(beneficiary_id, date):
+            return self.words(row for row in self.rows(date) if row.beneficiary_id == beneficiary_id)
+        state = self.state(open_day)
+        if state:
+            return state.reason
+        return _("complet") if slot.pk in self.full_slots(date) else self.unfit(beneficiary_id, date)
+
+    @cached_property
+    def quick_dates(self) -> list[dt.date]:
+        """The dates that a quick choice may tick. Late ones cost more: they are ticked one by one, by hand."""
+        return [
+            date
+            for date, row in self.days.items()
+            if self.state(row) is None
+            and not row.is_late(self.at)
+            and not all(self.is_settled(person.pk, date) for person in self.beneficiaries)
+        ]
+
+    def skips(self, date: dt.date) -> str:
+        """Whom the live total leaves out that day: `12` whatever the slot, `12/3` in slot 3 (static/js/calendar.js)."""
+        words = []
+        full = self.full_slots(date)
+        booked = {row.beneficiary_id for row in self.rows(date)}
+        for person in self._people:
+            taken = full | self.taken_slots(person, date) if person in booked else full
+            if self.unfit(person, date) or (taken and taken >= self._all_slots):
+                words.append(str(person))
+            else:
+                words += [f"{person}/{slot}" for slot in sorted(taken)]
+        return " ".join(words)
+
+    def words(self, rows: Iterable[Booking], names: Mapping[int, str] | None = None) -> str:
+        """`déjà réservé : Louane (par Julien) ; dans le panier : Théo`; without `names`, without saying who."""
+        found: dict[str, list[str]] = {}
+        for row in rows:
+            told = []
+            if names is not None:
+                told.append(names[row.beneficiary_id])
+            if len(self.slots) > 1:
+                told.append(row.slot.name)
+            text = ", ".join(told)
+            if row.made_by_id != self.user.pk:
+                text = f"{text} {_('(par %s)') % row.made_by.first_name}".strip()
+            found.setdefault(_status(row), []).append(text)
+        parts = []
+        for label, items in found.items():
+            listed = ", ".join(filter(None, items))
+            parts.append(f"{label}\u00a0: {listed}" if listed else label)
+        return "\u00a0; ".join(parts)
+
+    def _kept_from(self, slot: Slot) -> frozenset[int]:
+        """The slots that whoever has this one cannot have beside it."""
+        if slot.pk not in self._taken:
+            self._taken[slot.pk] = frozenset(
+                other.pk
+                for other in self.slots
+                if other.pk == slot.pk
+                or (not self.activity.may_overlap and other.starts_at < slot.ends_at and slot.starts_at < other.ends_at)
+            )
+        return self._taken[slot.pk]
+
+
+def _status(row: Booking) -> str:
+    if row.status == Booking.Status.BOOKED:
+        return _("déjà réservé")
+    return _("place proposée") if row.offered else _("dans le panier")  # type: ignore[attr-defined]

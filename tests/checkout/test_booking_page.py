@@ -1,0 +1,425 @@
+"""The booking page: quick choices, the days of each person, what each day says, what it costs."""
+
+import datetime as dt
+import gzip
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db.backends.postgresql.psycopg_any import DateRange
+from django.test import Client
+from django.utils import timezone
+from psycopg.types.range import TimestamptzRange
+
+from bookings.models import Booking, Hold
+from bookings.selection import monday_of
+from checkout.models import CartLine
+from families.models import Filiation
+from portal.common.formats import PARIS, long_date, today
+from services.models import Activity, Deadline, OpenDay, TariffGrid
+from services.school_calendar import school_year
+from tests.checkout.http import form, page, text
+from tests.checkout.test_prices import RANKS, ages, banded
+from tests.factories import (
+    DeadlineFactory,
+    FiliationFactory,
+    OpenDayFactory,
+    SlotFactory,
+    SubscriptionFactory,
+    TariffFactory,
+)
+from tests.shop import Shop, family, open_shop
+
+pytestmark = pytest.mark.django_db
+MaxQueries = Callable[[int], AbstractContextManager[Any]]
+Browse = Callable[[Shop], Client]
+
+
+def ticked(response: Any, name: str = "dates") -> set[str]:
+    return set(re.findall(rf'name="{name}" value="([^"]+)"[^>]* checked', response.content.decode()))
+
+
+def labels(response: Any) -> dict[str, str]:
+    """What is read out of each day that can be ticked, by its value."""
+    found = re.findall(r'name="(?:dates|days)" value="([^"]+)" aria-label="([^"]+)"', response.content.decode())
+    return {value: label.replace("\u00a0", " ") for value, label in found}
+
+
+def boxes(shop: Shop, *pairs: tuple[int, int]) -> list[str]:
+    """The grid's values of (child, day), by their numbers in the shop."""
+    return [f"{shop.children[child].pk}:{shop.days[day].date}" for child, day in pairs]
+
+
+def monday_shop(*, weeks: int, children: int, **options: Any) -> Shop:
+    """Days from a Monday on, each weekday but Wednesday, of an activity that a family may book; few weeks in one year."""
+    shop = open_shop(days=0, children=children, **options)
+    first = today() + dt.timedelta(days=35 - today().weekday())
+    if school_year(first) != school_year(first + dt.timedelta(weeks=6)):
+        first = monday_of(school_year(first + dt.timedelta(weeks=6))[0] + dt.timedelta(days=13))
+    dates = [first + dt.timedelta(weeks=week, days=day) for week in range(weeks) for day in (0, 1, 3, 4)]
+    shop.days = [OpenDayFactory(activity=shop.activity, date=date, capacity=100) for date in dates]
+    return shop
+
+
+class TestQuickChoices:
+    def press(self, browse: Browse, shop: Shop, pick: str, **sent: Any) -> Any:
+        return browse(shop).post(page(shop), form(shop, dates=[]) | {"pick": pick} | sent)
+
+    def test_everything_a_month_and_a_week(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=6, children=2)
+        everything = {str(day.date) for day in shop.days}
+        assert ticked(self.press(browse, shop, "1234567")) == everything
+        month = f"{shop.days[0].date:%Y-%m}"
+        assert ticked(self.press(browse, shop, f"{month}:1234567")) == {d for d in everything if d.startswith(month)}
+        week = {str(day.date) for day in shop.days[4:8]}
+        assert ticked(self.press(browse, shop, f"{shop.days[4].date}:1234567")) == week
+
+    def test_the_buttons_are_those_that_tick_something(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=3, children=1)
+        words = text(browse(shop).get(page(shop)))
+        assert (
+            "Tous les : Tous les lundis Tous les mardis Tous les jeudis Tous les vendredis Cocher : La semaine du"
+            in words
+        )
+        assert "Toute l’année Tout décocher" in words and "lundis, mardis, jeudis et vendredis" not in words
+        OpenDayFactory(activity=shop.activity, date=shop.days[0].date + dt.timedelta(days=2))
+        assert "lundis, mardis, jeudis et vendredis" in text(browse(shop).get(page(shop)))
+
+    def test_a_typical_week_over_a_period(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=4, children=1)
+        du, au = shop.days[4].date, shop.days[11].date
+        response = self.press(browse, shop, "semaine", sem=["1", "4"], du=str(du), au=str(au))
+        assert ticked(response) == {str(shop.days[index].date) for index in (4, 6, 8, 10)}
+        assert f"4 jours cochés, du {du:%d/%m/%Y} au {au:%d/%m/%Y}." in text(response)
+        assert ticked(response, "sem") == {"1", "4"}  # the typical week stays as it was sent
+
+    @pytest.mark.parametrize(
+        ("sent", "words"),
+        [
+            ({"sem": []}, "Cochez au moins un jour de la semaine type."),
+            ({"du": "demain"}, "La période n’est pas lisible"),
+            ({"du": "9" * 30 + "/1/2026"}, "La période n’est pas lisible"),
+            ({"du": "2027-06-01", "au": "2026-06-01"}, "La période finit avant de commencer"),
+            ({"sem": ["9", "x:1"]}, "Aucun autre jour à cocher"),
+        ],
+    )
+    def test_a_typical_week_that_cannot_be_read(self, browse: Browse, sent: dict[str, Any], words: str) -> None:
+        shop = monday_shop(weeks=2, children=1)
+        response = self.press(browse, shop, "semaine", **({"sem": ["1"]} | sent))
+        assert response.status_code == 200 and words in text(response) and not ticked(response)
+
+    def test_dates_typed_by_hand_are_read_too(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=2, children=1)
+        day = shop.days[0].date
+        response = self.press(browse, shop, "semaine", sem=["1"], du=f"{day:%d/%m/%Y}", au=f"{day:%d/%m/%Y}")
+        assert ticked(response) == {str(day)}
+
+    def test_late_days_are_left_to_be_ticked_by_hand(self, browse: Browse) -> None:
+        """They cost more: nobody finds one in the cart for having pressed « Toute l’année »."""
+        shop = monday_shop(weeks=1, children=1)
+        now = timezone.now()
+        OpenDay.objects.filter(pk=shop.days[0].pk).update(
+            book_until=now - dt.timedelta(hours=1), late_until=now + dt.timedelta(hours=1)
+        )
+        response = self.press(browse, shop, "1234567")
+        assert str(shop.days[0].date) not in ticked(response) and len(ticked(response)) == 3
+        assert labels(response)[str(shop.days[0].date)] == f"{long_date(shop.days[0].date)}, réservation tardive"
+
+    def test_two_children_the_whole_year_in_five_interactions(self, browse: Browse) -> None:
+        """Personnaliser, two children, « Toute l’année », « Ajouter au panier »: without JavaScript."""
+        shop = monday_shop(weeks=35, children=2)
+        client = browse(shop)
+        response = client.get(page(shop))  # 1
+        # 2 and 3 tick the children; 4 presses the chip
+        response = client.post(
+            page(shop), {"slot": shop.slot.pk, "people": [c.pk for c in shop.children], "pick": "1234567"}
+        )
+        dates = ticked(response) | set(
+            re.findall(r'type="hidden" name="dates" value="([^"]+)"', response.content.decode())
+        )
+        shown = {str(day.date) for day in shop.days if str(day.date) in dates}
+        sent = {"slot": shop.slot.pk, "people": [c.pk for c in shop.children], "dates": sorted(shown)}
+        assert client.post(page(shop), sent)["Location"] == "/panier/"  # 5
+        assert CartLine.objects.count() == 2 * len(shown) > 100
+
+
+class TestLikeLastWeek:
+    @pytest.fixture
+    def shop(self) -> Shop:
+        """Last week the first child came on Monday and Thursday, the second on Tuesday."""
+        shop = monday_shop(weeks=3, children=2)
+        monday = today() - dt.timedelta(days=today().weekday() + 7)
+        hold = Hold.objects.create(user=shop.user, expires_at=timezone.now())
+        for child, offset in ((0, 0), (1, 1), (0, 3)):
+            day = OpenDayFactory(activity=shop.activity, date=monday + dt.timedelta(days=offset))
+            hours = (dt.datetime.combine(day.date, at, tzinfo=PARIS) for at in (shop.slot.starts_at, shop.slot.ends_at))
+            Booking.objects.create(
+                beneficiary=shop.children[child],
+                open_day=day,
+                slot=shop.slot,
+                hold=hold,
+                made_by=shop.user,
+                period=TimestamptzRange(*hours),
+                status=Booking.Status.BOOKED,
+                booked_at=timezone.now() - dt.timedelta(days=20),
+            )
+        return shop
+
+    def test_each_childs_days(self, browse: Browse, shop: Shop) -> None:
+        sent = {"slot": shop.slot.pk, "pick": "comme", "pendant": "2"}
+        response = browse(shop).post(page(shop), sent)
+        assert ticked(response, "days") == set(boxes(shop, (0, 0), (1, 1), (0, 2), (0, 4), (1, 5), (0, 6)))
+        assert "la grille les montre personne par personne" in text(response)
+
+    def test_says_what_could_not_be_had(self, browse: Browse, shop: Shop) -> None:
+        OpenDay.objects.filter(pk=shop.days[0].pk).update(is_open=False, closed_reason="Grève")
+        response = browse(shop).post(page(shop), {"slot": shop.slot.pk, "pick": "comme", "pendant": "1"})
+        assert ticked(response, "days") == set(boxes(shop, (1, 1), (0, 2)))
+        assert re.search(rf"Non cochés : {shop.children[0].first_name}, lundi .* \(Grève\)\.", text(response))
+
+    def test_the_chip_names_the_week(self, browse: Browse, shop: Shop) -> None:
+        assert "Comme la semaine dernière" in text(browse(shop).get(page(shop)))
+
+    @pytest.mark.parametrize("span", ["", "x", "9" * 5000, "-1"])
+    def test_any_span(self, browse: Browse, shop: Shop, span: str) -> None:
+        response = browse(shop).post(page(shop), {"slot": shop.slot.pk, "pick": "comme", "pendant": span})
+        assert len(ticked(response, "days")) == 3
+
+
+class TestGrid:
+    def test_different_days_of_each_child_enter_the_cart(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=2)
+        sent = {"slot": shop.slot.pk, "vue": "grille", "days": boxes(shop, (0, 0), (0, 1), (1, 3))}
+        assert browse(shop).post(page(shop), sent)["Location"] == "/panier/"
+        found = {
+            (line.booking.beneficiary_id, line.booking.date) for line in CartLine.objects.select_related("booking")
+        }
+        first, second = shop.children
+        assert found == {(first.pk, shop.days[0].date), (first.pk, shop.days[1].date), (second.pk, shop.days[3].date)}
+
+    def test_a_typical_week_of_each(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=2, children=2)
+        first, second = shop.children
+        sent = {"slot": shop.slot.pk, "vue": "grille", "pick": "semaine", "sem": [f"{first.pk}:1", f"{second.pk}:2"]}
+        response = browse(shop).post(page(shop), sent)
+        assert ticked(response, "days") == set(boxes(shop, (0, 0), (0, 4), (1, 1), (1, 5)))
+        assert "4 jours cochés" in text(response)
+        assert re.search(rf"{first.first_name} 2 · 15,80 €", text(response))
+
+    def test_a_column_of_a_month(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=2)
+        pick = f"{shop.days[0].date:%Y-%m}:1234567/{shop.children[1].pk}"
+        response = browse(shop).post(page(shop), {"slot": shop.slot.pk, "vue": "grille", "pick": pick})
+        within = [n for n, day in enumerate(shop.days) if day.date.month == shop.days[0].date.month]
+        assert ticked(response, "days") == set(boxes(shop, *((1, n) for n in within)))
+
+    def test_to_and_fro(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=2)
+        client = browse(shop)
+        grid = client.post(page(shop), form(shop) | {"pick": "grille"})
+        assert len(ticked(grid, "days")) == 8
+        sent = {"slot": shop.slot.pk, "vue": "grille", "pick": "calendrier"}
+        back = client.post(page(shop), sent | {"days": sorted(ticked(grid, "days"))})
+        assert ticked(back) == {str(day.date) for day in shop.days} and ticked(back, "people")
+        # Days that differ cannot be shown as the same for all: nothing is lost, and the page says so.
+        kept = client.post(page(shop), sent | {"days": boxes(shop, (0, 0), (1, 1))})
+        assert ticked(kept, "days") == set(boxes(shop, (0, 0), (1, 1)))
+        assert "la grille les montre personne par personne" in text(kept)
+
+    def test_one_child_has_no_grid(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=1)
+        response = browse(shop).get(page(shop), {"vue": "grille"})
+        assert "Jours de chacun" not in text(response) and 'name="days"' not in response.content.decode()
+
+    @pytest.mark.parametrize(
+        ("days", "words"),
+        [
+            ([], "Choisissez au moins un jour dans la grille."),
+            (["x"], "Une des dates n’est pas lisible"),
+            (["1:2026-02-30"], "Une des dates n’est pas lisible"),
+            (["²:2026-12-01"], "Une des dates n’est pas lisible"),
+            (["999999:2026-12-01"], "ne fait pas partie de vos filiations"),
+            ([f"1:{dt.date(2026, 1, 1) + dt.timedelta(days=n)}" for n in range(401)], "400 dates au plus"),
+        ],
+    )
+    def test_bad_input(self, browse: Browse, days: list[str], words: str) -> None:
+        shop = monday_shop(weeks=1, children=2)
+        response = browse(shop).post(page(shop), {"slot": shop.slot.pk, "vue": "grille", "days": days})
+        assert response.status_code == 422 and words in text(response) and not Booking.objects.exists()
+
+    def test_errors_keep_every_tick(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=2)
+        rival = family(shop.tariff, days=[shop.days[0]])
+        OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=1)
+        chosen = boxes(shop, (0, 0), (0, 1), (1, 3))
+        client = browse(shop)
+        client.get(page(shop))
+        rival.add()
+        response = client.post(page(shop), {"slot": shop.slot.pk, "vue": "grille", "days": chosen})
+        assert response.status_code == 409 and "Cette date est complète" in text(response)
+        assert ticked(response, "days") == set(chosen[1:])
+
+    def test_strangers_and_rows_of_others_are_left_out_of_the_page(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=2)
+        other = FiliationFactory().beneficiary
+        sent = {"slot": shop.slot.pk, "vue": "grille", "days": [f"{other.pk}:{shop.days[0].date}"], "pick": "show"}
+        assert not ticked(browse(shop).post(page(shop), sent), "days")
+
+
+class TestWhatADaySays:
+    def test_by_whom_it_is_booked(self, browse: Browse) -> None:
+        """The other parent by the first name alone."""
+        shop = monday_shop(weeks=1, children=2)
+        other = family(shop.tariff)
+        other.user.first_name, other.user.last_name = "Julien", "Mercier"
+        other.user.save()
+        Filiation.objects.create(user=other.user, beneficiary=shop.children[0], kind="FATHER")
+        other.add(days=[shop.days[0]], children=[shop.children[0]])
+        response = browse(shop).get(page(shop))
+        name = shop.children[0].first_name
+        assert f"dans le panier : {name} (par Julien)" in labels(response)[str(shop.days[0].date)]
+        assert "Mercier" not in text(response)
+
+    def test_few_places_are_shown(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=1)
+        OpenDay.objects.filter(pk=shop.days[1].pk).update(capacity=3)
+        response = browse(shop).get(page(shop))
+        assert labels(response)[str(shop.days[1].date)].endswith(", 3 places libres")
+        assert "<u>3 pl.</u>" in response.content.decode() and "dernières places" in text(response)
+
+    def test_a_price_that_is_not_the_others_is_shown(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=2, children=1)
+        turn = shop.days[4].date
+        grid = shop.tariff.grid
+        TariffGrid.objects.filter(pk=grid.pk).update(valid=DateRange(grid.valid.lower, turn, "[)"))
+        TariffFactory(
+            slot=shop.slot,
+            profile=shop.tariff.profile,
+            price=Decimal("8.10"),
+            grid__valid=DateRange(turn, grid.valid.upper, "[)"),
+        )
+        response = browse(shop).get(page(shop))
+        said = labels(response)
+        assert "8,10 €" in said[str(turn)] and "€" not in said[str(shop.days[0].date)]
+        assert "<em>8,10\u00a0€</em>" in response.content.decode()
+        # The total adds each day's own price.
+        assert "32,20 €" in text(
+            browse(shop).post(
+                page(shop),
+                form(shop, dates=[str(shop.days[0].date), *(str(d.date) for d in shop.days[4:7])]) | {"pick": "show"},
+            )
+        )
+
+    def test_a_slot_that_is_still_free_can_be_booked_beside_the_other(self, browse: Browse) -> None:
+        """Garderie: the morning is booked, the evening of the same day is not."""
+        shop = monday_shop(weeks=1, children=1)
+        evening = SlotFactory(activity=shop.activity, name="Soir", starts_at=dt.time(16, 30), ends_at=dt.time(18, 30))
+        TariffFactory(slot=evening, profile=shop.tariff.profile, price=Decimal("2.00"))
+        shop.add(days=[shop.days[0]])
+        client = browse(shop)
+        response = client.get(page(shop))
+        day = str(shop.days[0].date)
+        assert f"dans le panier : {shop.children[0].first_name}, {shop.slot.name}" in labels(response)[day]
+        shown = client.post(page(shop), form(shop, slot=evening.pk, dates=[day], pick="show"))
+        assert "Quantité 1 Total 2,00 €" in text(shown)
+        assert client.post(page(shop), form(shop, slot=evening.pk, dates=[day]))["Location"] == "/panier/"
+        # With both, nothing is left to book that day.
+        assert day not in labels(client.get(page(shop)))
+
+    def test_overlapping_slots_exclude_each_other(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=1)
+        whole = SlotFactory(activity=shop.activity, name="Journée", starts_at=dt.time(8), ends_at=dt.time(17))
+        TariffFactory(slot=whole, profile=shop.tariff.profile)
+        shop.add(days=[shop.days[0]])
+        assert str(shop.days[0].date) not in labels(browse(shop).get(page(shop)))
+        Activity.objects.filter(pk=shop.activity.pk).update(may_overlap=True)
+        assert str(shop.days[0].date) in labels(browse(shop).get(page(shop)))
+
+    def test_not_yet_open(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=2)
+        OpenDay.objects.update(book_from=timezone.now() + dt.timedelta(days=3))
+        for view in ("", "grille"):
+            response = browse(shop).get(page(shop), {"vue": view})
+            assert "réservable à partir du" in text(response) and not labels(response)
+
+
+class TestPrices:
+    def test_the_second_child_present_costs_less(self, browse: Browse) -> None:
+        """The total is that of the cart: each day the ranks of those who come."""
+        shop = banded(monday_shop(weeks=1, children=2), "present", rank=RANKS)
+        ages(shop)
+        sent = {"slot": shop.slot.pk, "vue": "grille", "days": boxes(shop, (0, 0), (1, 0), (1, 1))}
+        client = browse(shop)
+        words = text(client.post(page(shop), sent | {"pick": "show"}))
+        first, second = (child.first_name for child in shop.children)
+        assert f"{first} 1 · 1,90 €" in words and f"{second} 2 · 3,20 €" in words and "Total 5,10 €" in words
+        assert "data-asks" in client.get(page(shop)).content.decode()
+        client.post(page(shop), sent)
+        assert sum(CartLine.objects.values_list("unit_price", flat=True)) == Decimal("5.10")
+
+    def test_a_late_day_says_its_price(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=1)
+        rule = shop.activity.booking_rule
+        Deadline.objects.filter(pk=rule.pk).update(
+            late=DeadlineFactory(name="Le jour même", offset=0), surcharge="added", surcharge_amount=Decimal("1.00")
+        )
+        now = timezone.now()
+        OpenDay.objects.filter(pk=shop.days[0].pk).update(
+            book_until=now - dt.timedelta(hours=1), late_until=now + dt.timedelta(hours=1)
+        )
+        client = browse(shop)
+        response = client.get(page(shop))
+        late = str(shop.days[0].date)
+        assert labels(response)[late].endswith("8,90 €, réservation tardive")
+        assert "7,90 €" in text(response)  # what stands beside the slot is the price in time
+        shown = client.post(page(shop), form(shop, dates=[late, str(shop.days[1].date)], pick="show"))
+        assert "Total 16,80 €" in text(shown)
+
+    def test_a_child_who_is_too_young_from_some_day_on(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=2)
+        Activity.objects.filter(pk=shop.activity.pk).update(min_age=6)
+        young = shop.children[1]
+        young.birth_date = shop.days[2].date.replace(year=shop.days[2].date.year - 6)
+        young.save()
+        client = browse(shop)
+        response = client.get(page(shop), {"vue": "grille"})
+        offered = {value for value in labels(response) if value.startswith(f"{young.pk}:")}
+        assert offered == set(boxes(shop, (1, 2), (1, 3)))
+        pressed = client.post(page(shop), {"slot": shop.slot.pk, "vue": "grille", "pick": "1234567"})
+        assert len(ticked(pressed, "days")) == 6
+
+
+class TestCost:
+    @pytest.mark.parametrize("view", ["", "grille"])
+    @pytest.mark.parametrize("weeks, children, slots", [(1, 1, 1), (36, 6, 4)])
+    def test_a_year_with_six_children(
+        self, browse: Browse, at_most: MaxQueries, weeks: int, children: int, slots: int, view: str
+    ) -> None:
+        """At most 14 statements and 60 kB compressed (issue, section « Cost »), whatever is shown."""
+        shop = monday_shop(weeks=weeks, children=children)
+        for _slot in range(slots - 1):
+            TariffFactory(slot=SlotFactory(activity=shop.activity), profile=shop.tariff.profile)
+        SubscriptionFactory(user=shop.user, profile=TariffFactory(slot=shop.slot).profile)
+        shop.add(days=shop.days[:2])
+        client = browse(shop)
+        with at_most(14):
+            response = client.get(page(shop), {"vue": view})
+        assert len(gzip.compress(response.content, 6)) < 30_000
+        with at_most(14):
+            assert client.post(page(shop), {"vue": view, "pick": "1234567"}).status_code == 200
+
+    @pytest.mark.parametrize("view", ["calendrier", "grille"])
+    def test_280_lines_are_added_within_15_statements(self, browse: Browse, at_most: MaxQueries, view: str) -> None:
+        shop = monday_shop(weeks=35, children=2)
+        sent = {"slot": shop.slot.pk, "vue": view}
+        if view == "grille":
+            sent["days"] = [f"{child.pk}:{day.date}" for day in shop.days for child in shop.children]
+        else:
+            sent |= {"people": [child.pk for child in shop.children], "dates": [str(day.date) for day in shop.days]}
+        client = browse(shop)
+        with at_most(15):
+            assert client.post(page(shop), sent).status_code == 302
+        assert CartLine.objects.count() == 280
