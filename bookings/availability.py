@@ -12,6 +12,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from bookings.closures.pupils import ClosedSchools
 from bookings.models import Booking
 from bookings.places import slot_room
 from bookings.waiting.models import WaitingListEntry
@@ -19,6 +20,8 @@ from families.limits import Limits
 from families.models import Beneficiary
 from portal.common.formats import moment
 from services.models import Activity, OpenDay, Slot
+from services.patterns import Pattern
+from services.school_calendar import SchoolCalendar
 
 NO_BOOKINGS: Sequence[Booking] = ()
 
@@ -71,9 +74,10 @@ class Availability:
         user: User,
         at: dt.datetime,
         limits: Limits,
+        closed: ClosedSchools,
     ) -> None:
         """`slots` are those offered; `booked` comes from family_bookings; `user` is who looks."""
-        self.limits = limits
+        self.limits, self.closed = limits, closed
         self._unfit: dict[tuple[int, dt.date], str] = {}
         self._people = {row.pk: row for row in beneficiaries}
         self.activity = activity
@@ -88,6 +92,12 @@ class Availability:
         # Slots with places of their own may be full on a day that is not.
         self._room = slot_room(slots, [row.pk for row in self.days.values()])
         self._states = {row.pk: self._state(row) for row in self.days.values()}
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """The rules that open the activity, which say why the other days are closed. Two queries when first asked."""
+        dates = [*self.days, self.at.date()]
+        return Pattern.of(self.activity, SchoolCalendar.around(min(dates), max(dates)))
 
     def rows(self, date: dt.date) -> Sequence[Booking]:
         return self.booked.get(date, NO_BOOKINGS)
@@ -128,10 +138,11 @@ class Availability:
         return frozenset(slot.pk for slot in self.slots if self._room.get((open_day.pk, slot.pk), 1) < 1)
 
     def unfit(self, beneficiary_id: int, date: dt.date) -> str:
-        """Why the activity is not for this person that day (age, school, class), or an empty text."""
+        """Why the activity is not for this person that day (age, school, class, closed school), or an empty text."""
         key = (beneficiary_id, date)
         if key not in self._unfit:
-            self._unfit[key] = self.limits.why_not(self._people[beneficiary_id], date)
+            person = self._people[beneficiary_id]
+            self._unfit[key] = self.limits.why_not(person, date) or self.closed.why_not(person, date)
         return self._unfit[key]
 
     def may_have(self, beneficiary_id: int, date: dt.date, slot: Slot) -> bool:
@@ -147,7 +158,7 @@ class Availability:
         """Why this person cannot be booked that day in that slot, or an empty text."""
         open_day = self.days.get(date)
         if open_day is None:
-            return _("pas de service ce jour-là")
+            return self.pattern.why_closed(date)
         if slot.pk in self.taken_slots(beneficiary_id, date):
             return self.words(row for row in self.rows(date) if row.beneficiary_id == beneficiary_id)
         state = self.state(open_day)
@@ -204,10 +215,16 @@ class Availability:
             self._taken[slot.pk] = frozenset(
                 other.pk
                 for other in self.slots
-                if other.pk == slot.pk
-                or (not self.activity.may_overlap and other.starts_at < slot.ends_at and slot.starts_at < other.ends_at)
+                if other.pk == slot.pk or (not self.activity.may_overlap and _meet(slot, other))
             )
         return self._taken[slot.pk]
+
+
+def _meet(one: Slot, other: Slot) -> bool:
+    """Whether the hours of two slots overlap; what has no hours keeps nobody from anything."""
+    if one.starts_at is None or one.ends_at is None or other.starts_at is None or other.ends_at is None:
+        return False
+    return one.starts_at < other.ends_at and other.starts_at < one.ends_at
 
 
 def _status(row: Booking) -> str:

@@ -16,7 +16,6 @@ from families.models import Beneficiary
 from portal.common.formats import NBSP, WEEKDAYS, enumeration, long_date, month
 from services.models import OpenDay
 from services.patterns import Pattern
-from services.school_calendar import SchoolCalendar
 
 FEW_PLACES = 5
 SHORT_WEEKDAYS = tuple(name[:3] for name in WEEKDAYS)
@@ -274,9 +273,7 @@ class _Writer:
     def __init__(self, availability: Availability, marks: Marks) -> None:
         self.availability = availability
         self.marks = marks
-        self.pattern = Pattern.of(
-            availability.activity, SchoolCalendar.around(min(availability.days), max(availability.days))
-        )
+        self.pattern = availability.pattern
         self.letters = initials(availability.beneficiaries)
         self.names = {row.pk: row.first_name for row in availability.beneficiaries}
         self._order = list(self.names)

@@ -15,6 +15,7 @@ from bookings.absences import Absence, AbsenceDay, AbsenceProof
 from bookings.changes import Change
 from bookings.closures.models import ClosedBooking, ClosedDay, Closure
 from bookings.feeds import CalendarFeed
+from bookings.lists import SavedList, SavedListRow
 from bookings.tickets.models import Ticket as Ticket  # Django looks for tables here
 from bookings.tickets.models import TicketUse as TicketUse
 from bookings.waiting.models import OFFER_ENDS_FIRST
@@ -36,6 +37,8 @@ __all__ = [
     "ClosedDay",
     "Closure",
     "Hold",
+    "SavedList",
+    "SavedListRow",
 ]  # beside what is written here, what stands in modules of its own
 
 

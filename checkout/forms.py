@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.forms.utils import ErrorList
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
@@ -93,9 +94,9 @@ class BookingForm(forms.Form):
         self.fields["dates"] = DatesField(label=_("Date de réservation"))
 
     @property
-    def date_errors(self) -> list[str]:
+    def date_errors(self) -> ErrorList:
         """What is wrong with the ticked dates, or days."""
-        return list(self["days" if self.by_person else "dates"].errors)
+        return self["days" if self.by_person else "dates"].errors
 
     @property
     def wishes(self) -> list[Wish]:

@@ -15,6 +15,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from accounts.models import SupportingDocument, Terms, User
 from accounts.reminders import reminders_key
 from bookings.feed_actions import open_feed
+from bookings.list_actions import save_list
+from bookings.lists import SavedList
 from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking, Ticket
 from bookings.waiting.models import WaitingListEntry
 from checkout.actions import Means
@@ -97,6 +99,10 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     # Booking and paying
     "activity": (302, 302, 200, 302, 302, 302),  # without access: to the service's page
     "waiting_join": (302, 302, 200, 302, 302, 302),  # without access: to the service's page
+    "saved_lists": OWN_PAGE,
+    "saved_list": OWNERS,
+    "saved_list_delete": OWNERS,
+    "saved_list_from_cart": ACTION,
     "waiting_lists": OWN_PAGE,
     "waiting_offer": OWNERS,
     "waiting_leave": (302, 302, 200, 404, 404, 404),
@@ -207,7 +213,17 @@ def world() -> World:
         sent_by=owner,
     )
     AbsenceDay.objects.create(absence=absence, booking=booking, refundable=False)
+    saved = save_list(
+        user=owner,
+        name="Semaine",
+        slot=shop.slot,
+        profile=shop.tariff.profile,
+        days={booking.beneficiary_id: [0]},
+        by=owner,
+    )
     arguments: dict[str, Any] = {
+        "saved_list": [saved.pk],
+        "saved_list_delete": [saved.pk],
         "terms": ["sale"],
         "commune": [commune.insee_code],  # type: ignore[union-attr]
         "category": [shop.activity.service.category.slug],
@@ -291,11 +307,13 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
     client.force_login(user)
     owner = world.users["owner"]
     assert owner is not None
-    models = (Order, Booking, Ticket, Subscription, SupportingDocument, WaitingListEntry, Absence)
+    models = (Order, Booking, Ticket, Subscription, SupportingDocument, WaitingListEntry, Absence, SavedList)
     before = [list(model.objects.order_by("pk").values()) for model in models]  # type: ignore[attr-defined]
     filiations = list(owner.filiations.values())  # type: ignore[attr-defined]
     addresses = list(owner.addresses.values())  # type: ignore[attr-defined]
     for name in (
+        "saved_list",
+        "saved_list_delete",
         "address_edit",
         "address_default",
         "address_delete",

@@ -94,6 +94,7 @@ def _add(
     wishes: Collection[bookings.Wish],
     offered: Collection[WaitingListEntry] = (),
 ) -> Added:
+    started = timezone.now()
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
         check_offer(user=user, activity=activity, slot=slot, subscription=subscription)
         cart = open_cart(user)
@@ -107,7 +108,7 @@ def _add(
         slot.activity = activity
         lines = priced(user, cart, slot, subscription, held.bookings)
         CartLine.objects.bulk_create(lines)
-        if cart.hold.expires_at < timezone.now() + hold_time() - dt.timedelta(seconds=1):  # not just opened
+        if cart.hold.expires_at < started + hold_time():  # not opened by this very action
             extend(cart)
     return Added(
         quantity=len(lines),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -21,10 +21,13 @@ from accounts.views import current_user
 from bookings.availability import Availability, family_bookings
 from bookings.calendar import Marks, build, build_grid, initials
 from bookings.closures.pupils import ClosedSchools
+from bookings.list_actions import save_list
+from bookings.lists import SavedList
 from bookings.pricing import Place, Pricer
 from bookings.selection import WEEK, LastWeek, Selection, last_week, monday_of
 from checkout.actions import add_to_cart
-from checkout.forms import BookingForm, wish
+from checkout.forms import BookingForm, keys, wish
+from checkout.views.lists import asked_month
 from checkout.views.quick import Notice, QuickChoices, choices
 from checkout.views.tickets import TicketPage
 from checkout.waiting_form import waiting_url
@@ -45,7 +48,11 @@ REMEMBERED = (
 
 @require_http_methods(["GET", "POST"])
 def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
-    """Choose and add. A quick-choice button answers the same page with its dates ticked; nothing is written then."""
+    """Choose and add. A quick-choice button answers the same page with its dates ticked, and writes nothing; « Enregistrer
+    la liste » keeps the ticked weekdays under a name, and answers the same page too: the choice goes on.
+
+    An address with `liste` and `mois` comes with the days of that list ticked.
+    """
     found = get_object_or_404(
         Activity.objects.open().with_deadlines().with_limits().select_related("service__commune", "service__category"),
         service__slug=service,
@@ -105,6 +112,41 @@ class BookingPage:
             (row for row in self.slots if str(row.pk) == self.data.get("slot")), next(iter(self.slots), None)
         )
         self.notices: list[Notice] = []
+        self.list_notices: list[Notice] = []
+        self.saved = self._asked_list()
+
+    def _asked_list(self) -> tuple[SavedList, dt.date] | None:
+        """The list that the address names, with the month to apply it to; a stranger's is none."""
+        (pk, *_more) = keys([self.request.GET.get("liste", "")]) or {0}
+        first = asked_month(self.request.GET.get("mois", ""))
+        if self.request.method == "POST" or not pk or first is None:
+            return None
+        found = SavedList.objects.of(self.user).with_rows().filter(pk=pk, slot__activity=self.activity).first()
+        if found is None:
+            raise Http404
+        self.access = next((row for row in self.accesses if row.profile_id == found.profile_id), self.access)
+        return found, first
+
+    def _save_list(self) -> list[Notice]:
+        """Keep the weekdays of what is ticked under the name that was typed."""
+        days: dict[int, set[int]] = {}
+        for each in self.selection.wishes:
+            days.setdefault(each.beneficiary_id, set()).add(each.date.weekday())
+        if self.chosen_slot is None:
+            return []
+        try:
+            saved = save_list(
+                user=self.user,
+                name=self.data.get("liste_nom", ""),
+                slot=self.chosen_slot,
+                profile=self.access.profile,
+                days=days,
+                by=self.user,
+            )
+        except Refused as refusal:
+            return [Notice("error", text) for text in refusal.messages]
+        text = _("La liste «\u00a0%s\u00a0» est enregistrée. Vos jours restent cochés\u00a0: continuez.")
+        return [Notice("success", text % saved)]
 
     def _sent(self) -> Selection:
         """What was ticked in the page that was sent. What cannot be read is left out: only adding says what is wrong."""
@@ -185,15 +227,20 @@ class BookingPage:
             user=self.user,
             at=timezone.now(),
             limits=Limits(self.activity, self.people),
+            closed=ClosedSchools(self.activity, self.people, [row.date for row in year.days if row.is_open]),
         )
         # Who may come on none of the dates is not counted, whatever was ticked.
         never = {row.pk for row in self.people if availability.limits.why_never(row, availability.quick_dates)}
         self.selection.people -= never
         past = last_week(booked, today)
         quick = QuickChoices(self.data, availability, self.selection, self.chosen_slot, past)
-        if self.request.method == "POST":
+        if self.saved:
+            self.notices += quick.apply_list(*self.saved)
+        elif self.data.get("pick") == "liste":
+            self.list_notices += self._save_list()
+        elif self.request.method == "POST":
             self.notices += quick.apply(self.data.get("pick", ""))
-            self.chosen_slot = quick.slot
+        self.chosen_slot = quick.slot
         context = self._context(year, availability, sorted(set(away) & self.selection.all_dates), past)
         return render(self.request, "checkout/activity.html", context, status=status)
 
@@ -205,7 +252,6 @@ class BookingPage:
         free = [date for date, row in availability.days.items() if availability.state(row) is None]
         dates = {date: availability.days[date].is_late(now) for date in free} | dict.fromkeys(away, False)
         counted = self._counted(availability, dates)
-        closed = ClosedSchools(self.activity, self.people, free)
         prices = Prices(
             user=self.user,
             activity=self.activity,
@@ -218,7 +264,7 @@ class BookingPage:
         usual = prices.first(self.access, self.chosen_slot) if self.chosen_slot else None
         marks = Marks(selection.days if selection.by_person else selection.dates, self._unusual(prices, usual, dates))
         calendar = (build_grid if selection.by_person else build)(availability, marks)
-        lines = self._lines(prices, availability, counted, closed)
+        lines = self._lines(prices, availability, counted)
         upcoming = next((row for row in year.days if row.is_open and row.book_until > availability.at), None)
         opens_on = self.activity.booking_opens_on
         return {
@@ -242,6 +288,8 @@ class BookingPage:
             "away_count": len(away),
             "quick": choices(self.data, availability, lines=lines, past=past),
             "notices": self.notices,
+            "list_notices": self.list_notices,
+            "list_name": self.data.get("liste_nom", ""),
             "years": [(each, f"{each}-{each + 1}", each == year.number) for each in self._years()],
             # A year that was chosen and has no day (any more) is told as such, with the way to the other one.
             "published": bool(year.days) or "annee" in self.request.GET,
@@ -262,7 +310,7 @@ class BookingPage:
 
     def _year(self) -> Year:
         """The school year asked for, or else the first that still has a day to book: in July and August, the next one."""
-        asked = self.request.GET.get("annee", "")
+        asked = str(school_year(self.saved[1])[0].year) if self.saved else self.request.GET.get("annee", "")
         years = [year for year in self._years() if asked == str(year)] or self._years()
         now, this_month = timezone.now(), timezone.localdate().replace(day=1)
         found = []
@@ -293,9 +341,7 @@ class BookingPage:
             if each.date in dates and availability.may_have(each.beneficiary_id, each.date, slot)
         ]
 
-    def _lines(
-        self, prices: "Prices", availability: Availability, counted: Sequence[Place], closed: ClosedSchools
-    ) -> list[dict[str, Any]]:
+    def _lines(self, prices: "Prices", availability: Availability, counted: Sequence[Place]) -> list[dict[str, Any]]:
         """Each person: their mark, whether they are chosen, how many of the ticked days count for them, for how much."""
         slot = self.chosen_slot
         letters = initials(self.people)
@@ -308,7 +354,7 @@ class BookingPage:
                     "letter": letters[person.pk],
                     "hue": index % 6 + 1,
                     "checked": person.pk in self.selection.people,
-                    "closed": closed.sentences(person),
+                    "closed": availability.closed.sentences(person),
                     "never": availability.limits.why_never(person, availability.quick_dates),
                     "price": prices.first(self.access, slot, person.pk) if slot else None,
                     "cents": prices.cents(person.pk),

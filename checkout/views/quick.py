@@ -1,6 +1,7 @@
 """The quick choices of the booking page: which buttons there are, and what the one that was pressed ticks."""
 
 import datetime as dt
+from calendar import Calendar
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,8 +13,9 @@ from django.utils.translation import ngettext
 
 from bookings.actions import Wish
 from bookings.availability import Availability
+from bookings.lists import SavedList
 from bookings.selection import WEEK, WHOLE_WEEK, LastWeek, Pick, Selection, monday_of
-from portal.common.formats import MONTHS, WEEKDAYS, day, enumeration, short_date
+from portal.common.formats import MONTHS, WEEKDAYS, day, enumeration, month, short_date
 from services.models import Slot
 
 SCHOOL_DAYS = "1245"
@@ -176,7 +178,9 @@ class QuickChoices:
             people = [pick.beneficiary_id] if pick.beneficiary_id in self._everybody else self._everybody
             self.selection.toggle(self._can([pk for pk in people if pk], dates))
         else:
-            self.selection.toggle_dates(dates)
+            # A date that none of those who are chosen can have is left alone.
+            people = sorted(self.selection.people) or self._everybody
+            self.selection.toggle_dates({each.date for each in self._can(people, dates)})
 
     def _to_calendar(self) -> list[Notice]:
         """The calendar again, unless somebody's days differ: it could not show them."""
@@ -257,20 +261,66 @@ class QuickChoices:
         notices = self._to_calendar() if in_calendar else []
         return [*notices, *self._left_out([each for each in wanted if each not in found])]
 
-    def _left_out(self, wishes: Sequence[Wish]) -> list[Notice]:
+    def apply_list(self, saved: SavedList, first: dt.date) -> list[Notice]:
+        """Tick the days of a list in one month (named by its first day); says what was ticked, and what not and why."""
+        slot = next((row for row in self.availability.slots if row.pk == saved.slot_id), None)
+        if slot is None:
+            text = _(
+                "La prestation «\u00a0%s\u00a0» de cette liste n’est plus proposée\u00a0: choisissez-en une autre."
+            )
+            return [Notice("error", text % saved.slot)]
+        self.slot = slot
+        known = set(self._everybody)
+        rows = list(saved.rows.all())
+        today = timezone.localdate(self.availability.at)
+        dates = [date for date in Calendar().itermonthdates(first.year, first.month) if date.month == first.month]
+        wanted = [
+            Wish(row.beneficiary_id, date)
+            for date in dates
+            for row in rows
+            if date >= today and date.weekday() in row.weekdays and row.beneficiary_id in known
+        ]
+        found = {each for each in wanted if not self.availability.obstacle(each.beneficiary_id, each.date, slot)}
+        self.selection.to_grid([])
+        self.selection.days |= found
+        notices = [self._list_ticked(saved, len(found), first)]
+        notices += self._to_calendar() if len({frozenset(row.weekdays) for row in rows}) == 1 else []
+        notices += self._left_out([each for each in wanted if each not in found], most=len(wanted))
+        gone = [row.beneficiary.first_name for row in rows if row.beneficiary_id not in known]
+        if gone:
+            text = _("Non cochés\u00a0: les jours de %s, qui ne fait plus partie de vos filiations.")
+            notices.append(Notice("warning", text % enumeration(gone)))
+        return notices
+
+    def _list_ticked(self, saved: SavedList, count: int, first: dt.date) -> Notice:
+        words = {"name": saved.name, "count": count, "month": month(first).lower()}
+        if not count:
+            return Notice("warning", _("Liste «\u00a0%(name)s\u00a0»\u00a0: aucun jour à cocher en %(month)s.") % words)
+        text = ngettext(
+            "Liste «\u00a0%(name)s\u00a0»\u00a0: %(count)d place cochée en %(month)s.",
+            "Liste «\u00a0%(name)s\u00a0»\u00a0: %(count)d places cochées en %(month)s.",
+            count,
+        )
+        return Notice("success", text % words)
+
+    def _left_out(self, wishes: Sequence[Wish], most: int = MOST_NAMED) -> list[Notice]:
         assert self.slot is not None
         names = {person.pk: person.first_name for person in self.availability.beneficiaries}
-        told = [
-            f"{names[each.beneficiary_id]}, {day(each.date)} ({why})"
-            for each in wishes
-            if (why := self.availability.obstacle(each.beneficiary_id, each.date, self.slot))
-        ]
+        days: dict[tuple[dt.date, str], list[str]] = {}
+        for each in wishes:
+            if why := self.availability.obstacle(each.beneficiary_id, each.date, self.slot):
+                days.setdefault((each.date, why), []).append(names[each.beneficiary_id])
+        # One entry for a reason and those whom it keeps away, with all its days.
+        reasons: dict[tuple[str, str], list[str]] = {}
+        for (date, why), who in days.items():
+            reasons.setdefault((enumeration(who), why), []).append(day(date))
+        told = [f"{who}, {enumeration(dates)} ({why})" for (who, why), dates in reasons.items()]
         if not told:
             return []
-        rest = len(told) - MOST_NAMED
+        rest = len(told) - most
         if rest > 1:
-            told = [*told[:MOST_NAMED], _("%d autres jours") % rest]
-        return [Notice("warning", _("Non cochés\u00a0: %s.") % enumeration(told))]
+            told = [*told[:most], _("%d autres jours") % rest]
+        return [Notice("warning", _("Non cochés\u00a0: %s.") % "\u00a0; ".join(told))]
 
 
 def _date(text: str, default: dt.date) -> dt.date:

@@ -139,12 +139,15 @@ function plus(date, days) {
 function picked(pick) {
   const [, month, day, weekdays, person] = pick;
   const slot = form.querySelector("[data-slots] :checked")?.value;
+  const all = [...form.querySelectorAll("[data-people] input")];
+  const people = all.some((each) => each.checked) ? all.filter((each) => each.checked) : all;
   return boxes().filter((box) => {
     const date = dateOf(box);
     const within = day ? date >= month + day && date < plus(month + day, 7) : !month || date.startsWith(month);
     const whose = personOf(box);
     return within && weekdays.includes(weekday(date)) && !("late" in box.dataset)
-      && (!person || whose === person) && (!whose || counts(box, whose, slot));
+      && (!person || whose === person)
+      && (whose ? counts(box, whose, slot) : people.some((each) => counts(box, each.value, slot)));
   });
 }
 function toggle(inputs) {
