@@ -1,0 +1,85 @@
+"""Tickets in the administration: made by a mairie for its own services, each kind asked for what it needs; then looked up."""
+
+from typing import Any
+
+import pytest
+
+from accounts.models import User
+from bookings.tickets.models import Ticket
+from services.models import Activity, BusLine
+from tests.admin.test_catalogue import edit, errors, saved
+from tests.admin.world import Town, client_of, form_values, url
+from tests.checkout.http import text
+
+pytestmark = pytest.mark.django_db
+
+
+def values(town: Town, kind: str, **more: Any) -> dict[str, Any]:
+    """What a browser sends for a new activity of a kind, its periods left empty."""
+    blank = form_values(client_of(town.agent).get(url("services.activity", "add")))
+    return blank | {
+        "service": str(town.rows["services.service"].pk),
+        "kind": kind,
+        "name": "Piscine d’été",
+        "slug": "piscine-d-ete",
+        "periods-TOTAL_FORMS": "0",
+        "slots-TOTAL_FORMS": "0",
+        **more,
+    }
+
+
+def test_a_mairie_sells_entries_of_its_own_pool(rosieres: Town) -> None:
+    client = client_of(rosieres.agent)
+    formula = {
+        "slots-TOTAL_FORMS": "1",
+        "slots-0-name": "Carte 10 entrées",
+        "slots-0-entries": "10",
+        "slots-0-validity": "24",
+        "slots-0-validity_unit": "month",
+        "slots-0-position": "0",
+        "slots-0-is_active": "on",
+    }
+    sent = values(rosieres, "ticket", **formula)
+    assert "en stock" in errors(client.post(url("services.activity", "add"), {**sent, "capacity": "4"}, follow=True))
+    saved(client.post(url("services.activity", "add"), {**sent, "capacity": ""}, follow=True))
+    activity = Activity.objects.get(slug="piscine-d-ete")
+    assert (activity.kind, activity.capacity, activity.slots.get().entries) == ("ticket", None, 10)
+    page = client.get(url("services.activity", "change", activity.pk))
+    assert "Voir les e-billets vendus" in text(page) and "Générer les jours ouverts" not in text(page)
+    edit(client, "services.activity", activity, kind="calendar", refund_days="3")
+    activity.refresh_from_db()
+    assert (activity.kind, activity.refund_days) == ("ticket", 3)
+
+
+@pytest.mark.parametrize(
+    "kind, formula, words",
+    [
+        ("calendar", {}, "combien de places"),
+        ("pass", {"entries": "", "validity": ""}, "durée de validité"),
+        ("pass", {"entries": "", "validity": "0", "validity_unit": "month"}, "durée de validité"),
+    ],
+)
+def test_each_kind_is_asked_for_what_it_needs(rosieres: Town, kind: str, formula: dict[str, str], words: str) -> None:
+    one = {"slots-TOTAL_FORMS": "1", "slots-0-name": "Un", "slots-0-position": "0", "slots-0-is_active": "on"}
+    named = one | {f"slots-0-{name}": value for name, value in formula.items()} if formula else {}
+    sent = values(rosieres, kind, capacity="", **named)
+    assert words in errors(client_of(rosieres.agent).post(url("services.activity", "add"), sent, follow=True))
+    assert not Activity.objects.filter(slug="piscine-d-ete").exists()
+
+
+def test_a_line_and_its_stops(rosieres: Town) -> None:
+    line: BusLine = rosieres.rows["services.busline"]
+    client = client_of(rosieres.agent)
+    again = {**form_values(client.get(url("services.busline", "add"))), "activity": str(line.activity_id)}
+    again |= {"name": line.name, "stops-TOTAL_FORMS": "0"}
+    assert "déjà une ligne" in errors(client.post(url("services.busline", "add"), again, follow=True))
+    saved(client.post(url("services.busline", "add"), {**again, "name": "Ligne 27"}, follow=True))
+
+
+def test_a_ticket_tells_its_life(rosieres: Town, operator: User) -> None:
+    ticket: Ticket = rosieres.rows["bookings.ticket"]
+    page = text(client_of(rosieres.agent).get(url("bookings.ticket", "history", ticket.pk)))
+    assert "Mis au panier." in page and "Payé." in page and "Passage accepté." in page
+    for who in (rosieres.agent, operator):
+        found = client_of(who).get(url("bookings.ticket", "changelist"), {"q": ticket.code})
+        assert list(found.context["cl"].result_list) == [ticket]
