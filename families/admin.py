@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from allauth.account.models import EmailAddress
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
@@ -27,7 +27,7 @@ from accounts.models import SupportingDocument, User
 from families.models import Beneficiary, Filiation
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, short_date
-from services.actions import approve_subscription, refuse_subscription
+from services.actions import approve_subscription, confirm_renewal, refuse_subscription
 from services.models import Subscription
 
 CHILDREN = Prefetch(
@@ -255,12 +255,26 @@ class AccountAdmin(DecisionAdmin):
 # --- Requests for access -----------------------------------------------------------------------------------------------
 
 
+class RenewalFilter(admin.SimpleListFilter):
+    """Those whose family asks for another school year."""
+
+    title = gettext_lazy("renouvellement")
+    parameter_name = "renouveler"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("oui", _("Demandé"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.renewing() if self.value() == "oui" else queryset
+
+
 @admin.register(Subscription)
 class RequestAdmin(DecisionAdmin):
     agents = operators = Right.VIEW | Right.DECIDE
     subject = gettext_lazy("Demande d’accès")
     list_display = ["person", "email", "children", "service", "situation", "status", "asked"]
-    list_filter = ["status", "profile__service", "profile__service__category"]
+    list_filter = ["status", RenewalFilter, "profile__service", "profile__service__category"]
+    actions = ["approve_selected", "refuse_selected", "renew_selected"]
     shared = ["category"]
     list_select_related = ["user", "profile__service"]
     search_fields = [
@@ -275,7 +289,7 @@ class RequestAdmin(DecisionAdmin):
     ordering = ["-requested_at", "-pk"]
     fieldsets = [
         (None, {"fields": ["account", "email", "phone", "residence", "account_state"]}),
-        (_("Demande"), {"fields": ["service", "situation", "status", "requested_at"]}),
+        (_("Demande"), {"fields": ["service", "situation", "status", "requested_at", "valid_until"]}),
     ]
     readonly_fields = ["account", "email", "phone", "residence", "account_state", "service", "situation"]
 
@@ -288,7 +302,25 @@ class RequestAdmin(DecisionAdmin):
     def todo(self, request: HttpRequest) -> list[Todo]:
         waiting = Subscription.objects.visible_to(staff(request)).pending().count()
         words = ngettext("Demande d’accès à valider", "Demandes d’accès à valider", waiting or 2)
-        return [Todo(words, waiting, self.url("changelist") + "?status__exact=pending")]
+        renewing = Subscription.objects.visible_to(staff(request)).renewing().count()
+        more = ngettext("Renouvellement à confirmer", "Renouvellements à confirmer", renewing or 2)
+        return [
+            Todo(words, waiting, self.url("changelist") + "?status__exact=pending"),
+            Todo(more, renewing, self.url("changelist") + "?renouveler=oui"),
+        ]
+
+    @admin.action(description=gettext_lazy("Confirmer le renouvellement"), permissions=["decide"])
+    def renew_selected(self, request: HttpRequest, queryset: models.QuerySet[Subscription]) -> None:
+        done = 0
+        for row in self._few_enough(request, queryset):
+            try:
+                confirm_renewal(subscription=row, by=staff(request))
+                done += 1
+            except Refused as refusal:
+                self.say(request, messages.ERROR, [f"{row.user} : {refusal}"])
+        if done:
+            said = ngettext("%d accès est renouvelé.", "%d accès sont renouvelés.", done) % done
+            self.say(request, messages.SUCCESS, [said])
 
     def approve(self, obj: Subscription, by: User) -> None:
         approve_subscription(subscription=obj, by=by)

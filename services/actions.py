@@ -1,6 +1,7 @@
 """Everything that changes who may use a service."""
 
-from collections.abc import Iterable
+import datetime as dt
+from collections.abc import Collection, Iterable
 
 from django.db import transaction
 from django.utils import timezone
@@ -9,9 +10,11 @@ from django.utils.translation import gettext as _
 from accounts.models import CommuneFile, User
 from accounts.staff import tell_staff
 from portal.common.errors import Refused
-from portal.common.formats import day
+from portal.common.formats import day, long_date, today
 from portal.outbox.actions import queue_email
 from services.models import AccessProfile, Activity, Slot, Subscription
+from services.models.access import RENEWED_BEFORE
+from services.school_calendar import school_year
 
 # --- Access to services (« Mes services ») ---------------------------------------------------------------------------
 
@@ -70,7 +73,48 @@ def approve_subscription(*, subscription: Subscription, by: User) -> Subscriptio
     current = _to_decide(subscription, by)
     if current.status == Subscription.Status.APPROVED:
         raise Refused(_("Cette demande d’accès est déjà validée."), code="already_decided")
+    current.valid_until = _end_of_access() if current.profile.service.yearly_access else None
     return _decide(current, status=Subscription.Status.APPROVED, reason="", by=by)
+
+
+@transaction.atomic
+def ask_renewal(*, subscription: Subscription, by: User) -> Subscription:
+    """Ask that an access of a school year be good for the next one too; the staff concerned is told.
+
+    Raises Refused when there is nothing to renew: it has no end, was withdrawn, or was asked for already.
+    """
+    row = Subscription.objects.of(by).select_for_update(of=["self"]).filter(pk=subscription.pk).first()
+    if row is None or not row.can_be_renewed:
+        raise Refused(_("Cet accès n’est pas à renouveler, ou son renouvellement est déjà demandé."), code="not_due")
+    row.renewal_asked_at = timezone.now()
+    row.save(update_fields=["renewal_asked_at"])
+    tell_staff(communes=[row.profile.service.commune_id])
+    return row
+
+
+@transaction.atomic
+def confirm_renewal(*, subscription: Subscription, by: User) -> Subscription:
+    """Make an access good for another school year, as its family asked; an e-mail tells them so.
+
+    Raises Refused when nobody asks (any more), and for another commune's service.
+    """
+    current = _to_decide(subscription, by)
+    if current.renewal_asked_at is None:
+        raise Refused(_("Aucun renouvellement n’est demandé pour cet accès."), code="not_asked")
+    current.valid_until, current.renewal_asked_at = _end_of_access(), None
+    current.save(update_fields=["valid_until", "renewal_asked_at"])
+    queue_email(
+        key=f"subscription:{current.pk}:renewed:{current.valid_until:%Y%m%d}",
+        to=current.user.email,
+        template="subscription_renewed",
+        context={"user": current.user, "subscription": current},
+    )
+    return current
+
+
+def _end_of_access() -> dt.date:
+    """The last day of this school year; from June on, of the next one."""
+    return school_year(today() + RENEWED_BEFORE)[1]
 
 
 @transaction.atomic
@@ -103,7 +147,8 @@ def _decide(subscription: Subscription, *, status: Subscription.Status, reason: 
     subscription.decided_at = timezone.now()
     subscription.decided_by = by
     subscription.reason = reason
-    subscription.save(update_fields=["status", "decided_at", "decided_by", "reason"])
+    subscription.renewal_asked_at = None
+    subscription.save(update_fields=["status", "decided_at", "decided_by", "reason", "valid_until", "renewal_asked_at"])
     queue_email(
         key=f"subscription:{subscription.pk}:{status}:{subscription.decided_at:%Y%m%d%H%M%S%f}",
         to=subscription.user.email,
@@ -113,8 +158,10 @@ def _decide(subscription: Subscription, *, status: Subscription.Status, reason: 
     return subscription
 
 
-def check_offer(*, user: User, activity: Activity, slot: Slot, subscription: Subscription) -> None:
-    """Raise Refused unless this person may book this slot of this activity today, in this situation."""
+def check_offer(
+    *, user: User, activity: Activity, slot: Slot, subscription: Subscription, dates: Collection[dt.date] = ()
+) -> None:
+    """Raise Refused unless this person may book this slot of this activity today, for these dates, in this situation."""
     approved = (
         subscription.user_id == user.pk
         and subscription.status == Subscription.Status.APPROVED
@@ -123,6 +170,16 @@ def check_offer(*, user: User, activity: Activity, slot: Slot, subscription: Sub
     if not approved:
         raise Refused(
             _("Votre accès à ce service n’est pas validé : demandez-le depuis « Mes services »."), code="no_access"
+        )
+    until = subscription.valid_until
+    if until is not None and until < max([today(), *dates]):
+        raise Refused(
+            _(
+                "Votre accès à « %(service)s » vaut jusqu’au %(date)s : renouvelez-le depuis « Mes services ». "
+                "Rien n’a été ajouté et rien n’a été débité."
+            )
+            % {"service": activity.service, "date": long_date(until)},
+            code="access_over",
         )
     if slot.activity_id != activity.pk or not (slot.is_active and activity.is_active and activity.service.is_active):
         raise Refused(_("Cette prestation n’est pas proposée. Rien n’a été ajouté."), code="not_offered")

@@ -35,6 +35,7 @@ class ServiceForm(ScopedForm):
             "booking_deadline",
             "cancel_deadline",
             "absence_rule",
+            "yearly_access",
             "is_active",
         ]
         labels = PAGE_ADDRESS

@@ -13,7 +13,7 @@ from accounts.middleware import signup_step
 from accounts.models import User
 from accounts.views import current_user, get_or_post
 from portal.common.errors import Refused
-from services.actions import request_subscriptions
+from services.actions import ask_renewal, request_subscriptions
 from services.models import Subscription
 from services.subscription_forms import SubscriptionForm
 
@@ -44,6 +44,19 @@ def subscription_again(request: HttpRequest, pk: int) -> HttpResponse:
         messages.error(request, str(refused))
     else:
         _thank(request, len(asked))
+    return redirect("subscriptions")
+
+
+@require_POST
+def subscription_renew(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask for another school year of an access."""
+    subscription = get_object_or_404(Subscription.objects.of(current_user(request)), pk=pk)
+    try:
+        ask_renewal(subscription=subscription, by=current_user(request))
+    except Refused as refused:
+        messages.error(request, str(refused))
+    else:
+        _thank(request, 1)
     return redirect("subscriptions")
 
 

@@ -96,6 +96,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "filiation_end": OWNERS,
     "subscriptions": OWN_PAGE,
     "subscription_again": ACTION,
+    "subscription_renew": ACTION,
     # Booking and paying
     "activity": (302, 302, 200, 302, 302, 302),  # without access: to the service's page
     "waiting_join": (302, 302, 200, 302, 302, 302),  # without access: to the service's page
@@ -247,6 +248,7 @@ def world() -> World:
         "filiation_school": [filiation.pk],
         "filiation_end": [filiation.pk],
         "subscription_again": [refused.pk],
+        "subscription_renew": [refused.pk],
         "ticket": [ticket.pk],
         "ticket_pdf": [ticket.pk],
         "ticket_cancel": [ticket.pk],
@@ -323,6 +325,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
         "filiation_end",
         "signup_filiation_end",
         "subscription_again",
+        "subscription_renew",
         "order_abandon",
         "waiting_offer",
         "absence",

@@ -61,11 +61,11 @@ def join(
     if not wishes:
         raise Refused(_("Choisissez au moins une date complète et un bénéficiaire."), code="nothing_chosen")
     with refusing({name: str(text) for name, text in ALREADY.items()}):
-        check_offer(user=user, activity=activity, slot=slot, subscription=subscription)
+        dates = {wish.date for wish in wishes}
+        check_offer(user=user, activity=activity, slot=slot, subscription=subscription, dates=dates)
         if not activity.waiting_list:
             raise Refused(_("Cette activité n’a pas de liste d’attente."), code="no_list")
         people = lock_beneficiaries(user, {wish.beneficiary_id for wish in wishes})
-        dates = {wish.date for wish in wishes}
         locked = lock_days_where(Q(activity=activity, date__in=dates))
         days = {row.date: row for row in locked.values()}
         undone = _("Rien n’a été ajouté à la liste d’attente.")

@@ -158,7 +158,8 @@ def _allowed(waiting: Sequence[WaitingListEntry]) -> set[int]:
     beneficiary the activity is still for."""
     users = {row.user_id for row in waiting}
     links = set(Filiation.objects.filter(user__in=users, ended_at=None).values_list("user", "beneficiary"))
-    accesses = set(Subscription.objects.approved().filter(user__in=users).values_list("user", "profile__service"))
+    granted = Subscription.objects.covering(max(row.open_day.date for row in waiting)).filter(user__in=users)
+    accesses = set(granted.values_list("user", "profile__service"))
     activities = {row.open_day.activity for row in waiting}
     limits = {activity: Limits(activity, [row.beneficiary for row in waiting]) for activity in activities}
     dates = {row.open_day.date for row in waiting}

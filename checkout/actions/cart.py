@@ -96,7 +96,8 @@ def _add(
 ) -> Added:
     started = timezone.now()
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
-        check_offer(user=user, activity=activity, slot=slot, subscription=subscription)
+        dates = {wish.date for wish in wishes}
+        check_offer(user=user, activity=activity, slot=slot, subscription=subscription, dates=dates)
         cart = open_cart(user)
         held = bookings.hold_places(
             user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold, offered=offered

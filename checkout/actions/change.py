@@ -77,7 +77,7 @@ def quote(*, booking: Booking, slot: Slot, date: dt.date, by: User) -> Quote:
             _("Cette prestation n’a pas de tarif pour votre situation ce jour-là."), unchanged, code="no_tariff"
         )
     subscription, sold = found
-    check_offer(user=by, activity=activity, slot=slot, subscription=subscription)
+    check_offer(user=by, activity=activity, slot=slot, subscription=subscription, dates=[date])
     return Quote(line, open_day, slot, subscription, sold)
 
 

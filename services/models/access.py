@@ -1,5 +1,6 @@
 """In which situation somebody uses a service, and who was let in."""
 
+import datetime as dt
 from typing import TYPE_CHECKING, Self
 
 import pghistory
@@ -9,10 +10,15 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from portal.common.formats import today
 from services.models.catalogue import Service
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+
+# An access of a school year can be renewed from June on, and what is validated from then on is for the next one.
+RENEWED_BEFORE = dt.timedelta(days=92)
 
 
 class AccessProfileQuerySet(models.QuerySet["AccessProfile"]):
@@ -49,6 +55,14 @@ class SubscriptionQuerySet(models.QuerySet["Subscription"]):
         """Requests that open the booking of their service."""
         return self.filter(status=Subscription.Status.APPROVED, profile__service__is_active=True)
 
+    def covering(self, date: dt.date) -> Self:
+        """Those of approved() whose school year is not over on a date."""
+        return self.approved().filter(Q(valid_until=None) | Q(valid_until__gte=date))
+
+    def renewing(self) -> Self:
+        """Accesses whose family asks for another school year."""
+        return self.filter(renewal_asked_at__isnull=False)
+
     def pending(self) -> Self:
         return self.filter(status=Subscription.Status.PENDING)
 
@@ -83,6 +97,10 @@ class Subscription(models.Model):
         verbose_name=_("décidé par"),
     )
     reason = models.TextField(_("motif"), blank=True, editable=False)
+    valid_until = models.DateField(
+        _("valable jusqu’au"), null=True, editable=False, help_text=_("Vide : sans date de fin.")
+    )
+    renewal_asked_at = models.DateTimeField(_("renouvellement demandé le"), null=True, editable=False)
 
     objects = SubscriptionQuerySet.as_manager()
 
@@ -95,6 +113,10 @@ class Subscription(models.Model):
             models.CheckConstraint(
                 condition=Q(status="pending", decided_at=None) | (~Q(status="pending") & Q(decided_at__isnull=False)),
                 name="request_decision_is_dated",
+            ),
+            models.CheckConstraint(
+                condition=Q(renewal_asked_at=None) | Q(status="approved", valid_until__isnull=False),
+                name="what_ends_is_renewed",
             ),
             models.CheckConstraint(condition=~Q(status="refused") | ~Q(reason=""), name="request_refusal_has_a_reason"),
         ]
@@ -115,3 +137,14 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return f"{self.profile.service} – {self.profile}"
+
+    @property
+    def can_be_renewed(self) -> bool:
+        """Whether the family may ask for another school year: from the last June of this one on."""
+        soon = self.valid_until is not None and self.valid_until < today() + RENEWED_BEFORE
+        return soon and self.status == self.Status.APPROVED and self.renewal_asked_at is None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its school year has passed."""
+        return self.valid_until is not None and self.valid_until < today()

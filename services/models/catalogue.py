@@ -89,6 +89,14 @@ class Service(models.Model):
         verbose_name=_("absences"),
         help_text=_("Vide : une absence n’est jamais remboursée."),
     )
+    yearly_access = models.BooleanField(
+        _("accès pour une année scolaire"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Les accès validés à partir de maintenant finissent avec l’année scolaire ; la famille les renouvelle."
+        ),
+    )
     is_active = models.BooleanField(_("ouvert aux usagers"), default=True)
 
     objects = ServiceQuerySet.as_manager()

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.actions import set_residence
 from accounts.models import CommuneFile, User
+from families.models import Enrolment
 from portal.outbox.models import Email
 from services.models import Subscription
 from tests.admin.world import Town, client_of, shared_family, texts, url
@@ -177,14 +178,17 @@ def test_home_counts_what_waits(rosieres: Town, aiguilhe: Town, operator: User) 
     assert [(item.label, item.count) for item in home.context["todo"]] == [
         ("Compte à valider", 1),
         ("Demande d’accès à valider", 1),
+        ("Scolarité à confirmer", 1),
+        ("Quotient familial à vérifier", 1),
     ]
     for item in home.context["todo"]:
         listed = client_of(rosieres.agent).get(item.url)
         assert listed.context["cl"].result_count == 1
     Email.objects.create(key="dead", to="a@exemple.fr", subject="x", body="y", status="dead")
     home = client_of(operator).get("/admin/")
-    assert [item.count for item in home.context["todo"]] == [2, 2, 1, 3]  # and three legal texts to publish
+    assert [item.count for item in home.context["todo"]] == [2, 2, 2, 1, 2, 3]  # and three legal texts to publish
     assert [item.label for item in home.context["todo_done"]] == [
+        "Renouvellements à confirmer",
         "Absences à décider",
         "Passages sans réseau à vérifier",
         "Règlements qui attendent leur prestataire",
@@ -193,6 +197,7 @@ def test_home_counts_what_waits(rosieres: Town, aiguilhe: Town, operator: User) 
 
 def test_home_when_nothing_waits(rosieres: Town) -> None:
     Subscription.objects.all().delete()
+    Enrolment.objects.all().delete()
     CommuneFile.objects.filter(user=rosieres.parent).delete()
     page = client_of(rosieres.agent).get("/admin/")
     assert "Il n’y a rien à valider." in page.content.decode()
