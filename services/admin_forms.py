@@ -196,6 +196,8 @@ class ActivityForm(ScopedForm):
         if "schools" in self.fields:
             schools: Any = self.fields["schools"]
             schools.widget = forms.CheckboxSelectMultiple(attrs={"class": "boxes"})
+            # Without « Ctrl »: these are boxes.
+            schools.help_text = str(Activity._meta.get_field("schools").help_text)
             schools.label_from_instance = lambda school: f"{school.commune} – {school}"
             schools.queryset = schools.queryset.select_related("commune").order_by("commune__name_key", "name")
             commune = self.instance.service.commune_id if self.instance.pk else None
