@@ -97,7 +97,8 @@ class Availability:
     def pattern(self) -> Pattern:
         """The rules that open the activity, which say why the other days are closed. Two queries when first asked."""
         dates = [*self.days, self.at.date()]
-        return Pattern.of(self.activity, SchoolCalendar.around(min(dates), max(dates)))
+        # The last month is shown whole: the holidays that begin after its last open day are named, too.
+        return Pattern.of(self.activity, SchoolCalendar.around(min(dates), max(dates) + dt.timedelta(days=31)))
 
     def rows(self, date: dt.date) -> Sequence[Booking]:
         return self.booked.get(date, NO_BOOKINGS)

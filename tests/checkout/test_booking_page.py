@@ -19,7 +19,7 @@ from bookings.selection import monday_of
 from checkout.models import CartLine
 from families.models import Filiation
 from portal.common.formats import PARIS, long_date, today
-from services.models import Activity, Deadline, OpenDay, TariffGrid
+from services.models import Activity, ActivityPeriod, Deadline, OpenDay, SchoolHoliday, TariffGrid
 from services.school_calendar import school_year
 from tests.checkout.http import form, page, text
 from tests.checkout.test_prices import RANKS, ages, banded
@@ -30,6 +30,7 @@ from tests.factories import (
     SlotFactory,
     SubscriptionFactory,
     TariffFactory,
+    only_open,
 )
 from tests.shop import Shop, family, open_shop
 
@@ -423,3 +424,13 @@ class TestCost:
         with at_most(15):
             assert client.post(page(shop), sent).status_code == 302
         assert CartLine.objects.count() == 280
+
+
+def test_the_holidays_after_the_last_open_day_are_named(browse: Browse) -> None:
+    """July shows why its second half is closed, though no day of the activity comes after the holidays' first."""
+    shop = open_shop(days=0)
+    end = school_year(today() + dt.timedelta(days=30))[1]
+    only_open(shop.activity, [0, 1, 3, 4], ActivityPeriod.Kind.SCHOOL)
+    SchoolHoliday.objects.create(name="Vacances d’été", first_day=dt.date(end.year, 7, 3), last_day=end)
+    shop.days = [OpenDayFactory(activity=shop.activity, date=dt.date(end.year, 7, 2))]
+    assert "(vacances d’été)" in text(browse(shop).get(page(shop)))
