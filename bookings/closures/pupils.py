@@ -2,18 +2,20 @@
 
 import datetime as dt
 from collections.abc import Collection
+from typing import Any
 
+from django.db.models import F
 from django.utils.translation import gettext as _
 
 from bookings.closures.models import Closure
-from families.models import Beneficiary, Enrolment
+from families.models import Beneficiary
 from portal.common.formats import long_date
 from services.models import Activity
 from services.school_calendar import school_year
 
 
 class ClosedSchools:
-    """The closures of schools that touch an activity between two dates; one query, two when there are any."""
+    """The closures of these children's schools that touch an activity between two dates; one query."""
 
     def __init__(self, activity: Activity, children: Collection[Beneficiary], dates: Collection[dt.date]) -> None:
         self.closures: list[Closure] = []
@@ -21,15 +23,20 @@ class ClosedSchools:
         commune = activity.service.commune_id
         if not dates or commune is None:
             return
-        rows = Closure.objects.in_force().filter(
-            commune=commune, school__isnull=False, first_day__lte=max(dates), last_day__gte=min(dates)
+        pupil = "school__enrolments__"
+        rows = (
+            Closure.objects.in_force()
+            .filter(commune=commune, first_day__lte=max(dates), last_day__gte=min(dates))
+            .filter(school__enrolments__beneficiary__in=[child.pk for child in children])
+            .annotate(pupil=F(f"{pupil}beneficiary"), pupil_year=F(f"{pupil}year"), pupil_level=F(f"{pupil}level"))
+            .select_related("school")
+            .order_by("pk")
         )
-        self.closures = list(rows.select_related("school").order_by("pk"))
-        if self.closures:
-            pupils = Enrolment.objects.filter(
-                beneficiary__in=[child.pk for child in children], school__in=[row.school_id for row in self.closures]
-            )
-            self.classes = {(row.beneficiary_id, row.year): (row.school_id, row.level) for row in pupils}
+        row: Any  # with what the annotations add
+        for row in rows:  # each closure once for every pupil of its school
+            self.classes[row.pupil, row.pupil_year] = (row.school_id, row.pupil_level)
+            if not self.closures or self.closures[-1] != row:
+                self.closures.append(row)
 
     def closure(self, child: Beneficiary, date: dt.date) -> Closure | None:
         """The closure that keeps this child away on this date."""

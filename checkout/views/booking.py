@@ -280,6 +280,8 @@ class BookingPage:
                 for row in self.slots
             ],
             "people": lines,
+            # Where an error about the beneficiaries leads: a box that may not be ticked takes no focus.
+            "first_choice": next((line["row"].pk for line in lines if not line["never"]), None),
             "limits": availability.limits.sentence,
             "asks": prices.depends_on_others,
             "calendar": calendar,

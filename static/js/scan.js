@@ -249,9 +249,10 @@ async function watch() {
 part("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const input = part("form").querySelector("[name=code]");
-  await check(input.value);
-  input.value = "";
+  const text = input.value;
+  input.value = ""; // at once: the answer may come while the next code is being typed
   input.focus();
+  await check(text);
 });
 if (navigator.mediaDevices?.getUserMedia) {
   part("camera").hidden = false;

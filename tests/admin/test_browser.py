@@ -11,6 +11,7 @@ from django.urls import reverse
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from accounts.models import User
+from families.models import Enrolment, IncomeQuotient
 from services.models import OpenDay, Tariff, TariffGrid
 from tests.admin.world import Town, client_of, shared_rows, url
 from tests.factories import OpenDayFactory
@@ -170,6 +171,8 @@ def test_a_popup_adds_what_is_missing(
 
 def test_deciding_without_javascript(browser: Browser, live_server: Any, rosieres: Town) -> None:
     """From the home page: an account is validated, its request refused from the list with a reason."""
+    Enrolment.objects.all().delete()
+    IncomeQuotient.objects.all().delete()
     context = browser.new_context(java_script_enabled=False, locale="fr-FR")
     page = sign_in(context, live_server, rosieres.agent)
     page.goto(f"{live_server.url}/admin/")

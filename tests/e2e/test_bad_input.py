@@ -270,7 +270,7 @@ def full_day() -> str:
 
 
 def closed_day() -> str:
-    day = baskets.free_days(1)[0]
+    day = next(day for day in baskets.free_days(30) if not day.taken)  # a booked one is closed by a closure
     OpenDay.objects.filter(pk=day.pk).update(is_open=False, closed_reason="Grève des agents", by_hand=True)
     return str(day.date)
 

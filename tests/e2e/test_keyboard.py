@@ -163,7 +163,7 @@ def test_an_error_takes_the_focus_and_leads_to_its_field(
     expect(alert).to_be_focused()
     keys.tab_to(alert.get_by_role("link", name=sentence))
     keys.press("Enter")
-    first = who.group(group).place.locator("input").first
+    first = who.group(group).place.locator("input:enabled").first
     expect(first).to_be_focused()
     expect(first).to_be_in_viewport()
     assert not keys.faults, "\n".join(keys.faults)

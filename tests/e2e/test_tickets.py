@@ -135,6 +135,8 @@ def test_the_door_goes_on_without_network_and_says_so_later(phone: Callable[[str
     type_code(page, sold_since.code)  # typed, nothing proves it
     expect(sentence).to_contain_text("Inconnu de la liste")
     signed = codes.payload(sold_since)
+    type_code(page, "x")  # so that the next answer is seen to be another
+    expect(sentence).to_contain_text("Ce n’est pas le code")
     type_code(page, signed.replace(sold_since.code, "A" * 12))  # a forgery
     expect(sentence).to_contain_text("Inconnu de la liste")
     type_code(page, signed)  # what the camera reads
