@@ -63,6 +63,8 @@ class PriceGrid:
     def __init__(self, *, profiles: Iterable[AccessProfile], slots: Iterable[Slot]) -> None:
         rows = Tariff.objects.filter(profile__in=profiles, slot__in=slots).select_related("grid", "slot", "profile")
         self._tariffs: dict[tuple[int, int], list[Tariff]] = {}
+        # A year of days has one line or two: nothing in it depends on the date.
+        self._lines: dict[tuple[int, int | None], str] = {}
         for tariff in rows.order_by("pk"):
             self._tariffs.setdefault((tariff.profile_id, tariff.slot_id), []).append(tariff)
 
@@ -88,7 +90,10 @@ class PriceGrid:
         if not rows:
             return None
         tariff = max(rows, key=lambda row: row.amount(situation.quotient))
-        return Price(tariff, tariff.amount(situation.quotient), explained(tariff, situation))
+        line = (tariff.pk, situation.quotient)
+        if line not in self._lines:
+            self._lines[line] = explained(tariff, situation)
+        return Price(tariff, tariff.amount(situation.quotient), self._lines[line])
 
 
 def is_banded(tariff: Tariff, name: str) -> bool:
