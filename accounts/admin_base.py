@@ -6,7 +6,7 @@ rows, choices, filters and inlines all pass through `visible_rows`; a stranger's
 
 import enum
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from django.db import DatabaseError, IntegrityError, InternalError, models
 from django.db.models import PROTECT
 from django.forms.utils import ErrorList
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -32,7 +33,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.admin_history import Happening, history_of
+from accounts.admin_history import Happening, history_of, signatures
 from accounts.models import User
 from portal.common.db import violated_constraint
 from portal.common.formats import enumeration
@@ -283,6 +284,9 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
     view_on_site: Any = False
     delete_selected_confirmation_template = None
 
+    # The fields that say who did what, to be read on the row's page through `signature`.
+    signers: Sequence[str] = ()
+
     def label_for(self, obj: Any) -> str:
         """How a row is named where it is chosen among many."""
         return str(obj)
@@ -305,7 +309,20 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         obj = super().get_object(request, object_id, from_field)
         if obj is not None:
             self._reached(request)[obj.pk] = True
+            if self.signers:
+                obj.signed = signatures(staff(request), [getattr(obj, f"{name}_id") for name in self.signers])
         return obj
+
+    def signature(self, obj: Any, signer: str) -> str:
+        """The name that stands under an act on the row's page; which one depends on who reads."""
+        name: str = obj.signed.get(getattr(obj, f"{signer}_id"), "–")
+        return name
+
+    def guarded(self, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        """A view of this table that only its staff reaches."""
+        site: Any = self.admin_site
+        protected: Callable[..., HttpResponseBase] = site.guard(self)(view)
+        return protected
 
     def object_or_404(self, request: HttpRequest, object_id: str) -> Any:
         """The row for a page of ours, 404 when it is missing or a stranger's."""

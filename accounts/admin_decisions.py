@@ -99,10 +99,9 @@ class DecisionAdmin(ScopedAdmin):
 
     def get_urls(self) -> list[Any]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
-        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
         return [
-            path("refuser/", guard(self.refuse_view), name=f"{name}_refuse"),
-            path("<int:pk>/valider/", guard(self.approve_view), name=f"{name}_approve"),
+            path("refuser/", self.guarded(self.refuse_view), name=f"{name}_refuse"),
+            path("<int:pk>/valider/", self.guarded(self.approve_view), name=f"{name}_approve"),
             *super().get_urls(),
         ]
 

@@ -49,6 +49,11 @@ def signatures(viewer: User, people: Iterable[int | None]) -> dict[int, str]:
     return {pk: names.get(pk, _("un agent d’une autre commune")) for pk in wanted}
 
 
+def events_of(model: Any) -> Any:
+    """The table in which a model's history is kept (pghistory)."""
+    return model.pgh_event_model
+
+
 def history_of(obj: Any, viewer: User) -> list[Happening]:
     """The newest happenings first, in two or three queries whatever their number."""
     event_model = getattr(type(obj), "pgh_event_model", None)

@@ -96,7 +96,7 @@ def hold_places(
     locked = lock_days_where(Q(activity=activity, date__in=dates) | Q(pk__in=stale))
     crowded = _crowded(wishes, _by_date(activity, locked), slot)
     moved = (stale or crowded) and _expire(locked)
-    if not moved and any(row.waited_for for row in locked.values()):  # type: ignore[attr-defined]
+    if not moved and any(row.waited_for for row in locked.values()):
         moved = offers.offer(locked)
     if offered:
         offers.make_way(offered)
@@ -182,7 +182,7 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
 def _closed_schools(rows: Sequence[Booking], days: dict[int, OpenDay]) -> set[int]:
     """The bookings whose child's school or class is closed on their day."""
     found: set[int] = set()
-    touched = [pk for pk, row in days.items() if row.school_closed]  # type: ignore[attr-defined]
+    touched = [pk for pk, row in days.items() if row.school_closed]
     if not touched:
         return found
     for activity in Activity.objects.filter(open_days__in=touched).select_related("service").distinct():
@@ -446,7 +446,7 @@ def check_schools(
 
     Reads nothing unless a day says that a school of its commune is closed. See check_bookable.
     """
-    if not any(row.school_closed for row in days):  # type: ignore[attr-defined]
+    if not any(row.school_closed for row in days):
         return
     closed = ClosedSchools(activity, beneficiaries.values(), {wish.date for wish in wishes})
     reasons = (closed.why_not(beneficiaries[wish.beneficiary_id], wish.date) for wish in sorted(wishes))

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ReadOnlyAdmin, Right, staff
-from accounts.admin_history import Happening, signatures, told
+from accounts.admin_history import Happening, told
 from accounts.models import User
 from bookings.models import Absence, AbsenceDay, Booking, Change
 from bookings.tickets.admin import TicketAdmin as TicketAdmin
@@ -78,11 +78,7 @@ class BookingAdmin(ReadOnlyAdmin):
         reported = AbsenceDay.objects.filter(booking=OuterRef("pk"), is_live=True)
         return super().get_queryset(request).annotate(absence_status=Subquery(reported.values("absence__status")[:1]))
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        booking = super().get_object(request, object_id, from_field)
-        if booking is not None:  # which names stand under an act depends on who reads
-            booking.signed = signatures(staff(request), [booking.made_by_id, booking.ended_by_id])
-        return booking
+    signers = ["made_by", "ended_by"]
 
     @admin.display(description=gettext_lazy("jour"), ordering="open_day__date")
     def day(self, obj: Booking) -> str:
@@ -94,16 +90,16 @@ class BookingAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("absence"), empty_value="–")
     def absence(self, obj: Booking) -> str | None:
-        status: str | None = obj.absence_status  # type: ignore[attr-defined]
+        status = obj.absence_status
         return str(Absence.Status(status).label) if status else None
 
     @admin.display(description=gettext_lazy("réservé par"))
     def made(self, obj: Booking) -> str:
-        return obj.signed[obj.made_by_id]  # type: ignore[attr-defined]
+        return self.signature(obj, "made_by")
 
     @admin.display(description=gettext_lazy("annulé par"))
     def ended(self, obj: Booking) -> str:
-        return obj.signed.get(obj.ended_by_id, "–")  # type: ignore[attr-defined]
+        return self.signature(obj, "ended_by")
 
     def story(self, request: HttpRequest, obj: Booking) -> list[Happening]:
         more: list[tuple[dt.datetime | None, int | None, str]] = []

@@ -14,6 +14,7 @@ from bookings.absences import AbsenceDay
 from bookings.calendar import initials
 from bookings.models import Booking, BookingQuerySet
 from families.models import Beneficiary, Filiation
+from portal.common.db import annotated
 from portal.common.formats import month
 from services.models import Activity
 
@@ -95,7 +96,7 @@ class Family:
             Q(beneficiary__in=self.current) | Q(beneficiary__in=self.former, made_by=self.user)
         )
         reported = AbsenceDay.objects.filter(booking=OuterRef("pk"), is_live=True)
-        rows = rows.annotate(absence_status=Subquery(reported.values("absence__status")[:1]))
+        rows = annotated(rows, absence_status=Subquery(reported.values("absence__status")[:1]))
         match filters.state:
             case State.BOOKED:
                 rows = rows.booked()

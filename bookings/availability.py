@@ -18,6 +18,7 @@ from bookings.places import slot_room
 from bookings.waiting.models import WaitingListEntry
 from families.limits import Limits
 from families.models import Beneficiary
+from portal.common.db import annotated
 from portal.common.formats import moment
 from services.models import Activity, OpenDay, Slot
 from services.patterns import Pattern
@@ -39,10 +40,12 @@ def family_bookings(
 ) -> dict[dt.date, list[Booking]]:
     """What these beneficiaries have in an activity between two dates, by date; stale holds of a cart count as held."""
     found: dict[dt.date, list[Booking]] = {}
+    live = Booking.objects.live().filter(
+        beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last)
+    )
+    offers = WaitingListEntry.objects.offered().filter(booking=OuterRef("pk"))
     rows: QuerySet[Booking] = (
-        Booking.objects.live()
-        .filter(beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last))
-        .annotate(offered=Exists(WaitingListEntry.objects.offered().filter(booking=OuterRef("pk"))))
+        annotated(live, offered=Exists(offers))
         .select_related("open_day", "slot", "made_by")
         .only(
             "beneficiary_id",
@@ -231,4 +234,4 @@ def _meet(one: Slot, other: Slot) -> bool:
 def _status(row: Booking) -> str:
     if row.status == Booking.Status.BOOKED:
         return _("déjà réservé")
-    return _("place proposée") if row.offered else _("dans le panier")  # type: ignore[attr-defined]
+    return _("place proposée") if row.offered else _("dans le panier")

@@ -10,6 +10,7 @@ from accounts.models import User
 from bookings.closures.models import Closure
 from bookings.models import Booking
 from bookings.waiting.models import WaitingListEntry
+from portal.common.db import annotated
 from services.models import OpenDay, Slot
 
 
@@ -32,7 +33,7 @@ def lock_days_where(which: Q) -> dict[int, OpenDay]:
         first_day__lte=OuterRef("date"),
         last_day__gte=OuterRef("date"),
     )
-    rows = OpenDay.objects.filter(which).annotate(waited_for=Exists(waiting), school_closed=Exists(closures))
+    rows = annotated(OpenDay.objects.filter(which), waited_for=Exists(waiting), school_closed=Exists(closures))
     rows = rows.order_by("pk")
     return {row.pk: row for row in rows.select_for_update(of=("self",), no_key=True)}
 

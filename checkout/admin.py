@@ -17,7 +17,7 @@ import checkout.admin_cancelling
 import checkout.admin_closures  # noqa: F401  registers the closures
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_decisions import DecisionAdmin
-from accounts.admin_history import Happening, signatures, told
+from accounts.admin_history import Happening, told
 from accounts.downloads import private_download
 from accounts.models import User
 from bookings.models import Absence, AbsenceDay, AbsenceProof
@@ -248,11 +248,7 @@ class AbsenceAdmin(DecisionAdmin):
         days = AbsenceDay.objects.select_related("booking__open_day__activity", "booking__slot")
         return super().get_queryset(request).prefetch_related(Prefetch("days", queryset=days), "proofs")
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        absence = super().get_object(request, object_id, from_field)
-        if absence is not None:
-            absence.signed = signatures(staff(request), [absence.reported_by_id])
-        return absence
+    signers = ["reported_by"]
 
     def todo(self, request: HttpRequest) -> list[Todo]:
         waiting = Absence.objects.visible_to(staff(request)).to_decide().count()
@@ -318,9 +314,8 @@ class AbsenceAdmin(DecisionAdmin):
         ]
 
     def get_urls(self) -> list[Any]:
-        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
         address = "<int:absence_pk>/pieces/<int:pk>/"
-        return [path(address, guard(self.proof_view), name="bookings_absence_proof"), *super().get_urls()]
+        return [path(address, self.guarded(self.proof_view), name="bookings_absence_proof"), *super().get_urls()]
 
     def proof_view(self, request: HttpRequest, absence_pk: int, pk: int) -> FileResponse:
         """A certificate, always as a download."""
@@ -342,4 +337,4 @@ class AbsenceAdmin(DecisionAdmin):
 
     @admin.display(description=gettext_lazy("signalée par"))
     def reported(self, obj: Absence) -> str:
-        return obj.signed[obj.reported_by_id]  # type: ignore[attr-defined]
+        return self.signature(obj, "reported_by")

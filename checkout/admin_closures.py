@@ -135,11 +135,10 @@ class ClosureAdmin(ReadOnlyAdmin):
         return told(staff(request), facts)
 
     def get_urls(self) -> list[Any]:
-        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
         return [
-            path("nouvelle/", guard(self.new_view), name="bookings_closure_new"),
-            path("<int:pk>/annuler/", guard(self.undo_view), name="bookings_closure_undo"),
-            path("<int:pk>/appliquer/", guard(self.apply_view), name="bookings_closure_apply"),
+            path("nouvelle/", self.guarded(self.new_view), name="bookings_closure_new"),
+            path("<int:pk>/annuler/", self.guarded(self.undo_view), name="bookings_closure_undo"),
+            path("<int:pk>/appliquer/", self.guarded(self.apply_view), name="bookings_closure_apply"),
             *super().get_urls(),
         ]
 

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from bookings.models import Absence, AbsenceDay, Booking, Ticket
 from checkout.models import Order, OrderLine, Payment
+from portal.common.db import annotated
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
 from services.models import OpenDay
@@ -102,12 +103,14 @@ def _ended() -> Iterator[str]:
 
 def _tickets() -> Iterator[str]:
     counted = Count("uses", filter=Q(uses__problem=""))
-    for ticket in Ticket.objects.annotate(counted=counted).exclude(used=F("counted")).select_related("activity"):
+    for ticket in (
+        annotated(Ticket.objects.all(), counted=counted).exclude(used=F("counted")).select_related("activity")
+    ):
         yield _("E-billet %(code)s (%(activity)s) : %(used)d entrées comptées, %(counted)d passages.") % {
             "code": ticket.typed_code,
             "activity": ticket.activity,
             "used": ticket.used,
-            "counted": ticket.counted,  # type: ignore[attr-defined]
+            "counted": ticket.counted,
         }
     unpaid = Ticket.objects.booked().exclude(order_lines__order__status=Order.Status.PAID)
     for ticket in unpaid.select_related("activity"):

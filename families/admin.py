@@ -239,9 +239,8 @@ class AccountAdmin(DecisionAdmin):
         ]
 
     def get_urls(self) -> list[Any]:
-        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
         address = "<int:user_pk>/pieces/<int:pk>/"
-        return [path(address, guard(self.document_view), name="accounts_user_document"), *super().get_urls()]
+        return [path(address, self.guarded(self.document_view), name="accounts_user_document"), *super().get_urls()]
 
     def document_view(self, request: HttpRequest, user_pk: int, pk: int) -> HttpResponse | FileResponse:
         """A supporting document, always as a download: nothing of it is shown under our own address."""

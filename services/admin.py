@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 
 import services.admin_calendar  # noqa: F401  registers the days and the school holidays
 from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
-from accounts.admin_history import Happening, parts_of
+from accounts.admin_history import Happening, events_of, parts_of
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS
 from services import tariff_admin  # noqa: F401  (grids and fares register themselves)
@@ -261,8 +261,7 @@ class ActivityAdmin(ScopedAdmin):
         return super().get_queryset(request).prefetch_related("periods")
 
     def story(self, request: HttpRequest, obj: Activity) -> list[Happening]:
-        events: Any = ActivityPeriod.pgh_event_model  # type: ignore[attr-defined]
-        told = [*super().story(request, obj), *parts_of(events, staff(request), activity_id=obj.pk)]
+        told = [*super().story(request, obj), *parts_of(events_of(ActivityPeriod), staff(request), activity_id=obj.pk)]
         return sorted(told, key=lambda line: line.when, reverse=True)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -279,9 +278,8 @@ class ActivityAdmin(ScopedAdmin):
     # -- Calendar --
 
     def get_urls(self) -> list[Any]:
-        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
         return [
-            path("<int:pk>/generer/", guard(self.generate_view), name="services_activity_generate"),
+            path("<int:pk>/generer/", self.guarded(self.generate_view), name="services_activity_generate"),
             *super().get_urls(),
         ]
 

@@ -163,8 +163,10 @@ class SchoolHolidayAdmin(ScopedAdmin):
     }
 
     def get_urls(self) -> list[Any]:
-        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
-        return [path("importer/", guard(self.import_view), name="services_schoolholiday_import"), *super().get_urls()]
+        return [
+            path("importer/", self.guarded(self.import_view), name="services_schoolholiday_import"),
+            *super().get_urls(),
+        ]
 
     def import_view(self, request: HttpRequest) -> HttpResponse:
         """Add what the packaged calendar of zone A knows and this table does not."""

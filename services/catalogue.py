@@ -107,7 +107,8 @@ class CatalogueForm(forms.Form):
 
 def _choice(field: forms.Field, value: str) -> str:
     if isinstance(field, forms.ChoiceField):
-        return value if field.valid_value(value) else str(field.choices[0][0])  # type: ignore[index]
+        known = [str(key) for key, _label in field.widget.choices]
+        return value if value in known else known[0]
     return value.replace("\0", "")[:MOST_LETTERS].strip()
 
 

@@ -119,21 +119,18 @@ def _gaps(boxes: Sequence[Box]) -> Iterator[str]:
     Every band must be covered from its beginning to infinity, except ages: an activity has its own limits, so only the
     ages between the youngest and the oldest that a fare names.
     """
-    edges = []
+    edges: list[list[tuple[int, int | None]]] = []
     for index, name in enumerate(BANDS):
         points = {box[index][0] for box in boxes} | {box[index][1] for box in boxes if box[index][1] is not None}
         if name != "age":
             points.add(FIRST[name])
-        ordered: list[int | None] = [*sorted(point for point in points if point is not None)]
+        ordered = sorted(point for point in points if point is not None)
+        cells: list[tuple[int, int | None]] = [*itertools.pairwise(ordered)]
         if name != "age" or any(box[index][1] is None for box in boxes):
-            ordered.append(None)
-        edges.append(list(itertools.pairwise(ordered)))
-    missing = [
-        cell
-        for cell in itertools.product(*edges)
-        if not any(_covers(box, cell) for box in boxes)  # type: ignore[arg-type]
-    ]
-    for cell in _joined(missing):  # type: ignore[arg-type]
+            cells.append((ordered[-1], None))
+        edges.append(cells)
+    missing = [cell for cell in itertools.product(*edges) if not any(_covers(box, cell) for box in boxes)]
+    for cell in _joined(missing):
         shown = [
             index for index in range(len(BANDS)) if len(edges[index]) > 1 or cell[index] != (FIRST[BANDS[index]], None)
         ]

@@ -58,22 +58,15 @@ class TariffInline(ScopedInline):
         return super().get_queryset(request).select_related("slot", "profile")
 
     def get_formset(self, request: HttpRequest, obj: TariffGrid | None = None, **kwargs: Any) -> Any:
-        request.fares_of = obj  # type: ignore[attr-defined]
-        return super().get_formset(request, obj, **kwargs)
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Only what belongs to the grid's service; its slots are named with their activity."""
-        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
-        grid: TariffGrid | None = request.fares_of  # type: ignore[attr-defined]
-        if field is not None and grid is not None and db_field.name in ("slot", "profile"):
-            path = "activity__service" if db_field.name == "slot" else "service"
-            field.queryset = field.queryset.filter(**{path: grid.service_id})
-            if db_field.name == "profile":
-                field.label_from_instance = str
-            else:
-                field.queryset = field.queryset.select_related("activity")
-                field.label_from_instance = lambda slot: f"{slot} ({slot.activity})"
-        return field
+        formset = super().get_formset(request, obj, **kwargs)
+        if obj is not None:
+            slot, profile = (formset.form.base_fields[name] for name in ("slot", "profile"))
+            slot.queryset = slot.queryset.filter(activity__service=obj.service_id).select_related("activity")
+            slot.label_from_instance = lambda row: f"{row} ({row.activity})"
+            profile.queryset = profile.queryset.filter(service=obj.service_id)
+            profile.label_from_instance = str
+        return formset
 
 
 @admin.register(TariffGrid)
@@ -104,9 +97,8 @@ class TariffGridAdmin(ScopedAdmin):
         return HttpResponseRedirect(self.url("change", obj.pk))
 
     def get_urls(self) -> list[Any]:
-        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
         return [
-            path("<int:pk>/reconduire/", guard(self.carry_view), name="services_tariffgrid_carry"),
+            path("<int:pk>/reconduire/", self.guarded(self.carry_view), name="services_tariffgrid_carry"),
             *super().get_urls(),
         ]
 

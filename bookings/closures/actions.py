@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -37,12 +38,12 @@ def fingerprint(closure: Closure) -> str:
 
 def check(closure: Closure, *, by: User) -> None:
     """Raise Refused when a closure cannot be decided by this member of staff, or closes nothing."""
-    targets = {School: closure.school_id, Activity: closure.activity_id, Service: closure.service_id}
-    mine = all(
-        model.objects.visible_to(by).filter(pk=key).exists()  # type: ignore[attr-defined]
-        for model, key in targets.items()
-        if key
-    )
+    targets: list[tuple[Any, int | None]] = [
+        (School, closure.school_id),
+        (Activity, closure.activity_id),
+        (Service, closure.service_id),
+    ]
+    mine = all(model.objects.visible_to(by).filter(pk=key).exists() for model, key in targets if key)
     if not mine or not (by.is_operator or closure.commune_id in by.commune_ids):
         raise Refused(_("Cette fermeture concerne une autre commune. Rien n’a été fermé."), code="out_of_scope")
     if not closure.reason.strip():

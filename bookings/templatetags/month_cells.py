@@ -18,21 +18,24 @@ def month_cells(weeks: Iterable[Iterable[Cell | None]], name: str) -> SafeString
     """The rows of one month; `name` is the checkboxes'. Every text is escaped here."""
     field, few = escape(name), escape(_("pl."))
     rows = ("<tr>" + "".join(_cell(cell, field, few) for cell in week) + "</tr>\n" for week in weeks)
-    return mark_safe("".join(rows))  # noqa: S308 - built of escaped parts
+    return _joined(rows)
 
 
 @register.simple_tag
 def grid_rows(rows: Iterable[Row], name: str) -> SafeString:
     """The rows of one month of the grid: the day, then a box for each person."""
     field, few = escape(name), escape(_("pl."))
-    return mark_safe(  # noqa: S308 - built of escaped parts
-        "".join(
-            f'<tr{" class=nw" if row.starts_week else ""}><th scope="row" abbr="{escape(row.label)}">{escape(row.name)}</th>'
-            + "".join(_cell(cell, field, few, number=False) for cell in row.cells)
-            + "</tr>\n"
-            for row in rows
-        )
+    return _joined(
+        f'<tr{" class=nw" if row.starts_week else ""}><th scope="row" abbr="{escape(row.label)}">{escape(row.name)}</th>'
+        + "".join(_cell(cell, field, few, number=False) for cell in row.cells)
+        + "</tr>\n"
+        for row in rows
     )
+
+
+def _joined(rows: Iterable[str]) -> SafeString:
+    """Rows that were built of escaped parts."""
+    return mark_safe("".join(rows))  # noqa: S308
 
 
 def _cell(cell: Cell | None, field: str, few: str, *, number: bool = True) -> str:

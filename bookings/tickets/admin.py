@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
-from accounts.admin_history import Happening, signatures, told
+from accounts.admin_history import Happening, told
 from bookings.tickets.models import Ticket, TicketUse
 from bookings.tickets.words import note
 from portal.common.formats import moment
@@ -41,11 +41,7 @@ class TicketAdmin(ReadOnlyAdmin):
     ]
     readonly_fields = ["typed", "validity", "left", "made", "ended"]
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        ticket = super().get_object(request, object_id, from_field)
-        if ticket is not None:  # which names stand under an act depends on who reads
-            ticket.signed = signatures(staff(request), [ticket.made_by_id, ticket.ended_by_id])
-        return ticket
+    signers = ["made_by", "ended_by"]
 
     @admin.display(description=gettext_lazy("code"), ordering="code")
     def typed(self, obj: Ticket) -> str:
@@ -63,11 +59,11 @@ class TicketAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("acheté par"))
     def made(self, obj: Ticket) -> str:
-        return obj.signed[obj.made_by_id]  # type: ignore[attr-defined]
+        return self.signature(obj, "made_by")
 
     @admin.display(description=gettext_lazy("annulé par"))
     def ended(self, obj: Ticket) -> str:
-        return obj.signed.get(obj.ended_by_id, "–")  # type: ignore[attr-defined]
+        return self.signature(obj, "ended_by")
 
     def story(self, request: HttpRequest, obj: Ticket) -> list[Happening]:
         ended = _("Annulé") if obj.status == Ticket.Status.CANCELLED else _("Rendu")
@@ -122,11 +118,7 @@ class TicketUseAdmin(ReadOnlyAdmin):
     fields = ["moment", "ticket", "activity", "problem", "offline", "device", "checked", "received_at", "client_id"]
     readonly_fields = ["moment", "activity", "checked"]
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        use = super().get_object(request, object_id, from_field)
-        if use is not None:
-            use.signed = signatures(staff(request), [use.by_id])
-        return use
+    signers = ["by"]
 
     def todo(self, request: HttpRequest) -> list[Todo]:
         if not self.has_view_permission(request):
@@ -157,4 +149,4 @@ class TicketUseAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("contrôlé par"))
     def checked(self, obj: TicketUse) -> str:
-        return obj.signed[obj.by_id]  # type: ignore[attr-defined]
+        return self.signature(obj, "by")

@@ -92,6 +92,8 @@ class Ticket(models.Model):
     )
     ended_reason = models.CharField(_("motif"), max_length=200, blank=True)
 
+    counted: int  # read by checkout.verification
+
     objects = TicketQuerySet.as_manager()
 
     class Meta:

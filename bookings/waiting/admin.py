@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ReadOnlyAdmin, Right, staff
-from accounts.admin_history import Happening, signatures, told
+from accounts.admin_history import Happening, events_of, told
 from bookings.waiting.actions import move, rule
 from bookings.waiting.models import WaitingListEntry
 from portal.common.errors import Refused
@@ -95,11 +95,7 @@ class WaitingListEntryAdmin(ReadOnlyAdmin):
         rows: Any = super().get_queryset(request)
         return rows.with_position()
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        entry = super().get_object(request, object_id, from_field)
-        if entry is not None:  # which names stand under an act depends on who reads
-            entry.signed = signatures(staff(request), [entry.user_id, entry.ended_by_id, entry.moved_by_id])
-        return entry
+    signers = ["user", "ended_by", "moved_by"]
 
     def label_for(self, obj: WaitingListEntry) -> str:
         return f"{obj.beneficiary} – {obj.open_day.activity} – {long_date(obj.open_day.date)}"
@@ -133,19 +129,19 @@ class WaitingListEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("demandé par"))
     def made(self, obj: WaitingListEntry) -> str:
-        return obj.signed[obj.user_id]  # type: ignore[attr-defined]
+        return self.signature(obj, "user")
 
     @admin.display(description=gettext_lazy("terminé par"))
     def ended(self, obj: WaitingListEntry) -> str:
-        return obj.signed.get(obj.ended_by_id, "–")  # type: ignore[attr-defined]
+        return self.signature(obj, "ended_by")
 
     @admin.display(description=gettext_lazy("déplacé par"))
     def moved(self, obj: WaitingListEntry) -> str:
-        return obj.signed.get(obj.moved_by_id, "–")  # type: ignore[attr-defined]
+        return self.signature(obj, "moved_by")
 
     def story(self, request: HttpRequest, obj: WaitingListEntry) -> list[Happening]:
         """The row's own dates, and every move with its reason: the events keep the row as it was before each change."""
-        events: Any = WaitingListEntry.pgh_event_model  # type: ignore[attr-defined]
+        events = events_of(WaitingListEntry)
         rows = [*events.objects.filter(pgh_obj=obj.pk).order_by("pgh_id"), obj]
         moves = {row.moved_at: row for row in rows if row.moved_at}
         ended = str(obj.get_status_display())
@@ -163,9 +159,8 @@ class WaitingListEntryAdmin(ReadOnlyAdmin):
     # -- Moving --
 
     def get_urls(self) -> list[Any]:
-        guard = self.admin_site.guard(self)  # type: ignore[attr-defined]
         return [
-            path("<int:pk>/rang/", guard(self.move_view), name="bookings_waitinglistentry_move"),
+            path("<int:pk>/rang/", self.guarded(self.move_view), name="bookings_waitinglistentry_move"),
             *super().get_urls(),
         ]
 

@@ -11,7 +11,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.utils import timezone
-from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
@@ -187,7 +186,7 @@ class BookingPage:
             "checkout/_added.html",
             {"activity": self.activity, "slot": self.chosen_slot, "quantity": added.quantity, "total": added.total},
         )
-        messages.success(self.request, mark_safe(confirmation), extra_tags="added")  # noqa: S308 - a template's output
+        messages.success(self.request, confirmation, extra_tags="added")
         if added.already:
             left = added.already[:5]
             if more := len(added.already) - len(left):

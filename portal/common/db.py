@@ -3,16 +3,17 @@
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import pgtrigger
 import psycopg.errors
-from django.db import IntegrityError, OperationalError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, models, transaction
 
 from portal.common.errors import Refused
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
 
 
 def not_truncated(name: str) -> pgtrigger.Trigger:
@@ -27,6 +28,12 @@ def not_truncated(name: str) -> pgtrigger.Trigger:
         operation=pgtrigger.Truncate,
         func="RAISE EXCEPTION '% is never emptied', TG_TABLE_NAME;",
     )
+
+
+def annotated(rows: Rows, **facts: Any) -> Rows:
+    """`rows.annotate(**facts)`, for facts that the model declares as attributes of its rows."""
+    found: Any = rows.annotate(**facts)
+    return cast(Rows, found)
 
 
 def violated_constraint(error: IntegrityError) -> str:

@@ -72,6 +72,9 @@ class OpenDay(models.Model):
     late_until = models.DateTimeField(_("réservable tardivement jusqu’au"), null=True, blank=True)
     cancel_until = models.DateTimeField(_("annulable jusqu’au"))
 
+    waited_for: bool  # both read by bookings.places.lock_days_where
+    school_closed: bool
+
     objects = OpenDayQuerySet.as_manager()
 
     class Meta:

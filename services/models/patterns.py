@@ -129,8 +129,9 @@ class ActivityPeriod(models.Model):
         """Whether another period of the activity has the same days on one of the same weekdays (or none, where this has)."""
         if (self.kind, self.holiday) != (other.kind, other.holiday):
             return False
-        days, others = (self.first_day, self.last_day), (other.first_day, other.last_day)
-        if None not in days + others and not (days[0] <= others[1] and others[0] <= days[1]):  # type: ignore[operator]
+        if (self.last_day and other.first_day and self.last_day < other.first_day) or (
+            other.last_day and self.first_day and other.last_day < self.first_day
+        ):
             return False
         return bool(set(self.weekdays) & set(other.weekdays)) or not (self.weekdays and other.weekdays)
 
