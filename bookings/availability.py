@@ -7,8 +7,9 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from accounts.models import User
@@ -18,13 +19,28 @@ from bookings.places import slot_room
 from bookings.waiting.models import WaitingListEntry
 from families.limits import Limits
 from families.models import Beneficiary
-from portal.common.db import annotated
 from portal.common.formats import moment
 from services.models import Activity, OpenDay, Slot
 from services.patterns import Pattern
 from services.school_calendar import SchoolCalendar
 
-NO_BOOKINGS: Sequence[Booking] = ()
+
+class Had(NamedTuple):
+    """A live place that somebody of the family has in the activity; `offered`: held for them by its waiting list."""
+
+    beneficiary_id: int
+    date: dt.date
+    slot_id: int
+    slot: str
+    starts_at: dt.time | None
+    ends_at: dt.time | None
+    status: str
+    offered: bool
+    made_by_id: int
+    made_by: str
+
+
+NOTHING_HAD: Sequence[Had] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +53,27 @@ class State:
 
 def family_bookings(
     *, beneficiaries: Collection[Beneficiary], activity: Activity, first: dt.date, last: dt.date
-) -> dict[dt.date, list[Booking]]:
+) -> dict[dt.date, list[Had]]:
     """What these beneficiaries have in an activity between two dates, by date; stale holds of a cart count as held."""
-    found: dict[dt.date, list[Booking]] = {}
+    found: dict[dt.date, list[Had]] = {}
     live = Booking.objects.live().filter(
         beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last)
     )
     offers = WaitingListEntry.objects.offered().filter(booking=OuterRef("pk"))
-    rows: QuerySet[Booking] = (
-        annotated(live, offered=Exists(offers))
-        .select_related("open_day", "slot", "made_by")
-        .only(
-            "beneficiary_id",
-            "status",
-            "open_day__date",
-            "slot__name",
-            "slot__starts_at",
-            "slot__ends_at",
-            "made_by__first_name",
-        )
-        .order_by("pk")
+    rows = live.order_by("pk").values_list(
+        "beneficiary_id",
+        "open_day__date",
+        "slot_id",
+        "slot__name",
+        "slot__starts_at",
+        "slot__ends_at",
+        "status",
+        Exists(offers),
+        "made_by_id",
+        "made_by__first_name",
     )
-    for row in rows:
-        found.setdefault(row.open_day.date, []).append(row)
+    for row in map(Had._make, rows):
+        found.setdefault(row.date, []).append(row)
     return found
 
 
@@ -72,7 +86,7 @@ class Availability:
         activity: Activity,
         slots: Sequence[Slot],
         days: Iterable[OpenDay],
-        booked: Mapping[dt.date, Sequence[Booking]],
+        booked: Mapping[dt.date, Sequence[Had]],
         beneficiaries: Sequence[Beneficiary],
         user: User,
         at: dt.datetime,
@@ -91,7 +105,8 @@ class Availability:
         self.user = user
         self.at = at
         self._all_slots = frozenset(slot.pk for slot in slots)
-        self._taken: dict[int, frozenset[int]] = {}
+        self._fits_all = not (limits.by_age or limits.by_school or closed.closures)
+        self._beside: dict[int, frozenset[int]] = {}
         # Slots with places of their own may be full on a day that is not.
         self._room = slot_room(slots, [row.pk for row in self.days.values()])
         self._states = {row.pk: self._state(row) for row in self.days.values()}
@@ -103,8 +118,8 @@ class Availability:
         # The last month is shown whole: the holidays that begin after its last open day are named, too.
         return Pattern.of(self.activity, SchoolCalendar.around(min(dates), max(dates) + dt.timedelta(days=31)))
 
-    def rows(self, date: dt.date) -> Sequence[Booking]:
-        return self.booked.get(date, NO_BOOKINGS)
+    def rows(self, date: dt.date) -> Sequence[Had]:
+        return self.booked.get(date, NOTHING_HAD)
 
     def state(self, open_day: OpenDay) -> State | None:
         """What keeps everybody from booking a day, or None."""
@@ -131,7 +146,7 @@ class Availability:
         found: frozenset[int] = frozenset()
         for row in self.rows(date):
             if row.beneficiary_id == beneficiary_id:
-                found |= self._kept_from(row.slot)
+                found |= self._kept_from(row)
         return found
 
     def full_slots(self, date: dt.date) -> frozenset[int]:
@@ -143,6 +158,8 @@ class Availability:
 
     def unfit(self, beneficiary_id: int, date: dt.date) -> str:
         """Why the activity is not for this person that day (age, school, class, closed school), or an empty text."""
+        if self._fits_all:
+            return ""
         key = (beneficiary_id, date)
         if key not in self._unfit:
             person = self._people[beneficiary_id]
@@ -186,6 +203,8 @@ class Availability:
         words = []
         full = self.full_slots(date)
         booked = {row.beneficiary_id for row in self.rows(date)}
+        if self._fits_all and not booked and not full:
+            return ""
         for person in self._people:
             taken = full | self.taken_slots(person, date) if person in booked else full
             if self.unfit(person, date) or (taken and taken >= self._all_slots):
@@ -194,7 +213,7 @@ class Availability:
                 words += [f"{person}/{slot}" for slot in sorted(taken)]
         return " ".join(words)
 
-    def words(self, rows: Iterable[Booking], names: Mapping[int, str] | None = None) -> str:
+    def words(self, rows: Iterable[Had], names: Mapping[int, str] | None = None) -> str:
         """`déjà réservé : Louane (par Julien) ; dans le panier : Théo`; without `names`, without saying who."""
         found: dict[str, list[str]] = {}
         for row in rows:
@@ -202,36 +221,39 @@ class Availability:
             if names is not None:
                 told.append(names[row.beneficiary_id])
             if len(self.slots) > 1:
-                told.append(row.slot.name)
+                told.append(row.slot)
             text = ", ".join(told)
             if row.made_by_id != self.user.pk:
-                text = f"{text} {_('(par %s)') % row.made_by.first_name}".strip()
-            found.setdefault(_status(row), []).append(text)
+                text = f"{text} {_('(par %s)') % row.made_by}".strip()
+            found.setdefault(self._status(row), []).append(text)
         parts = []
         for label, items in found.items():
             listed = ", ".join(filter(None, items))
             parts.append(f"{label}\u00a0: {listed}" if listed else label)
         return "\u00a0; ".join(parts)
 
-    def _kept_from(self, slot: Slot) -> frozenset[int]:
-        """The slots that whoever has this one cannot have beside it."""
-        if slot.pk not in self._taken:
-            self._taken[slot.pk] = frozenset(
-                other.pk
-                for other in self.slots
-                if other.pk == slot.pk or (not self.activity.may_overlap and _meet(slot, other))
+    @cached_property
+    def _labels(self) -> dict[str, str]:
+        return {"booked": _("déjà réservé"), "offered": _("place proposée"), "held": _("dans le panier")}
+
+    def _status(self, row: Had) -> str:
+        if row.status == Booking.Status.BOOKED:
+            return self._labels["booked"]
+        return self._labels["offered" if row.offered else "held"]
+
+    def _kept_from(self, had: Had) -> frozenset[int]:
+        """The slots that whoever has this place cannot have beside it."""
+        if had.slot_id not in self._beside:
+            self._beside[had.slot_id] = frozenset(
+                slot.pk
+                for slot in self.slots
+                if slot.pk == had.slot_id or (not self.activity.may_overlap and _meet(had, slot))
             )
-        return self._taken[slot.pk]
+        return self._beside[had.slot_id]
 
 
-def _meet(one: Slot, other: Slot) -> bool:
+def _meet(one: Had, other: Slot) -> bool:
     """Whether the hours of two slots overlap; what has no hours keeps nobody from anything."""
     if one.starts_at is None or one.ends_at is None or other.starts_at is None or other.ends_at is None:
         return False
     return one.starts_at < other.ends_at and other.starts_at < one.ends_at
-
-
-def _status(row: Booking) -> str:
-    if row.status == Booking.Status.BOOKED:
-        return _("déjà réservé")
-    return _("place proposée") if row.offered else _("dans le panier")

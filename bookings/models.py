@@ -198,7 +198,6 @@ class Booking(models.Model):
     ended_reason = models.CharField(_("motif"), max_length=200, blank=True)
 
     absence_status: str | None  # read by BookingAdmin and by the agenda
-    offered: bool  # read by family_bookings: the waiting list’s, not the cart’s
 
     objects = BookingQuerySet.as_manager()
 

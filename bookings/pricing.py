@@ -57,24 +57,22 @@ class Pricer:
         self.slots = {slot.pk: slot for slot in slots}
         self.beneficiaries = {row.pk: row for row in beneficiaries}
         self.bases = self.grid.bases()
-        self._prices: dict[tuple[object, ...], Price | None] = {}
+
+    def depends_on_others(self, *, is_late: bool) -> bool:
+        """Whether the price of a place, a late one or not, may change with what else is chosen or booked."""
+        if self.bases & {RankBasis.ENROLLED, RankBasis.PRESENT}:
+            return True
+        return is_late and any(slot.activity.booking_rule.free_times for slot in self.slots.values())
 
     @property
-    def depends_on_others(self) -> bool:
-        """Whether the price of a place may change with what else is chosen or booked."""
-        rules = (slot.activity.booking_rule for slot in self.slots.values())
-        return bool(self.bases & {RankBasis.ENROLLED, RankBasis.PRESENT}) or any(rule.free_times for rule in rules)
+    def depends_on_dates(self) -> bool:
+        """Whether a place alone may cost something else from one day to the next, though no fare begins and none ends."""
+        return self._asks_for_quotient or self._asks_for_age or self.depends_on_others(is_late=False)
 
     def price(self, *, profile_id: int, place: Place) -> Price | None:
         """The price of one place of the choice, or None when it is not sold to this situation that day."""
         situation = self._situation(place)
-        ranks = tuple(sorted(situation.ranks.items()))
-        key = (profile_id, place.slot_id, place.date, ranks, situation.quotient, situation.age)
-        if key not in self._prices:
-            self._prices[key] = self.grid.price(
-                profile_id=profile_id, slot_id=place.slot_id, date=place.date, situation=situation
-            )
-        found = self._prices[key]
+        found = self.grid.price(profile_id=profile_id, slot_id=place.slot_id, date=place.date, situation=situation)
         if found is None or not place.is_late:
             return found
         rule = self.slots[place.slot_id].activity.booking_rule

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from bookings.actions import Wish
+from bookings.availability import Had
 from bookings.models import Booking
 
 T = TypeVar("T")
@@ -134,20 +135,20 @@ class LastWeek:
         )
 
 
-def last_week(bookings: Mapping[dt.date, Sequence[Booking]], before: dt.date) -> LastWeek | None:
+def last_week(bookings: Mapping[dt.date, Sequence[Had]], before: dt.date) -> LastWeek | None:
     """The latest week before a date's own in which something was booked, in the slot most used in it; None without one."""
     this_monday = monday_of(before)
     past = [row for date, rows in bookings.items() if date < this_monday for row in rows]
     rows = [row for row in past if row.status == Booking.Status.BOOKED]
     if not rows:
         return None
-    monday = max(monday_of(row.open_day.date) for row in rows)
-    week = [row for row in rows if monday_of(row.open_day.date) == monday]
+    monday = max(monday_of(row.date) for row in rows)
+    week = [row for row in rows if monday_of(row.date) == monday]
     slot_id = Counter(row.slot_id for row in week).most_common(1)[0][0]
     days: dict[int, set[int]] = {}
     for row in week:
         if row.slot_id == slot_id:
-            days.setdefault(row.beneficiary_id, set()).add(row.open_day.date.isoweekday())
+            days.setdefault(row.beneficiary_id, set()).add(row.date.isoweekday())
     return LastWeek(monday, slot_id, {person: frozenset(found) for person, found in days.items()})
 
 

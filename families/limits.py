@@ -20,6 +20,7 @@ class Limits:
         asked = getattr(activity, "for_some_schools", True)  # ActivityQuerySet.with_limits
         self.schools = {row.pk: row.name for row in activity.schools.all()} if asked else {}
         self.by_school = bool(self.schools or activity.levels)
+        self.by_age = activity.min_age is not None or activity.max_age is not None
         self.enrolments: dict[tuple[int, int], Enrolment] = {}
         if self.by_school:
             rows = Enrolment.objects.filter(beneficiary__in=[child.pk for child in children]).select_related("school")
@@ -27,17 +28,17 @@ class Limits:
 
     def why_not(self, child: Beneficiary, date: dt.date) -> str:
         """Why this child may not come on this date, in a sentence that names both; empty when the child may."""
-        return self._age(child, date) or self._class(child, date)
+        return (self.by_age and self._age(child, date)) or (self.by_school and self._class(child, date)) or ""
 
     def why_never(self, child: Beneficiary, dates: Iterable[dt.date]) -> str:
         """The reason of the first date when the child may come on none of them; empty otherwise."""
+        if not self.by_age and not self.by_school:
+            return ""
         reasons = [self.why_not(child, date) for date in dates]
         return reasons[0] if reasons and all(reasons) else ""
 
     def _age(self, child: Beneficiary, date: dt.date) -> str:
         low, high = self.activity.min_age, self.activity.max_age
-        if low is None and high is None:
-            return ""
         age = child.age_on(date)
         if age is None:
             return _(
@@ -57,8 +58,6 @@ class Limits:
         }
 
     def _class(self, child: Beneficiary, date: dt.date) -> str:
-        if not self.by_school:
-            return ""
         year = school_year(date)[0].year
         row = self.enrolments.get((child.pk, year))
         words = {

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune, User
 from portal.common.formats import sort_key
-from services.deadlines import sentence
+from services.deadlines import know_deadlines, sentence
 from services.models import AGGLOMERATION, Activity, Category, Service, Slot, Subscription
 from services.models.catalogue import ActivityQuerySet
 
@@ -217,16 +217,16 @@ class Offer:
 
 
 def offered(rows: ActivityQuerySet) -> ActivityQuerySet:
-    """With all that the catalogue shows of an activity, in one query more for the whole page."""
-    return (
-        rows.with_deadlines()
-        .select_related("service__commune", "service__category")
-        .prefetch_related(Prefetch("slots", Slot.objects.filter(is_active=True)))
+    """With all that the catalogue shows of an activity but its deadlines (offers), in one query more for the whole page."""
+    return rows.select_related("service__commune", "service__category").prefetch_related(
+        Prefetch("slots", Slot.objects.filter(is_active=True))
     )
 
 
 def offers(activities: Iterable[Activity], requests: Iterable[Subscription]) -> list[Offer]:
-    """The activities of a page for a person with these requests (with their profiles)."""
+    """The activities of a page for a person with these requests (with their profiles); one query for their deadlines."""
+    activities = list(activities)
+    know_deadlines(activities)
     approved = {row.profile.service_id for row in requests if row.status == Subscription.Status.APPROVED}
     return [
         # Tickets and passes have no day that a deadline could count from.

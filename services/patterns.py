@@ -21,6 +21,7 @@ class Pattern:
         self.calendar = calendar
         self.periods = sorted(periods, key=lambda period: -period.rank)
         self.weekdays = {weekday for period in self.periods for weekday in period.weekdays}
+        self._off = [_("fermé le %s") % name for name in WEEKDAYS]  # said of most days of a year
 
     @classmethod
     def of(cls, activity: Activity, calendar: SchoolCalendar) -> Self:
@@ -57,11 +58,11 @@ class Pattern:
             return _("férié\u00a0: %s") % off[date]
         weekday = date.weekday()
         if weekday not in self.weekdays:
-            return _("fermé le %s") % WEEKDAYS[weekday]
+            return self._off[weekday]
         holidays = self.calendar.holidays_of(date)
         if holidays is not None:
             return holidays.name[:1].lower() + holidays.name[1:]
-        return _("fermé le %s") % WEEKDAYS[weekday] if self.around(date) else _("période scolaire")
+        return self._off[weekday] if self.around(date) else _("période scolaire")
 
 
 def covers(period: ActivityPeriod, date: dt.date, holidays: SchoolHoliday | None) -> bool:

@@ -1,5 +1,6 @@
 """The price of a slot for somebody on a date, from the fares in force, and the line that explains it."""
 
+import bisect
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -63,10 +64,13 @@ class PriceGrid:
     def __init__(self, *, profiles: Iterable[AccessProfile], slots: Iterable[Slot]) -> None:
         rows = Tariff.objects.filter(profile__in=profiles, slot__in=slots).select_related("grid", "slot", "profile")
         self._tariffs: dict[tuple[int, int], list[Tariff]] = {}
-        # A year of days has one line or two: nothing in it depends on the date.
-        self._lines: dict[tuple[int, int | None], str] = {}
+        # A year of days has one price or two in a situation: each is worked out, and put into words, once.
+        self._prices: dict[tuple[object, ...], Price | None] = {}
+        changes: set[dt.date] = set()
         for tariff in rows.order_by("pk"):
             self._tariffs.setdefault((tariff.profile_id, tariff.slot_id), []).append(tariff)
+            changes |= {tariff.valid.lower, tariff.valid.upper} - {None}
+        self._changes = sorted(changes)
 
     def bases(self) -> set[str]:
         """The ways in which siblings are counted by these grids."""
@@ -84,16 +88,24 @@ class PriceGrid:
         self, *, profile_id: int, slot_id: int, date: dt.date, situation: Situation = NOBODY_KNOWN
     ) -> Price | None:
         """The price in force that day (the database forbids a second), or None: not sold to this situation."""
+        ranks = tuple(sorted(situation.ranks.items()))
+        key = (profile_id, slot_id, self.stretch(date), ranks, situation.quotient, situation.age)
+        if key not in self._prices:
+            self._prices[key] = self._price(profile_id, slot_id, date, situation)
+        return self._prices[key]
+
+    def stretch(self, date: dt.date) -> int:
+        """Which of the stretches of time that a date lies in between which no fare begins or ends."""
+        return bisect.bisect_right(self._changes, date)
+
+    def _price(self, profile_id: int, slot_id: int, date: dt.date, situation: Situation) -> Price | None:
         rows = [row for row in self._tariffs.get((profile_id, slot_id), ()) if row.holds_on(date)]
         for narrow in (_of_rank, _of_quotient, _of_age):
             rows = narrow(rows, situation)
         if not rows:
             return None
         tariff = max(rows, key=lambda row: row.amount(situation.quotient))
-        line = (tariff.pk, situation.quotient)
-        if line not in self._lines:
-            self._lines[line] = explained(tariff, situation)
-        return Price(tariff, tariff.amount(situation.quotient), self._lines[line])
+        return Price(tariff, tariff.amount(situation.quotient), explained(tariff, situation))
 
 
 def is_banded(tariff: Tariff, name: str) -> bool:

@@ -40,6 +40,8 @@ class ClosedSchools:
 
     def closure(self, child: Beneficiary, date: dt.date) -> Closure | None:
         """The closure that keeps this child away on this date."""
+        if not self.closures:
+            return None
         school, level = self.classes.get((child.pk, school_year(date)[0].year), (None, ""))
         return next(
             (

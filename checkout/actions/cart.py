@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -24,6 +24,7 @@ from portal.common.errors import Refused
 from portal.common.formats import day, enumeration
 from portal.common.money import ZERO
 from services.actions import check_offer
+from services.deadlines import know_deadlines
 from services.models import AccessProfile, Activity, Slot, Subscription
 
 
@@ -158,7 +159,7 @@ def recover_places(*, user: User) -> list[str]:
 
 def retake(cart: Cart) -> str:
     """Under the cart's lock: hold expired lines again; returns a sentence that names those that are gone, or nothing."""
-    lines = list(_lines_of(cart))
+    lines = _lines_of(cart)
     expired = [line for line in lines if line.item.status == Booking.Status.EXPIRED]
     lost = retake_items([line.item for line in expired], at=timezone.now())
     kept = [line for line in lines if line.item not in lost]
@@ -200,8 +201,8 @@ def priced(user: User, cart: Cart, slot: Slot, access: Subscription, rows: Seque
     Raises Refused for a date without a price.
     """
     pricer = _pricer(user, cart, profiles=[access.profile], slots=[slot], rows=rows)
-    if pricer.depends_on_others:
-        before = list(_lines_of(cart).filter(_of_service(slot.activity.service_id)))
+    if pricer.depends_on_others(is_late=any(row.is_late for row in rows)):
+        before = _lines_of(cart, _of_service(slot.activity.service_id))
         held = [line for line in before if line.item.status == Booking.Status.HELD]
         if held:
             pricer = _pricer(
@@ -269,21 +270,19 @@ def _of_service(service: int) -> Q:
     return Q(booking__open_day__activity__service=service) | Q(ticket__activity__service=service)
 
 
-def _lines_of(cart: Cart) -> QuerySet[CartLine]:
-    """The cart's lines with all that their price depends on."""
-    rules = [
-        f"{item}__slot__activity__{rule}"
-        for item in ("booking", "ticket")
-        for rule in ("service__booking_deadline__late", "booking_deadline__late")
-    ]
-    return CartLine.objects.filter(cart=cart).select_related(
-        "booking__open_day",
-        "booking__beneficiary",
-        "ticket__beneficiary",
-        "ticket__activity",
-        "tariff__profile",
-        *rules,
+def _lines_of(cart: Cart, which: Q | None = None) -> list[CartLine]:
+    """The cart's lines (those that a condition names) with all that their price depends on; three queries at most."""
+    lines = list(
+        CartLine.objects.filter(which or Q(), cart=cart)
+        .select_related(
+            "booking__open_day", "booking__beneficiary", "booking__slot__activity__service", "tariff__profile"
+        )
+        .prefetch_related(
+            Prefetch("ticket", Ticket.objects.select_related("beneficiary", "activity", "slot__activity__service"))
+        )
     )
+    know_deadlines([line.item.slot.activity for line in lines])
+    return lines
 
 
 def _pricer(

@@ -7,13 +7,14 @@ from decimal import Decimal
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Prefetch
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import Address, Terms, User
-from bookings.models import Booking
+from bookings.models import Booking, Ticket
 from bookings.tickets import actions as tickets
 from bookings.tickets.words import note
 from checkout.actions.cart import SENTENCES, extend, retake, retake_items
@@ -279,9 +280,10 @@ def _check_still_offered(user: User, cart_id: int | None, lines: Sequence[OrderL
 def _order_lines(cart: Cart) -> Sequence[OrderLine]:
     rows = (
         CartLine.objects.filter(cart=cart)
-        .select_related(
-            *("booking__beneficiary", "booking__slot", "booking__open_day__activity__service"),
-            *("ticket__beneficiary", "ticket__slot", "ticket__activity__service", "ticket__stop__line"),
+        .select_related("booking__beneficiary", "booking__slot", "booking__open_day__activity__service")
+        # Read aside, and only where there is one: with all joins in one statement PostgreSQL takes twice as long to plan it.
+        .prefetch_related(
+            Prefetch("ticket", Ticket.objects.select_related("beneficiary", "slot", "activity__service", "stop__line"))
         )
         .order_by("booking__open_day__date", "pk")
     )

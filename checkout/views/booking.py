@@ -35,7 +35,7 @@ from families.models import Beneficiary, Filiation
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, euros, long_date
 from portal.common.money import ZERO
-from services.deadlines import sentence
+from services.deadlines import know_deadlines, sentence
 from services.models import Activity, OpenDay, Slot, Subscription
 from services.school_calendar import school_year
 
@@ -53,7 +53,7 @@ def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
     An address with `liste` and `mois` comes with the days of that list ticked.
     """
     found = get_object_or_404(
-        Activity.objects.open().with_deadlines().with_limits().select_related("service__commune", "service__category"),
+        Activity.objects.open().with_limits().select_related("service__commune", "service__category"),
         service__slug=service,
         slug=slug,
     )
@@ -204,6 +204,7 @@ class BookingPage:
 
     def render(self, status: int = 200) -> HttpResponse:
         """The page, with the person's choices as they stand."""
+        know_deadlines([self.activity])
         year = self._year()
         today = timezone.localdate()
         # Dates ticked in the school year that is not on screen stay chosen, and stay counted.
@@ -403,7 +404,7 @@ class Prices:
             "beneficiaries": people,
         }
         alone = Pricer(**priced, choice=())
-        self.depends_on_others = alone.depends_on_others
+        self.depends_on_others = alone.depends_on_others(is_late=any(dates.values()))
         # What is ticked is priced together only where that makes a difference.
         self._together = Pricer(**priced, choice=choice) if self.depends_on_others and choice else alone
         self._dates = dict(sorted(dates.items()))
@@ -418,7 +419,12 @@ class Prices:
 
     def _priced(self, pricer: Pricer, person: int, profile: int, slot: int) -> list[tuple[dt.date, Decimal | None]]:
         steps: list[tuple[dt.date, Decimal | None]] = []
+        before = None
         for date, is_late in self._dates.items():
+            stretch = pricer.grid.stretch(date), is_late
+            if stretch == before and not pricer.depends_on_dates:
+                continue
+            before = stretch
             found = pricer.price(profile_id=profile, place=Place(person, slot, date, is_late))
             price = found.amount if found else None
             if not steps or steps[-1][1] != price:

@@ -175,11 +175,11 @@ def test_cost_does_not_follow_what_is_offered(
     commune = Service.objects.earliest("pk").commune
     assert commune is not None
     for address, most in (
-        ("/activites/?q=a&afficher=48", 6),
+        ("/activites/?q=a&afficher=48", 7),
         ("/communes/?afficher=48", 3),
-        (reverse("commune", args=[commune.insee_code]), 5),
+        (reverse("commune", args=[commune.insee_code]), 6),
         (f"{category.get_absolute_url()}?afficher=48", 6),
-        (Service.objects.earliest("pk").get_absolute_url(), 5),
+        (Service.objects.earliest("pk").get_absolute_url(), 6),
     ):
         with django_assert_max_num_queries(most):
             assert client.get(address).status_code == 200
