@@ -36,6 +36,7 @@ from django.utils.translation import gettext_lazy
 from accounts.admin_history import Happening, history_of, signatures
 from accounts.models import User
 from portal.common.db import violated_constraint
+from portal.common.errors import Refused
 from portal.common.formats import enumeration
 
 logger = logging.getLogger(__name__)
@@ -105,12 +106,16 @@ class ScopedForm(forms.ModelForm):
     # The name of a constraint -> the field it concerns ("" for the whole form) and the sentence.
     constraint_messages: Mapping[str, tuple[str, Any]] = {}
     violations: Sequence[str] = ()
+    # What an action refused while the row was being saved, in sentences.
+    refusals: Sequence[str] = ()
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
         self._translate_constraints()
         for name in self.violations:
             self._add_violation(name)
+        for sentence in self.refusals:
+            self.add_error(None, ValidationError(sentence, code="refused"))
 
     def _translate_constraints(self) -> None:
         """Replace « Constraint “x” is violated » where we have a better sentence."""
@@ -397,6 +402,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.constraint_messages = self.constraint_messages
         form.violations = getattr(request, "_violations", ())
+        form.refusals = getattr(request, "_refusals", ())
         return form
 
     def changeform_view(
@@ -406,7 +412,7 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Django's page; what only the database could refuse (a race, a count it keeps) is shown on the form again."""
+        """Django's page; what an action or only the database (a race, a count it keeps) refuses is shown on the form again."""
         if request.method == "POST" and object_id is not None and not self.has_change_permission(request):
             self.object_or_404(request, object_id)  # a stranger's row is missing, before it is forbidden
         try:
@@ -414,7 +420,10 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         except (IntegrityError, InternalError) as error:
             self._reached(request).clear()
             request._violations = [self._violation(error)]  # type: ignore[attr-defined]
-            return super().changeform_view(request, object_id, form_url, extra_context)
+        except Refused as refusal:
+            self._reached(request).clear()
+            request._refusals = refusal.messages  # type: ignore[attr-defined]
+        return super().changeform_view(request, object_id, form_url, extra_context)
 
     def _violation(self, error: DatabaseError) -> str:
         name = violated_constraint(error) if isinstance(error, IntegrityError) else ""

@@ -7,7 +7,6 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
 from django.utils.html import format_html
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -17,20 +16,17 @@ from accounts.admin_history import Happening, events_of, parts_of
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS
 from services import tariff_admin  # noqa: F401  (grids and fares register themselves)
-from services.absences import sentence as absence_sentence
 from services.admin_bus import BusLineAdmin as BusLineAdmin
-from services.admin_forms import ActivityForm, DeadlineForm, PeriodForm, SchoolForm, ServiceForm
+from services.admin_forms import ActivityForm, PeriodForm, SchoolForm, ServiceForm
+from services.admin_rules import DEADLINES, recompute
 from services.calendar_forms import SPOKEN, ActivityPeriodForm, ActivityPeriodFormSet
 from services.calendars import generate_open_days, preview_open_days
-from services.deadlines import sentence
 from services.limits import classes
 from services.models import (
-    AbsenceRule,
     AccessProfile,
     Activity,
     ActivityPeriod,
     Category,
-    Deadline,
     School,
     SchoolHoliday,
     Service,
@@ -94,6 +90,11 @@ class ServiceAdmin(ScopedAdmin):
 
     def view_on_site(self, obj: Service) -> str:
         return obj.get_absolute_url()
+
+    def save_model(self, request: HttpRequest, obj: Service, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and DEADLINES & set(form.changed_data):
+            recompute(self, request, Activity.objects.filter(service=obj))
 
     @admin.display(description=gettext_lazy("commune"), ordering="commune__name_key")
     def commune_name(self, obj: Service) -> str:
@@ -188,8 +189,8 @@ class PeriodInline(ScopedInline):
         return 0 if obj else 1  # a new activity opens some day, without JavaScript too
 
 
-# What a change of decides which days are open, for how many, until when they are booked.
-CALENDAR_RULES = {"open_on_public_holidays", "capacity", "booking_deadline", "cancel_deadline"}
+# What a change of decides which days are open and for how many: a preview shows who has booked before it is applied.
+CALENDAR_RULES = {"open_on_public_holidays", "capacity"}
 
 
 @admin.register(Activity)
@@ -263,6 +264,11 @@ class ActivityAdmin(ScopedAdmin):
     def story(self, request: HttpRequest, obj: Activity) -> list[Happening]:
         told = [*super().story(request, obj), *parts_of(events_of(ActivityPeriod), staff(request), activity_id=obj.pk)]
         return sorted(told, key=lambda line: line.when, reverse=True)
+
+    def save_model(self, request: HttpRequest, obj: Activity, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and DEADLINES & set(form.changed_data):
+            recompute(self, request, Activity.objects.filter(pk=obj.pk))
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -341,61 +347,3 @@ class SlotAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("horaires"), ordering="starts_at")
     def hours(self, obj: Slot) -> str:
         return obj.hours
-
-
-# --- Deadlines ----------------------------------------------------------------------------------------------------------
-
-
-@admin.register(Deadline)
-class DeadlineAdmin(ScopedAdmin):
-    operators = Right.ALL
-    list_display = ["name", "rule"]
-    search_fields = ["name"]
-    form = DeadlineForm
-    constraint_messages = {
-        "deadline_opens_before_it_closes": (
-            "opens_weeks",
-            gettext_lazy("L’ouverture doit être plus de semaines avant les vacances que la limite."),
-        ),
-        "surcharge_has_an_amount": ("surcharge_amount", gettext_lazy("Écrivez un montant de 0 ou plus.")),
-        "late_is_never_cheaper": (
-            "surcharge_amount",
-            gettext_lazy("Écrivez un facteur de 1 ou plus\u00a0: réserver tard ne coûte jamais moins."),
-        ),
-    }
-    fieldsets = [
-        (None, {"fields": ["name", "basis", "time", "opens_weeks"]}),
-        (_("Nombre de jours ou de semaines avant"), {"fields": ["offset"]}),
-        (_("Jour fixe de la semaine précédente"), {"fields": ["weekday"]}),
-        (_("Une limite pour chaque jour de la semaine"), {"fields": [*DeadlineForm.LIMITS]}),
-        (_("Jours non comptés"), {"fields": ["skip_weekends", "skip_holidays", "skip_school_holidays"]}),
-        (
-            _("Réservation tardive (pour un délai de réservation)"),
-            {"fields": ["late", "surcharge", "surcharge_amount", "free_times", "free_period"]},
-        ),
-    ]
-
-    @admin.display(description=gettext_lazy("règle"))
-    def rule(self, obj: Deadline) -> str:
-        return capfirst(sentence(obj))
-
-
-@admin.register(AbsenceRule)
-class AbsenceRuleAdmin(ScopedAdmin):
-    operators = Right.ALL
-    list_display = ["name", "rule"]
-    search_fields = ["name"]
-    constraint_messages = {
-        "certificate_has_its_hours": (
-            "certificate_hours",
-            gettext_lazy("Écrivez un délai pour une règle sur certificat, et aucun pour les autres."),
-        ),
-        "what_is_never_refunded_waits_for_nothing": (
-            "waiting_days",
-            gettext_lazy("Une absence jamais remboursée n’a pas de carence : écrivez 0."),
-        ),
-    }
-
-    @admin.display(description=gettext_lazy("règle"))
-    def rule(self, obj: AbsenceRule) -> str:
-        return absence_sentence(obj)

@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import path
@@ -16,9 +17,10 @@ from accounts.admin_base import Right, ScopedAdmin, staff
 from accounts.admin_history import Happening, additions
 from portal.common.errors import Refused
 from portal.common.formats import long_date, today
+from services.admin_rules import recompute
 from services.calendar_forms import ClosingForm, OpenDayForm
 from services.calendars import close_days
-from services.models import OpenDay, SchoolHoliday
+from services.models import Activity, OpenDay, SchoolHoliday
 from services.school_calendar import import_school_holidays
 
 MOST_DAYS = 400  # closed at once: more than a year of an activity
@@ -175,11 +177,39 @@ class SchoolHolidayAdmin(ScopedAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied
         year = today().year
-        added = import_school_holidays(year - 1, year + 3)
-        said = ngettext(
-            "%d période de vacances ajoutée\u00a0; celles qui existaient n’ont pas changé.",
-            "%d périodes de vacances ajoutées\u00a0; celles qui existaient n’ont pas changé.",
-            added,
-        )
-        self.say(request, messages.SUCCESS, [said % added])
+        with transaction.atomic():
+            added = import_school_holidays(year - 1, year + 3)
+            said = ngettext(
+                "%d période de vacances ajoutée\u00a0; celles qui existaient n’ont pas changé.",
+                "%d périodes de vacances ajoutées\u00a0; celles qui existaient n’ont pas changé.",
+                added,
+            )
+            self.say(request, messages.SUCCESS, [said % added])
+            if added:
+                self._follow(request)
         return redirect(self.url("changelist"))
+
+    @transaction.atomic
+    def save_model(self, request: HttpRequest, obj: SchoolHoliday, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if form.changed_data:
+            self._follow(request)
+
+    @transaction.atomic
+    def delete_model(self, request: HttpRequest, obj: SchoolHoliday) -> None:
+        super().delete_model(request, obj)
+        self._follow(request)
+
+    def _follow(self, request: HttpRequest) -> None:
+        """The limits count with these days at once; which days are open is looked at before it changes."""
+        recompute(self, request, Activity.objects.filter(kind=Activity.Kind.CALENDAR))
+        self.say(
+            request,
+            messages.WARNING,
+            [
+                _(
+                    "Les jours ouverts eux-mêmes n’ont pas changé\u00a0: si des vacances ont bougé, générez ceux de chaque "
+                    "activité depuis sa page, qui dit d’abord ce qui changera."
+                )
+            ],
+        )

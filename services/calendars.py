@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import User
+from portal.common.db import one_at_a_time
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, long_date
-from services.deadlines import late_limit_for, moment_for, opening_for
 from services.models import Activity, ActivityPeriod, OpenDay, SchoolHoliday
+from services.moments import CALENDARS, limits_of
 from services.patterns import Pattern
 from services.school_calendar import ZONE, SchoolCalendar
 
@@ -56,6 +57,8 @@ def generate_open_days(*, activity: Activity, first: dt.date, last: dt.date) -> 
     on (places, time to cancel), and is named in the report. Raises Refused when the dates are the wrong way round and
     when the school calendar is not known up to `last`.
     """
+    one_at_a_time(CALENDARS)
+    activity = Activity.objects.with_deadlines().get(pk=activity.pk)  # as its rules are now
     plan = _plan(activity, first, last, OpenDay.objects.select_for_update(no_key=True))
     _withdraw(plan.withdrawn)
     OpenDay.objects.bulk_update(plan.changed, FACTS, batch_size=500)
@@ -218,8 +221,5 @@ def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[
             activity=activity,
             date=date,
             capacity=pattern.capacity(period),
-            book_from=opening_for(activity.booking_rule, date, calendar=calendar),
-            book_until=moment_for(activity.booking_rule, date, calendar=calendar),
-            late_until=late_limit_for(activity.booking_rule, date, calendar=calendar),
-            cancel_until=moment_for(activity.cancel_rule, date, calendar=calendar),
+            **limits_of(activity, date, calendar=calendar)._asdict(),
         )

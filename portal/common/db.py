@@ -36,6 +36,15 @@ def annotated(rows: Rows, **facts: Any) -> Rows:
     return cast(Rows, found)
 
 
+def one_at_a_time(name: str) -> None:
+    """Wait until nobody else is in a transaction that asked for this name; until the commit, others wait for us.
+
+    For what no single row stands for. Asked for before any lock of a row that others take under it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [name])
+
+
 def violated_constraint(error: IntegrityError) -> str:
     """The name of the constraint that PostgreSQL refused, or an empty text."""
     cause = error.__cause__

@@ -137,6 +137,14 @@ class ActivityQuerySet(models.QuerySet["Activity"]):
             "service__cancel_deadline",
         )
 
+    def ruled_by(self, deadline: Deadline) -> Self:
+        """Those whose days are booked, late or in time, or cancelled until what this deadline says."""
+        own, inherited = Q(), Q()
+        for name in ("booking_deadline", "booking_deadline__late", "cancel_deadline"):
+            own |= Q(**{name: deadline})
+            inherited |= Q(**{name.removesuffix("__late"): None, f"service__{name}": deadline})
+        return self.filter(own | inherited)
+
     def with_limits(self) -> Self:
         """Each says whether it is for some schools only (`for_some_schools`): which ones is then asked for."""
         schools = Activity.schools.through.objects.filter(activity=models.OuterRef("pk"))

@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.text import capfirst
 
 from accounts.models import StaffRole, Terms, User
-from portal.common.formats import long_date, today
-from services.deadlines import sentence
+from portal.common.formats import PARIS, long_date, today
+from services.deadlines import moment_for, sentence
 from services.models import (
     AccessProfile,
     Activity,
@@ -23,7 +23,7 @@ from services.models import (
     Slot,
     Tariff,
 )
-from services.school_calendar import import_school_holidays
+from services.school_calendar import SchoolCalendar, import_school_holidays
 from tests.admin.world import Town, book, client_of, form_values, texts, url
 from tests.factories import (
     ActivityFactory,
@@ -228,6 +228,71 @@ def test_a_deadline_by_weekday_is_written_and_read_back(operator: User) -> None:
     saved(edit(client, "services.deadline", row, basis="days", offset="2"))
     row.refresh_from_db()
     assert row.weekday_limits is None
+
+
+def test_a_changed_deadline_reaches_the_days_to_come_at_once(rosieres: Town, operator: User) -> None:
+    """Of whoever uses the rule: its page says who, before; and how many days followed, after."""
+    client, activity = client_of(operator), rosieres.rows["services.activity"]
+    rule, day = activity.service.booking_deadline, rosieres.rows["services.openday"]
+    page = client.get(url("services.deadline", "change", rule.pk)).content.decode()
+    assert f">{rosieres.rows['services.service']}</a>" in page and "les limites de 1 jour à venir" in page
+    answer = edit(client, "services.deadline", rule, offset="1", time="09:30")
+    assert any("Les limites de 1 activité et 1 jour à venir ont été recalculées" in said for said in texts(answer))
+    day.refresh_from_db()
+    calendar = SchoolCalendar.around(day.date, day.date)
+    rule.refresh_from_db()
+    assert day.book_until == moment_for(rule, day.date, calendar=calendar) and day.book_until.minute == 30
+    # A name moves nothing, and is not said to.
+    answer = edit(client, "services.deadline", rule, name="La veille au matin")
+    assert not any("recalculées" in said for said in texts(answer))
+    # Another rule, for the activity and then for its service.
+    agent, other = client_of(rosieres.agent), DeadlineFactory(name="Le matin même", offset=0, time=dt.time(7))
+    answer = edit(agent, "services.activity", activity, booking_deadline=str(other.pk))
+    assert any("recalculées" in said for said in texts(answer))
+    assert not any("générez" in said for said in texts(answer))
+    day.refresh_from_db()
+    assert day.book_until.astimezone(PARIS).time() == dt.time(7)
+    answer = edit(agent, "services.service", rosieres.rows["services.service"], cancel_deadline=str(other.pk))
+    assert any("recalculées" in said for said in texts(answer))
+    assert (
+        "Aucun service" in client.get(url("services.deadline", "change", DeadlineFactory(name="x").pk)).content.decode()
+    )
+
+
+def test_a_rule_without_a_limit_for_an_open_day_is_refused_on_the_form(rosieres: Town, operator: User) -> None:
+    day = rosieres.rows["services.openday"]
+    rule = rosieres.rows["services.service"].booking_deadline
+    other = (day.date.weekday() + 1) % 7
+    values = {"basis": "weekdays", f"limit_{other}_weekday": "0", f"limit_{other}_time": "10:00"}
+    assert "ne fixe pas de limite pour le" in errors(edit(client_of(operator), "services.deadline", rule, **values))
+    rule.refresh_from_db()
+    day.refresh_from_db()
+    assert rule.basis == "days" and day.book_until == rosieres.rows["services.openday"].book_until
+
+
+def test_school_holidays_move_the_limits(rosieres: Town, operator: User) -> None:
+    day = rosieres.rows["services.openday"]
+    rule = rosieres.rows["services.service"].booking_deadline
+    rule.skip_school_holidays = True
+    rule.save()
+    first = day.date - dt.timedelta(days=10)
+    values = {
+        "name": "Congé",
+        "first_day": f"{first:%d/%m/%Y}",
+        "last_day": f"{day.date - dt.timedelta(days=1):%d/%m/%Y}",
+    }
+    client = client_of(operator)
+    answer = client.post(url("services.schoolholiday", "add"), values, follow=True)
+    assert any("recalculées" in said for said in texts(answer))
+    assert any("générez ceux de chaque activité" in said for said in texts(answer))
+    day.refresh_from_db()
+    assert day.book_until.astimezone(PARIS).date() < first
+    answer = client.post(
+        url("services.schoolholiday", "delete", SchoolHoliday.objects.get().pk), {"post": "yes"}, follow=True
+    )
+    assert any("recalculées" in said for said in texts(answer))
+    day.refresh_from_db()
+    assert day.book_until.astimezone(PARIS).date() >= first
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""Rules that services and activities share: deadlines and absences. A changed deadline reaches the days to come at once."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import Q
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_base import Right, ScopedAdmin
+from portal.common.formats import thousands, today
+from services.absences import sentence as absence_sentence
+from services.deadline_forms import DeadlineForm
+from services.deadlines import sentence
+from services.models import AbsenceRule, Activity, Deadline, OpenDay, Service
+from services.models.catalogue import ActivityQuerySet
+from services.moments import recompute_limits
+
+# The fields of a service or an activity that name its rules.
+DEADLINES = {"booking_deadline", "cancel_deadline"}
+# What of a deadline says nothing of when.
+WITHOUT_MOMENT = {"name", "surcharge", "surcharge_amount", "free_times", "free_period"}
+
+
+def recompute(page: ScopedAdmin, request: HttpRequest, activities: ActivityQuerySet) -> None:
+    """Make the days to come follow what was just saved, in its transaction, and say how many did."""
+    done = recompute_limits(activities=set(activities.values_list("pk", flat=True)))
+    page.say(request, messages.SUCCESS, done.sentences)
+
+
+@admin.register(Deadline)
+class DeadlineAdmin(ScopedAdmin):
+    operators = Right.ALL
+    list_display = ["name", "rule"]
+    search_fields = ["name"]
+    form = DeadlineForm
+    constraint_messages = {
+        "deadline_opens_before_it_closes": (
+            "opens_weeks",
+            gettext_lazy("L’ouverture doit être plus de semaines avant les vacances que la limite."),
+        ),
+        "surcharge_has_an_amount": ("surcharge_amount", gettext_lazy("Écrivez un montant de 0 ou plus.")),
+        "late_is_never_cheaper": (
+            "surcharge_amount",
+            gettext_lazy("Écrivez un facteur de 1 ou plus\u00a0: réserver tard ne coûte jamais moins."),
+        ),
+    }
+    fieldsets = [
+        (None, {"fields": ["name", "basis", "time", "opens_weeks"]}),
+        (_("Nombre de jours ou de semaines avant"), {"fields": ["offset"]}),
+        (_("Jour fixe de la semaine précédente"), {"fields": ["weekday"]}),
+        (_("Une limite pour chaque jour de la semaine"), {"fields": [*DeadlineForm.LIMITS]}),
+        (_("Jours non comptés"), {"fields": ["skip_weekends", "skip_holidays", "skip_school_holidays"]}),
+        (
+            _("Réservation tardive (pour un délai de réservation)"),
+            {"fields": ["late", "surcharge", "surcharge_amount", "free_times", "free_period"]},
+        ),
+    ]
+
+    @admin.display(description=gettext_lazy("règle"))
+    def rule(self, obj: Deadline) -> str:
+        return capfirst(sentence(obj))
+
+    def get_fieldsets(self, request: HttpRequest, obj: Deadline | None = None) -> Any:
+        """Above all boxes of one that exists: who depends on it."""
+        return [(None, {"fields": ["used_by"]}), *self.fieldsets] if obj else self.fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Deadline | None = None) -> list[str]:
+        return ["used_by"] if obj else []
+
+    def save_model(self, request: HttpRequest, obj: Deadline, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and set(form.changed_data) - WITHOUT_MOMENT:
+            recompute(self, request, Activity.objects.ruled_by(obj))
+
+    @admin.display(description=gettext_lazy("utilisé par"))
+    def used_by(self, obj: Deadline) -> SafeString | str:
+        """Whom a change would reach: services, activities with a rule of their own, other deadlines, days to come."""
+        named = Q(booking_deadline=obj) | Q(cancel_deadline=obj)
+        lines = [
+            *(("admin:services_service_change", row) for row in Service.objects.filter(named)),
+            *(
+                ("admin:services_activity_change", row)
+                for row in Activity.objects.filter(named).select_related("service")
+            ),
+            *(("admin:services_deadline_change", row) for row in Deadline.objects.filter(late=obj)),
+        ]
+        if not lines:
+            return _("Aucun service et aucune activité.")
+        activities = Activity.objects.ruled_by(obj)
+        days = OpenDay.objects.filter(activity__in=activities, date__gte=today(), is_open=True).count()
+        touched = ngettext(
+            "Enregistrer un changement recalcule aussitôt les limites de %(count)s jour à venir.",
+            "Enregistrer un changement recalcule aussitôt les limites de %(count)s jours à venir.",
+            days,
+        ) % {"count": thousands(days)}
+        links = format_html_join(
+            "", '<li><a href="{}">{}</a></li>', ((reverse(name, args=[row.pk]), _named(row)) for name, row in lines)
+        )
+        return format_html('<ul class="users">{}</ul><p>{}</p>', links, touched)
+
+
+def _named(row: Any) -> str:
+    if isinstance(row, Activity):
+        return f"{row.service} – {row}"
+    return _("Réservation tardive du délai «\u00a0%s\u00a0»") % row if isinstance(row, Deadline) else str(row)
+
+
+@admin.register(AbsenceRule)
+class AbsenceRuleAdmin(ScopedAdmin):
+    operators = Right.ALL
+    list_display = ["name", "rule"]
+    search_fields = ["name"]
+    constraint_messages = {
+        "certificate_has_its_hours": (
+            "certificate_hours",
+            gettext_lazy("Écrivez un délai pour une règle sur certificat, et aucun pour les autres."),
+        ),
+        "what_is_never_refunded_waits_for_nothing": (
+            "waiting_days",
+            gettext_lazy("Une absence jamais remboursée n’a pas de carence : écrivez 0."),
+        ),
+    }
+
+    @admin.display(description=gettext_lazy("règle"))
+    def rule(self, obj: AbsenceRule) -> str:
+        return absence_sentence(obj)
