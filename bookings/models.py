@@ -117,7 +117,8 @@ TAKEN_AGAIN = (
 SCHOOL_IS_OPEN = """
     IF EXISTS (
         SELECT 1 FROM bookings_closure c
-        JOIN families_enrolment e ON e.school_id = c.school_id AND (c.scope = 'school' OR e.level = ANY (c.levels))
+        JOIN families_enrolment e ON e.school_id = c.school_id
+            AND (c.scope = 'school' OR e.level = ANY (c.levels) OR e.classroom_id = c.classroom_id)
         JOIN new_rows r ON r.beneficiary_id = e.beneficiary_id AND r.status = 'held'
         JOIN services_openday d ON d.id = r.open_day_id AND d.date BETWEEN c.first_day AND c.last_day
         JOIN services_activity a ON a.id = d.activity_id

@@ -20,7 +20,8 @@ from bookings.closures.models import Closure
 from checkout.actions.closures import apply_closure, impact
 from portal.common.errors import Refused
 from portal.common.formats import moment
-from services.models import Activity, Level, School, Service
+from services.models import Activity, Classroom, Level, School, Service
+from services.school_calendar import years_to_declare
 
 MOST_SHOWN = 300
 
@@ -30,8 +31,10 @@ class ClosureForm(forms.Form):
 
     quoi = forms.ChoiceField(label=gettext_lazy("Ce qui ferme"))
     classes = forms.MultipleChoiceField(
-        label=gettext_lazy("Seulement ces classes"),
-        help_text=gettext_lazy("Pour une école. Aucune cochée\u00a0: toute l’école."),
+        label=gettext_lazy("Seulement ces niveaux"),
+        help_text=gettext_lazy(
+            "Pour une école. Aucun coché\u00a0: toute l’école. Un enseignant absent\u00a0: choisissez plutôt sa classe ci-dessus."
+        ),
         choices=Level.choices,
         required=False,
         widget=forms.CheckboxSelectMultiple(attrs={"class": "boxes"}),
@@ -55,7 +58,7 @@ class ClosureForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         if data.get("classes") and not data.get("quoi", "").startswith("school:"):
-            self.add_error("classes", _("Des classes se ferment dans une école\u00a0: choisissez l’école."))
+            self.add_error("classes", _("Des niveaux se ferment dans une école\u00a0: choisissez l’école."))
         if not self.errors:
             self.closure = self._closure(data)
             try:
@@ -78,6 +81,10 @@ class ClosureForm(forms.Form):
             case "activity":
                 closure.activity = Activity.objects.select_related("service").get(pk=key)
                 closure.commune_id = closure.activity.service.commune_id
+            case "classroom":
+                closure.classroom = Classroom.objects.select_related("school").get(pk=key)
+                closure.school = closure.classroom.school
+                closure.commune_id = closure.school.commune_id
             case _:
                 closure.school = School.objects.get(pk=key)
                 closure.commune_id = closure.school.commune_id
@@ -86,15 +93,20 @@ class ClosureForm(forms.Form):
 
 
 def _targets(by: User) -> list[tuple[str, list[tuple[str, str]]]]:
-    """What this member of staff may close, by kind; four queries."""
+    """What this member of staff may close, by kind; five queries."""
     communes = Commune.objects.order_by("name_key")
     if not by.is_operator:
         communes = communes.filter(pk__in=by.commune_ids)
     schools = visible_rows(School.objects.chosen_from(), by)
+    rooms = visible_rows(Classroom.objects.chosen_from(years_to_declare()), by)
     services = visible_rows(Service.objects.order_by("name"), by)
     activities = visible_rows(Activity.objects.select_related("service").order_by("service__name", "name"), by)
     return [
         (_("Une école"), [(f"school:{row.pk}", f"{row.commune} – {row}") for row in schools]),
+        (
+            _("Une classe"),
+            [(f"classroom:{row.pk}", f"{row.school.commune} – {row.school}, {row.label}") for row in rooms],
+        ),
         (_("Une activité"), [(f"activity:{row.pk}", f"{row.service} – {row}") for row in activities]),
         (_("Un service, toutes ses activités"), [(f"service:{row.pk}", str(row)) for row in services]),
         (_("Toute une commune"), [(f"commune:{row.pk}", str(row)) for row in communes]),

@@ -11,7 +11,7 @@ from families.models import Beneficiary, Enrolment, Filiation
 from portal.common.errors import Refused
 from portal.common.formats import sort_key
 from services.limits import classes
-from services.models import Level, School
+from services.models import Classroom, Level, School
 
 MAX_BENEFICIARIES = 30
 
@@ -105,40 +105,57 @@ def _refuse_second_self(declared: list[Filiation], kind: str) -> None:
 
 
 @transaction.atomic
-def declare_school(*, beneficiary: Beneficiary, school: School, level: str, year: int, by: User) -> Enrolment:
-    """Write down in which class a child is this year, as the family says; it counts at once.
+def declare_school(
+    *, beneficiary: Beneficiary, school: School, level: str, year: int, by: User, classroom: Classroom | None = None
+) -> Enrolment:
+    """Write down in which school, level and class a child is this year, as the family says; it counts at once.
 
-    Raises Refused when the child is not on this account, the school has no such class, or the mairie has confirmed
-    another: then the mairie corrects it.
+    Raises Refused when the child is not on this account, the school has no such level or class, or the mairie has
+    confirmed another: then the mairie corrects it.
     """
     found = Beneficiary.objects.of(by).filter(pk=beneficiary.pk).select_for_update(no_key=True, of=("self",)).first()
     if found is None:
         raise Refused(_("Cet enfant ne fait plus partie de vos filiations. Rien n’a été changé."), code="not_yours")
     _check_level(school, level)
+    _check_classroom(classroom, school, level, year)
     row = Enrolment.objects.filter(beneficiary=found, year=year).first() or Enrolment(beneficiary=found, year=year)
-    if row.status == Enrolment.Status.CONFIRMED and (row.school_id, row.level) != (school.pk, level):
-        raise Refused(
-            _("La mairie a confirmé « %(school)s, %(level)s » : pour corriger, contactez-la. Rien n’a été changé.")
-            % {"school": row.school, "level": row.get_level_display()},
-            code="confirmed",
-        )
-    row.school, row.level = school, level
+    if row.status == Enrolment.Status.CONFIRMED:
+        # What the mairie left open, the family may still say; saying less takes nothing back.
+        classroom = classroom or row.classroom
+        if (row.school, row.level, row.classroom or classroom) != (school, level, classroom):
+            raise Refused(
+                _("La mairie a confirmé « %(place)s » : pour corriger, contactez-la. Rien n’a été changé.")
+                % {"place": row.place},
+                code="confirmed",
+            )
+    row.school, row.level, row.classroom = school, level, classroom
     row.save()
     return row
 
 
 @transaction.atomic
-def confirm_school(*, enrolment: Enrolment, by: User, school: School | None = None, level: str = "") -> Enrolment:
-    """Confirm in which class a child is, with the corrections of the mairie, if any; it may be corrected again.
+def confirm_school(
+    *,
+    enrolment: Enrolment,
+    by: User,
+    school: School | None = None,
+    level: str = "",
+    classroom: Classroom | None = None,
+) -> Enrolment:
+    """Confirm in which class a child is, as it was declared or as the mairie corrects it; it may be corrected again.
 
-    Raises Refused when the pupil is of another commune's school, and for a class that the school does not have.
+    A correction that names the school says the class too (None: not known). Raises Refused when the pupil is of another
+    commune's school, and for a level or class that the school does not have.
     """
     row = Enrolment.objects.visible_to(by).select_for_update(of=("self",)).filter(pk=enrolment.pk).first()
     target = school if school is not None or row is None else row.school
     if row is None or target is None or not School.objects.visible_to(by).filter(pk=target.pk).exists():
         raise Refused(_("Cet élève est dans une école d’une autre commune. Rien n’a été changé."), code="out_of_scope")
     row.school, row.level = target, level or row.level
+    if school is not None:
+        row.classroom = classroom
     _check_level(row.school, row.level)
+    _check_classroom(row.classroom, row.school, row.level, row.year)
     row.status, row.confirmed_at, row.confirmed_by = Enrolment.Status.CONFIRMED, timezone.now(), by
     row.save()
     return row
@@ -147,7 +164,24 @@ def confirm_school(*, enrolment: Enrolment, by: User, school: School | None = No
 def _check_level(school: School, level: str) -> None:
     if level not in school.levels:
         raise Refused(
-            _("L’école « %(school)s » n’a pas de classe « %(level)s » : elle a %(levels)s.")
+            _("L’école « %(school)s » n’a pas de niveau « %(level)s » : elle a %(levels)s.")
             % {"school": school, "level": dict(Level.choices).get(level, level), "levels": classes(school.levels)},
             code="no_such_class",
+        )
+
+
+def _check_classroom(classroom: Classroom | None, school: School, level: str, year: int) -> None:
+    if classroom is None:
+        return
+    if (classroom.school_id, classroom.year) != (school.pk, year):
+        raise Refused(
+            _("La classe « %(class)s » n’est pas de « %(school)s » en %(year)s : choisissez-en une autre, ou aucune.")
+            % {"class": classroom, "school": school, "year": f"{year}-{year + 1}"},
+            code="other_school",
+        )
+    if level not in classroom.levels:
+        raise Refused(
+            _("La classe « %(class)s » n’a pas de niveau « %(level)s » : elle a %(levels)s.")
+            % {"class": classroom, "level": dict(Level.choices).get(level, level), "levels": classes(classroom.levels)},
+            code="other_level",
         )

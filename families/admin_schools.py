@@ -15,17 +15,27 @@ from portal.common.errors import Refused
 
 
 class EnrolmentForm(ScopedForm):
-    """The school and the class; saving confirms them."""
+    """The school, the level and the class; saving confirms them."""
 
     class Meta:
         model = Enrolment
-        fields = ["school", "level"]
+        fields = ["school", "level", "classroom"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        room: Any = self.fields.get("classroom")
+        if room is not None:
+            room.queryset = room.queryset.filter(year=self.instance.year)
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
-        school, level = data.get("school"), data.get("level")
+        school, level, room = data.get("school"), data.get("level"), data.get("classroom")
         if school and level and level not in school.levels:
-            self.add_error("level", _("Cette école n’a pas cette classe."))
+            self.add_error("level", _("Cette école n’a pas ce niveau."))
+        if school and room and room.school_id != school.pk:
+            self.add_error("classroom", _("Cette classe est d’une autre école."))
+        elif level and room and level not in room.levels:
+            self.add_error("classroom", _("Cette classe n’a pas ce niveau."))
         return data
 
 
@@ -34,13 +44,13 @@ class EnrolmentAdmin(ScopedAdmin):
     agents = operators = Right.VIEW | Right.CHANGE
     form = EnrolmentForm
     actions = ["confirm_selected"]
-    list_display = ["pupil", "school", "level", "school_year", "status"]
+    list_display = ["pupil", "school", "level", "classroom", "school_year", "status"]
     list_filter = ["status", "school", "level"]
-    list_select_related = ["beneficiary", "school"]
+    list_select_related = ["beneficiary", "school", "classroom"]
     label_related = ["beneficiary", "school"]
-    search_fields = ["beneficiary__last_name", "beneficiary__first_name", "school__name"]
+    search_fields = ["beneficiary__last_name", "beneficiary__first_name", "school__name", "classroom__name"]
     ordering = ["-year", "beneficiary__last_name", "beneficiary__first_name", "pk"]
-    fields = ["beneficiary", "school_year", "school", "level", "status", "declared_at", "confirmed_at"]
+    fields = ["beneficiary", "school_year", "school", "level", "classroom", "status", "declared_at", "confirmed_at"]
     readonly_fields = ["beneficiary", "school_year", "status", "declared_at", "confirmed_at"]
 
     def label_for(self, obj: Enrolment) -> str:
@@ -53,7 +63,9 @@ class EnrolmentAdmin(ScopedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Enrolment, form: Any, change: bool) -> None:
         try:
-            confirm_school(enrolment=obj, school=obj.school, level=obj.level, by=staff(request))
+            confirm_school(
+                enrolment=obj, school=obj.school, level=obj.level, classroom=obj.classroom, by=staff(request)
+            )
         except Refused as refusal:
             self.say(request, messages.ERROR, refusal.messages)
 

@@ -1,3 +1,4 @@
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -5,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.details import BirthDateField, PersonNameField
 from families.models import Filiation
-from services.models import Level, School
+from services.models import Classroom, Level, School
 
 
 class FiliationForm(forms.Form):
@@ -44,7 +45,14 @@ class SchoolForm(forms.Form):
         empty_label=_("Choisissez"),
         help_text=_("Par commune. Si la vôtre n’y est pas, sa mairie peut l’ajouter."),
     )
-    level = forms.ChoiceField(label=_("Classe"), choices=[("", _("Choisissez")), *Level.choices])
+    level = forms.ChoiceField(label=_("Niveau"), choices=[("", _("Choisissez")), *Level.choices])
+    classroom = forms.ModelChoiceField(
+        label=_("Classe"),
+        queryset=Classroom.objects.none(),
+        required=False,
+        empty_label=_("Je ne sais pas"),
+        help_text=_("Pour être prévenu quand elle ferme : enseignant absent, sortie…"),
+    )
 
     def __init__(self, *args: Any, years: list[int], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,3 +61,19 @@ class SchoolForm(forms.Form):
         school: Any = self.fields["school"]
         school.queryset = School.objects.chosen_from()
         school.label_from_instance = lambda row: f"{row.commune} – {row}"
+        rooms = Classroom.objects.chosen_from(years)
+        if not rooms:
+            del self.fields["classroom"]
+            return
+        room: Any = self.fields["classroom"]
+        room.queryset = rooms
+        room.choices = [("", room.empty_label), *_by_school(rooms)]
+
+
+def _by_school(rooms: Iterable[Classroom]) -> list[tuple[str, list[tuple[int, str]]]]:
+    """The classes under the heads of their schools: `Aiguilhe – École du Rocher, 2026-2027`."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for row in rooms:
+        head = f"{row.school.commune} – {row.school}, {row.year}-{row.year + 1}"
+        found.setdefault(head, []).append((row.pk, row.name))
+    return list(found.items())

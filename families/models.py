@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import SupportingDocument, User
 from portal.common.formats import today
-from services.models import Level, School
+from services.models import Classroom, Level, School
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
@@ -143,7 +143,16 @@ class Enrolment(models.Model):
         Beneficiary, on_delete=models.PROTECT, related_name="enrolments", verbose_name=_("enfant")
     )
     school = models.ForeignKey(School, on_delete=models.PROTECT, related_name="enrolments", verbose_name=_("école"))
-    level = models.CharField(_("classe"), max_length=4, choices=Level)
+    level = models.CharField(_("niveau"), max_length=4, choices=Level)
+    classroom = models.ForeignKey(
+        Classroom,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="pupils",
+        verbose_name=_("classe"),
+        help_text=_("Pour être prévenu quand elle ferme (enseignant absent, sortie). Vide si elle n’est pas connue."),
+    )
     year = models.PositiveSmallIntegerField(_("année scolaire"), help_text=_("L’année de la rentrée."))
     status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.DECLARED, editable=False)
     declared_at = models.DateTimeField(_("déclarée le"), auto_now_add=True)
@@ -174,11 +183,34 @@ class Enrolment(models.Model):
         triggers = [
             pgtrigger.FSM(name="enrolment_transitions", field="status", transitions=[("declared", "confirmed")]),
             pgtrigger.ReadOnly(name="enrolment_is_frozen", fields=["beneficiary", "year"]),
+            pgtrigger.Trigger(
+                name="pupil_is_of_the_classroom",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("school_id", "year", "level", "classroom_id"),
+                condition=pgtrigger.Q(new__classroom__isnull=False),
+                func="""
+                    IF NOT EXISTS (
+                        SELECT 1 FROM services_classroom c
+                        WHERE c.id = NEW.classroom_id AND c.school_id = NEW.school_id AND c.year = NEW.year
+                          AND NEW.level = ANY (c.levels)
+                    ) THEN
+                        RAISE EXCEPTION 'families_enrolment: a pupil has the school, the year and a level of the class'
+                            USING ERRCODE = 'check_violation', CONSTRAINT = 'pupil_is_of_the_classroom';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
         ]
         indexes = [models.Index(fields=["school", "year"], name="enrolment_by_school")]
 
     def __str__(self) -> str:
-        return f"{self.beneficiary} – {self.school}, {self.get_level_display()}, {self.school_year}"
+        return f"{self.beneficiary} – {self.place}, {self.school_year}"
+
+    @property
+    def place(self) -> str:
+        """`École du Rocher, CE1 (CE1-CE2 de Mme Martin)`."""
+        level = f"{self.school}, {self.get_level_display()}"
+        return f"{level} ({self.classroom})" if self.classroom is not None else level
 
     @property
     def school_year(self) -> str:

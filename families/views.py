@@ -1,6 +1,5 @@
 """« Mes filiations », in the account and as the second step of signing up."""
 
-import datetime as dt
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +17,7 @@ from families import actions
 from families.forms import FiliationForm, SchoolForm
 from families.models import Enrolment, Filiation
 from portal.common.errors import Refused
-from portal.common.formats import today
-from services.school_calendar import school_year
+from services.school_calendar import years_to_declare
 
 SECTION = {"account_section": "filiations"}  # the entry of the account's menu
 
@@ -29,7 +27,7 @@ LEFT_BEHIND: list[Callable[[Filiation], list[str]]] = []
 
 @require_safe
 def filiations(request: HttpRequest) -> HttpResponse:
-    known = Enrolment.objects.filter(year__in=school_years_to_declare()).select_related("school").order_by("year")
+    known = Enrolment.objects.filter(year__in=years_to_declare()).select_related("school", "classroom").order_by("year")
     schools = Prefetch("beneficiary__enrolments", queryset=known, to_attr="known_schools")
     return render(request, "families/filiations.html", _people(_of(current_user(request)).prefetch_related(schools)))
 
@@ -64,10 +62,18 @@ def filiation_school(request: HttpRequest, pk: int) -> HttpResponse:
     """In which school and class a child is: declared by the family."""
     user = current_user(request)
     filiation = get_object_or_404(_of(user), pk=pk)
-    years = school_years_to_declare()
-    known = {row.year: row for row in filiation.beneficiary.enrolments.filter(year__in=years).select_related("school")}
+    years = years_to_declare()
+    known = {
+        row.year: row
+        for row in filiation.beneficiary.enrolments.filter(year__in=years).select_related("school", "classroom")
+    }
     latest = known.get(years[0])
-    initial = {"year": years[0], "school": latest and latest.school_id, "level": latest and latest.level}
+    initial = {
+        "year": years[0],
+        "school": latest and latest.school_id,
+        "level": latest and latest.level,
+        "classroom": latest and latest.classroom_id,
+    }
     form = SchoolForm(request.POST or None, years=years, initial=initial)
     if form.is_valid():
         try:
@@ -75,12 +81,8 @@ def filiation_school(request: HttpRequest, pk: int) -> HttpResponse:
         except Refused as refused:
             form.add_error(None, list(refused.messages))
         else:
-            words = {"child": row.beneficiary.first_name, "school": row.school, "level": row.get_level_display()}
-            words["year"] = row.school_year
-            messages.success(
-                request,
-                _("C’est enregistré\u00a0: %(child)s, %(level)s, «\u00a0%(school)s\u00a0», %(year)s.") % words,
-            )
+            words = {"child": row.beneficiary.first_name, "place": row.place, "year": row.school_year}
+            messages.success(request, _("C’est enregistré\u00a0: %(child)s, %(place)s, %(year)s.") % words)
             return redirect("filiations")
     return render(
         request,
@@ -150,12 +152,6 @@ def _people(links: QuerySet[Filiation]) -> dict[str, Any]:
     filiations = list(links)
     has_self = any(each.kind == Filiation.Kind.SELF for each in filiations)
     return {"filiations": filiations, "has_self": has_self}
-
-
-def school_years_to_declare() -> list[int]:
-    """This school year and the next, by the year they begin in: in July and August, the coming one is the first."""
-    first = school_year(today() + dt.timedelta(days=62))[0].year
-    return [first, first + 1]
 
 
 def _of(user: User) -> QuerySet[Filiation]:

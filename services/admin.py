@@ -10,7 +10,8 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-import services.admin_calendar  # noqa: F401  registers the days and the school holidays
+import services.admin_calendar
+import services.admin_classrooms  # noqa: F401  registers the classes of schools
 from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
 from accounts.admin_history import Happening, events_of, parts_of
 from portal.common.errors import Refused
@@ -142,7 +143,7 @@ class SchoolAdmin(ScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: School | None = None) -> list[str]:
         return ["commune"] if obj else []  # its pupils and closures are that commune's
 
-    @admin.display(description=gettext_lazy("classes"))
+    @admin.display(description=gettext_lazy("niveaux"))
     def class_names(self, obj: School) -> str:
         return classes(obj.levels)
 

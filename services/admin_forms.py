@@ -54,7 +54,7 @@ class ServiceForm(ScopedForm):
 def levels_box(**kwargs: Any) -> forms.TypedMultipleChoiceField:
     """Classes as boxes."""
     return forms.TypedMultipleChoiceField(
-        label=gettext_lazy("Classes"),
+        label=gettext_lazy("Niveaux"),
         choices=Level.choices,
         empty_value=[],
         widget=forms.CheckboxSelectMultiple(attrs={"class": "boxes"}),
@@ -63,7 +63,7 @@ def levels_box(**kwargs: Any) -> forms.TypedMultipleChoiceField:
 
 
 class SchoolForm(ScopedForm):
-    levels = levels_box(error_messages={"required": gettext_lazy("Cochez au moins une classe.")})
+    levels = levels_box(error_messages={"required": gettext_lazy("Cochez au moins un niveau.")})
 
     class Meta:
         model = School
@@ -89,7 +89,7 @@ class ActivityForm(ScopedForm):
     )
     levels = levels_box(
         required=False,
-        help_text=gettext_lazy("Les élèves de ces classes seulement. Aucune cochée\u00a0: toutes les classes."),
+        help_text=gettext_lazy("Les élèves de ces niveaux seulement. Aucun coché\u00a0: tous les niveaux."),
     )
 
     class Meta:

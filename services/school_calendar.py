@@ -10,6 +10,7 @@ import holidays
 from django.db import transaction
 from vacances_scolaires_france import SchoolHolidayDates, UnsupportedYearException
 
+from portal.common.formats import today
 from services.models import SchoolHoliday
 
 ZONE = "A"  # académie de Clermont-Ferrand
@@ -55,6 +56,12 @@ def school_year(date: dt.date) -> tuple[dt.date, dt.date]:
     """The first and last date of the school year around a date: 1 September to 31 August."""
     start = date.year if date.month >= 9 else date.year - 1
     return dt.date(start, 9, 1), dt.date(start + 1, 8, 31)
+
+
+def years_to_declare() -> list[int]:
+    """This school year and the next, by the year they begin in: in July and August, the coming one is the first."""
+    first = school_year(today() + dt.timedelta(days=62))[0].year
+    return [first, first + 1]
 
 
 def end_of_next_school_year(date: dt.date) -> dt.date:

@@ -26,6 +26,7 @@ from services.models import (
     BusLine,
     BusStop,
     Category,
+    Classroom,
     Deadline,
     Level,
     OpenDay,
@@ -220,13 +221,25 @@ class ServiceFactory(DjangoModelFactory):
 
 
 class SchoolFactory(DjangoModelFactory):
-    """A school of a commune of its own, with every class."""
+    """A school of a commune of its own, with every level."""
 
     class Meta:
         model = School
 
     commune = factory.SubFactory(CommuneFactory)
     name = factory.Sequence(lambda n: f"École publique {n}")
+    levels = list(Level.values)
+
+
+class ClassroomFactory(DjangoModelFactory):
+    """A class of this school year with every level."""
+
+    class Meta:
+        model = Classroom
+
+    school = factory.SubFactory(SchoolFactory)
+    year = factory.LazyFunction(lambda: school_year(today())[0].year)
+    name = factory.Sequence(lambda n: f"Classe de Mme Martin {n}")
     levels = list(Level.values)
 
 

@@ -17,7 +17,7 @@ from bookings.waiting import offers
 from bookings.waiting.actions import withdraw
 from portal.common.errors import Refused
 from portal.common.formats import today
-from services.models import Activity, OpenDay, School, Service
+from services.models import Activity, Classroom, OpenDay, School, Service
 from services.school_calendar import school_year
 
 # How long a closure can be taken back: the e-mails leave then.
@@ -40,6 +40,7 @@ def check(closure: Closure, *, by: User) -> None:
     """Raise Refused when a closure cannot be decided by this member of staff, or closes nothing."""
     targets: list[tuple[Any, int | None]] = [
         (School, closure.school_id),
+        (Classroom, closure.classroom_id),
         (Activity, closure.activity_id),
         (Service, closure.service_id),
     ]
@@ -54,6 +55,12 @@ def check(closure: Closure, *, by: User) -> None:
         raise Refused(_("Le dernier jour est avant le premier."), code="dates_reversed")
     if closure.last_day > school_year(closure.first_day)[1]:
         raise Refused(_("Une fermeture ne dépasse pas l’année scolaire\u00a0: faites-en deux."), code="two_years")
+    if closure.classroom is not None and closure.classroom.year != school_year(closure.first_day)[0].year:
+        raise Refused(
+            _("La classe «\u00a0%s\u00a0» est celle d’une autre année scolaire\u00a0: choisissez celle de cette date.")
+            % closure.classroom,
+            code="other_year",
+        )
 
 
 @transaction.atomic

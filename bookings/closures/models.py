@@ -15,12 +15,16 @@ from families.models import Enrolment
 from portal.common.db import not_truncated
 from portal.common.formats import long_date
 from services.limits import classes
-from services.models import Activity, OpenDay, School, Service
+from services.models import Activity, Classroom, OpenDay, School, Service
 from services.models.schools import levels_field
 from services.school_calendar import school_year
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+
+NO_PUPILS = Q(school=None, levels__len=0, classroom=None)
+OF_A_SCHOOL = Q(commune__isnull=False, service=None, activity=None, school__isnull=False)
 
 
 class ClosureQuerySet(models.QuerySet["Closure"]):
@@ -41,7 +45,8 @@ class Closure(models.Model):
 
     From its confirmation on nobody can book what it closes. Until `leaves_at` everything else stands still: the places stay
     taken, no money moves, and undoing it leaves no trace. Then the bookings are cancelled, whoever paid is paid back and
-    written to, and it can no longer be undone. A closure of a school or a class leaves the days open to other children.
+    written to, and it can no longer be undone. A closure of a school, of levels or of a class leaves the days open to
+    other children.
     """
 
     class Scope(models.TextChoices):
@@ -49,7 +54,8 @@ class Closure(models.Model):
         SERVICE = "service", _("Un service")
         ACTIVITY = "activity", _("Une activité")
         SCHOOL = "school", _("Une école")
-        CLASS = "class", _("Des classes d’une école")
+        CLASS = "class", _("Des niveaux d’une école")
+        CLASSROOM = "classroom", _("Une classe")
 
     class Status(models.TextChoices):
         CONFIRMED = "confirmed", _("Confirmée, courriels à venir")
@@ -69,7 +75,10 @@ class Closure(models.Model):
     school = models.ForeignKey(
         School, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("école")
     )
-    levels = levels_field(_("classes"))
+    levels = levels_field(_("niveaux"))
+    classroom = models.ForeignKey(
+        Classroom, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("classe")
+    )
     first_day = models.DateField(_("du"))
     last_day = models.DateField(_("au (inclus)"))
     reason = models.CharField(_("motif"), max_length=120)
@@ -92,27 +101,12 @@ class Closure(models.Model):
         ordering = ["-created_at"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(
-                    scope="commune", commune__isnull=False, service=None, activity=None, school=None, levels__len=0
-                )
-                | Q(scope="service", service__isnull=False, activity=None, school=None, levels__len=0)
-                | Q(scope="activity", service=None, activity__isnull=False, school=None, levels__len=0)
-                | Q(
-                    scope="school",
-                    commune__isnull=False,
-                    service=None,
-                    activity=None,
-                    school__isnull=False,
-                    levels__len=0,
-                )
-                | Q(
-                    scope="class",
-                    commune__isnull=False,
-                    service=None,
-                    activity=None,
-                    school__isnull=False,
-                    levels__len__gt=0,
-                ),
+                condition=Q(scope="commune", commune__isnull=False, service=None, activity=None) & NO_PUPILS
+                | Q(scope="service", service__isnull=False, activity=None) & NO_PUPILS
+                | Q(scope="activity", service=None, activity__isnull=False) & NO_PUPILS
+                | Q(scope="school", levels__len=0, classroom=None) & OF_A_SCHOOL
+                | Q(scope="class", levels__len__gt=0, classroom=None) & OF_A_SCHOOL
+                | Q(scope="classroom", levels__len=0, classroom__isnull=False) & OF_A_SCHOOL,
                 name="closure_names_what_it_closes",
             ),
             models.CheckConstraint(condition=Q(last_day__gte=F("first_day")), name="closure_days_are_in_order"),
@@ -133,7 +127,7 @@ class Closure(models.Model):
             pgtrigger.ReadOnly(
                 name="closure_is_frozen",
                 fields=[
-                    *("scope", "commune", "service", "activity", "school", "levels"),
+                    *("scope", "commune", "service", "activity", "school", "levels", "classroom"),
                     *("first_day", "last_day", "reason", "made_by", "created_at"),
                 ],
             ),
@@ -153,6 +147,8 @@ class Closure(models.Model):
         """What is closed: `École publique de Rosières (CP et CE1)`."""
         if self.scope == self.Scope.CLASS:
             return f"{self.school} ({classes(self.levels)})"
+        if self.classroom is not None:
+            return f"{self.school} ({self.classroom})"
         return str(self.school or self.activity or self.service or self.commune)
 
     @property
@@ -165,7 +161,7 @@ class Closure(models.Model):
     @property
     def of_pupils(self) -> bool:
         """Whether it concerns the children of a school alone, and leaves the days open to others."""
-        return self.scope in (self.Scope.SCHOOL, self.Scope.CLASS)
+        return self.scope in (self.Scope.SCHOOL, self.Scope.CLASS, self.Scope.CLASSROOM)
 
     @property
     def can_be_undone(self) -> bool:
@@ -182,8 +178,10 @@ class Closure(models.Model):
         return days.filter(activity__service__commune=self.commune_id)
 
     def pupils(self) -> "models.QuerySet[Enrolment]":
-        """The children of the school, or of its classes, in the school year of the closure."""
+        """The children of the school, of its levels or of its class, in the school year of the closure."""
         rows = Enrolment.objects.filter(school=self.school_id, year=school_year(self.first_day)[0].year)
+        if self.scope == self.Scope.CLASSROOM:
+            return rows.filter(classroom=self.classroom_id)
         return rows.filter(level__in=self.levels) if self.scope == self.Scope.CLASS else rows
 
 

@@ -19,7 +19,7 @@ class ClosedSchools:
 
     def __init__(self, activity: Activity, children: Collection[Beneficiary], dates: Collection[dt.date]) -> None:
         self.closures: list[Closure] = []
-        self.classes: dict[tuple[int, int], tuple[int, str]] = {}
+        self.classes: dict[tuple[int, int], tuple[int, str, int | None]] = {}
         commune = activity.service.commune_id
         if not dates or commune is None:
             return
@@ -28,13 +28,18 @@ class ClosedSchools:
             Closure.objects.in_force()
             .filter(commune=commune, first_day__lte=max(dates), last_day__gte=min(dates))
             .filter(school__enrolments__beneficiary__in=[child.pk for child in children])
-            .annotate(pupil=F(f"{pupil}beneficiary"), pupil_year=F(f"{pupil}year"), pupil_level=F(f"{pupil}level"))
-            .select_related("school")
+            .annotate(
+                pupil=F(f"{pupil}beneficiary"),
+                pupil_year=F(f"{pupil}year"),
+                pupil_level=F(f"{pupil}level"),
+                pupil_class=F(f"{pupil}classroom"),
+            )
+            .select_related("school", "classroom")
             .order_by("pk")
         )
         row: Any  # with what the annotations add
         for row in rows:  # each closure once for every pupil of its school
-            self.classes[row.pupil, row.pupil_year] = (row.school_id, row.pupil_level)
+            self.classes[row.pupil, row.pupil_year] = (row.school_id, row.pupil_level, row.pupil_class)
             if not self.closures or self.closures[-1] != row:
                 self.closures.append(row)
 
@@ -42,14 +47,18 @@ class ClosedSchools:
         """The closure that keeps this child away on this date."""
         if not self.closures:
             return None
-        school, level = self.classes.get((child.pk, school_year(date)[0].year), (None, ""))
+        school, level, classroom = self.classes.get((child.pk, school_year(date)[0].year), (None, "", None))
         return next(
             (
                 row
                 for row in self.closures
                 if row.school_id == school
                 and row.first_day <= date <= row.last_day
-                and (row.scope == Closure.Scope.SCHOOL or level in row.levels)
+                and (
+                    row.scope == Closure.Scope.SCHOOL
+                    or level in row.levels
+                    or (row.classroom_id is not None and row.classroom_id == classroom)
+                )
             ),
             None,
         )
@@ -62,7 +71,7 @@ class ClosedSchools:
         return _("Fermé pour %(child)s le %(date)s\u00a0: %(school)s (%(reason)s).") % {
             "child": child.first_name,
             "date": long_date(date),
-            "school": found.school,
+            "school": found.target,
             "reason": found.reason,
         }
 
@@ -71,6 +80,6 @@ class ClosedSchools:
         told = []
         for row in self.closures:
             if self.closure(child, row.first_day) == row:
-                words = {"dates": row.dates, "school": row.school, "reason": row.reason}
+                words = {"dates": row.dates, "school": row.target, "reason": row.reason}
                 told.append(_("fermé %(dates)s\u00a0: %(school)s (%(reason)s)") % words)
         return told

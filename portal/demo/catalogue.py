@@ -469,7 +469,7 @@ SERVICES = (
 
 NURSERY, PRIMARY = Level.values[:4], Level.values[4:]
 
-# (commune, school, classes): invented names but for their communes.
+# (commune, school, levels): invented names but for their communes.
 SCHOOLS = (
     ("Aiguilhe", "École publique d’Aiguilhe", (*NURSERY, *PRIMARY)),
     ("Allègre", "École publique d’Allègre", (*NURSERY, *PRIMARY)),
@@ -483,6 +483,14 @@ SCHOOLS = (
     ("Rosières", "École publique de Rosières", (*NURSERY, *PRIMARY)),
     ("Rosières", "École privée de Rosières", (*NURSERY, *PRIMARY)),
     ("Saint-Étienne-Lardeyrol", "École publique de Saint-Étienne-Lardeyrol", (*NURSERY, *PRIMARY)),
+)
+
+# (commune of the school, class, levels): invented names, of this school year.
+CLASSROOMS = (
+    ("Aiguilhe", "Maternelle de Mme Bernard", NURSERY),
+    ("Aiguilhe", "CP de M. Vidal", ("cp",)),
+    ("Aiguilhe", "CE1-CE2 de Mme Roche", ("ce1", "ce2")),
+    ("Aiguilhe", "CM1-CM2 de M. Faure", ("cm1", "cm2")),
 )
 
 SALE_TERMS = """Article 1 – Objet

@@ -32,6 +32,7 @@ from services.models import (
     Activity,
     ActivityPeriod,
     Category,
+    Classroom,
     Deadline,
     Level,
     OpenDay,
@@ -73,6 +74,15 @@ def _catalogue(progress: Progress) -> None:
         School.objects.bulk_create(
             School(commune=communes[commune], name=name, levels=list(levels))
             for commune, name, levels in catalogue.SCHOOLS
+        )
+        Classroom.objects.bulk_create(
+            Classroom(
+                school=School.objects.get(commune__name=commune),
+                year=school_years()[0].year,
+                name=name,
+                levels=list(levels),
+            )
+            for commune, name, levels in catalogue.CLASSROOMS
         )
         for kind, body in (
             (Terms.Kind.SALE, catalogue.SALE_TERMS),
@@ -253,8 +263,10 @@ def _child(user: User, first_name: str, last_name: str, birth: str, kind: str) -
 def _pupil(child: Beneficiary, commune: str, level: str) -> None:
     """A child of the commune's school, as the family declares it."""
     school = School.objects.filter(commune__name=commune).first()
+    year = school_years()[0].year
     if school is not None:
-        Enrolment.objects.create(beneficiary=child, school=school, level=level, year=school_years()[0].year)
+        room = Classroom.objects.filter(school=school, year=year, levels__contains=[level]).first()
+        Enrolment.objects.create(beneficiary=child, school=school, level=level, classroom=room, year=year)
 
 
 def _access(user: User, service: str, label: str, *, by: User | None) -> Subscription:

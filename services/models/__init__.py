@@ -7,7 +7,7 @@ from services.models.calendar import OpenDay, SchoolHoliday
 from services.models.catalogue import AGGLOMERATION, Activity, Category, Service, Slot
 from services.models.patterns import ActivityPeriod
 from services.models.rules import MINUTES_OF_DAY, Deadline
-from services.models.schools import Level, School
+from services.models.schools import Classroom, Level, School
 from services.models.tariffs import Tariff, TariffGrid, everybody
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "BusLine",
     "BusStop",
     "Category",
+    "Classroom",
     "Deadline",
     "Level",
     "OpenDay",

@@ -222,7 +222,7 @@ class Activity(models.Model):
         help_text=_("Les élèves de ces écoles seulement. Aucune cochée : tous les enfants."),
     )
     levels = levels_field(
-        _("classes"), help_text=_("Les élèves de ces classes seulement. Aucune cochée : toutes les classes.")
+        _("niveaux"), help_text=_("Les élèves de ces niveaux seulement. Aucun coché : tous les niveaux.")
     )
     may_overlap = models.BooleanField(
         _("compatible avec une autre réservation à la même heure"),

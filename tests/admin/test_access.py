@@ -23,6 +23,7 @@ RIGHTS = {
     "bookings.closure": ("v", "v"),
     "families.enrolment": ("vc", "vc"),
     "services.school": ("vacd", "vacd"),
+    "services.classroom": ("vacd", "vacd"),
     "services.subscription": ("v", "v"),
     "services.category": ("", "vacd"),
     "services.service": ("vacd", "vacd"),

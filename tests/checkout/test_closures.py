@@ -19,11 +19,12 @@ from checkout.actions import Means, cancel_bookings, recover_places
 from checkout.actions.closures import apply_closure, impact
 from checkout.tasks import apply_closures
 from checkout.verification import verify
+from families.models import Enrolment
 from portal.common.errors import Refused
 from portal.outbox.models import Email
 from services.models import OpenDay
 from services.school_calendar import school_year
-from tests.factories import CommuneFactory, EnrolmentFactory, SchoolFactory, ServiceFactory, agent_of
+from tests.factories import ClassroomFactory, CommuneFactory, EnrolmentFactory, SchoolFactory, ServiceFactory, agent_of
 from tests.guards import guarded, sql, undone
 from tests.shop import Shop, family, open_shop
 from tests.waiting import entries, neighbour, wait
@@ -83,6 +84,10 @@ class TestWhoIsTouched:
         assert impact(plan(shop, scope="school", school=school)).all.children == 1
         assert impact(plan(shop, scope="class", school=school, levels=["cp"])).all.children == 1
         assert impact(plan(shop, scope="class", school=school, levels=["cm2"])).all.children == 0
+        room = ClassroomFactory(school=school, year=year)
+        assert impact(plan(shop, scope="classroom", school=school, classroom=room)).all.children == 0
+        Enrolment.objects.filter(school=school).update(classroom=room)
+        assert impact(plan(shop, scope="classroom", school=school, classroom=room)).all.children == 1
 
 
 class TestDeciding:
@@ -295,6 +300,28 @@ class TestPupils:
             lambda: Booking.objects.held().exists(),
         )
 
+    def test_an_absent_teacher_closes_one_class(self, shop: Shop) -> None:
+        year = school_year(shop.days[0].date)[0].year
+        room = ClassroomFactory(school=self.school, year=year, name="CP de Mme Martin")
+        Enrolment.objects.filter(beneficiary=shop.children[0]).update(classroom=room)
+        shop.add(days=shop.days[1:], children=shop.children[1:])
+        row = Booking.objects.held().get()
+        closed = {"scope": "classroom", "school": self.school, "classroom": room, "last_day": shop.days[1].date}
+        assert decided(shop, **closed).target == "École du Rocher (CP de Mme Martin)"
+        with pytest.raises(Refused, match="CP de Mme Martin") as refused:
+            shop.add(days=shop.days[1:])
+        assert len(refused.value.messages) == 2
+        row.pk, row.beneficiary = None, shop.children[0]
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        guarded(
+            "bookings.Booking:booking_of_an_open_school",
+            lambda: Booking.objects.bulk_create([row]),
+            "the school of the beneficiary is closed",
+            lambda: Booking.objects.held().count() == 2,
+        )
+        with pytest.raises(Refused, match="une autre année scolaire"):
+            decided(shop, **closed | {"classroom": ClassroomFactory(school=self.school, year=year + 1)})
+
     def test_undone_it_keeps_nobody_away(self, shop: Shop) -> None:
         undo(closure=decided(shop, scope="school", school=self.school, last_day=shop.days[1].date), by=agent(shop))
         assert shop.add(days=shop.days[1:]).quantity == 2
@@ -415,6 +442,7 @@ class TestGuards:
             ("closure_names_what_it_closes", {"activity": None}),
             ("closure_names_what_it_closes", {"scope": "school"}),
             ("closure_names_what_it_closes", {"levels": ["cp"]}),
+            ("closure_names_what_it_closes", {"scope": "classroom"}),
             ("closure_days_are_in_order", {"last_day": dt.date(2020, 1, 1)}),
             ("closure_says_why", {"reason": ""}),
             ("ended_closure_is_dated", {"status": "sent"}),

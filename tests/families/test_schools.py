@@ -15,14 +15,14 @@ from checkout.actions import cancel_bookings
 from families.actions import confirm_school, declare_school
 from families.limits import Limits
 from families.models import Beneficiary, Enrolment
-from families.views import school_years_to_declare
 from portal.common.errors import Refused
 from portal.common.formats import today
-from services.models import Activity, Level, School
-from services.school_calendar import school_year
+from services.models import Activity, Classroom, Level, School
+from services.school_calendar import school_year, years_to_declare
 from tests.factories import (
     ActivityFactory,
     BeneficiaryFactory,
+    ClassroomFactory,
     EnrolmentFactory,
     FiliationFactory,
     SchoolFactory,
@@ -87,6 +87,62 @@ class TestDeclaring:
         done = confirm_school(enrolment=row, level="ce2", by=agent)
         assert (done.level, done.status) == ("ce2", "confirmed")
 
+    def test_a_class_of_the_school(self) -> None:
+        parent, school = UserFactory(), SchoolFactory(levels=["cp", "ce1"])
+        room = ClassroomFactory(school=school, name="CP de Mme Martin", levels=["cp"], year=YEAR)
+        row = self.declare(by=parent, school=school, classroom=room)
+        assert row.classroom == room and row.place == f"{school}, CP (CP de Mme Martin)"
+        for other, code in (
+            (ClassroomFactory(year=YEAR), "other_school"),
+            (ClassroomFactory(school=school, year=YEAR + 1), "other_school"),
+            (ClassroomFactory(school=school, year=YEAR, levels=["ce1"]), "other_level"),
+        ):
+            with pytest.raises(Refused) as refused:
+                self.declare(by=parent, beneficiary=row.beneficiary, school=school, classroom=other)
+            assert refused.value.code == code
+        assert self.declare(by=parent, beneficiary=row.beneficiary, school=school).classroom is None
+
+    def test_a_class_that_the_mairie_has_confirmed(self) -> None:
+        parent, school = UserFactory(), SchoolFactory()
+        one, two = ClassroomFactory(school=school, year=YEAR), ClassroomFactory(school=school, year=YEAR)
+        row = confirm_school(enrolment=self.declare(by=parent, school=school), by=agent_of(school.commune))
+        again = {"by": parent, "beneficiary": row.beneficiary, "school": school}
+        assert self.declare(**again, classroom=one).classroom == one  # what she left open, the family says
+        assert self.declare(**again).classroom == one
+        with pytest.raises(Refused, match="La mairie a confirmé") as refused:
+            self.declare(**again, classroom=two)
+        assert refused.value.code == "confirmed"
+        by = agent_of(school.commune)
+        assert confirm_school(enrolment=row, school=school, classroom=two, by=by).classroom == two
+        assert confirm_school(enrolment=row, by=by).classroom == two
+        assert confirm_school(enrolment=row, school=school, by=by).classroom is None
+        with pytest.raises(Refused) as refused:
+            confirm_school(enrolment=row, school=school, classroom=ClassroomFactory(), by=by)
+        assert refused.value.code == "other_school"
+
+    def test_guards_of_classes(self) -> None:
+        room, elsewhere = ClassroomFactory(levels=["cp"]), SchoolFactory()
+        row = EnrolmentFactory(school=room.school)
+        for school, level in ((elsewhere, "cp"), (room.school, "cm2")):
+            guarded(
+                "families.Enrolment:pupil_is_of_the_classroom",
+                lambda school=school, level=level: Enrolment.objects.filter(pk=row.pk).update(  # type: ignore[misc]
+                    school=school, level=level, classroom=room
+                ),
+                "the school, the year and a level of the class",
+                lambda: Enrolment.objects.filter(classroom=room).exists(),
+            )
+        guarded(
+            "services.Classroom:classroom_keeps_its_school",
+            lambda: Classroom.objects.update(school=elsewhere),
+            "Cannot update",
+            lambda: Classroom.objects.filter(school=elsewhere).exists(),
+        )
+        with pytest.raises(IntegrityError, match="one_classroom_per_name"), transaction.atomic():
+            ClassroomFactory(school=room.school, name=room.name)
+        with pytest.raises(IntegrityError, match="classroom_has_levels"), transaction.atomic():
+            ClassroomFactory(levels=[])
+
     def test_guards(self) -> None:
         row = EnrolmentFactory()
         confirm_school(enrolment=row, by=agent_of())
@@ -113,18 +169,33 @@ class TestPages:
         link, school = FiliationFactory(), SchoolFactory(name="École du Rocher", levels=["cp"])
         client = Client()
         client.force_login(link.user, backend="allauth.account.auth_backends.AuthenticationBackend")
-        address, year = reverse("filiation_school", args=[link.pk]), school_years_to_declare()[0]
+        address, year = reverse("filiation_school", args=[link.pk]), years_to_declare()[0]
         assert "École du Rocher" in client.get(address).content.decode()
         wrong = client.post(address, {"year": year, "school": school.pk, "level": "cm2"})
-        assert "n’a pas de classe" in wrong.content.decode() and not Enrolment.objects.exists()
+        assert "n’a pas de niveau" in wrong.content.decode() and not Enrolment.objects.exists()
         assert "Cette valeur" not in client.post(address, {"year": "1990"}).content.decode()
         sent = {"year": year, "school": school.pk, "level": "cp"}
         page = client.post(address, sent, follow=True).content.decode()
-        assert "C’est enregistré" in page and f"École du Rocher, CP ({year}-{year + 1})" in page
+        assert "C’est enregistré" in page and f"École du Rocher, CP, {year}-{year + 1}" in page
         with django_assert_max_num_queries(7):  # session, person, univers, cart, wallet, links, schools
             client.get(reverse("filiations"))
         confirm_school(enrolment=Enrolment.objects.get(), by=agent_of())
         assert "Confirmé par la mairie" in client.get(address).content.decode()
+
+    def test_a_parent_chooses_the_class_where_the_school_has_some(self) -> None:
+        link, school = FiliationFactory(), SchoolFactory(name="École du Rocher")
+        client = Client()
+        client.force_login(link.user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        address, year = reverse("filiation_school", args=[link.pk]), years_to_declare()[0]
+        assert 'name="classroom"' not in client.get(address).content.decode()
+        room = ClassroomFactory(school=school, year=year, name="CE1 de M. Blanc")
+        page = client.get(address).content.decode()
+        assert f"École du Rocher, {year}-{year + 1}" in page and "CE1 de M. Blanc" in page
+        sent = {"year": year, "school": school.pk, "level": "ce1", "classroom": room.pk}
+        assert "CE1 (CE1 de M. Blanc)" in client.post(address, sent, follow=True).content.decode()
+        assert f'<option value="{room.pk}" selected>' in client.get(address).content.decode()
+        elsewhere = client.post(address, sent | {"school": SchoolFactory().pk}).content.decode()
+        assert "choisissez-en une autre, ou aucune" in elsewhere and Enrolment.objects.get().school == school
 
     def test_a_booking_page_says_it_before_ticking(self) -> None:
         shop = open_shop(days=2, children=2)
