@@ -22,6 +22,7 @@ from services.admin_forms import ActivityForm, PeriodForm, SchoolForm, ServiceFo
 from services.admin_rules import DEADLINES, recompute
 from services.calendar_forms import SPOKEN, ActivityPeriodForm, ActivityPeriodFormSet
 from services.calendars import generate_open_days, preview_open_days
+from services.deadline_forms import ONE_LIMIT
 from services.limits import classes
 from services.models import (
     AccessProfile,
@@ -79,6 +80,7 @@ class ServiceAdmin(ScopedAdmin):
     list_select_related = ["commune", "category"]
     search_fields = ["name", "commune__name"]
     prepopulated_fields = {"slug": ["name"]}
+    constraint_messages = {"cancelling_is_never_late": ("cancel_deadline", ONE_LIMIT)}
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -212,6 +214,7 @@ class ActivityAdmin(ScopedAdmin):
         "one_activity_per_slug": ("slug", gettext_lazy("Ce service a déjà une activité à cette adresse.")),
         "one_period_per_weekday": ("", ActivityPeriodForm.TWICE),
         "ages_are_in_order": ("max_age", gettext_lazy("L’âge le plus haut est en dessous du plus bas.")),
+        "cancelling_is_never_late": ("cancel_deadline", ONE_LIMIT),
         "activity_has_places": ("capacity", gettext_lazy("Une activité a au moins une place.")),
     }
     fieldsets = [

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import Q
+from django.forms.widgets import Script
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
@@ -40,6 +41,14 @@ class DeadlineAdmin(ScopedAdmin):
     search_fields = ["name"]
     form = DeadlineForm
     constraint_messages = {
+        "late_is_the_last": (
+            "late",
+            gettext_lazy("Choisissez un délai qui n’a pas de réservation tardive à son tour, et qui n’en est pas une."),
+        ),
+        "cancelling_is_never_late": (
+            "late",
+            gettext_lazy("Un service ou une activité s’en sert pour annuler, et une annulation n’a qu’une limite."),
+        ),
         "deadline_opens_before_it_closes": (
             "opens_weeks",
             gettext_lazy("L’ouverture doit être plus de semaines avant les vacances que la limite."),
@@ -50,17 +59,64 @@ class DeadlineAdmin(ScopedAdmin):
             gettext_lazy("Écrivez un facteur de 1 ou plus\u00a0: réserver tard ne coûte jamais moins."),
         ),
     }
+    change_form_template = "admin/services/deadline/change_form.html"
+    # A small script shows the boxes of the chosen rule alone (« for-… »); without it each part says when it counts.
     fieldsets = [
-        (None, {"fields": ["name", "basis", "time", "opens_weeks"]}),
-        (_("Nombre de jours ou de semaines avant"), {"fields": ["offset"]}),
-        (_("Jour fixe de la semaine précédente"), {"fields": ["weekday"]}),
-        (_("Une limite pour chaque jour de la semaine"), {"fields": [*DeadlineForm.LIMITS]}),
+        (None, {"fields": ["name", "basis"]}),
+        (
+            _("Combien de jours ou de semaines avant"),
+            {
+                "fields": ["offset"],
+                "classes": ["for-days", "for-holidays"],
+                "description": gettext_lazy(
+                    "Pour «\u00a0Nombre de jours avant\u00a0» et «\u00a0Nombre de semaines avant les vacances\u00a0»."
+                ),
+            },
+        ),
+        (
+            _("Jour de la semaine précédente"),
+            {
+                "fields": ["weekday"],
+                "classes": ["for-week"],
+                "description": gettext_lazy("Pour «\u00a0Jour fixe de la semaine précédente\u00a0»."),
+            },
+        ),
+        (
+            _("Heure de la limite"),
+            {
+                "fields": ["time"],
+                "classes": ["for-days", "for-week", "for-holidays"],
+                "description": gettext_lazy(
+                    "Pour toutes les règles, sauf «\u00a0Une limite pour chaque jour de la semaine\u00a0», qui a ses heures."
+                ),
+            },
+        ),
+        (
+            _("Une limite pour chaque jour de la semaine"),
+            {
+                "fields": [*DeadlineForm.LIMITS],
+                "classes": ["for-weekdays"],
+                "description": gettext_lazy(
+                    "Pour cette règle\u00a0: le jour et l’heure de la limite, dans les sept jours qui précèdent. Laissez vides "
+                    "les jours où rien n’est ouvert."
+                ),
+            },
+        ),
         (_("Jours non comptés"), {"fields": ["skip_weekends", "skip_holidays", "skip_school_holidays"]}),
+        (_("Ouverture des réservations"), {"fields": ["opens_weeks"]}),
         (
             _("Réservation tardive (pour un délai de réservation)"),
             {"fields": ["late", "surcharge", "surcharge_amount", "free_times", "free_period"]},
         ),
     ]
+
+    class Media:
+        js = [Script("js/deadline.js", type="module")]
+
+    def get_form(self, request: HttpRequest, obj: Deadline | None = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.previewing = "_preview" in request.POST
+        return form
 
     @admin.display(description=gettext_lazy("règle"))
     def rule(self, obj: Deadline) -> str:

@@ -6,10 +6,19 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ScopedForm
-from portal.common.formats import WEEKDAYS
-from services.models import MINUTES_OF_DAY, Deadline
+from portal.common.errors import Refused
+from portal.common.formats import WEEKDAYS, today
+from services.deadline_preview import Preview, preview
+from services.deadlines import check
+from services.models import MINUTES_OF_DAY, Activity, Deadline, Service
+from services.school_calendar import SchoolCalendar, end_of_next_school_year
+
+ONE_LIMIT = gettext_lazy(
+    "Ce délai a une réservation tardive, et une annulation n’a qu’une limite\u00a0: choisissez-en un autre."
+)
 
 
 class LimitWidget(forms.MultiWidget):
@@ -67,8 +76,17 @@ class DeadlineForm(ScopedForm):
     limit_5 = LimitField(5)
     limit_6 = LimitField(6)
 
+    # « Aperçu »: the form is read and shown again, and nothing is written.
+    previewing = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if "late" in self.fields:
+            late: Any = self.fields["late"]
+            late.queryset = late.queryset.filter(late=None).exclude(pk=self.instance.pk)
+            late.error_messages["invalid_choice"] = _(
+                "Choisissez un autre délai que celui-ci, et sans réservation tardive à son tour."
+            )
         for name, minutes in zip(self.LIMITS, self.instance.weekday_limits or [None] * 7, strict=True):
             self.initial.setdefault(name, minutes)
         for name in ("free_times", "free_period"):  # of no meaning without a surcharge
@@ -101,5 +119,66 @@ class DeadlineForm(ScopedForm):
             self.add_error("late", _("Choisissez jusqu’à quand on peut réserver tardivement, ou aucune majoration."))
         elif amount is None and "surcharge_amount" not in self.errors:
             self.add_error("surcharge_amount", _("Écrivez le montant de la majoration, comme 1,00."))
-        if late is not None and late.pk == self.instance.pk:
-            self.add_error("late", _("Choisissez un autre délai que celui-ci."))
+
+    def _post_clean(self) -> None:
+        super()._post_clean()
+        if not self.errors:
+            self._check_moments()
+
+    def _check_moments(self) -> None:
+        """The rule over the days to come, alone and as the second limit of others."""
+        rule, first = self.instance, today()
+        last = end_of_next_school_year(first)
+        calendar = SchoolCalendar.around(first, last)
+        others = list(Deadline.objects.filter(late=rule.pk)) if rule.pk else []
+        if rule.late is not None and others:
+            self.add_error(
+                "late",
+                _("«\u00a0%s\u00a0» a déjà ce délai pour réservation tardive\u00a0: il n’en a pas à son tour.")
+                % others[0],
+            )
+        if rule.late is not None and rule.pk and (user := _cancelled_until(rule)):
+            self.add_error(
+                "late",
+                _(
+                    "«\u00a0%s\u00a0» s’en sert pour annuler, et une annulation n’a qu’une limite\u00a0: laissez cette case vide, "
+                    "ou faites un autre délai."
+                )
+                % user,
+            )
+        for other in [rule, *others]:
+            if other is not rule:
+                other.late = rule
+            try:
+                check(other, first=first, last=last, calendar=calendar)
+            except Refused as refusal:
+                field = "opens_weeks" if refusal.code == "opens_too_late" else "late"
+                words = str(refusal)
+                if other is not rule:
+                    field, words = "", _("Il est la réservation tardive de «\u00a0%(rule)s\u00a0». %(why)s") % {
+                        "rule": other, "why": refusal,
+                    }  # fmt: skip
+                self.add_error(field or None, ValidationError(words, code=refusal.code))
+
+    def is_valid(self) -> bool:
+        """Never while it is only looked at: whoever asks would save it."""
+        return super().is_valid() and not self.previewing
+
+    @property
+    def shows(self) -> Preview | None:
+        """What the rule says as it is in the boxes; None while there are mistakes, or nothing yet."""
+        known = not self.errors if self.is_bound else bool(self.instance.pk)
+        return preview(self.instance) if known else None
+
+
+def _cancelled_until(rule: Deadline) -> Service | Activity | None:
+    named = {"cancel_deadline": rule}
+    return Service.objects.filter(**named).first() or Activity.objects.filter(**named).first()
+
+
+def one_limit_to_cancel(form: forms.ModelForm) -> None:
+    """Offer for cancelling only rules without a second limit."""
+    field: Any = form.fields.get("cancel_deadline")
+    if field is not None:
+        field.queryset = field.queryset.filter(late=None)
+        field.error_messages["invalid_choice"] = ONE_LIMIT

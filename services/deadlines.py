@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from portal.common.errors import Refused
-from portal.common.formats import NBSP, PARIS, WEEKDAYS, enumeration, euros, hour
+from portal.common.formats import NBSP, PARIS, WEEKDAYS, enumeration, euros, hour, long_date, moment
 from portal.common.money import round_cents
 from services.models import MINUTES_OF_DAY, Activity, Deadline, Service
 from services.school_calendar import SchoolCalendar
@@ -81,8 +81,56 @@ def late_limit_for(deadline: Deadline, date: dt.date, *, calendar: SchoolCalenda
     """The second limit, until which `date` may be booked late; None when the rule has none or it is not later."""
     if deadline.late is None:
         return None
-    moment = moment_for(deadline.late, date, calendar=calendar)
-    return moment if moment > moment_for(deadline, date, calendar=calendar) else None
+    limit = moment_for(deadline.late, date, calendar=calendar)
+    return limit if limit > moment_for(deadline, date, calendar=calendar) else None
+
+
+def check(deadline: Deadline, *, first: dt.date, last: dt.date, calendar: SchoolCalendar) -> None:
+    """Raise Refused when for a day between two dates the rule opens after it closes, or its second limit comes first.
+
+    Nor may the second limit never come later: nobody would ever book late. Weekdays without a limit are passed over.
+    """
+    later = False
+    for offset in range((last - first).days + 1):
+        date = first + dt.timedelta(days=offset)
+        until = _moment_or_none(deadline, date, calendar)
+        if until is None:
+            continue
+        opens = opening_for(deadline, date, calendar=calendar)
+        if opens is not None and opens >= until:
+            raise Refused(
+                _("Pour le %(date)s, l’ouverture (%(opens)s) viendrait après la limite (%(until)s).")
+                % {"date": long_date(date), "opens": moment(opens), "until": moment(until)},
+                code="opens_too_late",
+            )
+        late = deadline.late and _moment_or_none(deadline.late, date, calendar)
+        if late and late < until:
+            raise Refused(
+                _(
+                    "Pour le %(date)s, la limite de «\u00a0%(late_rule)s\u00a0» (%(late)s) vient avant celle du délai "
+                    "(%(until)s)\u00a0: choisissez-en une qui vient après."
+                )
+                % {
+                    "date": long_date(date),
+                    "late_rule": deadline.late,
+                    "late": moment(late),
+                    "until": moment(until),
+                },
+                code="late_too_early",
+            )
+        later = later or bool(late and late > until)
+    if deadline.late is not None and not later:
+        raise Refused(
+            _("La limite de «\u00a0%s\u00a0» ne vient jamais après celle du délai\u00a0: personne ne réserverait tard.")
+            % deadline.late,
+            code="never_late",
+        )
+
+
+def _moment_or_none(deadline: Deadline, date: dt.date, calendar: SchoolCalendar) -> dt.datetime | None:
+    if deadline.weekday_limits is not None and deadline.weekday_limits[date.weekday()] is None:
+        return None
+    return moment_for(deadline, date, calendar=calendar)
 
 
 def late_sentence(deadline: Deadline) -> str:
@@ -143,6 +191,11 @@ def sentence(deadline: Deadline) -> str:
     if deadline.late is not None:
         text = _("%(limit)s ; ensuite, %(late)s") % {"limit": text, "late": late_sentence(deadline)}
     return text
+
+
+def cancel_sentence(deadline: Deadline) -> str:
+    """The same of a rule for cancelling, of which the limit alone counts: not when it opens, nor booking late."""
+    return _limit(deadline)
 
 
 def _limit(deadline: Deadline) -> str:

@@ -35,7 +35,7 @@ from families.models import Beneficiary, Filiation
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, euros, long_date
 from portal.common.money import ZERO
-from services.deadlines import know_deadlines, sentence
+from services.deadlines import cancel_sentence, know_deadlines, sentence
 from services.models import Activity, OpenDay, Slot, Subscription
 from services.school_calendar import school_year
 
@@ -296,7 +296,7 @@ class BookingPage:
             # A year that was chosen and has no day (any more) is told as such, with the way to the other one.
             "published": bool(year.days) or "annee" in self.request.GET,
             "booking_rule": sentence(self.activity.booking_rule),
-            "cancel_rule": sentence(self.activity.cancel_rule),
+            "cancel_rule": cancel_sentence(self.activity.cancel_rule),
             "next_deadline": upcoming,
             "opens_on": opens_on if opens_on and opens_on > timezone.localdate() else None,
             "quantity": sum(line["count"] for line in lines),

@@ -17,7 +17,7 @@ from portal.common.formats import PARIS, hour
 from portal.common.money import MoneyField
 from services.formulas import validity
 from services.models.absences import AbsenceRule
-from services.models.rules import Deadline
+from services.models.rules import Deadline, cancelling_is_never_late
 from services.models.schools import School, levels_field
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class Service(models.Model):
                 condition=Q(booking_deadline__isnull=False, cancel_deadline__isnull=False), name="service_has_deadlines"
             )
         ]
+        triggers = [cancelling_is_never_late()]
 
     def __str__(self) -> str:
         return self.name
@@ -271,6 +272,7 @@ class Activity(models.Model):
         triggers = [
             # Its slots, prices and what was sold were made for it.
             pgtrigger.ReadOnly(name="kind_is_frozen", fields=["kind"]),
+            cancelling_is_never_late(),
         ]
 
     def __str__(self) -> str:

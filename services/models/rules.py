@@ -1,9 +1,9 @@
 """Until when a day may be booked and cancelled, as data."""
 
 import datetime as dt
-from typing import TYPE_CHECKING
 
 import pghistory
+import pgtrigger
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
@@ -12,11 +12,44 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.common.formats import WEEKDAYS
 
-if TYPE_CHECKING:
-    pass
-
-
 MINUTES_OF_DAY = 24 * 60
+
+# The rows that a rule names are locked against a change in that moment: two writers see each other.
+LATE_IS_PLAIN = """
+    IF NEW.late_id IS NOT NULL THEN
+        PERFORM 1 FROM services_deadline WHERE id = NEW.late_id FOR SHARE;
+        IF NEW.late_id = NEW.id
+           OR EXISTS (SELECT 1 FROM services_deadline d WHERE d.id = NEW.late_id AND d.late_id IS NOT NULL)
+           OR EXISTS (SELECT 1 FROM services_deadline d WHERE d.late_id = NEW.id) THEN
+            RAISE EXCEPTION 'services_deadline: a second limit has no third'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'late_is_the_last';
+        END IF;
+        IF EXISTS (SELECT 1 FROM services_service s WHERE s.cancel_deadline_id = NEW.id)
+           OR EXISTS (SELECT 1 FROM services_activity a WHERE a.cancel_deadline_id = NEW.id) THEN
+            RAISE EXCEPTION 'services_deadline: places are cancelled until its limit, never later'
+                USING ERRCODE = 'check_violation', CONSTRAINT = 'cancelling_is_never_late';
+        END IF;
+    END IF;
+    RETURN NEW;
+"""
+
+
+def cancelling_is_never_late() -> pgtrigger.Trigger:
+    """What names a deadline for cancelling (services, activities) names one without a second limit."""
+    return pgtrigger.Trigger(
+        name="cancelling_is_never_late",
+        when=pgtrigger.Before,
+        operation=pgtrigger.Insert | pgtrigger.UpdateOf("cancel_deadline_id"),
+        condition=pgtrigger.Condition("NEW.cancel_deadline_id IS NOT NULL"),
+        func="""
+            PERFORM 1 FROM services_deadline WHERE id = NEW.cancel_deadline_id FOR SHARE;
+            IF EXISTS (SELECT 1 FROM services_deadline d WHERE d.id = NEW.cancel_deadline_id AND d.late_id IS NOT NULL) THEN
+                RAISE EXCEPTION '%: places are cancelled until one limit', TG_TABLE_NAME
+                    USING ERRCODE = 'check_violation', CONSTRAINT = 'cancelling_is_never_late';
+            END IF;
+            RETURN NEW;
+        """,
+    )
 
 
 @pghistory.track(append_only=True)
@@ -28,7 +61,8 @@ class Deadline(models.Model):
     `weekdays`: for each weekday booked, a moment of the seven days before it (lundi, mardi ← jeudi 10:00).
     `holidays`: `offset` weeks before the first day of the school holidays that the day lies in, at `time`.
     A limit that falls on a day of a skipped kind moves to the last day before. `opens_weeks` opens a day so many weeks before.
-    With `late`, a day may still be booked until that second limit, at a surcharge (« réservation tardive »).
+    With `late`, a day may still be booked until that second limit, at a surcharge (« réservation tardive »); the second limit has
+    none of its own, and no place is cancelled late.
     """
 
     class Basis(models.TextChoices):
@@ -123,6 +157,14 @@ class Deadline(models.Model):
             ),
             models.CheckConstraint(
                 condition=~Q(surcharge="times") | Q(surcharge_amount__gte=1), name="late_is_never_cheaper"
+            ),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="late_is_the_last",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("late_id"),
+                func=LATE_IS_PLAIN,
             ),
         ]
 
