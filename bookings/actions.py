@@ -77,14 +77,13 @@ def hold_places(
     slot: Slot,
     wishes: Collection[Wish],
     hold: Hold,
-    offered: Collection[WaitingListEntry] = (),
 ) -> Held:
     """Take places for some beneficiaries on some days of an activity, all or none. Runs in the caller's transaction.
 
-    A wish that is already booked or held in the same slot is left out and returned in `already`. `offered` are the
-    waiting list's offers that are taken with it: their places make way for the new ones. Who waits is served first:
-    what is free is theirs before it is anybody's. Raises Refused with a sentence that names the days that are unknown,
-    closed, past their deadline or full, and the beneficiaries who are somebody else's, too young or of another school, or already elsewhere at that time.
+    A wish that is already booked or held in the same slot is left out and returned in `already`. Who waits is served
+    first: what is free is theirs before it is anybody's. Raises Refused with a sentence that names the days that are
+    unknown, closed, past their deadline or full, and the beneficiaries who are somebody else's, too young or of another
+    school, or already elsewhere at that time.
     """
     if not wishes:
         raise Refused(_("Choisissez au moins une date et un bénéficiaire."), code="nothing_chosen")
@@ -98,9 +97,7 @@ def hold_places(
     moved = (stale or crowded) and _expire(locked)
     if not moved and any(row.waited_for for row in locked.values()):
         moved = offers.offer(locked)
-    if offered:
-        offers.make_way(offered)
-    if moved or offered:
+    if moved:
         locked = lock_days(locked)
         others = _live_bookings(beneficiaries, dates)
     days = _by_date(activity, locked)
@@ -195,7 +192,16 @@ def _closed_schools(rows: Sequence[Booking], days: dict[int, OpenDay]) -> set[in
 
 
 def confirm(*, ids: Collection[int]) -> bool:
-    """Turn held bookings into booked ones; False when some are no longer held (the caller rolls back or retakes)."""
+    """Turn held bookings into booked ones; False when some are no longer held (the caller rolls back or retakes).
+
+    A place that the waiting list offers is thereby taken: its offer ends here, under the lock of its day, and no sooner,
+    so that until then it is kept for exactly as long as was promised.
+    """
+    offered = WaitingListEntry.objects.offered().filter(booking__in=ids)
+    days = set(offered.values_list("open_day", flat=True))
+    if days:
+        lock_days(days)
+        offers.take(offered)
     changed = Booking.objects.filter(pk__in=ids, status=Booking.Status.HELD).update(
         status=Booking.Status.BOOKED, booked_at=timezone.now()
     )
@@ -205,9 +211,10 @@ def confirm(*, ids: Collection[int]) -> bool:
 def drop_held(*, ids: Collection[int], by: User | None, reason: str) -> None:
     """Give back held places, by their owner or (None) by the house; who waits for them is offered them.
 
-    Runs in the caller's transaction.
+    A place that the waiting list offers stays with its offer, which its owner declines or lets pass. Runs in the caller's
+    transaction.
     """
-    rows = Booking.objects.filter(pk__in=ids, status=Booking.Status.HELD)
+    rows = Booking.objects.held().filter(pk__in=ids).exclude(waiting_entry__status=WaitingListEntry.Status.OFFERED)
     days = lock_days(set(rows.values_list("open_day", flat=True)))
     if rows.update(status=Booking.Status.EXPIRED, ended_at=timezone.now(), ended_by=by, ended_reason=reason):
         offers.offer(days)
@@ -403,7 +410,7 @@ def check_bookable(
 
 
 def _check_not_offered(already: Collection[Booking]) -> None:
-    """What the waiting list offers is taken from its page: in the cart it would pass for forgotten."""
+    """What the waiting list offers is taken from its page: held already, it would pass for booked before."""
     entries = WaitingListEntry.objects.offered().filter(booking__in=[row.pk for row in already])
     offered = list(entries.select_related("open_day")) if already else []
     if offered:

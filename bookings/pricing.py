@@ -36,10 +36,10 @@ class Taken(NamedTuple):
 class Pricer:
     """The prices of a choice of places, from three queries at most whatever their number.
 
-    `slots` come with their activities, and with these their deadlines where a place is late; `hold` is the key of the
-    hold that the choice already has (a cart's): its places do not count as booked before. Only what the fares ask for is
-    read: the family when they depend on ranks or quotients, its bookings when ranks are counted among those enrolled or
-    present, or when the first late bookings are free.
+    `slots` come with their activities, and with these their deadlines where a place is late; `holds` are the keys
+    of the holds that the choice already has (a cart's, an offer's): their places do not count as booked before. Only what
+    the fares ask for is read: the family when they depend on ranks or quotients, its bookings when ranks are counted among
+    those enrolled or present, or when the first late bookings are free.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Pricer:
         slots: Collection[Slot],
         beneficiaries: Collection[Beneficiary],
         choice: Collection[Place],
-        hold: int | None = None,
+        holds: Collection[int] = (),
     ) -> None:
-        self.user, self.hold, self.choice = user, hold, choice
+        self.user, self.holds, self.choice = user, holds, choice
         self.grid = PriceGrid(profiles=profiles, slots=slots)
         self.slots = {slot.pk: slot for slot in slots}
         self.beneficiaries = {row.pk: row for row in beneficiaries}
@@ -166,8 +166,8 @@ class Pricer:
             open_day__activity__service__in={slot.activity.service_id for slot in self.slots.values()},
             open_day__date__range=(school_year(min(dates))[0], school_year(max(dates))[1]),
         )
-        if self.hold is not None:
-            rows = rows.exclude(hold=self.hold)
+        if self.holds:
+            rows = rows.exclude(hold__in=self.holds)
         return [
             Taken(*row)
             for row in rows.values_list(

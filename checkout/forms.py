@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms
@@ -38,6 +38,15 @@ def proof_field(*, required: bool) -> forms.FileField:
 def keys(texts: Iterable[str]) -> set[int]:
     """The keys of rows among some texts; what cannot be one (« ² », five thousand digits) is left out."""
     return {int(text) for text in texts if text.isascii() and text.isdecimal() and len(text) < 19}
+
+
+def amount(text: str) -> Decimal:
+    """The euros that a form says were shown; what is no number is equal to nothing."""
+    try:
+        found = Decimal(text)
+    except InvalidOperation:
+        found = Decimal("NaN")
+    return found if found.is_finite() else Decimal("NaN")
 
 
 def wish(text: str) -> Wish | None:

@@ -103,6 +103,7 @@ class Line(NamedTuple):
     date: dt.date | None
     note: str = ""
     why: str = ""
+    kept_until: dt.datetime | None = None  # the limit of an offered place; None: its cart's
 
 
 @dataclass
@@ -185,12 +186,16 @@ CART_AND_LINES = """
     SELECT cart.id, cart.status, cart.address_id, cart.terms_id, hold.id, hold.expires_at,
            line.id, coalesce(booked.activity, pass.activity), coalesce(booked.slot, pass.slot), line.unit_price,
            coalesce(booked.first_name, pass.first_name), coalesce(booked.last_name, pass.last_name), booked.date,
-           line.explanation, coalesce(booked.status, pass.status), pass.valid, pass.stop
+           line.explanation, coalesce(booked.status, pass.status), pass.valid, pass.stop, booked.kept_until
     FROM checkout_cart cart
     JOIN bookings_hold hold ON hold.id = cart.hold_id
     LEFT JOIN LATERAL (SELECT * FROM checkout_cartline WHERE cart_id = cart.id OFFSET 0) line ON true
     LEFT JOIN LATERAL (
         SELECT child.first_name, child.last_name, day.date, booking.status,
+               -- What the waiting list offers has a limit of its own.
+               CASE WHEN booking.hold_id <> cart.hold_id THEN (
+                   SELECT offer.expires_at FROM bookings_hold offer WHERE offer.id = booking.hold_id
+               ) END AS kept_until,
                (SELECT activity.name FROM services_activity activity WHERE activity.id = day.activity_id) AS activity,
                (SELECT slot.name FROM services_slot slot WHERE slot.id = booking.slot_id) AS slot
         FROM bookings_booking booking
@@ -253,10 +258,20 @@ class CartSummary:
         cart = _cart(user, *rows[0][:6])
         shaped = [
             (
-                Line(pk, label, slot, price, f"{first} {last}", date, note_at(valid, stop or "") if valid else "", why),
+                Line(
+                    pk,
+                    label,
+                    slot,
+                    price,
+                    f"{first} {last}",
+                    date,
+                    note_at(valid, stop or "") if valid else "",
+                    why,
+                    until,
+                ),
                 status,
             )
-            for pk, label, slot, price, first, last, date, why, status, valid, stop in (row[6:] for row in rows)
+            for pk, label, slot, price, first, last, date, why, status, valid, stop, until in (row[6:] for row in rows)
             if pk is not None
         ]
         held = [row for row, status in shaped if status == Booking.Status.HELD]
@@ -276,9 +291,24 @@ class CartSummary:
         return not self.groups and not self.expired
 
     @property
+    def offers(self) -> list[Line]:
+        """The places that the waiting list offers, which keep the limit that was promised."""
+        return [line for group in self.groups for line in group.lines if line.kept_until]
+
+    @property
+    def has_own(self) -> bool:
+        """Whether it holds anything for which its own moment counts."""
+        return any(line.kept_until is None for group in self.groups for line in group.lines)
+
+    @property
+    def has_lapsed_offers(self) -> bool:
+        """Whether among what is no longer kept is a place that the waiting list had offered."""
+        return any(line.kept_until for group in self.expired for line in group.lines)
+
+    @property
     def is_over(self) -> bool:
-        """Whether the time for the places that are still held has run out (nobody may have taken them yet)."""
-        return self.cart.hold.expires_at <= timezone.now()
+        """Whether the time for the cart's own places has run out (nobody may have taken them yet)."""
+        return self.has_own and self.cart.hold.expires_at <= timezone.now()
 
     @property
     def is_late(self) -> bool:

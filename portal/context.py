@@ -1,4 +1,4 @@
-"""What every page's header shows: the univers, the cart's count, the wallet's balance."""
+"""What every page's header and menu show: the univers, the cart's count, the wallet's balance, places offered."""
 
 import functools
 from decimal import Decimal
@@ -14,7 +14,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
     """The header's context.
 
     Each value is a function that reads the database when a template first names it, so that fragments and error pages
-    pay nothing. All three come in one query.
+    pay nothing. All come in one query.
     """
     user = getattr(request, "user", None)
     known = user is not None and user.is_authenticated and user.is_approved
@@ -29,6 +29,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
         # A visitor has neither: naming them reads nothing.
         "cart_count": lambda: header().cart_count if known else 0,
         "wallet_balance": lambda: header().wallet_balance if known else None,
+        "places_offered": lambda: header().places_offered if known else 0,
     }
 
 
@@ -38,10 +39,11 @@ class Header(NamedTuple):
     categories: list[Category]
     cart_count: int = 0
     wallet_balance: Decimal | None = None
+    places_offered: int = 0
 
 
 # Written out, since every page of the site reads it: Django takes longer to compose this statement than PostgreSQL takes
-# to answer it. The two figures are computed once and stand beside each univers. The planner knows too little of
+# to answer it. The figures are computed once and stand beside each univers. The planner knows too little of
 # carts in the minute after a rush: OFFSET 0 makes it start with this one, and each line look up its own booking.
 HEADER = """
     SELECT category.*,
@@ -54,7 +56,9 @@ HEADER = """
                   (SELECT ticket.status FROM bookings_ticket ticket WHERE ticket.id = line.ticket_id)
               ) = 'held'
            ) AS cart_count,
-           (SELECT wallet.balance FROM wallet_wallet wallet WHERE wallet.user_id = %(user)s) AS wallet_balance
+           (SELECT wallet.balance FROM wallet_wallet wallet WHERE wallet.user_id = %(user)s) AS wallet_balance,
+           (SELECT count(*) FROM bookings_waitinglistentry entry
+            WHERE entry.user_id = %(user)s AND entry.ended_at IS NULL AND entry.status = 'offered') AS places_offered
     FROM (SELECT 1) AS one_row
     LEFT JOIN services_category category ON true
     ORDER BY category.position, category.name
@@ -64,4 +68,5 @@ HEADER = """
 def _header(user_id: int) -> Header:
     rows = list(Category.objects.raw(HEADER, {"user": user_id}))
     # Without any univers one row of nothing carries the figures.
-    return Header([row for row in rows if row.pk], rows[0].cart_count, rows[0].wallet_balance)  # type: ignore[attr-defined]
+    figures: Any = rows[0]
+    return Header([row for row in rows if row.pk], figures.cart_count, figures.wallet_balance, figures.places_offered)

@@ -1,13 +1,16 @@
 """Families around a full day, for the tests of its waiting list."""
 
+import datetime as dt
 import uuid
 from collections.abc import Sequence
 
+from accounts.models import Address
 from bookings.waiting.actions import Joined, join
 from bookings.waiting.models import WaitingListEntry
 from checkout.actions import Means
 from families.models import Beneficiary
 from services.models import OpenDay
+from tests.factories import OpenDayFactory
 from tests.shop import Shop, family, open_shop
 
 Status = WaitingListEntry.Status
@@ -54,3 +57,12 @@ def statuses(who: Shop) -> list[str]:
 
 def party(who: Shop) -> uuid.UUID:
     return entries(who)[0].party
+
+
+def settled(who: Shop) -> Shop:
+    """A family that has an address and has paid an order under the conditions in force."""
+    day = OpenDayFactory(activity=who.activity, date=who.days[-1].date + dt.timedelta(days=40))
+    Shop(who.tariff, who.user, who.children[:1], who.subscription, [day]).add()
+    who.pay(Means.WALLET, "7.90")
+    Address.objects.filter(user=who.user).update(is_default=True)
+    return who

@@ -94,7 +94,11 @@ def decide(*, closure: Closure, seen: str, by: User) -> Closure:
     ClosedBooking.objects.bulk_create(ClosedBooking(closure=closure, booking=row) for row in touched(closure))
     held = Booking.objects.held().filter(open_day__in=days, waiting_entry=None)
     if closure.of_pupils:
-        held = held.filter(beneficiary__in=closure.pupils().values("beneficiary"))
+        pupils = closure.pupils().values_list("beneficiary", flat=True)
+        held = held.filter(beneficiary__in=pupils)
+        # A day that closes keeps its list until the e-mails leave; this one stays open, and the place is another's.
+        if withdraw(days=days, reason=closure.reason, by=by, offered_to=pupils):
+            offers.offer(days)
     else:
         _close(closure, days)
     drop_held(

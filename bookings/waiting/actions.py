@@ -105,22 +105,20 @@ def leave(*, user: User, ids: Collection[int]) -> int:
 
 
 @transaction.atomic
-def withdraw(*, days: Collection[int], reason: str, by: User | None) -> int:
+def withdraw(*, days: Collection[int], reason: str, by: User | None, offered_to: Iterable[int] | None = None) -> int:
     """Close the waiting lists of some days (None: by the house): offers are taken back, families are told why.
 
-    For a day that closes, and for one whose booking deadline is past. Returns how many entries ended. Raises Refused
-    without a reason.
+    For a day that closes, and for one whose booking deadline is past; or, where only some stay away, just the offers made
+    for these beneficiaries (`offered_to`). Returns how many entries ended. Raises Refused without a reason.
     """
     reason = reason.strip()
     if not reason:
         raise Refused(_("Écrivez pourquoi la liste se ferme : les familles le liront."), code="reason_missing")
     lock_days(days)
-    rows = list(
-        WaitingListEntry.objects.live()
-        .on_days(days)
-        .select_related("user", "beneficiary", "slot", "open_day__activity__service")
-        .order_by("pk")
-    )
+    live = WaitingListEntry.objects.live().on_days(days)
+    if offered_to is not None:
+        live = live.offered().filter(beneficiary__in=offered_to)
+    rows = list(live.select_related("user", "beneficiary", "slot", "open_day__activity__service").order_by("pk"))
     if rows:
         offers.end(rows, Status.WITHDRAWN, by=by, reason=reason[:200])
         for user, theirs in offers.by_user(rows):

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -17,10 +18,9 @@ from accounts.models import User
 from bookings.closures.pupils import ClosedSchools
 from bookings.models import Booking, Hold
 from bookings.places import new_booking, rivals, slot_room
-from bookings.waiting.models import WaitingListEntry
+from bookings.waiting.models import WaitingListEntry, WaitingListEntryQuerySet
 from families.limits import Limits
 from families.models import Filiation
-from portal.common.errors import Refused
 from portal.outbox.actions import queue_email
 from services.models import OpenDay, Subscription
 
@@ -105,19 +105,9 @@ def end(rows: Sequence[WaitingListEntry], status: str, *, by: User | None, reaso
     )
 
 
-def make_way(entries: Collection[WaitingListEntry]) -> None:
-    """Their owner takes the offered places: the offers end, and their places are free for the rows that come next.
-
-    Raises Refused when an offer no longer stands.
-    """
-    rows = list(WaitingListEntry.objects.offered().filter(pk__in=[row.pk for row in entries]).select_related("user"))
-    if len(rows) < len(entries):
-        raise Refused(
-            _("Cette proposition n’est plus valable : la place a été proposée à la famille suivante."),
-            _("Rien n’a été débité."),
-            code="offer_gone",
-        )
-    end(rows, Status.TAKEN, by=rows[0].user, reason=_("Place prise dans le panier"))
+def take(entries: WaitingListEntryQuerySet) -> None:
+    """Offers whose places are paid for end as taken; their places are booked next, in the caller's transaction."""
+    entries.update(status=Status.TAKEN, ended_at=timezone.now(), ended_by=F("user"), ended_reason=_("Place réservée"))
 
 
 def _who_fits(waiting: Sequence[WaitingListEntry], now: dt.datetime) -> list[Party]:
@@ -230,7 +220,7 @@ def _tell(user: User, parties: Sequence[Party]) -> None:
         context={
             "user": user,
             "parties": sorted(parties, key=lambda party: party[0].open_day.date),
-            "first_limit": min(row.booking.hold.expires_at for row in entries if row.booking),
+            "places": len(entries),
         },
     )
 

@@ -1,7 +1,6 @@
 """Filling the cart. Places are taken when a line enters it and kept together until one moment."""
 
 import datetime as dt
-import uuid
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,7 +16,6 @@ from bookings import actions as bookings
 from bookings.models import Booking, Hold, Ticket
 from bookings.pricing import Place, Pricer
 from bookings.tickets import actions as tickets
-from bookings.waiting.models import WaitingListEntry
 from checkout.models import Cart, CartLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
@@ -56,53 +54,12 @@ def add_to_cart(
     The whole cart is then kept for HOLD_MINUTES. Raises Refused with a sentence for the parent: service not validated,
     no price for the slot, an order being paid, and all that bookings.actions.hold_places refuses.
     """
-    return _add(user, activity, slot, subscription, wishes)
-
-
-@retry_on_deadlock
-def take_offer(*, user: User, party: uuid.UUID) -> Added:
-    """Put the places that the waiting list offers to a party into the person's cart, at the price in force, all or none.
-
-    From then on they are kept like every place of the cart. Raises Refused as add_to_cart does, and when the offer no
-    longer stands or the access to the service is gone.
-    """
-    entries = list(
-        WaitingListEntry.objects.of(user)
-        .filter(party=party)
-        .select_related("slot__activity__service", "open_day__activity__service", "profile")
-        .order_by("pk")
-    )
-    if not entries:
-        raise Refused(_("Cette proposition n’existe pas, ou n’est pas la vôtre."), code="not_yours")
-    first = entries[0]
-    activity = first.open_day.activity
-    accesses = Subscription.objects.of(user).approved().filter(profile__service=activity.service_id)
-    found = sorted(accesses.select_related("profile"), key=lambda row: (row.profile_id != first.profile_id, row.pk))
-    if not found:
-        raise Refused(
-            _("Votre accès à ce service n’est plus validé : demandez-le depuis « Mes services ». Rien n’a été débité."),
-            code="no_access",
-        )
-    wishes = [bookings.Wish(row.beneficiary_id, row.open_day.date) for row in entries]
-    return _add(user, activity, first.slot, found[0], wishes, entries)
-
-
-def _add(
-    user: User,
-    activity: Activity,
-    slot: Slot,
-    subscription: Subscription,
-    wishes: Collection[bookings.Wish],
-    offered: Collection[WaitingListEntry] = (),
-) -> Added:
     started = timezone.now()
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
         dates = {wish.date for wish in wishes}
         check_offer(user=user, activity=activity, slot=slot, subscription=subscription, dates=dates)
         cart = open_cart(user)
-        held = bookings.hold_places(
-            user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold, offered=offered
-        )
+        held = bookings.hold_places(user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold)
         if not held.bookings:
             raise Refused(
                 _("Toutes ces dates sont déjà réservées ou dans votre panier. Rien n’a été ajouté."), code="already"
@@ -122,20 +79,20 @@ def _add(
 def remove_lines(*, user: User, ids: Collection[int]) -> int:
     """Take lines out of the person's open cart and give their places back; returns how many went."""
     with refusing({}):
-        cart = _locked_cart(user)
+        cart = locked_cart(user)
         if cart is None:
             return 0
         if cart.status == Cart.Status.PAYING:
-            raise Refused(_being_paid(), code="being_paid")
+            raise Refused(being_paid(), code="being_paid")
         lines = CartLine.objects.filter(cart=cart, pk__in=ids)
         gone = list(lines)
         lines.delete()
         drop_held(gone, by=user, reason=_("Retiré du panier"))
-        _price_what_remains(cart)
+        price_what_remains(cart)
     return len(gone)
 
 
-def _price_what_remains(cart: Cart) -> None:
+def price_what_remains(cart: Cart) -> None:
     """A sibling less may change the rank of another. (An expired place keeps its price until it is taken again.)"""
     lines = [line for line in _lines_of(cart) if line.item.status == Booking.Status.HELD]
     if lines:
@@ -149,19 +106,21 @@ def recover_places(*, user: User) -> list[str]:
     the cart's order is being paid.
     """
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
-        cart = _locked_cart(user)
+        cart = locked_cart(user)
         if cart is None:
             return []
         if cart.status == Cart.Status.PAYING:
-            raise Refused(_being_paid(), code="being_paid")
+            raise Refused(being_paid(), code="being_paid")
         return [sentence for sentence in [retake(cart)] if sentence]
 
 
 def retake(cart: Cart) -> str:
     """Under the cart's lock: hold expired lines again; returns a sentence that names those that are gone, or nothing."""
     lines = _lines_of(cart)
-    expired = [line for line in lines if line.item.status == Booking.Status.EXPIRED]
-    lost = retake_items([line.item for line in expired], at=timezone.now())
+    expired = [line.item for line in lines if line.item.status == Booking.Status.EXPIRED]
+    # What the waiting list had offered was kept as long as was promised, and is another family's turn now.
+    lost = [item for item in expired if item.hold_id != cart.hold_id]
+    lost += retake_items([item for item in expired if item not in lost], at=timezone.now())
     kept = [line for line in lines if line.item not in lost]
     unsold = _reprice(cart, kept)
     drop_held(unsold, by=None, reason=_("Plus de tarif à cette date"))
@@ -294,7 +253,7 @@ def _pricer(
         slots=set(slots),
         beneficiaries={row.beneficiary for row in rows},
         choice=[_place(row) for row in rows],
-        hold=cart.hold_id,
+        holds={cart.hold_id, *(row.hold_id for row in rows)},
     )
 
 
@@ -303,15 +262,15 @@ def _place(row: Item) -> Place:
 
 
 def extend(cart: Cart) -> None:
-    """Keep the cart's places for HOLD_MINUTES from now."""
+    """Keep the cart's own places for HOLD_MINUTES from now; what the waiting list offers keeps its own limit."""
     Hold.objects.filter(pk=cart.hold_id).update(expires_at=timezone.now() + hold_time())
 
 
 def open_cart(user: User) -> Cart:
     """The person's cart, locked, opened when there is none. Raises Refused while its order is being paid."""
-    cart = _locked_cart(user) or _new_cart(user)
+    cart = locked_cart(user) or _new_cart(user)
     if cart.status == Cart.Status.PAYING:
-        raise Refused(_being_paid(), code="being_paid")
+        raise Refused(being_paid(), code="being_paid")
     return cart
 
 
@@ -334,12 +293,14 @@ def _new_cart(user: User) -> Cart:
     return Cart.objects.live().select_related("hold").select_for_update(of=("self",)).get(user=user)
 
 
-def _locked_cart(user: User) -> Cart | None:
+def locked_cart(user: User) -> Cart | None:
+    """The person's live cart under its lock, if there is one."""
     cart = Cart.objects.live().filter(user=user).select_related("hold").select_for_update(of=("self",)).first()
     if cart is not None:
         cart.user = user
     return cart
 
 
-def _being_paid() -> str:
+def being_paid() -> str:
+    """What is said to who would change a cart whose order waits for its payment."""
     return _("Une commande attend son règlement : terminez-le, ou abandonnez-le depuis votre panier, puis recommencez.")

@@ -287,10 +287,11 @@ def _order_lines(cart: Cart) -> Sequence[OrderLine]:
         )
         .order_by("booking__open_day__date", "pk")
     )
-    return [_order_line(row) for row in rows]
+    return [order_line(row) for row in rows]
 
 
-def _order_line(row: CartLine) -> OrderLine:
+def order_line(row: CartLine) -> OrderLine:
+    """The frozen line of an order, not written yet, for a line of a cart."""
     item = row.item
     activity = item.activity
     line = OrderLine(

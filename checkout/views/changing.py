@@ -2,7 +2,6 @@
 
 import datetime as dt
 import itertools
-from decimal import Decimal, InvalidOperation
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -16,7 +15,7 @@ from accounts.models import User
 from accounts.views import current_user
 from bookings.models import Booking, Change
 from checkout.actions.change import change_booking, quote
-from checkout.forms import keys
+from checkout.forms import amount, keys
 from portal.common.errors import Refused
 from portal.common.formats import euros, month
 from services.models import OpenDay, Slot
@@ -71,10 +70,7 @@ def _wanted(sent: QueryDict, slots: list[Slot]) -> tuple[Slot | None, dt.date | 
 
 
 def _confirmed(request: HttpRequest, booking: Booking, slot: Slot, date: dt.date, user: User) -> HttpResponse:
-    try:
-        shown = Decimal(request.POST.get("difference", ""))
-    except InvalidOperation:
-        shown = Decimal("NaN")
+    shown = amount(request.POST.get("difference", ""))
     new = change_booking(booking=booking, slot=slot, date=date, shown_difference=shown, by=user)
     messages.success(
         request,

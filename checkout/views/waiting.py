@@ -4,7 +4,7 @@ import datetime as dt
 import itertools
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from django.contrib import messages
@@ -20,18 +20,20 @@ from accounts.models import User
 from accounts.views import current_user
 from bookings.actions import some
 from bookings.agenda import Family
-from bookings.pricing import Place, Pricer
 from bookings.waiting.actions import join, leave, rule
-from bookings.waiting.models import WaitingListEntry, WaitingListEntryQuerySet
-from checkout.actions import take_offer
-from checkout.forms import keys
+from bookings.waiting.models import WaitingListEntry
+from checkout.actions import pay_offer, take_offer
+from checkout.actions.offers import Standing, offer_rows, quote
+from checkout.forms import amount, keys
+from checkout.models import CartLine
 from checkout.waiting_form import WaitingForm, full_slots
 from families.models import Filiation
 from portal.common.errors import Refused
-from portal.common.formats import enumeration
+from portal.common.formats import enumeration, euros
 from portal.common.money import ZERO
 from services.models import Activity, OpenDay, Subscription
 from services.pricing import PriceGrid
+from wallet.actions import wallet_of
 
 ENDED_SHOWN = 20
 ENDED_FOR = dt.timedelta(days=60)
@@ -39,11 +41,16 @@ ENDED_FOR = dt.timedelta(days=60)
 
 @dataclass(frozen=True)
 class Party:
-    """Entries that are offered places together: who, when, which position or which limit, for how many euros."""
+    """Entries that are offered places together: who, when, which position or which limit, for how many euros.
+
+    `standing` is what is known of the person's means once a place is offered; `in_cart` says that it waits there to be paid.
+    """
 
     entries: list[WaitingListEntry]
     total: Decimal | None = None
     marks: list[tuple[str, int]] = field(default_factory=list)
+    standing: Standing | None = None
+    in_cart: bool = False
 
     @property
     def first(self) -> WaitingListEntry:
@@ -57,6 +64,21 @@ class Party:
     def limit(self) -> dt.datetime | None:
         booking = self.first.booking
         return booking.hold.expires_at if booking else None
+
+    @property
+    def is_payable(self) -> bool:
+        """Whether one press orders and pays it from the wallet."""
+        return self.standing is not None and self.standing.pays(self.total)
+
+    @property
+    def left(self) -> Decimal:
+        """Euros that the wallet would still hold; less than zero when it does not suffice."""
+        return (self.standing.balance if self.standing else ZERO) - (self.total or ZERO)
+
+    @property
+    def lacking(self) -> Decimal:
+        """Euros that the wallet lacks."""
+        return max(-self.left, ZERO)
 
 
 # --- Joining -----------------------------------------------------------------------------------------------------------
@@ -140,16 +162,17 @@ def _said(days: int) -> str:
 def waiting_lists(request: HttpRequest) -> HttpResponse:
     """What is offered, with its limit; what one waits for, with one's position; what ended lately, and how."""
     user = current_user(request)
-    rows = list(_entries(user).live().with_position().order_by("open_day__date", "party", "pk"))
+    rows = list(offer_rows(user).live().with_position().order_by("open_day__date", "party", "pk"))
     offered = [row for row in rows if row.status == WaitingListEntry.Status.OFFERED]
-    ended = _entries(user).filter(ended_at__gte=timezone.now() - ENDED_FOR).order_by("-ended_at", "pk")
+    ended = offer_rows(user).filter(ended_at__gte=timezone.now() - ENDED_FOR).order_by("-ended_at", "pk")
     marks = Family(user).marks
     waiting = [
         Party(party.entries, marks=[marks[row.beneficiary_id] for row in party.entries if row.beneficiary_id in marks])
         for party in _parties(row for row in rows if row.status == WaitingListEntry.Status.WAITING)
     ]
     context = {
-        "offers": _priced(user, _parties(offered)),
+        "offers": _offered(user, offered),
+        "places_offered": len(offered),
         "waiting": waiting,
         "series": _series(waiting),
         "rules": sorted(
@@ -178,31 +201,47 @@ def _series(waiting: list[Party]) -> list[tuple[Party, int, str]]:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def waiting_offer(request: HttpRequest, party: uuid.UUID) -> HttpResponse:
-    """The page that the e-mail leads to: one offered place, one button (GET); into the cart (POST)."""
+    """The page that the e-mail leads to: one offered place (GET); into the cart, or (field `total`) paid at once (POST)."""
     user = current_user(request)
-    rows = list(_entries(user).filter(party=party).order_by("pk"))
+    rows = list(offer_rows(user).filter(party=party).order_by("pk"))
     if not rows:
         raise Http404
     if request.method == "POST":
         try:
-            added = take_offer(user=user, party=party)
+            return _paid(request, user, party) if "total" in request.POST else _into_cart(request, user, party)
         except Refused as refusal:
             for text in refusal.messages:
                 messages.error(request, text)
             return redirect("waiting_lists")
-        messages.success(
-            request,
-            ngettext(
-                "La place est dans votre panier : payez pour la réserver.",
-                "Les %d places sont dans votre panier : payez pour les réserver.",
-                added.quantity,
-            )
-            % (() if added.quantity == 1 else added.quantity),
-        )
-        return redirect("cart")
-    (offer,) = _priced(user, [Party(rows)])
-    context = {"offer": offer, "account_section": "waiting_lists"}
+    stands = rows[0].status == WaitingListEntry.Status.OFFERED
+    context = {"offer": _offered(user, rows)[0] if stands else Party(rows), "account_section": "waiting_lists"}
     return render(request, "checkout/waiting_offer.html", context)
+
+
+def _paid(request: HttpRequest, user: User, party: uuid.UUID) -> HttpResponse:
+    order = pay_offer(user=user, party=party, shown_total=amount(request.POST["total"]))
+    messages.success(
+        request,
+        _("C’est réservé et payé. Votre porte-monnaie contient maintenant %s.") % euros(wallet_of(user).balance),
+    )
+    return redirect(order)
+
+
+def _into_cart(request: HttpRequest, user: User, party: uuid.UUID) -> HttpResponse:
+    added = take_offer(user=user, party=party)
+    if not added.quantity:
+        messages.info(request, _("Elle est déjà dans votre panier : payez pour la réserver."))
+        return redirect("cart")
+    messages.success(
+        request,
+        ngettext(
+            "La place est dans votre panier : payez pour la réserver.",
+            "Les %d places sont dans votre panier : payez pour les réserver.",
+            added.quantity,
+        )
+        % (() if added.quantity == 1 else added.quantity),
+    )
+    return redirect("cart")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -225,11 +264,11 @@ def waiting_leave(request: HttpRequest) -> HttpResponse:
     if not ids:
         messages.info(request, _("Cochez d’abord les jours que vous n’attendez plus."))
         return redirect("waiting_lists")
-    chosen = _entries(user).filter(pk__in=ids)
+    chosen = offer_rows(user).filter(pk__in=ids)
     if not chosen.exists():
         raise Http404
     rows = list(
-        _entries(user).live().filter(party__in=chosen.values("party")).order_by("open_day__date", "party", "pk")
+        offer_rows(user).live().filter(party__in=chosen.values("party")).order_by("open_day__date", "party", "pk")
     )
     if not rows:
         messages.info(request, _("Ces attentes étaient déjà terminées : rien n’a changé."))
@@ -238,42 +277,23 @@ def waiting_leave(request: HttpRequest) -> HttpResponse:
     return render(request, "checkout/waiting_leave.html", context)
 
 
-def _entries(user: User) -> WaitingListEntryQuerySet:
-    return WaitingListEntry.objects.of(user).select_related(
-        "beneficiary",
-        "profile",
-        "slot__activity__booking_deadline__late",
-        "slot__activity__service__booking_deadline__late",
-        "open_day__activity__service",
-        "booking__hold",
-    )
-
-
 def _parties(rows: Iterable[WaitingListEntry]) -> list[Party]:
     return [Party(list(theirs)) for _party, theirs in itertools.groupby(rows, key=lambda row: row.party)]
 
 
-def _priced(user: User, parties: list[Party]) -> list[Party]:
-    """Each with what its places cost this family today, as the cart will count them."""
-    entries = [row for party in parties for row in party.entries]
-    if not entries:
+def _offered(user: User, entries: Iterable[WaitingListEntry]) -> list[Party]:
+    """Parties with what their places cost this family today, as the cart counts them, and how they can be paid."""
+    rows = list(entries)
+    if not rows:
         return []
-    places = {row.pk: _place(row) for row in entries}
-    pricer = Pricer(
-        user=user,
-        profiles={row.profile for row in entries},
-        slots={row.slot for row in entries},
-        beneficiaries={row.beneficiary for row in entries},
-        choice=list(places.values()),
-    )
-    priced = []
-    for party in parties:
-        prices = [pricer.price(profile_id=row.profile_id, place=places[row.pk]) for row in party.entries]
-        total = sum((price.amount for price in prices if price is not None), ZERO)
-        priced.append(replace(party, total=None if None in prices else total))
-    return priced
-
-
-def _place(entry: WaitingListEntry) -> Place:
-    late = entry.open_day.is_late(timezone.now())
-    return Place(entry.beneficiary_id, entry.slot_id, entry.open_day.date, late)
+    standing = Standing.of(user)
+    in_cart = set(CartLine.objects.filter(booking__waiting_entry__in=rows).values_list("booking", flat=True))
+    return [
+        Party(
+            offer.entries,
+            total=offer.total,
+            standing=standing,
+            in_cart=any(row.booking_id in in_cart for row in offer.entries),
+        )
+        for offer in quote(user=user, entries=rows)
+    ]

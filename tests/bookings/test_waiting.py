@@ -1,7 +1,6 @@
 """Waiting lists: who gets a freed place, in which order, for how long; and what is said when it cannot be had."""
 
 import datetime as dt
-from decimal import Decimal
 
 import pgtrigger
 import pytest
@@ -11,9 +10,8 @@ from bookings import actions as bookings
 from bookings.models import Booking, Hold
 from bookings.waiting import actions, offers
 from bookings.waiting.models import WaitingListEntry
-from checkout.actions import Means, cancel_bookings, cancel_for, recover_places, remove_lines, take_offer
+from checkout.actions import Means, cancel_bookings, cancel_for, recover_places, remove_lines
 from checkout.models import CartLine
-from checkout.verification import verify
 from families.models import Filiation
 from portal.common.errors import Refused
 from portal.outbox.models import Email
@@ -28,7 +26,7 @@ from tests.factories import (
     agent_of,
 )
 from tests.shop import Shop, open_shop
-from tests.waiting import entries, full_shop, neighbour, party, statuses, wait
+from tests.waiting import entries, full_shop, neighbour, statuses, wait
 
 pytestmark = pytest.mark.django_db
 
@@ -410,113 +408,6 @@ class TestOrder:
             with pytest.raises(Refused) as refusal:
                 actions.move(entry=entries(who)[0], position=1, reason="x", by=by)
             assert refusal.value.code == "out_of_scope"
-
-
-class TestTaking:
-    def test_one_click_puts_it_into_the_cart_at_the_price_in_force(self) -> None:
-        shop = full_shop()
-        who = neighbour(shop, credit="10")
-        wait(who)
-        give_back(shop)
-        shop.tariff.price = Decimal("8.10")
-        shop.tariff.save()
-        added = take_offer(user=who.user, party=party(who))
-        assert (added.quantity, added.total) == (1, Decimal("8.10"))
-        assert statuses(who) == ["taken"] and shop.fresh().taken == 1
-        line = CartLine.objects.get(cart__user=who.user)
-        assert line.booking.status == "held" and line.booking.hold_id == line.cart.hold_id
-        assert who.pay(Means.WALLET, "8.10").order.status == "paid"
-        assert list(verify()) == []
-
-    def test_together(self) -> None:
-        shop = full_shop(capacity=2)
-        pair = neighbour(shop, children=2)
-        wait(pair, together=True)
-        give_back(shop, places=2)
-        assert take_offer(user=pair.user, party=party(pair)).quantity == 2
-        assert statuses(pair) == ["taken", "taken"]
-
-    def test_taking_twice_takes_once(self) -> None:
-        shop = full_shop()
-        who = neighbour(shop)
-        wait(who)
-        give_back(shop)
-        take_offer(user=who.user, party=party(who))
-        with pytest.raises(Refused) as refusal:
-            take_offer(user=who.user, party=party(who))
-        assert refusal.value.code == "offer_gone" and CartLine.objects.filter(cart__user=who.user).count() == 1
-
-    def test_what_runs_out_passes_on(self) -> None:
-        shop = full_shop()
-        first, second = neighbour(shop), neighbour(shop)
-        wait(first)
-        wait(second)
-        give_back(shop)
-        run_out(first)
-        assert bookings.release_expired_holds() == 1
-        assert statuses(first) == ["expired"] and statuses(second) == ["offered"]
-        assert letters("La place proposée n’est plus gardée") == [first.user.email]
-        with pytest.raises(Refused) as refusal:
-            take_offer(user=first.user, party=party(first))
-        assert refusal.value.code == "offer_gone"
-
-    def test_in_the_moment_of_grace_it_can_still_be_taken(self) -> None:
-        shop = full_shop()
-        who = neighbour(shop)
-        wait(who)
-        give_back(shop)
-        Hold.objects.filter(user=who.user).update(expires_at=timezone.now() - bookings.GRACE / 2)
-        assert take_offer(user=who.user, party=party(who)).quantity == 1
-
-    def test_an_offer_declined_passes_on_at_once(self) -> None:
-        shop = full_shop()
-        first, second = neighbour(shop), neighbour(shop)
-        wait(first)
-        wait(second)
-        give_back(shop)
-        assert actions.leave(user=first.user, ids=[entries(first)[0].pk]) == 1
-        assert statuses(first) == ["left"] and statuses(second) == ["offered"]
-        assert actions.leave(user=first.user, ids=[entries(first)[0].pk]) == 0
-
-    def test_a_place_taken_and_not_paid_goes_back_to_the_list(self) -> None:
-        shop = full_shop()
-        first, second = neighbour(shop), neighbour(shop)
-        wait(first)
-        wait(second)
-        give_back(shop)
-        take_offer(user=first.user, party=party(first))
-        run_out(first)
-        bookings.release_expired_holds()
-        assert statuses(first) == ["taken"] and statuses(second) == ["offered"]
-
-    @pytest.mark.parametrize("case", ["stranger", "no access", "closed", "late"])
-    def test_what_may_not_be_taken(self, case: str) -> None:
-        shop = full_shop()
-        who, stranger = neighbour(shop), neighbour(shop)
-        wait(who)
-        give_back(shop)
-        if case == "no access":
-            Subscription.objects.filter(user=who.user).update(status="refused", reason="Parti")
-        if case == "closed":
-            OpenDay.objects.update(is_open=False, closed_reason="Grève")
-        if case == "late":
-            OpenDay.objects.update(book_until=timezone.now() - dt.timedelta(minutes=1))
-        with pytest.raises(Refused) as refusal:
-            take_offer(user=stranger.user if case == "stranger" else who.user, party=party(who))
-        expected = {"stranger": "not_yours", "no access": "no_access"}
-        assert refusal.value.code == expected.get(case, "not_bookable") and not CartLine.objects.filter(
-            cart__user=who.user
-        )
-        assert statuses(who) == ["offered"]
-
-    def test_booking_an_offered_day_says_where_it_is(self) -> None:
-        shop = full_shop()
-        who = neighbour(shop)
-        wait(who)
-        give_back(shop)
-        with pytest.raises(Refused) as refusal:
-            who.add()
-        assert refusal.value.code == "offered" and "Mes listes d’attente" in str(refusal.value)
 
 
 class TestTheEnd:

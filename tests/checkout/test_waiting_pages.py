@@ -18,7 +18,7 @@ from tests.bookings.test_waiting import give_back, run_out
 from tests.checkout.http import form, page, text
 from tests.factories import FiliationFactory, SubscriptionFactory, TariffFactory, UserFactory
 from tests.shop import Shop
-from tests.waiting import entries, full_shop, neighbour, party, statuses, wait
+from tests.waiting import entries, full_shop, neighbour, party, settled, statuses, wait
 
 pytestmark = pytest.mark.django_db
 MaxQueries = Callable[[int], AbstractContextManager[Any]]
@@ -148,6 +148,24 @@ class TestFromTheCalendar:
 
 
 class TestMyLists:
+    def test_what_is_offered_is_announced_at_home_and_in_the_menu(self, browse: Browse, at_most: MaxQueries) -> None:
+        shop = full_shop(capacity=2)
+        who = neighbour(shop, children=2)
+        wait(who, together=True)
+        client = browse(who)
+        assert "proposée" not in text(client.get("/mon-compte/"))
+        assert "les 2 prochaines places libres en même temps" in text(client.get(LISTS)).replace("\u00a0", " ")
+        give_back(shop, places=2)
+        with at_most(2):
+            home = text(client.get("/mon-compte/")).replace("\u00a0", " ")
+        assert (
+            "2 places de liste d’attente vous sont proposées" in home and "Mes listes d’attente (2 proposées)" in home
+        )
+        lists = text(client.get(LISTS)).replace("\u00a0", " ")
+        assert "2 places vous sont proposées" in lists and "2 places, ensemble" in lists and "Les laisser" in lists
+        (letter,) = Email.objects.filter(to=who.user.email)
+        assert letter.subject == "2 places vous sont proposées" and "Pour les prendre ou les laisser" in letter.body
+
     def test_an_offer_says_until_when_and_at_which_price_and_one_press_takes_it(self, browse: Browse) -> None:
         shop = full_shop()
         who = neighbour(shop)
@@ -159,9 +177,31 @@ class TestMyLists:
         words = text(client.get(LISTS))
         assert "Une place vous est proposée" in words and "7,90 €" in words and "Gardée pour vous jusqu’au" in words
         address = f"{LISTS}{party(who)}/"
-        assert "Prendre la place" in text(client.get(address)) and statuses(who) == ["offered"]
+        said = text(client.get(address))
+        assert "Mettre dans mon panier" in said and "cette limite reste la même" in said
+        assert "avec mon porte-monnaie" not in said and "il y manque 7,90 €" in said
         assert client.post(address)["Location"] == "/panier/"
-        assert statuses(who) == ["taken"] and CartLine.objects.get(cart__user=who.user).booking.status == "held"
+        assert statuses(who) == ["offered"] and CartLine.objects.get(cart__user=who.user).booking.status == "held"
+        cart = text(client.get("/panier/"))
+        assert "Place de liste d’attente" in cart and "Vos places sont gardées" not in cart
+        assert "Payer depuis mon panier" in text(client.get(address)) and client.post(address)["Location"] == "/panier/"
+
+    def test_one_press_orders_and_pays(self, browse: Browse) -> None:
+        shop = full_shop()
+        who = neighbour(shop, credit="50")
+        wait(who)
+        give_back(shop)
+        settled(who)
+        client = browse(who)
+        address = f"{LISTS}{party(who)}/"
+        said = text(client.get(address))
+        assert "Prendre et payer 7,90 € avec mon porte-monnaie" in said
+        assert "il y restera 34,20 €" in said
+        for wrong in ("", "x", "sNaN", "-1", "7,90", "1e999999999"):
+            refused = text(client.post(address, {"total": wrong}, follow=True))
+            assert "Le prix a changé" in refused and "rien n’a été débité" in refused and statuses(who) == ["offered"]
+        page = text(client.post(address, {"total": "7.90"}, follow=True))
+        assert "C’est réservé et payé" in page and statuses(who) == ["taken"] and str(who.balance) == "34.20"
         assert "ne vous est plus proposée" in text(client.get(address))
 
     def test_what_is_gone_says_so_and_that_nothing_was_paid(self, browse: Browse) -> None:
@@ -233,9 +273,9 @@ class TestCost:
         wait(who)
         give_back(shop, places=days)
         client = browse(who)
-        with at_most(7):
+        with at_most(12):  # of these six that say how the offers can be paid
             assert client.get(LISTS).status_code == 200
-        with at_most(7):
+        with at_most(11):
             assert client.get(f"{LISTS}{party(who)}/").status_code == 200
         with at_most(7):
             rows = "&".join(f"e={row.pk}" for row in entries(who))

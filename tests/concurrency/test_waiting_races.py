@@ -1,8 +1,11 @@
 """Waiting lists under real threads: nothing oversold, nobody passed, whoever else wants the place at that moment."""
 
 import contextlib
+import datetime as dt
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from bookings import actions as bookings
 from bookings.models import Booking, Hold
 from bookings.waiting import actions, offers
 from bookings.waiting.models import WaitingListEntry
-from checkout.actions import cancel_bookings, take_offer
+from checkout.actions import Means, cancel_bookings, pay_offer, take_offer
 from checkout.verification import verify
 from portal.common.errors import Refused
 from services.models import OpenDay
@@ -21,7 +24,7 @@ from tests.concurrency.conftest import race
 from tests.concurrency.test_races import codes
 from tests.factories import FiliationFactory
 from tests.shop import Shop
-from tests.waiting import entries, full_shop, neighbour, party, statuses, wait
+from tests.waiting import entries, full_shop, neighbour, party, settled, statuses, wait
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Without = Callable[[str, str], AbstractContextManager[None]]
@@ -140,35 +143,71 @@ class TestJoining:
 class TestTheOffer:
     def offered(self) -> tuple[Shop, Shop, Shop]:
         shop = full_shop()
-        first, second = neighbour(shop), neighbour(shop)
+        first, second = neighbour(shop, credit="50"), neighbour(shop, credit="50")
         wait(first)
         wait(second)
         cancelling(shop)()
         return shop, first, second
 
+    def paying(self, who: Shop, key: uuid.UUID) -> Callable[[], Any]:
+        return lambda: pay_offer(user=who.user, party=key, shown_total=Decimal("7.90"))
+
+    def test_a_double_press_pays_once(self) -> None:
+        shop, first, _second = self.offered()
+        settled(first)
+        before = first.balance
+        orders = race([self.paying(first, party(first))] * 4)
+        assert len({order.pk for order in orders}) == 1 and first.balance == before - Decimal("7.90")
+        assert shop.fresh().taken == 1 and list(verify()) == []
+
+    def test_paid_here_while_the_next_of_the_list_and_a_third_want_it(self) -> None:
+        shop, first, second = self.offered()
+        third = neighbour(shop)
+        settled(first)
+        key = party(first)
+        outcomes = race([self.paying(first, key), third.add, self.paying(second, key), actions.sweep])
+        assert outcomes[0].status == "paid" and codes(outcomes[1:3]) == {"full": 1, "not_yours": 1}
+        assert (statuses(first), statuses(second)) == (["taken"], ["waiting"])
+        assert shop.fresh().taken == 1 and list(verify()) == []
+
+    def test_from_the_cart_and_in_one_press_at_once_it_is_paid_once(self) -> None:
+        shop, first, _second = self.offered()
+        settled(first)
+        key = party(first)
+        take_offer(user=first.user, party=key)
+        before = first.balance
+        race([self.paying(first, key), lambda: first.pay(Means.WALLET, "7.90")])
+        assert first.balance == before - Decimal("7.90") and statuses(first) == ["taken"]
+        assert shop.fresh().taken == 1 and list(verify()) == []
+
     def test_a_double_click_takes_it_once(self) -> None:
         shop, first, _second = self.offered()
         key = party(first)
         outcomes = race([lambda: take_offer(user=first.user, party=key)] * 4)
-        assert codes(outcomes) == {"Added": 1, "offer_gone": 3}
+        assert sorted(outcome.quantity for outcome in outcomes) == [0, 0, 0, 1]
         assert shop.fresh().taken == 1 and Booking.objects.held().count() == 1
 
     def test_taken_in_the_moment_it_runs_out_it_is_either_taken_or_passed_on(self) -> None:
         shop, first, second = self.offered()
         key = party(first)
-        Hold.objects.filter(user=first.user).update(expires_at=timezone.now() - bookings.GRACE * 2)
-        taken, _swept = race([lambda: take_offer(user=first.user, party=key), bookings.release_expired_holds])
-        if isinstance(taken, Refused):
+        settled(first)
+        Hold.objects.filter(user=first.user).update(
+            expires_at=timezone.now() - bookings.GRACE + dt.timedelta(milliseconds=20)
+        )
+        paid, _swept = race([self.paying(first, key), bookings.release_expired_holds])
+        if isinstance(paid, Refused):
             bookings.release_expired_holds()
             assert (statuses(first), statuses(second)) == (["expired"], ["offered"])
         else:
             assert (statuses(first), statuses(second)) == (["taken"], ["waiting"])
         assert shop.fresh().taken == 1 and list(verify()) == []
 
-    def test_declined_and_taken_at_once_ends_one_way(self) -> None:
+    def test_declined_and_paid_at_once_ends_one_way(self) -> None:
         shop, first, second = self.offered()
+        settled(first)
         key, pk = party(first), entries(first)[0].pk
-        race([lambda: take_offer(user=first.user, party=key), lambda: actions.leave(user=first.user, ids=[pk])])
+        race([self.paying(first, key), lambda: actions.leave(user=first.user, ids=[pk])])
+        assert list(verify()) == []
         assert (statuses(first), statuses(second)) in ((["taken"], ["waiting"]), (["left"], ["offered"]))
         assert shop.fresh().taken == 1
 

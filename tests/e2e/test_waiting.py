@@ -55,7 +55,7 @@ def test_from_a_full_day_to_the_cart(visit: Visit, javascript: bool) -> None:
     who.open("/mon-compte/listes-d-attente/")
     who.on(LISTS)
     who.reads("Une place vous est proposée")
-    who.page.get_by_role("button", name=re.compile("^Prendre la place")).click()
+    who.page.get_by_role("button", name=re.compile("^Mettre dans mon panier")).click()
     who.on("Mon panier")
     who.reads("La place est dans votre panier")
     assert Booking.objects.held().get(open_day=day).made_by.email == PARENT
@@ -77,7 +77,7 @@ def test_declining_and_leaving_are_asked_first(visit: Visit, javascript: bool) -
     who.press("Ne plus attendre")
     who.on(LISTS)
     who.reads("Vous n’attendez plus cette place.")
-    expect(who.page.get_by_role("button", name=re.compile("^Prendre la place"))).to_have_count(0)
+    expect(who.page.get_by_role("button", name=re.compile("^Mettre dans mon panier"))).to_have_count(0)
     who.open(f"/rappels/{reminders_key(baskets.parent())}/")
     who.on(re.compile("^Ne plus recevoir les rappels"))
     who.press("Ne plus recevoir les rappels")
