@@ -30,6 +30,10 @@ class Limits:
         """Why this child may not come on this date, in a sentence that names both; empty when the child may."""
         return (self.by_age and self._age(child, date)) or (self.by_school and self._class(child, date)) or ""
 
+    def why_not_of_class(self, child: Beneficiary, date: dt.date) -> str:
+        """The same for schools and classes alone: whoever asks imagines another age."""
+        return (self.by_school and self._class(child, date)) or ""
+
     def why_never(self, child: Beneficiary, dates: Iterable[dt.date]) -> str:
         """The reason of the first date when the child may come on none of them; empty otherwise."""
         if not self.by_age and not self.by_school:

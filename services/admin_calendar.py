@@ -73,6 +73,10 @@ class OpenDayAdmin(ScopedAdmin):
             gettext_lazy("Des places ont été prises entre-temps\u00a0: la capacité ne peut pas descendre en dessous."),
         ),
         "booked_day_closes_by_a_closure": ("is_open", OpenDayForm.BOOKED),
+        "closed_dates_open_by_hand": (
+            "by_hand",
+            gettext_lazy("Une fermeture est en vigueur ce jour-là\u00a0: il n’est ouvert que réglé à la main."),
+        ),
         "closed_day_says_why": (
             "closed_reason",
             gettext_lazy("Écrivez pourquoi ce jour est fermé\u00a0: les parents le liront."),

@@ -1,7 +1,7 @@
 """From periods with their weekdays, the zone A school calendar and public holidays to open days."""
 
 import datetime as dt
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,11 @@ from services.moments import CALENDARS, limits_of
 from services.patterns import Pattern
 from services.school_calendar import ZONE, SchoolCalendar
 
+# Who else closes dates: each says why for every date of an activity between two. The app that decides closures stands above
+# this one, which may not import it, and registers itself at startup.
+Closings = Callable[[Activity, dt.date, dt.date], Mapping[dt.date, str]]
+CLOSINGS: list[Closings] = []
+
 
 @dataclass
 class Report:
@@ -26,12 +31,13 @@ class Report:
     opened: list[dt.date] = field(default_factory=list)
     changed: list[dt.date] = field(default_factory=list)
     withdrawn: list[dt.date] = field(default_factory=list)
+    closed: list[dt.date] = field(default_factory=list)
     unchanged: int = 0
     kept: list[str] = field(default_factory=list)
 
     @property
     def changes_something(self) -> bool:
-        return bool(self.opened or self.changed or self.withdrawn)
+        return bool(self.opened or self.changed or self.withdrawn or self.closed)
 
 
 @dataclass
@@ -54,7 +60,7 @@ def generate_open_days(*, activity: Activity, first: dt.date, last: dt.date) -> 
     """Make the calendar of an activity between two dates agree with its rules; running it again changes nothing.
 
     A day set by hand is left alone. A day on which somebody holds a place stays, loses nothing that its families count
-    on (places, time to cancel), and is named in the report. Raises Refused when the dates are the wrong way round and
+    on (places, time to cancel), and is named in the report. A date on which a closure is in force is made, and closed. Raises Refused when the dates are the wrong way round and
     when the school calendar is not known up to `last`.
     """
     one_at_a_time(CALENDARS)
@@ -74,19 +80,27 @@ def _plan(activity: Activity, first: dt.date, last: dt.date, rows: models.QueryS
     wanted = {row.date: row for row in _wanted_days(activity, first, last)}
     for day in rows.filter(activity=activity, date__range=(first, last)).order_by("pk"):
         rule = wanted.pop(day.date, None)
-        if day.by_hand or (rule is None and not day.is_open) or (rule is not None and _facts(day) == _facts(rule)):
+        if day.by_hand or (rule is None and not day.is_open) or (rule is not None and _agrees(day, rule)):
             report.unchanged += 1
         elif rule is None and day.taken:
             report.unchanged += 1
             report.kept.append(_stays_open(day))
         elif rule is None:
             plan.withdrawn.append(day)
+        elif not rule.is_open:
+            if day.taken and day.is_open:
+                report.unchanged += 1
+                report.kept.append(_stays_open(day))
+            else:
+                day.is_open, day.closed_reason = False, rule.closed_reason
+                plan.changed.append(day)
         elif _adopt(day, rule, report):
             plan.changed.append(day)
         else:
             report.unchanged += 1
     plan.opened = list(wanted.values())
-    report.opened = [day.date for day in plan.opened]
+    report.opened = [day.date for day in plan.opened if day.is_open]
+    report.closed = [day.date for day in plan.opened if not day.is_open]
     report.changed = sorted(day.date for day in plan.changed)
     report.withdrawn = sorted(day.date for day in plan.withdrawn)
     return plan
@@ -115,6 +129,13 @@ FACTS = ["capacity", "book_from", "book_until", "late_until", "cancel_until", "i
 
 def _facts(day: OpenDay) -> tuple[Any, ...]:
     return tuple(getattr(day, name) for name in FACTS)
+
+
+def _agrees(day: OpenDay, rule: OpenDay) -> bool:
+    """Whether nothing is to be done: of a day that is closed only the reason counts."""
+    if not day.is_open and not rule.is_open:
+        return day.closed_reason == rule.closed_reason
+    return _facts(day) == _facts(rule)
 
 
 def _stays_open(day: OpenDay) -> str:
@@ -212,6 +233,9 @@ def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[
         return  # tickets and passes are sold without a day
     calendar = SchoolCalendar.around(first, last)
     pattern = Pattern.of(activity, calendar)
+    closed: dict[dt.date, str] = {}
+    for closings in CLOSINGS:
+        closed |= closings(activity, first, last)
     for offset in range((last - first).days + 1):
         date = first + dt.timedelta(days=offset)
         period = pattern.opening(date)
@@ -221,5 +245,7 @@ def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[
             activity=activity,
             date=date,
             capacity=pattern.capacity(period),
+            is_open=date not in closed,
+            closed_reason=closed.get(date, ""),
             **limits_of(activity, date, calendar=calendar)._asdict(),
         )

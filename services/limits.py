@@ -23,3 +23,11 @@ def ages(activity: Activity) -> str:
 def classes(levels: Collection[str]) -> str:
     """`CP et CE1`, youngest first."""
     return enumeration(str(level.label) for level in Level if level in levels)
+
+
+def beyond_age(activity: Activity, age: int | None) -> str:
+    """Why somebody of this age (in years; None: not told) may not come: `réservé aux enfants de 3 à 12 ans`; else empty."""
+    low, high = activity.min_age, activity.max_age
+    if age is None or ((low is None or low <= age) and (high is None or age <= high)):
+        return ""
+    return _("réservé aux enfants %s") % ages(activity)

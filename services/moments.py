@@ -106,8 +106,8 @@ class Recomputed:
 
 
 @transaction.atomic
-def recompute_limits(*, activities: Collection[int]) -> Recomputed:
-    """Give the open days to come of these activities (by key) the limits that their rules say now.
+def recompute_limits(*, activities: Collection[int], days: Collection[int] | None = None) -> Recomputed:
+    """Give the open days to come of these activities (by key), or of them these days alone, the limits that their rules say.
 
     Days set by hand keep theirs, as in a generation; where places are taken, a later limit for cancelling stays. Bookings
     are not touched. Raises Refused when a rule sets no limit for a weekday on which one of them is open: then nothing has
@@ -116,15 +116,17 @@ def recompute_limits(*, activities: Collection[int]) -> Recomputed:
     one_at_a_time(CALENDARS)
     rules = Activity.objects.with_deadlines().in_bulk(activities)
     coming = OpenDay.objects.filter(activity__in=rules, date__gte=today(), is_open=True)
-    days = list(coming.filter(by_hand=False).order_by("pk").select_for_update(no_key=True))
+    if days is not None:
+        coming = coming.filter(pk__in=days)
+    rows = list(coming.filter(by_hand=False).order_by("pk").select_for_update(no_key=True))
     by_hand = coming.filter(by_hand=True).count()
-    if not days:
+    if not rows:
         return Recomputed(by_hand=by_hand)
-    calendar = SchoolCalendar.around(min(day.date for day in days), max(day.date for day in days))
+    calendar = SchoolCalendar.around(min(day.date for day in rows), max(day.date for day in rows))
     known: dict[tuple[int | None, int | None, dt.date], Limits] = {}
     changed: list[tuple[OpenDay, Limits]] = []
     promised = 0
-    for day in days:
+    for day in rows:
         activity = rules[day.activity_id]
         key = (activity.booking_rule.pk, activity.cancel_rule.pk, day.date)
         limits = known.get(key)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from django.utils.translation import gettext as _
 
 from portal.common.formats import NBSP, euros, thousands
-from portal.common.money import ZERO
+from portal.common.money import ZERO, round_cents
 from services.deadlines import surcharge_words, surcharged
 from services.models import AccessProfile, Deadline, Slot, Tariff, TariffGrid
 
@@ -160,13 +160,21 @@ def _calculation(tariff: Tariff, quotient: int | None) -> str:
             "price": amount,
             "rule": tariff.words,
         }
-    return _("quotient %(quotient)s × %(rate)s = %(price)s (de %(floor)s à %(ceiling)s)") % {
+    assert tariff.rate is not None
+    exact = round_cents(tariff.rate * quotient)
+    words = {
         "quotient": thousands(quotient),
         "rate": tariff.rate_words,
+        "exact": euros(exact),
         "price": amount,
         "floor": euros(tariff.floor or ZERO),
         "ceiling": euros(tariff.ceiling or ZERO),
     }
+    if exact > tariff.amount(quotient):
+        return _("quotient %(quotient)s × %(rate)s = %(exact)s, ramené au plafond de %(price)s") % words
+    if exact < tariff.amount(quotient):
+        return _("quotient %(quotient)s × %(rate)s = %(exact)s, relevé au plancher de %(price)s") % words
+    return _("quotient %(quotient)s × %(rate)s = %(price)s (de %(floor)s à %(ceiling)s)") % words
 
 
 RANKS: Mapping[str, Callable[[], str]] = {
@@ -203,7 +211,7 @@ def range_words(name: str, lower: int | None, upper: int | None) -> str:
     if last is None:
         return label + _("à partir de %s") % thousands(lower or 0) + unit
     if lower == last:
-        return label + _("de %s") % thousands(last) + unit
+        return label + thousands(last) + unit
     if lower is None:
         return label + _("jusqu’à %s") % thousands(last) + unit
     return label + _("de %(first)s à %(last)s") % {"first": thousands(lower), "last": thousands(last)} + unit

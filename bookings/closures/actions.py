@@ -15,9 +15,11 @@ from bookings.models import Booking, BookingQuerySet
 from bookings.places import lock_days
 from bookings.waiting import offers
 from bookings.waiting.actions import withdraw
+from portal.common.db import one_at_a_time
 from portal.common.errors import Refused
 from portal.common.formats import today
 from services.models import Activity, Classroom, OpenDay, School, Service
+from services.moments import CALENDARS, recompute_limits
 from services.school_calendar import school_year
 
 # How long a closure can be taken back: the e-mails leave then.
@@ -71,6 +73,7 @@ def decide(*, closure: Closure, seen: str, by: User) -> Closure:
     until the e-mails leave (`leaves_at`). `seen` is the fingerprint of what was shown. Raises Refused when the bookings have
     changed since, and as `check` does.
     """
+    one_at_a_time(CALENDARS)  # a calendar that is being generated is finished first, and its days are found
     closure.reason = closure.reason.strip()
     check(closure, by=by)
     days = lock_days(set(closure.open_days().values_list("pk", flat=True)))
@@ -121,6 +124,7 @@ def undo(*, closure: Closure, by: User) -> Closure:
 
     Places that carts had lost are not put back. Raises Refused once it is applied or undone, and for another commune's.
     """
+    one_at_a_time(CALENDARS)
     row = lock(closure, by=by)
     if not row.can_be_undone:
         raise Refused(
@@ -130,13 +134,19 @@ def undo(*, closure: Closure, by: User) -> Closure:
             code="too_late" if row.status != Closure.Status.UNDONE else "undone",
         )
     days = list(row.closed_days.all())
-    lock_days({each.open_day_id for each in days})
-    for by_hand in (True, False):
-        OpenDay.objects.filter(
-            pk__in=[each.open_day_id for each in days if each.was_by_hand == by_hand], closed_reason=row.reason
-        ).update(is_open=True, closed_reason="", by_hand=by_hand)
+    # Made since then, and closed from the first.
+    made = row.open_days().filter(is_open=False, by_hand=False, closed_reason=row.reason)
+    made_since = [] if row.of_pupils else list(made.values_list("pk", flat=True))
+    reopened = lock_days({*(each.open_day_id for each in days), *made_since})
     row.status, row.ended_at, row.ended_by = Closure.Status.UNDONE, timezone.now(), by
     row.save(update_fields=["status", "ended_at", "ended_by"])
+    for by_hand in (True, False):
+        keys = [each.open_day_id for each in days if each.was_by_hand == by_hand]
+        OpenDay.objects.filter(pk__in=keys if by_hand else [*keys, *made_since], closed_reason=row.reason).update(
+            is_open=True, closed_reason="", by_hand=by_hand
+        )
+    # A deadline may have changed meanwhile.
+    recompute_limits(activities={day.activity_id for day in reopened.values()}, days=set(reopened))
     return row
 
 

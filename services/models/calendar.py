@@ -130,6 +130,26 @@ class OpenDay(models.Model):
                     RETURN NEW;
                 """,
             ),
+            # A day that is made, or opened again by its rules, while a closure is in force stays closed; a person may open it.
+            pgtrigger.Trigger(
+                name="closed_dates_open_by_hand",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("is_open", "by_hand"),
+                condition=pgtrigger.Condition("NEW.is_open AND NOT NEW.by_hand"),
+                func="""
+                    IF EXISTS (
+                        SELECT 1 FROM bookings_closure c
+                        JOIN services_activity a ON a.id = NEW.activity_id JOIN services_service s ON s.id = a.service_id
+                        WHERE c.status <> 'undone' AND NEW.date BETWEEN c.first_day AND c.last_day
+                          AND (c.scope = 'activity' AND c.activity_id = a.id OR c.scope = 'service' AND c.service_id = s.id
+                               OR c.scope = 'commune' AND c.commune_id = s.commune_id)
+                    ) THEN
+                        RAISE EXCEPTION 'services_openday: a closure is in force on %', NEW.date
+                            USING ERRCODE = 'check_violation', CONSTRAINT = 'closed_dates_open_by_hand';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
             pgtrigger.Trigger(
                 name="day_starts_empty",
                 when=pgtrigger.Before,

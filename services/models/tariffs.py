@@ -85,6 +85,10 @@ class TariffGrid(models.Model):
 
 
 class TariffQuerySet(models.QuerySet["Tariff"]):
+    def by_quotient(self) -> Self:
+        """Those that depend on the family's quotient: of a band of them, or a share of it."""
+        return self.filter(Q(quotient__lower_inf=False) | Q(quotient__upper_inf=False) | Q(price=None))
+
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(profile__service__commune__in=user.commune_ids)
 

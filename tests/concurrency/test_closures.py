@@ -1,5 +1,6 @@
 """A closure beside families who book, cancel and pay in the same moment, and beside itself."""
 
+import datetime as dt
 import threading
 from decimal import Decimal
 from typing import Any
@@ -8,16 +9,20 @@ import pytest
 
 from bookings import actions as bookings
 from bookings.closures import actions as closures
+from bookings.closures.calendar import closings
 from bookings.closures.models import Closure
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
 from checkout.actions.closures import apply_closure
 from checkout.verification import verify
 from portal.common.errors import Refused
+from services import calendars
+from services.calendars import generate_open_days
+from services.models import OpenDay
 from services.school_calendar import school_year
 from tests.concurrency.conftest import race
 from tests.concurrency.test_races import codes
-from tests.factories import EnrolmentFactory, SchoolFactory, agent_of
+from tests.factories import EnrolmentFactory, SchoolFactory, agent_of, only_open
 from tests.shop import Shop, family, open_shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -120,3 +125,47 @@ def test_a_family_that_cancels_while_it_is_applied_is_paid_once() -> None:
         ]
     )
     assert shop.balance == Decimal(20) and list(verify()) == []
+
+
+def generating(shop: Shop, closure: Closure) -> Any:
+    return generate_open_days(activity=shop.activity, first=closure.first_day, last=closure.last_day)
+
+
+def two_days() -> tuple[Shop, Closure, Any]:
+    """A day in the calendar, and the one after it, which is being made while both are closed."""
+    shop, plan, by = bought()
+    only_open(shop.activity, list(range(7)))
+    plan.last_day = plan.first_day + dt.timedelta(days=1)
+    return shop, plan, by
+
+
+def test_a_day_that_is_made_in_that_moment_is_closed_too() -> None:
+    shop, plan, by = two_days()
+    race([lambda: decide(plan, by), lambda: generating(shop, plan)])
+    assert OpenDay.objects.count() == 2 and not OpenDay.objects.filter(is_open=True).exists()
+
+
+def test_without_the_lock_the_database_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generation has found no closure, and writes its day after the closure has looked for days."""
+    shop, plan, by = two_days()
+    found_none, closed = threading.Event(), threading.Event()
+
+    def wait_for_the_closure(*facts: Any) -> Any:
+        found = closings(*facts)
+        found_none.set()
+        assert closed.wait(timeout=20)
+        return found
+
+    def close() -> Closure:
+        assert found_none.wait(timeout=20)
+        try:
+            return decide(plan, by)
+        finally:
+            closed.set()
+
+    for module in (calendars, closures):
+        monkeypatch.setattr(module, "one_at_a_time", lambda _name: None)
+    monkeypatch.setattr(calendars, "CLOSINGS", [wait_for_the_closure])
+    _closure, refused = race([close, lambda: generating(shop, plan)])
+    assert "a closure is in force" in str(refused)
+    assert not OpenDay.objects.filter(is_open=True).exists()

@@ -9,12 +9,14 @@ from django.db.backends.postgresql.psycopg_any import DateRange, NumericRange
 from django.test import Client
 from django.utils import timezone
 
+from families import simulation_views
 from families.models import IncomeQuotient
 from portal.common.formats import today
 from services.models import OpenDay, Tariff, TariffGrid
 from services.school_calendar import school_year
 from services.simulation import Child, simulate
 from tests.factories import (
+    EntriesFactory,
     FiliationFactory,
     OpenDayFactory,
     QuotientFactory,
@@ -91,6 +93,7 @@ def test_a_family_finds_its_children_and_its_quotient(client: Client, tariff: Ta
         user=user, value=743, status=IncomeQuotient.Status.VALIDATED, decided_at=timezone.now(), decided_by=user
     )
     SubscriptionFactory(user=user, profile=tariff.profile)
+    Tariff.objects.update(quotient=NumericRange(0, None))
     client.force_login(user)
     page = client.get(address(tariff)).content.decode()
     assert f"Âge de {child.first_name}" in page and "743" in page
@@ -101,8 +104,9 @@ def test_a_family_finds_its_children_and_its_quotient(client: Client, tariff: Ta
     [
         ({"days_1": []}, "Cochez au moins un jour"),
         ({"age_1": "huit"}, "Écrivez l’âge en années"),
-        ({"quotient": "8,5"}, "nombre entier"),
-        ({"slot": "999999"}, "Prestation"),
+        ({"slot": "999999"}, "Cette prestation n’est plus proposée"),
+        ({"profile": "999999"}, "Cette situation n’est plus proposée"),
+        ({"year": "1999"}, "Choisissez l’une des années"),
         ({"slot": "\x00"}, "Prestation"),
         ({"days_1": ["9"]}, "Jours"),
         ({"age_1": "9" * 40}, "Âge"),
@@ -110,7 +114,7 @@ def test_a_family_finds_its_children_and_its_quotient(client: Client, tariff: Ta
 )
 def test_what_makes_no_sense_is_said(client: Client, tariff: Tariff, values: dict[str, Any], sentence: str) -> None:
     page = client.get(address(tariff), ask(tariff, **values))
-    assert page.status_code == 200 and sentence in page.content.decode()
+    assert page.status_code == 422 and sentence in page.content.decode()
     assert "Ce que cela coûterait" not in page.content.decode()
 
 
@@ -133,3 +137,71 @@ def test_the_cost_does_not_grow_with_the_days(
         OpenDayFactory(activity=tariff.slot.activity, date=FIRST + dt.timedelta(days=150 + number))
     with django_assert_max_num_queries(12):
         client.get(address(tariff), ask(tariff))
+
+
+def test_a_quotient_is_written_with_spaces_and_asked_for_only_where_it_counts(client: Client, tariff: Tariff) -> None:
+    assert "Quotient familial" not in client.get(address(tariff)).content.decode()
+    Tariff.objects.filter(rank=NumericRange(None, 2)).update(quotient=NumericRange(None, 1001))
+    TariffFactory(
+        slot=tariff.slot, profile=tariff.profile, grid=tariff.grid, rank=NumericRange(None, 2), price=Decimal("3.70"),
+        quotient=NumericRange(1001, None),
+    )  # fmt: skip
+    assert "Quotient familial" in client.get(address(tariff)).content.decode()
+    for typed, total in (("820", "38,00"), ("1 200", "74,00"), ("1\u202f200", "74,00"), ("", "74,00")):
+        page = client.get(address(tariff), ask(tariff, quotient=typed))
+        assert page.status_code == 200 and f"{total}\xa0€" in page.content.decode(), typed
+    page = client.get(address(tariff), ask(tariff, quotient="8,5"))
+    assert page.status_code == 422 and "nombre entier" in page.content.decode()
+
+
+def test_who_may_not_come_is_told_so_and_not_priced(client: Client, tariff: Tariff) -> None:
+    """Nor do they make a brother or sister cheaper."""
+    type(tariff.slot.activity).objects.update(min_age=3, max_age=12)
+    page = client.get(address(tariff), ask(tariff, age_2="13", days_2=["0", "1"]))
+    words = page.content.decode().replace("\xa0", " ")
+    assert "Réservé aux enfants de 3 à 12 ans." in words and "pas de place" in words
+    assert page.context["answer"].total == Decimal("38.00")
+    alone = client.get(address(tariff), ask(tariff, age_1="13")).content.decode().replace("\xa0", " ")
+    assert "Aucune place à ces dates" in alone and "réservé aux enfants de 3 à 12 ans" in alone
+
+
+def test_the_school_of_a_child_of_the_family_counts(client: Client, tariff: Tariff) -> None:
+    user = UserFactory()
+    FiliationFactory(user=user)
+    type(tariff.slot.activity).objects.update(levels=["cm2"])
+    client.force_login(user)
+    page = client.get(address(tariff), ask(tariff)).content.decode().replace("\xa0", " ")
+    assert "n’est pas déclarée" in page and "Aucune place à ces dates" in page
+
+
+def test_declared_children_count_even_without_a_day(tariff: Tariff) -> None:
+    TariffGrid.objects.update(rank_basis="declared")
+    found = simulate(
+        slot=tariff.slot, profile=tariff.profile, quotient=None, first=FIRST, last=LAST,
+        children=[Child("Louane", 8, [0]), Child("Théo", 11, [])],
+    )  # fmt: skip
+    (bill,) = found.bills
+    assert [(row.count, str(row.price)) for row in bill.prices] == [(10, "1.30")]
+
+
+def test_the_next_year_is_asked_for_by_its_name(client: Client, tariff: Tariff) -> None:
+    year = FIRST.year
+    OpenDayFactory(activity=tariff.slot.activity, date=LAST + dt.timedelta(days=7 - LAST.weekday()))
+    page = client.get(address(tariff), ask(tariff, year=str(year + 1)))
+    assert page.context["answer"].count == 1 and f"{year + 1}-{year + 2}" in page.content.decode()
+    assert f"annee={year + 1}" in page.content.decode()
+
+
+@pytest.mark.parametrize(
+    "date, years", [("2026-11-21", [2026, 2027]), ("2027-06-30", [2026, 2027]), ("2027-07-01", [2027]), ("2027-09-01", [2027, 2028])]
+)  # fmt: skip
+def test_in_summer_one_asks_for_the_next_year(monkeypatch: pytest.MonkeyPatch, date: str, years: list[int]) -> None:
+    monkeypatch.setattr(simulation_views, "today", lambda: dt.date.fromisoformat(date))
+    assert simulation_views.simulated_years() == years
+
+
+def test_tickets_and_passes_show_their_prices(client: Client) -> None:
+    fare = TariffFactory(slot=EntriesFactory(), price=Decimal("5.50"))
+    page = client.get(address(fare)).content.decode().replace("\xa0", " ")
+    assert "Billets et abonnements" in page and "5,50 €" in page and str(fare.profile) in page
+    assert "n’a pas encore publié" not in page and "Calculer" not in page

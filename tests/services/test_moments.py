@@ -66,7 +66,9 @@ def test_days_follow_and_the_sentence_is_true_across_the_clock_changes() -> None
 
 def test_all_four_limits_follow() -> None:
     late = DeadlineFactory(name="Le matin même", offset=0, time=dt.time(7))
-    activity = opened()
+    activity = opened(cancel_deadline=DeadlineFactory(name="La veille", offset=1))
+    activity.service.cancel_deadline = activity.cancel_deadline
+    activity.service.save()
     rule = activity.service.booking_deadline
     assert rule is not None
     change(rule, basis="week", weekday=3, opens_weeks=4, late=late)

@@ -100,8 +100,8 @@ def test_ranks(ranks: dict[str, int], price: str, words: str) -> None:
     [
         (820, "4.10", "quotient 820 × 0,5 % = 4,10 € (de 1,00 € à 6,00 €)"),
         (821, "4.11", "= 4,11 €"),  # 4,105: halves away from zero
-        (100, "1.00", "= 1,00 €"),
-        (5000, "6.00", "= 6,00 €"),
+        (100, "1.00", "= 0,50 €, relevé au plancher de 1,00 €"),
+        (5000, "6.00", "= 25,00 €, ramené au plafond de 6,00 €"),
         (None, "6.00", "plafond de : 0,5 % du quotient familial, de 1,00 € à 6,00 € (quotient familial non connu)"),
     ],
 )
@@ -173,8 +173,8 @@ def fares(*bands: tuple[str, int | None, int | None]) -> list[Tariff]:
             fares(("quotient", 0, 400), ("quotient", 600, None)),
             ["« Repas, Résident » : aucun tarif pour quotient familial de 401 à 599."],
         ),
-        (fares(("rank", 2, None)), ["« Repas, Résident » : aucun tarif pour rang de 1."]),
-        (fares(("age", 3, 5), ("age", 7, 12)), ["« Repas, Résident » : aucun tarif pour de 6 ans."]),
+        (fares(("rank", 2, None)), ["« Repas, Résident » : aucun tarif pour rang 1."]),
+        (fares(("age", 3, 5), ("age", 7, 12)), ["« Repas, Résident » : aucun tarif pour 6 ans."]),
     ],
 )
 def test_faults_name_the_bands(rows: list[Tariff], sentences: list[str]) -> None:
