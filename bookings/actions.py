@@ -89,7 +89,7 @@ def hold_places(
         raise Refused(_("Choisissez au moins une date et un bénéficiaire."), code="nothing_chosen")
     beneficiaries = lock_beneficiaries(user, {wish.beneficiary_id for wish in wishes})
     dates = {wish.date for wish in wishes}
-    others = _live_bookings(beneficiaries, dates)
+    others = live_bookings(beneficiaries, dates)
     stale = [row.open_day_id for row in others if row.status == Booking.Status.HELD and _is_stale(row.hold)]
     # Days of other activities are locked only to free a stale hold of one of these beneficiaries.
     locked = lock_days_where(Q(activity=activity, date__in=dates) | Q(pk__in=stale))
@@ -99,7 +99,7 @@ def hold_places(
         moved = offers.offer(locked)
     if moved:
         locked = lock_days(locked)
-        others = _live_bookings(beneficiaries, dates)
+        others = live_bookings(beneficiaries, dates)
     days = _by_date(activity, locked)
     now = timezone.now()
     check_bookable(dates, days, now)
@@ -110,7 +110,7 @@ def hold_places(
     already = [before[wish] for wish in wishes if wish in before]
     _check_not_offered(already)
     new = [wish for wish in wishes if wish not in before]
-    _check_places(new, days, slot)
+    check_places(new, days, slot)
     rows = [
         new_booking(user=user, beneficiary_id=wish.beneficiary_id, open_day=days[wish.date], slot=slot, at=now)
         for wish in new
@@ -118,7 +118,7 @@ def hold_places(
     for row in rows:
         row.hold = hold
     if not activity.may_overlap:
-        _check_overlaps(rows, [row for row in others if not row.may_overlap], beneficiaries)
+        check_overlaps(rows, [row for row in others if not row.may_overlap], beneficiaries)
     # The rows go in by beneficiary and time, so that two transactions meet in the exclusion index in one order.
     rows.sort(key=lambda row: (row.beneficiary_id, row.period.lower))
     Booking.objects.bulk_create(rows)
@@ -249,19 +249,24 @@ def lock_cancellable(*, ids: Collection[int], by: User) -> tuple[list[Booking], 
         raise Refused(
             _("Cette réservation a déjà été annulée, ou n’est pas la vôtre. Rien n’a été changé."), code="not_booked"
         )
+    check_in_time_to_cancel([(row, days[row.open_day_id]) for row in bookings])
+    return bookings, days
+
+
+def check_in_time_to_cancel(bookings: Iterable[tuple[Booking, OpenDay]]) -> None:
+    """Raise Refused with the bookings, each with its day, that can no longer be cancelled."""
     now = timezone.now()
-    late = [row for row in bookings if days[row.open_day_id].cancel_until <= now]
+    late = [(row, open_day) for row, open_day in bookings if open_day.cancel_until <= now]
     if late:
         raise Refused(
             _("Trop tard pour annuler %s. Rien n’a été changé.")
             % some(
                 _("%(day)s (c’était possible jusqu’au %(limit)s)")
-                % {"day": dated(row.date), "limit": moment(days[row.open_day_id].cancel_until)}
-                for row in late
+                % {"day": dated(row.date), "limit": moment(open_day.cancel_until)}
+                for row, open_day in late
             ),
             code="too_late",
         )
-    return bookings, days
 
 
 def end_booked(bookings: Collection[Booking], *, by: User, reason: str) -> None:
@@ -363,7 +368,7 @@ def _crowded(wishes: Collection[Wish], days: dict[dt.date, OpenDay], slot: Slot)
     return [(days[date], free[date]) for date in sorted(asked) if date in days and free[date] < asked[date]]
 
 
-def _live_bookings(beneficiaries: Collection[int], dates: Collection[dt.date]) -> list[Booking]:
+def live_bookings(beneficiaries: Collection[int], dates: Collection[dt.date]) -> list[Booking]:
     """What these beneficiaries have on these dates, in any activity."""
     return list(
         Booking.objects.live()
@@ -462,7 +467,8 @@ def check_schools(
         raise Refused(*told[:5], undone or _("Rien n’a été ajouté au panier."), code="school_closed")
 
 
-def _check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay], slot: Slot) -> None:
+def check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay], slot: Slot) -> None:
+    """Raise Refused with the days that have fewer free places for this slot than are wished for."""
     full = _crowded(wishes, days, slot)
     if full:
         raise Refused(
@@ -492,7 +498,8 @@ def some(items: Iterable[str], most: int = 5) -> str:
     return enumeration([*words[:most], _("%d autres") % rest] if rest > 1 else words)
 
 
-def _check_overlaps(rows: Sequence[Booking], others: Sequence[Booking], beneficiaries: dict[int, Beneficiary]) -> None:
+def check_overlaps(rows: Sequence[Booking], others: Sequence[Booking], beneficiaries: dict[int, Beneficiary]) -> None:
+    """Raise Refused with the beneficiaries who are elsewhere at the time of one of these rows."""
     by_child: dict[int, list[Booking]] = {}
     for other in others:
         by_child.setdefault(other.beneficiary_id, []).append(other)

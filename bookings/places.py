@@ -12,6 +12,7 @@ from bookings.models import Booking
 from bookings.waiting.models import WaitingListEntry
 from portal.common.db import annotated
 from services.models import OpenDay, Slot
+from services.models.calendar import OpenDayQuerySet
 
 
 def lock_days(ids: Collection[int]) -> dict[int, OpenDay]:
@@ -20,12 +21,18 @@ def lock_days(ids: Collection[int]) -> dict[int, OpenDay]:
 
 
 def lock_days_where(which: Q) -> dict[int, OpenDay]:
-    """The same for the days that a condition names; each says whether somebody waits for it (`waited_for`), and whether a
-    school or a class of its commune is closed (`school_closed`).
+    """The same for the days that a condition names; see days_where.
 
     Who joins in the very moment in which we wait for the lock may be missed: they found the day full, and a place that
     comes free is offered where it comes free.
     """
+    rows = days_where(which).order_by("pk")
+    return {row.pk: row for row in rows.select_for_update(of=("self",), no_key=True)}
+
+
+def days_where(which: Q) -> OpenDayQuerySet:
+    """Open days that a condition names; each says whether somebody waits for it (`waited_for`), and whether a school or a
+    class of its commune is closed (`school_closed`)."""
     waiting = WaitingListEntry.objects.waiting().filter(open_day=OuterRef("pk"))
     closures = Closure.objects.in_force().filter(
         school__isnull=False,
@@ -33,9 +40,7 @@ def lock_days_where(which: Q) -> dict[int, OpenDay]:
         first_day__lte=OuterRef("date"),
         last_day__gte=OuterRef("date"),
     )
-    rows = annotated(OpenDay.objects.filter(which), waited_for=Exists(waiting), school_closed=Exists(closures))
-    rows = rows.order_by("pk")
-    return {row.pk: row for row in rows.select_for_update(of=("self",), no_key=True)}
+    return annotated(OpenDay.objects.filter(which), waited_for=Exists(waiting), school_closed=Exists(closures))
 
 
 def slot_room(slots: Iterable[Slot], days: Collection[int]) -> dict[tuple[int, int], int]:

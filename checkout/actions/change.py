@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from bookings import actions as bookings
-from bookings.change_actions import exchange, note_change
+from bookings.change_actions import check_exchange, exchange, note_change
 from bookings.models import Booking
 from bookings.pricing import Place, Pricer
 from checkout.actions.cancellation import give_back
@@ -50,19 +50,35 @@ class Quote:
 def quote(*, booking: Booking, slot: Slot, date: dt.date, by: User) -> Quote:
     """What it would cost to change a booking of this person; reads only.
 
-    Raises Refused when nothing changes, when the day or its price does not exist, and without access to the service.
+    Raises Refused with what change_booking would refuse as things stand, a wallet that holds too little excepted: what is
+    shown to be confirmed can be had.
     """
+    offer = _quote(booking=booking, slot=slot, date=date, by=by)
+    slot.activity = booking.open_day.activity
+    check_exchange(booking=booking, slot=slot, open_day=offer.open_day)
+    return offer
+
+
+def prices(*, booking: Booking, slots: Sequence[Slot], date: dt.date, by: User) -> dict[int, Decimal]:
+    """What each slot costs this booking's child on a date, in euros by the slot's key; what is not sold is left out."""
+    line = _line(booking, by)
+    open_day = OpenDay.objects.filter(activity=booking.open_day.activity_id, date=date).first()
+    if line is None or open_day is None:
+        return {}
+    found = _sold(_accesses(booking, by), booking, line, slots, open_day)
+    return {key: price.amount for key, (_access, price) in found.items()}
+
+
+def _quote(*, booking: Booking, slot: Slot, date: dt.date, by: User) -> Quote:
+    """Without asking whether there is a place: raises Refused when nothing changes, when the day or its price does not
+    exist, and without access to the service."""
     unchanged = _("Votre réservation n’a pas changé.")
     activity = booking.open_day.activity
     if (slot.pk, date) == (booking.slot_id, booking.date):
         raise Refused(
             _("C’est déjà ce que vous avez réservé : choisissez une autre date ou une autre prestation."), code="same"
         )
-    line = (
-        OrderLine.objects.filter(booking=booking, order__user=by, order__status=Order.Status.PAID, cancelled_at=None)
-        .select_related("order__user")
-        .first()
-    )
+    line = _line(booking, by)
     if line is None or booking.made_by_id != by.pk:
         raise Refused(
             _("Cette réservation a déjà été annulée, ou n’est pas la vôtre. Rien n’a été changé."), code="not_booked"
@@ -70,8 +86,7 @@ def quote(*, booking: Booking, slot: Slot, date: dt.date, by: User) -> Quote:
     open_day = OpenDay.objects.filter(activity=activity, date=date).first()
     if open_day is None:
         raise Refused(_("%s : pas de service ce jour-là.") % dated(date).capitalize(), unchanged, code="not_bookable")
-    accesses = Subscription.objects.of(by).approved().filter(profile__service=activity.service_id)
-    found = _sold(list(accesses.select_related("profile").order_by("pk")), booking, line, slot, open_day)
+    found = _sold(_accesses(booking, by), booking, line, [slot], open_day).get(slot.pk)
     if found is None:
         raise Refused(
             _("Cette prestation n’a pas de tarif pour votre situation ce jour-là."), unchanged, code="no_tariff"
@@ -81,33 +96,46 @@ def quote(*, booking: Booking, slot: Slot, date: dt.date, by: User) -> Quote:
     return Quote(line, open_day, slot, subscription, sold)
 
 
+def _line(booking: Booking, by: User) -> OrderLine | None:
+    """The line by which this person paid the booking, if it still stands."""
+    paid = OrderLine.objects.filter(booking=booking, order__user=by, order__status=Order.Status.PAID, cancelled_at=None)
+    return paid.select_related("order__user").first()
+
+
+def _accesses(booking: Booking, by: User) -> list[Subscription]:
+    rows = Subscription.objects.of(by).approved().filter(profile__service=booking.open_day.activity.service_id)
+    return list(rows.select_related("profile").order_by("pk"))
+
+
 def _sold(
-    accesses: Sequence[Subscription], booking: Booking, line: OrderLine, slot: Slot, open_day: OpenDay
-) -> tuple[Subscription, Price] | None:
-    """The access at whose price the new place is sold: first the one that the old place was sold to."""
+    accesses: Sequence[Subscription], booking: Booking, line: OrderLine, slots: Sequence[Slot], open_day: OpenDay
+) -> dict[int, tuple[Subscription, Price]]:
+    """The access at whose price each slot is sold that day: first the one that the old place was sold to."""
     activity = Activity.objects.with_deadlines().get(pk=open_day.activity_id)
-    slots = [slot, booking.slot]
-    for each in slots:
+    for each in [*slots, booking.slot]:
         each.activity = activity
     old = Place(booking.beneficiary_id, booking.slot_id, booking.date, booking.is_late)
-    new = Place(booking.beneficiary_id, slot.pk, open_day.date, open_day.is_late(timezone.now()))
+    late = open_day.is_late(timezone.now())
+    new = {slot.pk: Place(booking.beneficiary_id, slot.pk, open_day.date, late) for slot in slots}
     pricer = Pricer(
         user=line.order.user,
         profiles=[row.profile for row in accesses],
-        slots=slots,
+        slots=[*slots, booking.slot],
         beneficiaries=[booking.beneficiary],
-        choice=[new],
+        choice=list(new.values())[:1],  # whoever comes in one of them comes
     )
 
     def sold_before(row: Subscription) -> bool:
         price = pricer.price(profile_id=row.profile_id, place=old)
         return price is not None and price.amount == line.unit_price
 
+    found: dict[int, tuple[Subscription, Price]] = {}
     for row in sorted(accesses, key=lambda row: not sold_before(row)):
-        price = pricer.price(profile_id=row.profile_id, place=new)
-        if price is not None:
-            return row, price
-    return None
+        for key, place in new.items():
+            price = None if key in found else pricer.price(profile_id=row.profile_id, place=place)
+            if price is not None:
+                found[key] = row, price
+    return found
 
 
 @retry_on_deadlock
@@ -119,7 +147,7 @@ def change_booking(*, booking: Booking, slot: Slot, date: dt.date, shown_differe
     day, another booking at that time, a wallet that holds too little): then nothing has changed, the old place least of all.
     """
     with refusing({name: _unchanged(str(text)) for name, text in bookings.SENTENCES.items()}):
-        offer = quote(booking=booking, slot=slot, date=date, by=by)
+        offer = _quote(booking=booking, slot=slot, date=date, by=by)
         ledger.wallet_of(by)
         new = exchange(booking=booking, slot=slot, open_day=offer.open_day, by=by)
         if offer.difference != shown_difference:

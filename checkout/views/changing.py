@@ -2,23 +2,24 @@
 
 import datetime as dt
 import itertools
+from collections.abc import Sequence
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from accounts.models import User
 from accounts.views import current_user
+from bookings.change_actions import days_to_change_to
 from bookings.models import Booking, Change
-from checkout.actions.change import change_booking, quote
+from checkout.actions.change import change_booking, prices, quote
 from checkout.forms import amount, keys
 from portal.common.errors import Refused
-from portal.common.formats import euros, month
-from services.models import OpenDay, Slot
+from portal.common.formats import enumeration, euros, month
+from services.models import Slot
 from wallet.actions import wallet_of
 
 MOST_DAYS = 120  # a choice that goes further is booked anew
@@ -29,7 +30,9 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     """`slot` (key) and `date` (2026-12-16) say what is wanted; `difference` what the person saw before confirming."""
     user = current_user(request)
     mine = Booking.objects.filter(made_by=user, status__in=[Booking.Status.BOOKED, Booking.Status.CANCELLED])
-    booking = get_object_or_404(mine.select_related("beneficiary", "slot", "open_day__activity__service"), pk=pk)
+    booking = get_object_or_404(
+        mine.select_related("made_by", "beneficiary", "slot", "open_day__activity__service"), pk=pk
+    )
     changed = Change.objects.filter(before=booking).first()
     if changed is not None:  # the same form, sent a second time
         messages.info(request, _("C’est déjà fait : voici votre réservation changée."))
@@ -83,22 +86,29 @@ def _confirmed(request: HttpRequest, booking: Booking, slot: Slot, date: dt.date
 def _choose(
     request: HttpRequest, booking: Booking, slots: list[Slot], errors: list[str], context: dict[str, object]
 ) -> HttpResponse:
-    """The slots, and the days that may be booked by now, month by month; full ones are left out, the own one is there."""
-    days = [
-        row
-        for row in OpenDay.objects.filter(activity=booking.open_day.activity)
-        .bookable(at=timezone.now())
-        .order_by("date")[:MOST_DAYS]
-        if row.pk == booking.open_day_id or (row.free > 0 and not row.is_late(timezone.now()))
-    ]
+    """The slots with their prices, and the days that can be had, month by month; where only some slots can, they say so."""
+    date, slot = context.get("date") or booking.date, context.get("slot") or booking.slot
+    assert isinstance(date, dt.date)
+    costs = prices(booking=booking, slots=slots, date=date, by=booking.made_by)
+    sold = [row for row in slots if row.pk in costs]
+    for row in sold:
+        row.activity = booking.open_day.activity
+    days = days_to_change_to(booking=booking, slots=sold, most=MOST_DAYS)
     context |= {
-        "slots": slots,
+        "slots": [(row, costs[row.pk]) for row in sold],
         "months": [
-            (month(first), list(rows))
-            for first, rows in itertools.groupby((row.date for row in days), key=lambda date: date.replace(day=1))
+            (month(first), [(day, _only(had, sold, is_own=day.pk == booking.open_day_id)) for day, had in rows])
+            for first, rows in itertools.groupby(days, key=lambda found: found[0].date.replace(day=1))
         ],
         "errors": errors,
-        "chosen_slot": context.get("slot") or booking.slot,
-        "chosen_date": context.get("date") or booking.date,
+        "chosen_slot": slot,
+        "chosen_date": date,
     }
     return render(request, "checkout/change.html", context, status=422 if errors and request.method == "POST" else 200)
+
+
+def _only(had: Sequence[Slot], sold: Sequence[Slot], *, is_own: bool) -> str:
+    """What is said of a day beside its date: that it is the booked one, or which slots alone can be had."""
+    if is_own:
+        return _("votre date actuelle, pour une autre prestation")
+    return "" if len(had) == len(sold) else _("seulement %s") % enumeration(str(slot) for slot in had)

@@ -1,6 +1,7 @@
 """Changing a booking's slot or date: one action, both deadlines, the difference in the wallet, the old place never lost."""
 
 import datetime as dt
+import re
 from decimal import Decimal
 
 import pytest
@@ -9,10 +10,11 @@ from django.test import Client
 from django.utils import timezone
 
 from bookings.models import Booking, Change
-from checkout.actions import Means, cancel_bookings, change_booking
+from checkout.actions import Means, add_to_cart, cancel_bookings, change_booking
 from checkout.models import Order, OrderLine
 from checkout.verification import verify
 from portal.common.errors import Refused
+from portal.common.formats import long_date
 from portal.outbox.models import Email
 from services.models import OpenDay, Slot, Subscription, Tariff
 from tests.checkout.conftest import MaxQueries
@@ -230,10 +232,10 @@ class TestPages:
         shop = paid()
         slot = other_slot(shop, "12.50")
         client, page = self.browser(shop), f"/mon-compte/reservations/{the_booking().pk}/changer/"
-        with at_most(9):
+        with at_most(14):  # the prices of the slots, and which days can be had
             assert "Journée" in text(client.get(page))
         wanted = {"slot": slot.pk, "date": shop.days[1].date.isoformat()}
-        with at_most(14):
+        with at_most(17):
             check = client.get(page, wanted)
         assert "4,60 € seront pris dans votre porte-monnaie ; il y restera 37,50 €" in text(check)
         sent = {**wanted, "difference": "4.60"}
@@ -259,6 +261,65 @@ class TestPages:
         wanted = {"slot": slot.pk, "date": shop.days[1].date.isoformat(), "difference": difference}
         assert "Le tarif a changé" in text(client.post(page, wanted))
         assert shop.balance == Decimal("42.10") and not Change.objects.exists()
+
+    @pytest.mark.parametrize(
+        "case, words",
+        [
+            ("own", "est déjà réservé ou dans votre panier"),
+            ("full", "Cette date est complète"),
+            ("elsewhere", "à la même heure"),
+            ("closed", "Grève"),
+            ("late", "Trop tard pour réserver"),
+            ("too late to cancel", "Trop tard pour annuler"),
+            ("slot full", "complète pour « Journée »"),
+        ],
+    )
+    def test_what_would_be_refused_is_not_shown_to_be_confirmed(self, case: str, words: str) -> None:
+        """The page that asks to confirm says what the press would say, and the list does not propose it."""
+        shop = paid()
+        first, wanted = the_booking(), {"slot": shop.slot.pk, "date": shop.days[1].date.isoformat()}
+        there = OpenDay.objects.filter(pk=shop.days[1].pk)
+        if case == "own":
+            shop.add(days=shop.days[1:2])
+        if case == "full":
+            other = family(shop.tariff, days=shop.days[1:2])
+            there.update(capacity=1)
+            other.add()
+        if case == "elsewhere":
+            elsewhere = TariffFactory(slot__activity__service=shop.activity.service, profile=shop.tariff.profile)
+            day = OpenDayFactory(activity=elsewhere.slot.activity, date=shop.days[1].date)
+            Shop(elsewhere, shop.user, shop.children, shop.subscription, [day]).add()
+        if case == "closed":
+            there.update(is_open=False, closed_reason="Grève")
+        if case == "late":
+            there.update(book_until=timezone.now() - dt.timedelta(minutes=1))
+        if case == "too late to cancel":
+            OpenDay.objects.filter(pk=shop.days[0].pk).update(cancel_until=timezone.now() - dt.timedelta(minutes=1))
+        if case == "slot full":
+            slot = other_slot(shop, "12.50")
+            Slot.objects.filter(pk=slot.pk).update(capacity=0)
+            wanted = {"slot": slot.pk, "date": shop.days[0].date.isoformat()}
+        client, page = self.browser(shop), f"/mon-compte/reservations/{first.pk}/changer/"
+        shown = text(client.get(page, wanted))
+        assert words in shown and "Confirmer" not in shown and "n’a" in shown
+        refused = text(client.post(page, wanted | {"difference": "0.00"}))
+        assert "Confirmer" not in refused and Booking.objects.booked().filter(pk=first.pk).exists()
+        if case not in {"too late to cancel", "slot full"}:
+            options = re.findall(r'<option value="([^"]*)"', client.get(page).content.decode())
+            assert options == [shop.days[2].date.isoformat()]
+
+    def test_the_slots_say_their_prices_and_the_list_which_day_is_booked(self) -> None:
+        shop = paid()
+        slot = other_slot(shop, "12.50")
+        Slot.objects.filter(pk=slot.pk).update(capacity=1)
+        other = family(shop.tariff, days=shop.days[2:3])
+        add_to_cart(
+            user=other.user, activity=shop.activity, slot=slot, subscription=other.subscription, wishes=other.wishes()
+        )
+        words = text(self.browser(shop).get(f"/mon-compte/reservations/{the_booking().pk}/changer/"))
+        assert "7,90 € réservée aujourd’hui" in words and "12,50 €" in words
+        assert "(votre date actuelle, pour une autre prestation)" in words and "(seulement Matin" in words
+        assert f"Réservé pour l’instant : {long_date(shop.days[0].date)}" in words
 
     def test_too_little_money_is_said_before(self) -> None:
         shop = paid(credit="8")
