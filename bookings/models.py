@@ -18,6 +18,7 @@ from bookings.feeds import CalendarFeed
 from bookings.lists import SavedList, SavedListRow
 from bookings.tickets.models import Ticket as Ticket  # Django looks for tables here
 from bookings.tickets.models import TicketUse as TicketUse
+from bookings.tickets.models import TicketUseReview as TicketUseReview
 from bookings.waiting.models import OFFER_ENDS_FIRST
 from families.models import Beneficiary
 from portal.common.db import not_truncated

@@ -1,11 +1,14 @@
 """Tickets and their uses are looked up here; they are sold, used and given back elsewhere."""
 
-import datetime as dt
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest
-from django.utils import timezone
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -13,15 +16,21 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from bookings.tickets.models import Ticket, TicketUse
+from bookings.tickets.review import mark_seen
 from bookings.tickets.words import note
+from portal.common.errors import Refused
 from portal.common.formats import moment
 
 
 class UseInline(ReadOnlyInline):
     model = TicketUse
     agents = Right.VIEW
-    fields = ["at", "offline", "problem", "device"]
+    fields = ["at", "offline", "why", "device"]
     verbose_name_plural = gettext_lazy("Passages")
+
+    @admin.display(description=gettext_lazy("à vérifier"))
+    def why(self, obj: TicketUse) -> str:
+        return obj.why
 
 
 @admin.register(Ticket)
@@ -79,57 +88,139 @@ class TicketAdmin(ReadOnlyAdmin):
 def use_words(use: TicketUse) -> str:
     """`Passage accepté.`, `Passage sans réseau, à vérifier : déjà utilisé.`"""
     if use.problem:
-        return _("Passage sans réseau, à vérifier\u00a0: %s.") % use.get_problem_display().lower()
+        return _("Passage sans réseau, à vérifier. %s") % use.why
     return _("Passage accepté sans réseau.") if use.offline else _("Passage accepté.")
 
 
-RECENT = dt.timedelta(days=14)
+MOST = 200  # passages seen at once
 
 
 class CheckFilter(admin.SimpleListFilter):
-    """What a phone without network let through against the rules: all of it, or that of the last two weeks."""
+    """What a phone without network let through against the rules: still to be looked at, or seen."""
 
-    title = gettext_lazy("à vérifier")
+    title = gettext_lazy("vérification")
     parameter_name = "etat"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("recents", _("Ces 14 derniers jours")), ("a-verifier", _("Depuis toujours"))]
+        return [("a-verifier", _("À vérifier")), ("vus", _("Vus"))]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         match self.value():
-            case "recents":
-                return queryset.exclude(problem="").filter(at__gte=timezone.now() - RECENT)
             case "a-verifier":
-                return queryset.exclude(problem="")
+                return queryset.to_check()
+            case "vus":
+                return queryset.checked()
         return queryset
+
+
+class SeenForm(forms.Form):
+    note = forms.CharField(
+        label=gettext_lazy("Ce qui a été fait"),
+        help_text=gettext_lazy("Par exemple\u00a0: «\u00a0Vu avec la famille, deuxième enfant sans billet\u00a0»."),
+        max_length=200,
+        widget=forms.TextInput(attrs={"size": 60}),
+        error_messages={"required": gettext_lazy("Écrivez ce qui a été fait\u00a0: vos collègues le liront.")},
+    )
 
 
 @admin.register(TicketUse)
 class TicketUseAdmin(ReadOnlyAdmin):
     """Each passage, and above all those that a phone without network let through against the rules."""
 
-    agents = Right.VIEW
-    list_display = ["moment", "typed", "person", "activity", "offline", "problem", "device"]
+    agents = operators = Right.VIEW | Right.DECIDE
+    change_form_template = "admin/bookings/ticketuse/change_form.html"
+    list_display = ["moment", "typed", "person", "activity", "offline", "why", "seen", "device"]
     list_filter = [CheckFilter, "offline", "ticket__activity"]
-    list_select_related = ["ticket__beneficiary", "ticket__activity"]
+    list_select_related = ["ticket__beneficiary", "ticket__activity", "review"]
+    actions = ["see_selected"]
     date_hierarchy = "at"
     search_fields = ["ticket__code", "ticket__beneficiary__last_name", "ticket__beneficiary__first_name", "device"]
     ordering = ["-at", "-pk"]
-    fields = ["moment", "ticket", "activity", "problem", "offline", "device", "checked", "received_at", "client_id"]
-    readonly_fields = ["moment", "activity", "checked"]
+    fields = [
+        *("moment", "ticket", "activity", "why", "offline", "device", "checked", "received_at", "client_id"),
+        *("seen", "note", "viewer"),
+    ]
+    readonly_fields = ["moment", "activity", "why", "checked", "seen", "note", "viewer"]
 
-    signers = ["by"]
+    signers = ["by", "seen_by"]
+
+    def has_decide_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, Right.DECIDE, obj)
 
     def todo(self, request: HttpRequest) -> list[Todo]:
         if not self.has_view_permission(request):
             return []
-        recent = TicketUse.objects.visible_to(staff(request)).to_check().filter(at__gte=timezone.now() - RECENT)
-        count = recent.count()
+        count = TicketUse.objects.visible_to(staff(request)).to_check().count()
         words = ngettext("Passage sans réseau à vérifier", "Passages sans réseau à vérifier", count or 2)
-        return [Todo(words, count, self.url("changelist") + "?etat=recents")]
+        return [Todo(words, count, self.url("changelist") + "?etat=a-verifier")]
 
     def story(self, request: HttpRequest, obj: TicketUse) -> list[Happening]:
-        return told(staff(request), [(obj.at, obj.by_id, use_words(obj))])
+        facts = [(obj.at, obj.by_id, use_words(obj))]
+        if hasattr(obj, "review"):
+            facts.append((obj.review.at, obj.review.by_id, _("Vu\u00a0: %s") % obj.review.note))
+        return told(staff(request), facts)
+
+    # -- « Marquer comme vus » --
+
+    def get_urls(self) -> list[Any]:
+        return [path("<int:pk>/vu/", self.guarded(self.see_view), name="bookings_ticketuse_see"), *super().get_urls()]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj = kwargs["obj"]  # nothing is added here
+        waits = bool(obj.problem) and not hasattr(obj, "review") and self.may(request, Right.DECIDE, obj)
+        context["see_url"] = self.url("see", obj.pk) if waits else ""
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def see_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """One passage, from its page: GET asks for the note, POST keeps it."""
+        use = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, use):
+            raise PermissionDenied
+        return self._see(request, [use], back=self.url("change", use.pk)) or redirect(self.url("change", use.pk))
+
+    @admin.action(description=gettext_lazy("Marquer comme vus…"), permissions=["decide"])
+    def see_selected(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        """Several, from the list: the page that asks for the note posts the same action to the list again."""
+        rows = list(queryset.to_check().order_by("at", "pk")[: MOST + 1])
+        if not rows:
+            self.say(request, messages.WARNING, [_("Aucun de ces passages n’est à vérifier.")])
+            return None
+        if len(rows) > MOST:
+            self.say(request, messages.ERROR, [_("Choisissez %d passages au plus à la fois.") % MOST])
+            return None
+        return self._see(request, rows, back=self.url("changelist"))
+
+    def _see(self, request: HttpRequest, rows: list[TicketUse], *, back: str) -> HttpResponse | None:
+        """The page that asks for the note, or None when they are marked (or refused) and that was said."""
+        form = SeenForm(request.POST if "confirm" in request.POST else None)
+        if form.is_valid():
+            try:
+                count = mark_seen(ids=[row.pk for row in rows], note=form.cleaned_data["note"], by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                said = ngettext("%d passage marqué comme vu.", "%d passages marqués comme vus.", count)
+                self.say(request, messages.SUCCESS, [said % count])
+            return None
+        title = ngettext("Marquer le passage comme vu", "Marquer les passages comme vus", len(rows))
+        context = {"title": title, "rows": rows, "form": form, "checkbox": ACTION_CHECKBOX_NAME, "back_url": back}
+        return self.page(request, "admin/bookings/ticketuse/see.html", context)
+
+    @admin.display(description=gettext_lazy("à vérifier"), ordering="problem")
+    def why(self, obj: TicketUse) -> str:
+        return obj.why
+
+    @admin.display(description=gettext_lazy("vu"), ordering="review__at")
+    def seen(self, obj: TicketUse) -> str:
+        return capfirst(moment(obj.review.at)) if hasattr(obj, "review") else ""
+
+    @admin.display(description=gettext_lazy("ce qui a été fait"))
+    def note(self, obj: TicketUse) -> str:
+        return obj.review.note if hasattr(obj, "review") else ""
+
+    @admin.display(description=gettext_lazy("vu par"))
+    def viewer(self, obj: TicketUse) -> str:
+        return self.signature(obj, "seen_by")
 
     @admin.display(description=gettext_lazy("passage"), ordering="at")
     def moment(self, obj: TicketUse) -> str:

@@ -11,6 +11,7 @@ from django.contrib.postgres.fields import DateRangeField, RangeOperators
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from families.models import Beneficiary
@@ -239,8 +240,12 @@ class Ticket(models.Model):
 
 class TicketUseQuerySet(models.QuerySet["TicketUse"]):
     def to_check(self) -> Self:
-        """Uses that a phone without network let through, and that the rules would have refused."""
-        return self.exclude(problem="")
+        """Uses that a phone without network let through, that the rules would have refused, and that nobody has seen."""
+        return self.exclude(problem="").filter(review=None)
+
+    def checked(self) -> Self:
+        """Those of them that staff have looked at."""
+        return self.filter(review__isnull=False)
 
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(ticket__activity__service__commune__in=user.commune_ids)
@@ -269,6 +274,8 @@ class TicketUse(models.Model):
     device = models.CharField(_("appareil"), max_length=20, blank=True)
     offline = models.BooleanField(_("sans réseau"), default=False)
     problem = models.CharField(_("à vérifier"), max_length=10, choices=Problem, blank=True, default="")
+    # What the phone was told, as it stood then: « déjà utilisé le … » would read otherwise after the next passage.
+    reason = models.CharField(_("pourquoi"), max_length=400, blank=True, default="", db_default="")
     received_at = models.DateTimeField(_("reçu le"), auto_now_add=True)
 
     objects = TicketUseQuerySet.as_manager()
@@ -280,6 +287,8 @@ class TicketUse(models.Model):
         constraints = [
             # Online nothing is let through that the rules refuse.
             models.CheckConstraint(condition=Q(problem="") | Q(offline=True), name="problem_only_without_network"),
+            # Those flagged before reasons were kept have none.
+            models.CheckConstraint(condition=Q(reason="") | ~Q(problem=""), name="reason_only_for_a_problem"),
         ]
         triggers = [
             pgtrigger.Trigger(
@@ -298,4 +307,50 @@ class TicketUse(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.ticket} ({self.at:%d/%m/%Y %H:%M})"
+        return f"{self.ticket} ({timezone.localtime(self.at):%d/%m/%Y %H:%M})"
+
+    @property
+    def why(self) -> str:
+        """Why the rules would have refused it, in a sentence; empty when they would not."""
+        return self.reason or (f"{self.get_problem_display()}." if self.problem else "")
+
+    @property
+    def seen_by_id(self) -> int | None:
+        """Who looked at it when it was to be checked."""
+        return self.review.by_id if hasattr(self, "review") else None
+
+
+class TicketUseReview(models.Model):
+    """That staff have looked at a passage to be checked: who, when, and what came of it. Written once, beside what it is
+    about: a passage itself never changes."""
+
+    use = models.OneToOneField(TicketUse, on_delete=models.PROTECT, related_name="review", verbose_name=_("passage"))
+    note = models.CharField(_("ce qui a été fait"), max_length=200)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("vu par")
+    )
+    at = models.DateTimeField(_("vu le"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("passage vu")
+        verbose_name_plural = _("passages vus")
+        constraints = [models.CheckConstraint(condition=~Q(note=""), name="review_has_a_note")]
+        triggers = [
+            pgtrigger.Trigger(
+                name="only_flagged_uses_are_reviewed",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func="""
+                    IF NOT EXISTS (SELECT 1 FROM bookings_ticketuse u WHERE u.id = NEW.use_id AND u.problem <> '') THEN
+                        RAISE EXCEPTION 'bookings_ticketusereview: there was nothing to check about this use'
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+            pgtrigger.Protect(name="reviews_are_kept", operation=pgtrigger.Update | pgtrigger.Delete),
+            not_truncated("reviews_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.use}\u00a0: {self.note}"

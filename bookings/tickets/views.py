@@ -11,6 +11,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.staticfiles import finders
+from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -21,8 +22,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.admin_base import staff, works_here
 from accounts.models import User
 from bookings.tickets import codes
-from bookings.tickets.control import Passage, Result, let_in
-from bookings.tickets.models import Ticket
+from bookings.tickets.control import REPEATED, Passage, Result, let_in
+from bookings.tickets.models import Ticket, TicketUse
 from portal.common.formats import today
 from services.models import Activity
 from services.models.catalogue import ActivityQuerySet
@@ -73,7 +74,8 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
         result = let_in(activity=activity, passage=passage, by=user)
         form = CodeForm()
     form.initial["passage"] = uuid.uuid4()
-    context = {"activity": activity, "form": form, "result": result}
+    repeated_minutes = REPEATED // dt.timedelta(minutes=1)
+    context = {"activity": activity, "form": form, "result": result, "repeated_minutes": repeated_minutes}
     return render(request, "bookings/check.html", context, status=422 if form.errors else 200)
 
 
@@ -87,19 +89,24 @@ def checklist(request: HttpRequest, pk: int) -> HttpResponse:
     rows = Ticket.objects.filter(
         activity=activity, status__in=[Ticket.Status.BOOKED, Ticket.Status.CANCELLED], valid__endswith__gt=today()
     ).select_related("beneficiary", "slot")
-    tickets = {
-        hashlib.sha256(row.code.encode()).hexdigest(): {
-            "entries": row.entries,
-            "used": row.used,
-            "from": row.first_day.isoformat(),
-            "to": row.last_day.isoformat(),
-            "cancelled": row.status == Ticket.Status.CANCELLED,
-            "who": f"{row.beneficiary.first_name} {row.beneficiary.last_name[:1]}.",
-            "what": row.slot.name,
-        }
-        for row in rows
-    }
+    uses = TicketUse.objects.filter(ticket__in=rows, problem="").order_by()
+    last = dict(uses.values("ticket").annotate(last=Max("at")).values_list("ticket", "last"))
+    tickets = {hashlib.sha256(row.code.encode()).hexdigest(): _facts(row, last.get(row.pk)) for row in rows}
     return JsonResponse({"at": timezone.now().isoformat(), "key": codes.public_key(), "tickets": tickets})
+
+
+def _facts(ticket: Ticket, last: dt.datetime | None) -> dict[str, Any]:
+    """What a phone decides by when it has no network; `last` is when somebody was last let in."""
+    return {
+        "entries": ticket.entries,
+        "used": ticket.used,
+        "last": last and last.isoformat(),
+        "from": ticket.first_day.isoformat(),
+        "to": ticket.last_day.isoformat(),
+        "cancelled": ticket.ended_at and ticket.ended_at.isoformat(),
+        "who": f"{ticket.beneficiary.first_name} {ticket.beneficiary.last_name[:1]}.",
+        "what": ticket.slot.name,
+    }
 
 
 @require_POST
@@ -116,7 +123,7 @@ def passages(request: HttpRequest, pk: int) -> HttpResponse:
         read = [_passage(entry) for entry in sent]
     except (ValueError, KeyError, TypeError, AttributeError):
         return JsonResponse({"error": "unreadable"}, status=400)
-    results = {str(each.client_id): _told(let_in(activity=activity, passage=each, by=user)) for each in read}
+    results = {str(each.client_id): _told(activity, let_in(activity=activity, passage=each, by=user)) for each in read}
     return JsonResponse({"results": results})
 
 
@@ -133,11 +140,15 @@ def _passage(entry: dict[str, Any]) -> Passage:
     )
 
 
-def _told(result: Result) -> dict[str, str]:
+def _told(activity: Activity, result: Result) -> dict[str, Any]:
+    """The answer as the page shows it, and what the phone remembers of this door's ticket for when the network leaves."""
     ticket = result.ticket
+    here = ticket is not None and ticket.activity_id == activity.pk
     return {
         "answer": result.answer,
         "sentence": result.sentence,
+        "caution": result.caution,
+        "facts": _facts(ticket, result.last) if ticket and here else None,
         "who": str(ticket.beneficiary) if ticket else "",
         "what": ticket.slot.name if ticket else "",
         "stop": str(ticket.stop) if ticket and ticket.stop else "",

@@ -1,15 +1,19 @@
 """Tickets in the administration: made by a mairie for its own services, each kind asked for what it needs; then looked up."""
 
+import datetime as dt
+import uuid
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import User
-from bookings.tickets.models import Ticket
+from bookings.tickets.models import Ticket, TicketUse, TicketUseReview
 from services.models import Activity, BusLine
 from tests.admin.test_catalogue import edit, errors, saved
 from tests.admin.world import Town, client_of, form_values, url
 from tests.checkout.http import text
+from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -83,3 +87,59 @@ def test_a_ticket_tells_its_life(rosieres: Town, operator: User) -> None:
     for who in (rosieres.agent, operator):
         found = client_of(who).get(url("bookings.ticket", "changelist"), {"q": ticket.code})
         assert list(found.context["cl"].result_list) == [ticket]
+
+
+class TestSeen:
+    """Passages to be checked: on the home page until somebody has looked, from the list and from the page."""
+
+    def flagged(self, town: Town) -> TicketUse:
+        ticket: Ticket = town.rows["bookings.ticket"]
+        return TicketUse.objects.create(
+            client_id=uuid.uuid4(),
+            ticket=ticket,
+            at=timezone.now() - dt.timedelta(days=40),
+            by=town.agent,
+            offline=True,
+            problem="over",
+            reason="Ce billet n’est plus valable depuis le lundi 1er juin.",
+        )
+
+    def test_from_the_page(self, rosieres: Town, aiguilhe: Town) -> None:
+        use = self.flagged(rosieres)
+        client = client_of(rosieres.agent)
+        assert "Passage sans réseau à vérifier" in text(client.get("/admin/"))
+        page = client.get(url("bookings.ticketuse", "change", use.pk))
+        assert use.reason in text(page) and "Marquer comme vu…" in text(page)
+        address = url("bookings.ticketuse", "see", use.pk)
+        assert use.reason in text(client.get(address)) and not TicketUseReview.objects.exists()
+        assert "Écrivez ce qui a été fait" in text(client.post(address, {"confirm": "1", "note": " "}))
+        for stranger in (client_of(aiguilhe.agent), client_of(UserFactory())):
+            assert stranger.post(address, {"confirm": "1", "note": "Vu"}).status_code == 404
+        done = client.post(address, {"confirm": "1", "note": "Réglé à l’accueil"}, follow=True)
+        assert "1 passage marqué comme vu." in text(done) and "Réglé à l’accueil" in text(done)
+        assert str(rosieres.agent) in text(done) and "Marquer comme vu…" not in text(done)
+        assert "Vu : Réglé à l’accueil" in text(client.get(url("bookings.ticketuse", "history", use.pk)))
+        home = text(client.get("/admin/"))
+        assert "Passages sans réseau à vérifier" in home  # among what is done
+        assert "déjà été vus" in text(client.post(address, {"confirm": "1", "note": "Encore"}, follow=True))
+
+    def test_several_from_the_list(self, rosieres: Town, aiguilhe: Town) -> None:
+        uses = [self.flagged(rosieres), self.flagged(rosieres), self.flagged(aiguilhe)]
+        client = client_of(rosieres.agent)
+        address = url("bookings.ticketuse", "changelist")
+        sent: dict[str, Any] = {"action": "see_selected", "_selected_action": [use.pk for use in uses]}
+        asked = text(client.post(address, sent))
+        assert asked.count("Ce billet n’est plus valable") == 2 and not TicketUseReview.objects.exists()
+        done = client.post(address, {**sent, "confirm": "1", "note": "Vu"}, follow=True)
+        assert "2 passages marqués comme vus." in text(done)
+        assert list(TicketUse.objects.to_check()) == [uses[2]]
+        again = client.post(address, {**sent, "confirm": "1", "note": "Vu"}, follow=True)
+        assert "Aucun de ces passages n’est à vérifier." in text(again)
+        for state, count in (("a-verifier", 0), ("vus", 2)):
+            assert len(client.get(address, {"etat": state}).context["cl"].result_list) == count
+
+
+def test_a_passage_is_named_by_its_hour_in_paris(rosieres: Town) -> None:
+    use: TicketUse = rosieres.rows["bookings.ticketuse"]
+    use.at = dt.datetime(2026, 11, 21, 21, 45, tzinfo=dt.UTC)
+    assert str(use).endswith("(21/11/2026 22:45)")

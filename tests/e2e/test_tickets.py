@@ -1,8 +1,11 @@
 """Tickets in a browser: bought and shown, let in at the door by code and by camera, and going on without network."""
 
+import hashlib
 import io
 import re
+import uuid
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +19,15 @@ from bookings.tickets.actions import Wish
 from bookings.tickets.models import Ticket, TicketUse
 from checkout.actions import Means, accept_sale_terms, add_tickets_to_cart, choose_address, pay
 from checkout.models import Cart
-from services.models import Activity, Slot, Subscription
+from portal.common.formats import dated, today
+from services.models import Activity, BusStop, Slot, Subscription
 from tests import chromium
 from tests.e2e import steps
 from tests.e2e.baskets import louane, parent
 from tests.e2e.conftest import session_cookie
 from tests.e2e.test_journeys import Visit, both_ways
 from tests.e2e.watch import Looks
+from wallet.actions import adjust
 
 POOL = "/services/agglo-la-vague/piscine/"
 CONTROLLER = "agglo@demo.example"
@@ -36,13 +41,14 @@ def door() -> str:
     return f"/agents/billets/{pool().pk}/"
 
 
-def buy(formula: str = "1 entrée") -> Ticket:
-    """A pool entry for Louane, paid from her mother's wallet."""
-    user, activity = parent(), pool()
-    slot = Slot.objects.get(activity=activity, name=formula)
-    access = Subscription.objects.select_related("profile").get(user=user, profile__service=activity.service)
-    wish = Wish(people={louane().pk})
-    _count, total = add_tickets_to_cart(user=user, activity=activity, slot=slot, subscription=access, wish=wish)
+def buy(formula: str = "1 entrée", *, activity: str = "piscine") -> Ticket:
+    """A pool entry for Louane (or a pass), paid from her mother's wallet."""
+    user, sold = parent(), Activity.objects.select_related("service").get(slug=activity)
+    slot = Slot.objects.get(activity=sold, name=formula)
+    access = Subscription.objects.select_related("profile").get(user=user, profile__service=sold.service)
+    wish = Wish(people={louane().pk}, stop=BusStop.objects.filter(line__activity=sold).first())
+    adjust(user=user, amount=Decimal(100), reason="Dépôt", key=f"t:{uuid.uuid4()}", by=user)
+    _count, total = add_tickets_to_cart(user=user, activity=sold, slot=slot, subscription=access, wish=wish)
     from accounts.models import Address, Terms
 
     choose_address(user=user, address=Address.objects.get(user=user))
@@ -110,13 +116,11 @@ def type_code(page: Page, text: str) -> None:
     page.get_by_role("button", name="Contrôler ce code").click()
 
 
-def at_the_door(page: Page) -> None:
-    """The page with its list and its service worker there."""
-    page.goto(door())
+def at_the_door(page: Page, address: str = "") -> None:
+    """The page of a door, seen once, with all that it takes along."""
+    page.goto(address or door())
     expect(page.locator("[data-list-says]")).to_contain_text("est sur cet appareil")
-    page.evaluate("navigator.serviceWorker.ready")
-    page.reload()  # from now on the worker answers for it, and has kept it
-    expect(page.locator("[data-list-says]")).to_contain_text("est sur cet appareil")
+    expect(page.locator("[data-keep-says]")).to_contain_text("s’ouvrent aussi sans réseau")
 
 
 def test_the_door_goes_on_without_network_and_says_so_later(phone: Callable[[str], Page]) -> None:
@@ -131,7 +135,7 @@ def test_the_door_goes_on_without_network_and_says_so_later(phone: Callable[[str
     expect(sentence).to_have_text("Accepté sans réseau.")
     type_code(page, known.typed_code)
     expect(verdict).to_have_text("Refusé")
-    expect(sentence).to_contain_text("Déjà utilisé ")
+    expect(sentence).to_contain_text(f"Déjà utilisé le {dated(today())} à ")
     type_code(page, sold_since.code)  # typed, nothing proves it
     expect(sentence).to_contain_text("Inconnu de la liste")
     signed = codes.payload(sold_since)
@@ -152,13 +156,116 @@ def test_the_door_goes_on_without_network_and_says_so_later(phone: Callable[[str
 
     page.context.set_offline(False)
     expect(page.locator("[data-queue-says]")).to_have_text("Tous les passages sont envoyés.")
-    expect(page.locator("[data-flagged]")).to_contain_text(known.typed_code)
+    expect(page.locator("[data-flagged]")).to_contain_text(f"{known.typed_code}, passé le {dated(today())} à ")
+    expect(page.locator("[data-flagged]")).to_contain_text(f"Déjà utilisé le {dated(today())} à ")
     uses = TicketUse.objects.filter(ticket__in=[known, sold_since]).order_by("received_at")
     assert [(use.ticket_id, use.offline, use.problem) for use in uses] == [
         (known.pk, False, ""),
         (known.pk, True, "used"),
         (sold_since.pk, True, ""),
     ]
+
+
+def test_what_was_let_in_with_the_network_is_refused_without(phone: Callable[[str], Page]) -> None:
+    """The same phone, the same ticket, the network gone a moment later; a card goes on counting where the server was."""
+    once, card = buy(), buy("Carte 10 entrées")
+    page = phone(CONTROLLER)
+    at_the_door(page)
+    since = buy()  # sold after the list was made: the server's answer brings it along
+    sentence = page.locator("[data-sentence]")
+    for code, told in ((once, "Accepté."), (card, "il reste 9 entrées"), (since, "Accepté.")):
+        type_code(page, code.code)
+        expect(page.locator("[data-who]")).to_contain_text("Carte" if code is card else "1 entrée")
+        expect(sentence).to_contain_text(told)
+    expect.soft(page.locator("[data-verdict]")).to_have_text("Accepté")
+    page.context.set_offline(True)
+    for ticket in (once, since):
+        type_code(page, "x")
+        expect(sentence).to_contain_text("Ce n’est pas le code")
+        type_code(page, ticket.code)
+        expect(sentence).to_contain_text(f"Déjà utilisé le {dated(today())} à ")
+    type_code(page, card.code)
+    expect(sentence).to_have_text("Accepté sans réseau\u00a0: il reste 8 entrées.")
+    page.reload()
+    type_code(page, card.code)
+    expect(sentence).to_have_text("Accepté sans réseau\u00a0: il reste 7 entrées.")
+    page.context.set_offline(False)
+    expect(page.locator("[data-queue-says]")).to_have_text("Tous les passages sont envoyés.")
+    type_code(page, card.code)
+    expect(sentence).to_contain_text("il reste 6 entrées")
+    assert Ticket.objects.get(pk=card.pk).used == 4 and not TicketUse.objects.to_check().exists()
+
+
+def test_two_hurried_taps_without_network_let_one_in(phone: Callable[[str], Page]) -> None:
+    ticket = buy()
+    page = phone(CONTROLLER)
+    at_the_door(page)
+    page.context.set_offline(True)
+    page.evaluate(
+        """(code) => {
+            const form = document.querySelector("[data-form]");
+            for (let tap = 0; tap < 3; tap += 1) {
+                form.querySelector("[name=code]").value = code;
+                form.requestSubmit();
+            }
+        }""",
+        ticket.code,
+    )
+    expect(page.locator("[data-verdict]")).to_have_text("Refusé")
+    expect(page.locator("[data-queue-says]")).to_contain_text("1 passage sans réseau à envoyer")
+
+
+def test_a_pass_seen_again_at_once_is_said(phone: Callable[[str], Page]) -> None:
+    ticket = buy("Année scolaire", activity="carte-annuelle")
+    page = phone(CONTROLLER)
+    at_the_door(page, f"/agents/billets/{ticket.activity_id}/")
+    caution, verdict = page.locator("[data-caution]"), page.locator("[data-verdict]")
+    type_code(page, ticket.code)
+    expect(verdict).to_have_text("Accepté")
+    expect(caution).to_be_hidden()
+    type_code(page, ticket.code)
+    expect(caution).to_contain_text("Déjà passé à ")
+    expect(verdict).to_have_text("Accepté")
+    page.context.set_offline(True)
+    type_code(page, ticket.code)
+    expect(page.locator("[data-sentence]")).to_have_text("Accepté sans réseau.")
+    expect(caution).to_contain_text("Déjà passé à ")
+
+
+def test_what_a_phone_refuses_without_network_reads_as_the_servers(phone: Callable[[str], Page]) -> None:
+    """Used years ago, over, given back: with the day, and its year when that is not this one."""
+    ticket = buy()
+    page = phone(CONTROLLER)
+    at_the_door(page)
+    page.context.set_offline(True)
+    sentence = page.locator("[data-sentence]")
+    for facts, told in (
+        ({"used": 1, "last": "2024-11-09T21:42:00Z"}, "Déjà utilisé le samedi 9 novembre 2024 à 22\u00a0h\u00a042."),
+        ({"used": 1, "last": "2025-07-01T10:00:00Z"}, "Déjà utilisé le mardi 1er juillet 2025 à 12\u00a0h."),
+        ({"to": "2025-02-28"}, "Ce billet n’est plus valable depuis le samedi 1er mars 2025."),
+        ({"from": "2099-01-01"}, "Ce billet n’est valable qu’à partir du jeudi 1er janvier 2099."),
+        (
+            {"cancelled": "2024-11-09T21:42:00Z"},
+            "Ce billet a été annulé le samedi 9 novembre 2024 à 22\u00a0h\u00a042.",
+        ),
+    ):
+        page.evaluate(
+            """async ([activity, hash, facts]) => {
+                const opening = indexedDB.open("controle");
+                await new Promise((resolve) => { opening.onsuccess = resolve; });
+                const rows = opening.result.transaction("lists", "readwrite").objectStore("lists");
+                const reading = rows.get(activity);
+                await new Promise((resolve) => { reading.onsuccess = resolve; });
+                const known = reading.result;
+                known.tickets[hash] = { entries: 1, used: 0, last: null, from: "2024-01-01", to: "2099-12-31", cancelled: null, who: "", what: "", ...facts };
+                const writing = rows.put(known, activity);
+                await new Promise((resolve) => { writing.onsuccess = resolve; });
+                opening.result.close();
+            }""",
+            [str(ticket.activity_id), hashlib.sha256(ticket.code.encode()).hexdigest(), facts],
+        )
+        type_code(page, ticket.code)
+        expect(sentence).to_have_text(told)
 
 
 def test_a_familys_tickets_open_without_network_until_it_signs_out(phone: Callable[[str], Page]) -> None:
@@ -225,4 +332,38 @@ def test_the_camera_reads_what_the_ticket_shows(site: str, camera: Callable[[str
     expect(page.locator("[data-verdict]")).to_have_text("Accepté")
     expect(page.locator("[data-who]")).to_contain_text("Louane Dupont")
     assert TicketUse.objects.filter(ticket=ticket).count() == 1
+    context.close()
+
+
+def test_the_camera_goes_on_without_network_after_one_visit(site: str, camera: Callable[[str], Any]) -> None:
+    """Page, style, scripts and the decoder are there."""
+    ticket = buy()
+    browser = camera(codes.payload(ticket))
+    context = browser.new_context(base_url=site, viewport={"width": 390, "height": 844}, permissions=["camera"])
+    context.add_cookies([session_cookie(CONTROLLER, site)])
+    page = context.new_page()
+    at_the_door(page)
+    context.set_offline(True)
+    page.reload()
+    page.get_by_role("button", name="Scanner avec la caméra").click()
+    expect(page.locator("[data-sentence]")).to_have_text("Accepté sans réseau.")
+    context.close()
+
+
+def test_a_phone_that_can_keep_nothing_says_so_and_lets_the_camera_go(site: str, camera: Callable[[str], Any]) -> None:
+    ticket = buy()
+    browser = camera(codes.payload(ticket))
+    context = browser.new_context(base_url=site, permissions=["camera"], service_workers="block")
+    context.add_cookies([session_cookie(CONTROLLER, site)])
+    page = context.new_page()
+    page.goto(door())
+    expect(page.locator("[data-list-says]")).to_contain_text("est sur cet appareil")
+    context.set_offline(True)
+    start = page.get_by_role("button", name="Scanner avec la caméra")
+    start.click()
+    expect(page.locator("[data-camera-says]")).to_contain_text("tapez le code")
+    expect(start).to_be_visible()
+    assert page.evaluate("document.querySelector('video').srcObject") is None
+    type_code(page, ticket.code)
+    expect(page.locator("[data-sentence]")).to_have_text("Accepté sans réseau.")
     context.close()

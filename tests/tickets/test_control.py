@@ -6,11 +6,14 @@ import uuid
 import pytest
 from django.utils import timezone
 
+from accounts.models import User
 from bookings.tickets.control import Answer
 from bookings.tickets.models import Ticket, TicketUse
+from bookings.tickets.review import mark_seen
 from checkout.actions import cancel_ticket
 from checkout.verification import verify
-from portal.common.formats import moment, today
+from portal.common.errors import Refused
+from portal.common.formats import PARIS, hour, moment, today
 from tests.factories import EntriesFactory, PassFactory, agent_of
 from tests.tickets.kiosk import bikes, buy, controller, kiosk, scan, take
 
@@ -45,6 +48,36 @@ class TestOnline:
         agent = controller(ticket)
         assert {scan(ticket, agent).answer for _ride in range(3)} == {Answer.ACCEPTED}
         assert Ticket.objects.get().used == 3
+
+    def test_a_pass_seen_again_at_once_is_accepted_and_said(self) -> None:
+        ticket = buy(kiosk(PassFactory()))
+        agent, name = controller(ticket), uuid.uuid4()
+        assert scan(ticket, agent).caution == ""
+        again = scan(ticket, agent, client_id=name)
+        first = TicketUse.objects.earliest("at")
+        assert again.answer == Answer.ACCEPTED
+        assert again.caution == f"Déjà passé à {hour(first.at.astimezone(PARIS).time())}."
+        assert scan(ticket, agent, client_id=name).caution == again.caution  # the same passage, sent again
+
+    @pytest.mark.parametrize("minutes, said", [(29, True), (31, False), (-1, False)])
+    def test_the_way_back_is_no_surprise(self, minutes: int, said: bool) -> None:
+        ticket = buy(kiosk(PassFactory()))
+        agent = controller(ticket)
+        scan(ticket, agent, offline_at=an_hour_ago())
+        later = an_hour_ago() + dt.timedelta(minutes=minutes)
+        assert bool(scan(ticket, agent, offline_at=later).caution) is said
+
+    def test_a_family_passes_with_one_card(self) -> None:
+        ticket = buy(kiosk(EntriesFactory(entries=10)))
+        agent = controller(ticket)
+        assert [scan(ticket, agent).caution for _child in range(3)] == ["", "", ""]
+
+    def test_an_entry_of_another_year_is_said_with_it(self) -> None:
+        ticket = buy(kiosk())
+        agent = controller(ticket)
+        used = dt.datetime(today().year - 1, 11, 9, 21, 42, tzinfo=dt.UTC)
+        TicketUse.objects.create(client_id=uuid.uuid4(), ticket=ticket, at=used, by=agent)
+        assert f"novembre {used.year} à 22\u00a0h\u00a042." in scan(ticket, agent).sentence
 
     def test_the_same_passage_twice_is_one(self) -> None:
         """A double click, a page sent again, an answer that got lost."""
@@ -123,8 +156,25 @@ class TestWithoutNetwork:
         agent, name = controller(ticket), uuid.uuid4()
         scan(ticket, agent)
         for _time in range(2):
-            assert scan(ticket, agent, client_id=name, offline_at=an_hour_ago()).answer == Answer.FLAGGED
+            found = scan(ticket, agent, client_id=name, offline_at=an_hour_ago())
+            assert found.answer == Answer.FLAGGED and found.sentence.startswith("Déjà utilisé le ")
         assert TicketUse.objects.count() == 2
+        assert TicketUse.objects.to_check().get().why == found.sentence
+
+    def test_the_reason_is_what_was_said_then(self) -> None:
+        """A card that is used up twice over: each passage keeps its own « la dernière le … »."""
+        ticket = buy(kiosk(EntriesFactory(entries=10)))
+        agent, name = controller(ticket), uuid.uuid4()
+        for _entry in range(9):
+            scan(ticket, agent, offline_at=an_hour_ago())
+        scan(ticket, agent)
+        said = scan(ticket, agent, client_id=name, offline_at=an_hour_ago()).sentence
+        assert said == TicketUse.objects.to_check().get().reason
+        assert said == scan(ticket, agent, client_id=name, offline_at=an_hour_ago()).sentence
+
+    def test_one_flagged_before_reasons_were_kept_names_its_problem(self) -> None:
+        use = TicketUse(problem=TicketUse.Problem.OVER)
+        assert use.why == "Plus valable."
 
     @pytest.mark.parametrize("days", [-400, 400])
     def test_a_wrong_clock_is_kept_within_reason(self, days: int) -> None:
@@ -141,3 +191,48 @@ def test_what_is_counted_wrongly_is_told() -> None:
     with pgtrigger.ignore("bookings.Ticket:used_is_counted"):
         Ticket.objects.update(used=2)
     assert list(verify()) == [f"E-billet {ticket.typed_code} ({ticket.activity}) : 2 entrées comptées, 0 passages."]
+
+
+class TestSeen:
+    """Flagged passages, looked at by staff."""
+
+    def flagged(self, ticket: Ticket, agent: User) -> TicketUse:
+        if not ticket.uses.exists():
+            scan(ticket, agent)
+        name = uuid.uuid4()
+        scan(ticket, agent, client_id=name, offline_at=an_hour_ago())
+        return TicketUse.objects.get(client_id=name)
+
+    def test_who_when_and_what_came_of_it(self) -> None:
+        ticket = buy(kiosk())
+        agent = controller(ticket)
+        use = self.flagged(ticket, agent)
+        assert mark_seen(ids=[use.pk], note="  Vu avec\nla famille ", by=agent) == 1
+        assert not TicketUse.objects.to_check().exists() and TicketUse.objects.checked().get() == use
+        review = TicketUse.objects.get(pk=use.pk).review
+        assert (review.note, review.by) == ("Vu avec la famille", agent) and review.at <= timezone.now()
+
+    def test_once_and_the_first_word_stays(self) -> None:
+        ticket = buy(kiosk())
+        agent = controller(ticket)
+        first, second = self.flagged(ticket, agent), self.flagged(ticket, agent)
+        mark_seen(ids=[first.pk], note="Vu", by=agent)
+        with pytest.raises(Refused, match="déjà été vus"):
+            mark_seen(ids=[first.pk], note="Encore", by=agent)
+        assert mark_seen(ids=[first.pk, second.pk], note="Le reste", by=agent) == 1
+        assert TicketUse.objects.get(pk=first.pk).review.note == "Vu"
+
+    def test_only_what_is_to_be_checked_with_a_note_by_its_staff(self) -> None:
+        ticket = buy(kiosk())
+        agent = controller(ticket)
+        use = self.flagged(ticket, agent)
+        fine = TicketUse.objects.get(problem="")
+        for ids, note, by in (
+            ([use.pk], "  ", agent),
+            ([fine.pk], "Vu", agent),
+            ([use.pk], "Vu", controller(buy(kiosk()))),
+            ([], "Vu", agent),
+        ):
+            with pytest.raises(Refused):
+                mark_seen(ids=ids, note=note, by=by)
+        assert TicketUse.objects.to_check().get() == use

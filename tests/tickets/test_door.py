@@ -99,7 +99,7 @@ class TestList:
         listed = answer.json()["tickets"]
         assert set(listed) == {hashlib.sha256(row.code.encode()).hexdigest() for row in (good, back)}
         entry = listed[hashlib.sha256(good.code.encode()).hexdigest()]
-        assert (entry["entries"], entry["used"], entry["cancelled"]) == (10, 1, False)
+        assert (entry["entries"], entry["used"], entry["cancelled"]) == (10, 1, None)
         assert entry["who"] == f"{good.beneficiary.first_name} {good.beneficiary.last_name[0]}."
         assert good.code not in answer.content.decode() and answer.json()["key"] == codes.public_key()
         assert "no-store" in answer["Cache-Control"]
@@ -129,8 +129,33 @@ class TestSentLater:
         operator = Client()
         operator.force_login(agent_of())
         assert "Passage sans réseau à vérifier" in text(operator.get("/admin/"))
-        listed = text(operator.get("/admin/bookings/ticketuse/?etat=recents"))
+        listed = text(operator.get("/admin/bookings/ticketuse/?etat=a-verifier"))
         assert ticket.typed_code in listed and "Déjà utilisé" in listed
+
+    def test_the_phone_is_told_why_however_often_it_sends(self) -> None:
+        ticket = buy(kiosk())
+        client, name = at_the_door(ticket), str(uuid.uuid4())
+        post(client, ticket, {"id": str(uuid.uuid4()), "text": ticket.code})
+        for _time in range(2):
+            sent = {"id": name, "text": ticket.code, "at": timezone.now().isoformat()}
+            told = post(client, ticket, sent).json()["results"][name]
+            assert told["answer"] == "flagged" and told["sentence"].startswith("Déjà utilisé le ")
+
+    def test_an_answer_brings_what_the_phone_goes_on_with(self) -> None:
+        """The same facts as the list's: a ticket let in with the network is refused a moment later without it."""
+        ticket = buy(kiosk(EntriesFactory(entries=10)))
+        client, name = at_the_door(ticket), str(uuid.uuid4())
+        facts = post(client, ticket, {"id": name, "text": ticket.code}).json()["results"][name]["facts"]
+        (listed,) = client.get(page(ticket, "ticket_checklist")).json()["tickets"].values()
+        assert facts == listed and facts["used"] == 1
+        assert facts["last"] == TicketUse.objects.get().at.isoformat()
+
+    def test_of_another_doors_ticket_nothing_is_kept(self) -> None:
+        ticket = buy(kiosk())
+        other = buy(kiosk(EntriesFactory(activity__service=ticket.activity.service)))
+        name = str(uuid.uuid4())
+        told = post(at_the_door(ticket), ticket, {"id": name, "text": other.code}).json()["results"][name]
+        assert told["answer"] == "refused" and told["facts"] is None
 
     def test_a_signed_code_is_read(self) -> None:
         ticket = buy(kiosk(PassFactory()))

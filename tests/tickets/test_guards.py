@@ -11,7 +11,7 @@ from django.db.backends.postgresql.psycopg_any import DateRange
 from django.utils import timezone
 
 from bookings.models import Hold
-from bookings.tickets.models import Ticket, TicketUse, new_code
+from bookings.tickets.models import Ticket, TicketUse, TicketUseReview, new_code
 from checkout.models import CartLine, OrderLine
 from portal.common.formats import today
 from services.models import Activity, OpenDay, Slot
@@ -99,6 +99,68 @@ class TestEntries:
             TicketUse.objects.create(
                 client_id=uuid.uuid4(), ticket=ticket, at=timezone.now(), by=controller(ticket), problem="used"
             )
+
+    def test_a_reason_stands_only_beside_a_problem(self) -> None:
+        ticket = buy(kiosk())
+
+        def write() -> None:
+            TicketUse.objects.create(
+                client_id=uuid.uuid4(), ticket=ticket, at=timezone.now(), by=ticket.made_by, reason="Déjà utilisé"
+            )
+
+        with undone():
+            sql("ALTER TABLE bookings_ticketuse DROP CONSTRAINT reason_only_for_a_problem")
+            write()
+            assert TicketUse.objects.exclude(reason="").exists()
+        with pytest.raises(Error, match="reason_only_for_a_problem"), transaction.atomic():
+            write()
+
+
+class TestReview:
+    def flagged(self) -> TicketUse:
+        ticket = buy(kiosk())
+        agent = controller(ticket)
+        scan(ticket, agent)
+        scan(ticket, agent, offline_at=timezone.now())
+        return TicketUse.objects.to_check().get()
+
+    def test_only_what_was_flagged_is_reviewed(self) -> None:
+        ticket = buy(kiosk())
+        scan(ticket, controller(ticket))
+        use = TicketUse.objects.get()
+        guarded(
+            "bookings.TicketUseReview:only_flagged_uses_are_reviewed",
+            lambda: TicketUseReview.objects.create(use=use, note="Vu", by=use.by),
+            "nothing to check",
+            TicketUseReview.objects.exists,
+        )
+
+    def test_each_once(self) -> None:
+        use = self.flagged()
+        TicketUseReview.objects.create(use=use, note="Vu", by=use.by)
+        with pytest.raises(Error, match="use_id"), transaction.atomic():
+            TicketUseReview.objects.create(use=use, note="Encore", by=use.by)
+
+    def test_not_without_a_note(self) -> None:
+        use = self.flagged()
+        with undone():
+            sql("ALTER TABLE bookings_ticketusereview DROP CONSTRAINT review_has_a_note")
+            TicketUseReview.objects.create(use=use, note="", by=use.by)
+            assert not TicketUse.objects.to_check().exists()
+        with pytest.raises(Error, match="review_has_a_note"), transaction.atomic():
+            TicketUseReview.objects.create(use=use, note="", by=use.by)
+
+    @pytest.mark.parametrize("act", ["delete", "update"])
+    def test_what_was_said_stays(self, act: str) -> None:
+        use = self.flagged()
+        TicketUseReview.objects.create(use=use, note="Vu", by=use.by)
+        rows = TicketUseReview.objects
+        guarded(
+            "bookings.TicketUseReview:reviews_are_kept",
+            lambda: rows.all().delete() if act == "delete" else rows.update(note="Rien vu"),
+            "Cannot",
+            lambda: not rows.filter(note="Vu").exists(),
+        )
 
 
 class TestTicket:
