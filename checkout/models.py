@@ -54,6 +54,7 @@ class Cart(models.Model):
     created_at = models.DateTimeField(_("créé le"), auto_now_add=True)
 
     terms_in_force: int | None  # read by with_terms_in_force
+    is_new = False  # opened by the action that runs: there is no line of it to look for
 
     objects = CartQuerySet.as_manager()
 

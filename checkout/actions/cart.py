@@ -54,7 +54,6 @@ def add_to_cart(
     The whole cart is then kept for HOLD_MINUTES. Raises Refused with a sentence for the parent: service not validated,
     no price for the slot, an order being paid, and all that bookings.actions.hold_places refuses.
     """
-    started = timezone.now()
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
         dates = {wish.date for wish in wishes}
         check_offer(user=user, activity=activity, slot=slot, subscription=subscription, dates=dates)
@@ -67,7 +66,7 @@ def add_to_cart(
         slot.activity = activity
         lines = priced(user, cart, slot, subscription, held.bookings)
         CartLine.objects.bulk_create(lines)
-        if cart.hold.expires_at < started + hold_time():  # not opened by this very action
+        if not cart.is_new:
             extend(cart)
     return Added(
         quantity=len(lines),
@@ -161,7 +160,7 @@ def priced(user: User, cart: Cart, slot: Slot, access: Subscription, rows: Seque
     """
     pricer = _pricer(user, cart, profiles=[access.profile], slots=[slot], rows=rows)
     if pricer.depends_on_others(is_late=any(row.is_late for row in rows)):
-        before = _lines_of(cart, _of_service(slot.activity.service_id))
+        before = [] if cart.is_new else _lines_of(cart, _of_service(slot.activity.service_id))
         held = [line for line in before if line.item.status == Booking.Status.HELD]
         if held:
             pricer = _pricer(
@@ -274,20 +273,31 @@ def open_cart(user: User) -> Cart:
     return cart
 
 
+NEW_CART = """
+    WITH hold AS (INSERT INTO bookings_hold (user_id, expires_at) VALUES (%s, %s) RETURNING id, user_id),
+         cart AS (
+             INSERT INTO checkout_cart (user_id, hold_id, status, created_at, address_id)
+             SELECT user_id, id, %s, %s,
+                    (SELECT a.id FROM accounts_address a WHERE a.user_id = hold.user_id AND a.is_default)
+             FROM hold ON CONFLICT DO NOTHING RETURNING id
+         )
+    SELECT hold.id, cart.id FROM hold LEFT JOIN cart ON true
+"""
+
+
 def _new_cart(user: User) -> Cart:
     """Open a cart that carries the person's main address; when another tab opened one in the meantime, that one."""
-    hold = Hold.objects.create(user=user, expires_at=timezone.now() + hold_time())
-    cart = Cart(user=user, hold=hold, created_at=timezone.now())
+    now = timezone.now()
+    hold = Hold(user=user, expires_at=now + hold_time())
+    cart = Cart(user=user, created_at=now)
     with connection.cursor() as cursor:
         # The second tab waits here for the first one's commit, then finds its cart.
-        cursor.execute(
-            "INSERT INTO checkout_cart (user_id, hold_id, status, created_at, address_id) VALUES (%s, %s, %s, %s, "
-            "(SELECT id FROM accounts_address WHERE user_id = %s AND is_default)) ON CONFLICT DO NOTHING RETURNING id",
-            [user.pk, hold.pk, cart.status, cart.created_at, user.pk],
-        )
-        row = cursor.fetchone()
-    if row is not None:
-        cart.pk, cart._state.adding, cart._state.db = row[0], False, "default"
+        cursor.execute(NEW_CART, [user.pk, hold.expires_at, cart.status, now])
+        hold.pk, cart.pk = cursor.fetchone()
+    if cart.pk is not None:
+        for row in (hold, cart):
+            row._state.adding, row._state.db = False, "default"
+        cart.hold, cart.is_new = hold, True
         return cart
     hold.delete()
     return Cart.objects.live().select_related("hold").select_for_update(of=("self",)).get(user=user)

@@ -19,7 +19,7 @@ from bookings.selection import monday_of
 from checkout.models import CartLine
 from families.models import Filiation
 from portal.common.formats import PARIS, long_date, today
-from services.models import Activity, ActivityPeriod, Deadline, OpenDay, SchoolHoliday, TariffGrid
+from services.models import Activity, ActivityPeriod, OpenDay, SchoolHoliday, TariffGrid
 from services.school_calendar import school_year
 from tests.checkout.http import form, page, text
 from tests.checkout.test_prices import RANKS, ages, banded
@@ -363,10 +363,9 @@ class TestPrices:
 
     def test_a_late_day_says_its_price(self, browse: Browse) -> None:
         shop = monday_shop(weeks=1, children=1)
-        rule = shop.activity.booking_rule
-        Deadline.objects.filter(pk=rule.pk).update(
-            late=DeadlineFactory(name="Le jour même", offset=0), surcharge="added", surcharge_amount=Decimal("1.00")
-        )
+        last = DeadlineFactory(name="Le jour même", offset=0)
+        rule = DeadlineFactory(name="Avec retard", late=last, surcharge="added", surcharge_amount=Decimal("1.00"))
+        Activity.objects.filter(pk=shop.activity.pk).update(booking_deadline=rule)
         now = timezone.now()
         OpenDay.objects.filter(pk=shop.days[0].pk).update(
             book_until=now - dt.timedelta(hours=1), late_until=now + dt.timedelta(hours=1)
@@ -412,9 +411,12 @@ class TestCost:
         with at_most(14):
             assert client.post(page(shop), {"vue": view, "pick": "1234567"}).status_code == 200
 
-    @pytest.mark.parametrize("view", ["calendrier", "grille"])
-    def test_280_lines_are_added_within_15_statements(self, browse: Browse, at_most: MaxQueries, view: str) -> None:
+    @pytest.mark.parametrize("view, basis", [("calendrier", "none"), ("grille", "none"), ("calendrier", "present")])
+    def test_280_lines_are_added_within_15_statements(
+        self, browse: Browse, at_most: MaxQueries, view: str, basis: str
+    ) -> None:
         shop = monday_shop(weeks=35, children=2)
+        TariffGrid.objects.update(rank_basis=basis)
         sent = {"slot": shop.slot.pk, "vue": view}
         if view == "grille":
             sent["days"] = [f"{child.pk}:{day.date}" for day in shop.days for child in shop.children]

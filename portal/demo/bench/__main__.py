@@ -28,6 +28,8 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 WORKERS = 2
 FAMILIES, BOOKINGS, BUYERS = 150, 40_000, 190
 QUICK_FAMILIES, QUICK_BOOKINGS, QUICK_BUYERS = 6, 300, 90
+# The pages with few bookings and with many in the table.
+FEW, QUICK_FEW, MANY = 5_000, 100, 5_000_000
 MEMORY_AIM = 150  # MB
 IDLE = 0.05  # of the machine: what other programs may take before times and rates stop meaning anything
 
@@ -58,18 +60,18 @@ class Bench:
             with step("PostgreSQL (écritures durables) et Valkey"):
                 postgres = stack.enter_context(servers.Postgres(self.base, durable=True))
                 valkey = stack.enter_context(servers.Valkey(self.base))
-                postgres.ensure_database("mesures")
-            self.env = self.environment(postgres.url("mesures"), valkey.url())
-            plan = self.load()
-            stack.enter_context(self.site())
             fleet = Fleet(CLIENTS)
             stack.callback(fleet.close)
+            few: list[Row] = []
+            if self.bookings:
+                few = self.few(postgres, valkey, fleet)
+            plan = self.load(postgres, valkey, "mesures", QUICK_BOOKINGS if self.quick else BOOKINGS)
+            stack.enter_context(self.site())
             say("  … Mesures")
             clock = Busy()
-            size = QUICK if self.quick else Size()
-            measures = Measures(self.port, plan, fleet, size, lambda name: say(f"    {name}"), spent)
+            measures = self.measures(plan, fleet)
             rows = measures.run()
-            rows.append(self.memory())
+            rows += [self.price(), self.memory()]
             busy, others = clock.shares()
             say(
                 f"  ✓ Mesures ({seconds(clock.duration())}) ; processeurs occupés à {100 * busy:.0f} %, dont "
@@ -78,12 +80,24 @@ class Bench:
             self.disturbed = others > IDLE
             self.verify()
             if self.bookings:
-                self.grown(measures)  # which adds its rows
+                rows += few
+                self.grown(measures, {row.of: row.median or 0.0 for row in few})  # which adds its rows
             return rows
 
-    def grown(self, measures: Measures) -> None:
+    def measures(self, plan: dict[str, Any], fleet: Fleet) -> Measures:
+        size = QUICK if self.quick else Size()
+        return Measures(self.port, plan, fleet, size, lambda name: say(f"    {name}"), spent)
+
+    def few(self, postgres: servers.Postgres, valkey: servers.Valkey, fleet: Fleet) -> list[Row]:
+        """The pages with few bookings in the table: what those with many are compared with."""
+        count = QUICK_FEW if self.quick else FEW
+        plan = self.load(postgres, valkey, "peu", count)
+        with self.site():
+            say("  … Mesures")
+            return self.measures(plan, fleet).pages(f", {count} réservations")
+
+    def grown(self, measures: Measures, before: dict[str, float]) -> None:
         """The same pages again with millions of bookings in the table. Its places are not counted: nothing is verified after."""
-        before = {row.name: row.median or 0.0 for row in measures.rows}
         with step(f"{self.bookings} réservations dans la table"):
             child = self.start("foule", "-m", "portal.demo.bench.millions", str(self.bookings))
             if child.popen.wait():
@@ -91,7 +105,24 @@ class Bench:
         rows = measures.pages(f", {self.bookings} réservations")
         for row in rows:
             ratio = (row.median or 0.0) / (before[row.of] or 1.0)
-            row.aim(f"1,3 fois le temps d’avant au plus : {ratio:.2f}", ratio <= 1.3)
+            few = QUICK_FEW if self.quick else FEW
+            row.aim(f"1,3 fois le temps qu’avec {few} réservations au plus : {ratio:.2f}", ratio <= 1.3)
+
+    def price(self) -> Row:
+        """The price of a cart of 280 lines, worked out beside the site."""
+        done = subprocess.run(
+            [sys.executable, "-m", "portal.demo.bench.price"],
+            env=self.env,
+            cwd=CHECKOUT,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise Refusal(f"Le prix n'a pas pu être calculé :\n{done.stdout}{done.stderr}")
+        queries, median = json.loads(done.stdout)
+        row = Row("Prix d’un panier de 280 lignes, rang parmi les présents", queries=queries, median=median)
+        row.aim("3 requêtes au plus", queries <= 3)
+        return row
 
     def environment(self, database_url: str, redis_url: str) -> dict[str, str]:
         address = f"http://127.0.0.1:{self.port}"
@@ -118,8 +149,12 @@ class Bench:
             "PYTHONUNBUFFERED": "1",
         }
 
-    def load(self) -> dict[str, Any]:
-        sizes = (QUICK_FAMILIES, QUICK_BOOKINGS, QUICK_BUYERS) if self.quick else (FAMILIES, BOOKINGS, BUYERS)
+    def load(self, postgres: servers.Postgres, valkey: servers.Valkey, database: str, bookings: int) -> dict[str, Any]:
+        """Fill a database with a year, and have the next site run on it."""
+        postgres.ensure_database(database)
+        self.env = self.environment(postgres.url(database), valkey.url())
+        families, buyers = (QUICK_FAMILIES, QUICK_BUYERS) if self.quick else (FAMILIES, BUYERS)
+        sizes = families, bookings, buyers
         target = self.base / "plan.json"
         child = self.start("annee", "-m", "portal.demo.bench.year", *map(str, sizes), str(target), echo=True)
         try:
@@ -234,16 +269,20 @@ def main() -> int:
         "--quick", action="store_true", help="quelques secondes : montre que tout marche, ne mesure rien"
     )
     parser.add_argument(
-        "--reservations", type=int, default=0, metavar="N", help="les pages encore, avec N réservations (5000000)"
+        "--reservations",
+        type=int,
+        metavar="N",
+        help=f"les pages encore, avec N réservations ({MANY} ; 0 : pas du tout, ce que fait --quick)",
     )
     options = parser.parse_args()
+    many = options.reservations if options.reservations is not None else 0 if options.quick else MANY
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, stop)
     os.umask(0o077)
     begun = time.monotonic()
     try:
         with servers.throwaway_folder("mesures") as base:
-            bench = Bench(base, quick=options.quick, bookings=options.reservations)
+            bench = Bench(base, quick=options.quick, bookings=many)
             rows = bench.run()
     except (Stopped, KeyboardInterrupt):
         say("Interrompu ; tout est arrêté.")

@@ -1,4 +1,4 @@
-"""The scenarios, what they cost, and the aims of issue 2."""
+"""The scenarios, what they cost, and what they are asked to cost."""
 
 import gzip
 import os

@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -151,11 +152,14 @@ class Year:
                 [(1 + index % 3, [canteens[index % len(canteens)]]) for index in range(self.family_count)]
             )
             lookers = self.families([(2, [canteen, every_day]), (6, [canteen, every_day])])
+            (reader,) = self.families([(2, [canteens[0]])])
             buyers = self.families([(2, [canteen, race])] * self.buyer_count, deposit=LARGE_DEPOSIT)
-        self.choose_places(families, canteens)
+        # What this one reads is the same however many others have booked: a year of both children.
+        reader.places = [(child, day, canteens[0]) for child in reader.children for day in canteens[0].days]
+        self.choose_places(families, canteens, Counter(day.pk for _child, day, _offer in reader.places))
         for family in lookers:  # a third of next year's days are booked for the first child
             family.places = [(family.children[0], day, canteen) for day in canteen.days[::3]]
-        everybody = [*families, *lookers, *buyers]
+        everybody = [*families, *lookers, reader, *buyers]
         purchases = list(self.purchases(everybody))
         count = sum(len(purchase.places) for purchase in purchases)
         with step(f"Réservations : {count}, en {len(purchases)} commandes payées"), transaction.atomic():
@@ -164,7 +168,7 @@ class Year:
         self.crowd(canteen)
         with step("Statistiques du planificateur"), connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
-        return self.plan(families, lookers, buyers, canteen, race, every_day)
+        return self.plan(reader, lookers, buyers, canteen, race, every_day)
 
     # --- people
 
@@ -228,11 +232,14 @@ class Year:
 
     # --- what they booked
 
-    def choose_places(self, families: Sequence[Family], canteens: Sequence[Offer]) -> None:
-        """Canteen days of the whole year, child by child and day by day, until there are enough of them."""
+    def choose_places(self, families: Sequence[Family], canteens: Sequence[Offer], taken: Counter[int]) -> None:
+        """Canteen days of the whole year, child by child and day by day, until there are enough of them.
+
+        `taken` are the places that somebody has had before, by day.
+        """
         wednesdays = Offer.of(RACE, self.first, self.last)
         left = self.booking_count
-        free = {day.pk: day.free for offer in [*canteens, wednesdays] for day in offer.days}
+        free = {day.pk: day.free - taken[day.pk] for offer in [*canteens, wednesdays] for day in offer.days}
         for offer_of in (lambda family: family.offers[0], lambda family: wednesdays):
             for index, family in enumerate(families):
                 offer: Offer = offer_of(family)
@@ -382,7 +389,7 @@ class Year:
 
     def plan(
         self,
-        families: Sequence[Family],
+        reader: Family,
         lookers: Sequence[Family],
         buyers: Sequence[Family],
         canteen: Offer,
@@ -400,7 +407,6 @@ class Year:
         # Read again: the year's bookings may have taken places there.
         race_days = OpenDay.objects.filter(pk__in=[day.pk for day in race.days], taken=0).bookable(at=soon)[:5]
         OpenDay.objects.filter(pk__in=[day.pk for day in race_days]).update(capacity=RACE_PLACES, by_hand=True)
-        reader = max(families, key=lambda family: (len(family.children) == 2, len(family.places)))
         sessions = self.sessions([*buyers, *lookers, reader])
         return {
             "service": canteen.activity.service.get_absolute_url(),
