@@ -16,7 +16,8 @@ from bookings.changes import Change
 from bookings.closures.models import ClosedBooking, ClosedDay, Closure
 from bookings.feeds import CalendarFeed
 from bookings.lists import SavedList, SavedListRow
-from bookings.tickets.models import Ticket as Ticket  # Django looks for tables here
+from bookings.tickets.models import Controller as Controller  # Django looks for tables here
+from bookings.tickets.models import Ticket as Ticket
 from bookings.tickets.models import TicketUse as TicketUse
 from bookings.tickets.models import TicketUseReview as TicketUseReview
 from bookings.waiting.models import OFFER_ENDS_FIRST

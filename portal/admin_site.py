@@ -48,7 +48,7 @@ MODELS = (
         "schoolholiday",
         "school",
     ),
-    *("commune", "staffrole", "terms"),
+    *("commune", "staffrole", "controller", "terms"),
 )
 
 

@@ -30,6 +30,7 @@ def site(request: HttpRequest) -> dict[str, Any]:
         "cart_count": lambda: header().cart_count if known else 0,
         "wallet_balance": lambda: header().wallet_balance if known else None,
         "places_offered": lambda: header().places_offered if known else 0,
+        "opens_doors": lambda: header().opens_doors if known else False,
     }
 
 
@@ -40,6 +41,7 @@ class Header(NamedTuple):
     cart_count: int = 0
     wallet_balance: Decimal | None = None
     places_offered: int = 0
+    opens_doors: bool = False
 
 
 # Written out, since every page of the site reads it: Django takes longer to compose this statement than PostgreSQL takes
@@ -57,6 +59,7 @@ HEADER = """
               ) = 'held'
            ) AS cart_count,
            (SELECT wallet.balance FROM wallet_wallet wallet WHERE wallet.user_id = %(user)s) AS wallet_balance,
+           EXISTS (SELECT FROM bookings_controller controller WHERE controller.user_id = %(user)s) AS opens_doors,
            (SELECT count(*) FROM bookings_waitinglistentry entry
             WHERE entry.user_id = %(user)s AND entry.ended_at IS NULL AND entry.status = 'offered') AS places_offered
     FROM (SELECT 1) AS one_row
@@ -69,4 +72,10 @@ def _header(user_id: int) -> Header:
     rows = list(Category.objects.raw(HEADER, {"user": user_id}))
     # Without any univers one row of nothing carries the figures.
     figures: Any = rows[0]
-    return Header([row for row in rows if row.pk], figures.cart_count, figures.wallet_balance, figures.places_offered)
+    return Header(
+        [row for row in rows if row.pk],
+        figures.cart_count,
+        figures.wallet_balance,
+        figures.places_offered,
+        figures.opens_doors,
+    )

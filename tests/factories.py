@@ -16,6 +16,7 @@ from django.utils import timezone
 from factory.django import DjangoModelFactory
 
 from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, User
+from bookings.models import Controller
 from families.models import Beneficiary, Enrolment, Filiation, IncomeQuotient
 from portal.common.formats import PARIS, today
 from services.models import (
@@ -424,3 +425,11 @@ class OpenDayFactory(DjangoModelFactory):
         lambda day: dt.datetime.combine(day.date - dt.timedelta(days=2), dt.time(12), tzinfo=PARIS)
     )
     cancel_until = factory.SelfAttribute("book_until")
+
+
+class ControllerFactory(DjangoModelFactory):
+    class Meta:
+        model = Controller
+
+    user = factory.SubFactory(UserFactory)
+    service = factory.SubFactory(ServiceFactory)

@@ -23,7 +23,15 @@ from checkout.actions import Means
 from checkout.models import Order
 from portal.demo.models import BankPayment, Mail
 from services.models import OpenDay, Subscription
-from tests.factories import AddressFactory, FiliationFactory, SubscriptionFactory, TermsFactory, UserFactory, agent_of
+from tests.factories import (
+    AddressFactory,
+    ControllerFactory,
+    FiliationFactory,
+    SubscriptionFactory,
+    TermsFactory,
+    UserFactory,
+    agent_of,
+)
 from tests.shop import open_shop
 from tests.tickets.kiosk import buy_ticket
 from tests.waiting import wait
@@ -135,7 +143,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "ticket": OWNERS,
     "ticket_pdf": OWNERS,
     "ticket_cancel": OWNERS,
-    # At the door: staff, for the activities of their communes.
+    # At the door: staff, for the activities of their communes, and controllers (below).
     "ticket_checks": (302, 302, 404, 404, 200, 200),
     "ticket_check_worker": (302, 302, 404, 404, 200, 200),
     "ticket_check": (302, 302, 404, 404, 200, 200),
@@ -338,3 +346,20 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
     assert [list(model.objects.order_by("pk").values()) for model in models] == before  # type: ignore[attr-defined]
     assert list(owner.filiations.values()) == filiations  # type: ignore[attr-defined]
     assert list(owner.addresses.values()) == addresses  # type: ignore[attr-defined]
+
+
+DOOR = ("ticket_checks", "ticket_check_worker", "ticket_check", "ticket_checklist")
+
+
+def test_a_controller_opens_the_door_and_is_a_stranger_elsewhere(world: World) -> None:
+    """A bus driver or a pool's cashier: what any citizen sees, the door page, and nothing of the administration."""
+    ticket = Ticket.objects.get()
+    person = ControllerFactory(service=ticket.activity.service).user
+    client = Client()
+    client.force_login(person)
+    got = {name: client.get(address).status_code for name, address in world.addresses.items()}
+    stranger = ROLES.index("stranger")
+    assert got == {name: 200 if name in DOOR else statuses[stranger] for name, statuses in EXPECTED.items()}
+    assert client.get(reverse("admin:index")).status_code == 404
+    User.objects.filter(pk=person.pk).update(status="refused", decided_by=agent_of(), decision_reason="Parti")
+    assert {client.get(world.addresses[name]).status_code for name in DOOR} == {302}  # to « Mon compte », as anybody

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told
+from bookings.tickets import admin_doors  # noqa: F401  registers the controllers
 from bookings.tickets.models import Ticket, TicketUse
 from bookings.tickets.review import mark_seen
 from bookings.tickets.words import note

@@ -16,6 +16,7 @@ from django.utils.translation import ngettext
 
 from accounts.models import User
 from bookings.tickets import codes
+from bookings.tickets.doors import doors_of
 from bookings.tickets.models import Ticket, TicketUse
 from portal.common.formats import PARIS, dated, hour
 from services.models import Activity
@@ -67,10 +68,12 @@ def let_in(*, activity: Activity, passage: Passage, by: User) -> Result:
     """Check a ticket for an activity and count one entry; the same passage sent again changes nothing.
 
     Online, a ticket that the rules refuse is not counted. A passage that was let through without network is always kept,
-    flagged where the rules refuse it. `by` reaches the activity; the caller sees to it (`visible_to`).
+    flagged where the rules refuse it. `by` reaches the activity; the caller sees to it (`doors_of`).
     """
     code = codes.read(passage.text)
-    rows = Ticket.objects.visible_to(by).exclude(status__in=[Ticket.Status.HELD, Ticket.Status.EXPIRED])
+    rows = Ticket.objects.filter(activity__in=doors_of(by)).exclude(
+        status__in=[Ticket.Status.HELD, Ticket.Status.EXPIRED]
+    )
     ticket = (
         rows.filter(code=code)
         .select_related("activity", "slot", "beneficiary", "stop__line")
@@ -80,7 +83,7 @@ def let_in(*, activity: Activity, passage: Passage, by: User) -> Result:
         else None
     )
     if ticket is None:
-        return Result(Answer.UNKNOWN, _("Ce code n’est celui d’aucun billet de vos services : vérifiez-le."))
+        return Result(Answer.UNKNOWN, _("Ce code n’est celui d’aucun billet que vous contrôlez : vérifiez-le."))
     known = TicketUse.objects.filter(client_id=passage.client_id).first()
     if known is not None:
         return _repeated(known, ticket)

@@ -4,6 +4,7 @@ import datetime as dt
 import secrets
 from typing import TYPE_CHECKING, Self
 
+import pghistory
 import pgtrigger
 from django.conf import settings
 from django.contrib.postgres.constraints import ExclusionConstraint
@@ -17,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from families.models import Beneficiary
 from portal.common.db import not_truncated
 from portal.common.formats import today
-from services.models import Activity, BusStop, Slot
+from services.models import Activity, BusStop, Service, Slot
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -354,3 +355,54 @@ class TicketUseReview(models.Model):
 
     def __str__(self) -> str:
         return f"{self.use}\u00a0: {self.note}"
+
+
+class ControllerQuerySet(models.QuerySet["Controller"]):
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(service__commune__in=user.commune_ids)
+
+
+@pghistory.track(append_only=True)
+class Controller(models.Model):
+    """Somebody who may let people in with the tickets of a service, or of one activity of it, and sees nothing else of the
+    administration: a bus driver, a pool's cashier. Staff of the service need no such row."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="doors", verbose_name=_("personne")
+    )
+    service = models.ForeignKey(Service, on_delete=models.PROTECT, related_name="+", verbose_name=_("service"))
+    activity = models.ForeignKey(
+        Activity, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("activité")
+    )
+
+    objects = ControllerQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("contrôleur")
+        verbose_name_plural = _("contrôleurs")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "service", "activity"], nulls_distinct=False, name="one_controller_per_door"
+            )
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="door_is_of_its_service",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.Update,
+                condition=pgtrigger.Condition("NEW.activity_id IS NOT NULL"),
+                func="""
+                    IF NOT EXISTS (
+                        SELECT 1 FROM services_activity a
+                        WHERE a.id = NEW.activity_id AND a.service_id = NEW.service_id AND a.kind <> 'calendar'
+                    ) THEN
+                        RAISE EXCEPTION 'bookings_controller: the activity is one of the service, and has tickets'
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} – {self.activity or self.service}"

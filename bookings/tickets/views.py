@@ -19,10 +19,11 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.admin_base import staff, works_here
 from accounts.models import User
+from accounts.views import current_user
 from bookings.tickets import codes
 from bookings.tickets.control import REPEATED, Passage, Result, let_in
+from bookings.tickets.doors import doors_of, opens_doors
 from bookings.tickets.models import Ticket, TicketUse
 from portal.common.formats import today
 from services.models import Activity
@@ -45,15 +46,15 @@ class CodeForm(forms.Form):
 
 
 def agent(request: HttpRequest) -> User:
-    """The member of staff who asks; for everybody else there is nothing here."""
-    if not works_here(request.user):
+    """The member of staff or controller who asks; for everybody else there is nothing here."""
+    user = current_user(request)
+    if not opens_doors(user):
         raise Http404
-    return staff(request)
+    return user
 
 
 def _checked_by(user: User) -> ActivityQuerySet:
-    rows = Activity.objects.visible_to(user).exclude(kind=Activity.Kind.CALENDAR)
-    return rows.select_related("service").order_by("service__name", "position", "name")
+    return doors_of(user).select_related("service").order_by("service__name", "position", "name")
 
 
 @require_safe

@@ -58,6 +58,7 @@ def load(progress: Progress) -> None:
     operator = _staff()
     _main_family(operator)
     _newcomer()
+    _driver(operator)
     _neighbours(operator, progress)
     _one_closure()
 
@@ -307,6 +308,14 @@ def _main_family(operator: User) -> None:
 
 
 @transaction.atomic
+def _driver(operator: User) -> None:
+    if User.objects.filter(email="chauffeur@demo.example").exists():
+        return
+    person = _person("chauffeur@demo.example", "M", "Paul", "Roche", "Saint-Paulien")
+    _approve(person, operator)
+    tickets.driver(person, operator=User.objects.get(pk=operator.pk))  # as the database knows them: with their role
+
+
 def _newcomer() -> None:
     if User.objects.filter(email="nouveau@demo.example").exists():
         return

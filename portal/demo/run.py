@@ -48,6 +48,7 @@ LOGINS = [
     ("nouveau@demo.example", "usager dont le compte attend sa validation"),
     ("rosieres@demo.example", "agent de la mairie de Rosières (administration)"),
     ("aiguilhe@demo.example", "agent de la mairie d'Aiguilhe (administration)"),
+    ("chauffeur@demo.example", "conducteur de car : contrôle les cartes de transport, rien d'autre"),
     (
         "agglo@demo.example",
         "opérateur de l'agglomération, toutes les communes (administration)",

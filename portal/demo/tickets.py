@@ -8,7 +8,8 @@ from decimal import Decimal
 from accounts.models import Address, Terms, User
 from bookings.tickets.actions import Wish
 from bookings.tickets.control import Passage, let_in
-from bookings.tickets.models import Ticket
+from bookings.tickets.doors import appoint
+from bookings.tickets.models import Controller, Ticket
 from checkout.actions import Means, accept_sale_terms, add_tickets_to_cart, choose_address, pay
 from checkout.models import Cart
 from portal.demo.catalogue import TicketPlan
@@ -90,3 +91,9 @@ def purchases(*, user: User, accesses: dict[str, Subscription], operator: User) 
     for _visit in range(2):
         passage = Passage(text=card.code, client_id=uuid.uuid4(), device="caisse")
         let_in(activity=card.activity, passage=passage, by=operator)
+
+
+def driver(person: User, *, operator: User) -> None:
+    """Somebody who checks the passes of the school bus, and sees nothing else of the administration."""
+    passes = Activity.objects.select_related("service").get(slug="carte-annuelle")
+    appoint(controller=Controller(user=person, service=passes.service, activity=passes), by=operator)

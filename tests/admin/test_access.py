@@ -42,6 +42,7 @@ RIGHTS = {
     "bookings.waitinglistentry": ("v", "v"),
     "bookings.ticket": ("v", "v"),
     "bookings.ticketuse": ("v", "v"),
+    "bookings.controller": ("vad", "vad"),
     "wallet.wallet": ("", "v"),
     "wallet.account": ("", "v"),
     "wallet.movement": ("", "v"),

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import User
-from bookings.tickets.models import Ticket, TicketUse, TicketUseReview
+from bookings.tickets.models import Controller, Ticket, TicketUse, TicketUseReview
 from services.models import Activity, BusLine
 from tests.admin.test_catalogue import edit, errors, saved
 from tests.admin.world import Town, client_of, form_values, url
@@ -143,3 +143,21 @@ def test_a_passage_is_named_by_its_hour_in_paris(rosieres: Town) -> None:
     use: TicketUse = rosieres.rows["bookings.ticketuse"]
     use.at = dt.datetime(2026, 11, 21, 21, 45, tzinfo=dt.UTC)
     assert str(use).endswith("(21/11/2026 22:45)")
+
+
+def test_a_controller_is_appointed_and_dismissed(rosieres: Town, aiguilhe: Town) -> None:
+    client = client_of(rosieres.agent)
+    service, activity = rosieres.rows["services.service"], rosieres.rows["bookings.ticket"].activity
+    person = UserFactory(commune=rosieres.commune)
+    add = url("bookings.controller", "add")
+    sent = {**form_values(client.get(add)), "user": str(person.pk), "service": str(service.pk)}
+    foreign = {**sent, "service": str(aiguilhe.rows["services.service"].pk)}
+    assert "choix" in errors(client.post(add, foreign, follow=True)).lower()
+    calendar = {**sent, "activity": str(rosieres.rows["services.activity"].pk)}
+    assert "choix" in errors(client.post(add, calendar, follow=True)).lower()
+    saved(client.post(add, {**sent, "activity": str(activity.pk)}, follow=True))
+    assert "contrôle déjà" in errors(client.post(add, {**sent, "activity": str(activity.pk)}, follow=True))
+    door = Controller.objects.get(user=person)
+    assert "Aiguilhe" not in client.get(add).content.decode()
+    client.post(url("bookings.controller", "delete", door.pk), {"post": "yes"})
+    assert not Controller.objects.filter(user=person).exists()

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import Commune, CommuneFile, SupportingDocument, User
 from bookings.closures.models import Closure
-from bookings.models import Absence, AbsenceDay, Booking, Hold, Ticket, TicketUse
+from bookings.models import Absence, AbsenceDay, Booking, Controller, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
 from portal.common.formats import PARIS, today
@@ -164,7 +164,13 @@ def tickets_of(place: Town) -> dict[str, Any]:
         booked_at=timezone.now(),
     )
     use = TicketUse.objects.create(client_id=uuid.uuid4(), ticket=ticket, at=timezone.now(), by=place.agent)
-    return {"services.busline": stop.line, "bookings.ticket": ticket, "bookings.ticketuse": use}
+    door = Controller.objects.create(user=UserFactory(), service=activity.service, activity=activity)
+    return {
+        "services.busline": stop.line,
+        "bookings.ticket": ticket,
+        "bookings.ticketuse": use,
+        "bookings.controller": door,
+    }
 
 
 def order_of(place: Town, booking: Booking) -> tuple[Order, OrderLine]:

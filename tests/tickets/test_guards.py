@@ -11,7 +11,7 @@ from django.db.backends.postgresql.psycopg_any import DateRange
 from django.utils import timezone
 
 from bookings.models import Hold
-from bookings.tickets.models import Ticket, TicketUse, TicketUseReview, new_code
+from bookings.tickets.models import Controller, Ticket, TicketUse, TicketUseReview, new_code
 from checkout.models import CartLine, OrderLine
 from portal.common.formats import today
 from services.models import Activity, OpenDay, Slot
@@ -161,6 +161,31 @@ class TestReview:
             "Cannot",
             lambda: not rows.filter(note="Vu").exists(),
         )
+
+
+class TestController:
+    def test_a_door_is_one_of_its_service(self) -> None:
+        entry, other = EntriesFactory(), SlotFactory(activity__service=EntriesFactory().activity.service)
+        for activity in (other.activity, EntriesFactory().activity):  # a calendar, another service's tickets
+            service = other.activity.service
+            guarded(
+                "bookings.Controller:door_is_of_its_service",
+                lambda: Controller.objects.create(user=UserFactory(), service=service, activity=activity),  # noqa: B023
+                "one of the service",
+                Controller.objects.exists,
+            )
+        Controller.objects.create(user=UserFactory(), service=entry.activity.service, activity=entry.activity)
+
+    def test_each_door_once(self) -> None:
+        service, user = EntriesFactory().activity.service, UserFactory()
+        with undone():
+            sql("ALTER TABLE bookings_controller DROP CONSTRAINT one_controller_per_door")
+            for _time in range(2):
+                Controller.objects.create(user=user, service=service)
+            assert Controller.objects.count() == 2
+        Controller.objects.create(user=user, service=service)
+        with pytest.raises(Error, match="one_controller_per_door"), transaction.atomic():
+            Controller.objects.create(user=user, service=service)
 
 
 class TestTicket:
