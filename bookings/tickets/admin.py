@@ -132,7 +132,7 @@ class TicketUseAdmin(ReadOnlyAdmin):
     change_form_template = "admin/bookings/ticketuse/change_form.html"
     list_display = ["moment", "typed", "person", "activity", "offline", "why", "seen", "device"]
     list_filter = [CheckFilter, "offline", "ticket__activity"]
-    list_select_related = ["ticket__beneficiary", "ticket__activity", "review"]
+    list_select_related = ["ticket__beneficiary", "ticket__activity", "ticket__slot", "review"]
     actions = ["see_selected"]
     date_hierarchy = "at"
     search_fields = ["ticket__code", "ticket__beneficiary__last_name", "ticket__beneficiary__first_name", "device"]
