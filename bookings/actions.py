@@ -148,7 +148,7 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
         .only("beneficiary_id", "period", "may_overlap", "open_day_id", "slot_id")
     )
     closed = _closed_schools(expired, days)
-    room = slot_room(Slot.objects.filter(pk__in={row.slot_id for row in expired}, capacity__isnull=False), days)
+    room = slot_room(Slot.objects.filter(pk__in={row.slot_id for row in expired}), days.values())
     back, lost = [], []
     for row in sorted(expired, key=lambda row: row.open_day_id):
         open_day = days[row.open_day_id]
@@ -363,7 +363,7 @@ def _by_date(activity: Activity, days: dict[int, OpenDay]) -> dict[dt.date, Open
 def _crowded(wishes: Collection[Wish], days: dict[dt.date, OpenDay], slot: Slot) -> list[tuple[OpenDay, int]]:
     """The days that have fewer free places for this slot than are asked for, by date, with how many they have."""
     asked = Counter(wish.date for wish in wishes)
-    room = slot_room([slot], [row.pk for row in days.values()])
+    room = slot_room([slot], days.values())
     free = {date: min(row.free, room.get((row.pk, slot.pk), row.free)) for date, row in days.items()}
     return [(days[date], free[date]) for date in sorted(asked) if date in days and free[date] < asked[date]]
 
@@ -467,9 +467,21 @@ def check_schools(
         raise Refused(*told[:5], undone or _("Rien n’a été ajouté au panier."), code="school_closed")
 
 
+def check_offered(days: Iterable[OpenDay], slot: Slot, *, undone: str = "") -> None:
+    """Raise Refused with the days that do not offer this slot; `undone` as in check_bookable."""
+    without = [dated(row.date) for row in days if not row.offers(slot)]
+    if without:
+        raise Refused(
+            _("«\u00a0%(slot)s\u00a0» n’est pas proposé %(days)s.") % {"slot": slot, "days": some(without)},
+            undone or _("Rien n’a été ajouté\u00a0: choisissez une autre prestation ou d’autres jours."),
+            code="slot_not_offered",
+        )
+
+
 def check_places(wishes: Collection[Wish], days: dict[dt.date, OpenDay], slot: Slot) -> None:
     """Raise Refused with the days that have fewer free places for this slot than are wished for."""
     full = _crowded(wishes, days, slot)
+    check_offered([row for row, _free in full], slot)
     if full:
         raise Refused(
             ngettext("Cette date est complète : %s.", "Ces dates sont complètes : %s.", len(full))

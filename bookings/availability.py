@@ -108,7 +108,7 @@ class Availability:
         self._fits_all = not (limits.by_age or limits.by_school or closed.closures)
         self._beside: dict[int, frozenset[int]] = {}
         # Slots with places of their own may be full on a day that is not.
-        self._room = slot_room(slots, [row.pk for row in self.days.values()])
+        self._room = slot_room(slots, self.days.values())
         self._states = {row.pk: self._state(row) for row in self.days.values()}
 
     @cached_property
@@ -133,6 +133,8 @@ class Availability:
         if open_day.last_moment <= self.at:
             return State("l", _("délai passé (%s)") % moment(open_day.last_moment))
         if open_day.free <= 0 or (self._all_slots and self.full_slots(open_day.date) >= self._all_slots):
+            if self.slots and not any(open_day.offers(slot) for slot in self.slots):
+                return State("c", _("aucune prestation ce jour-là"))
             return State("f", _("complet"))
         return None
 
@@ -185,6 +187,8 @@ class Availability:
         state = self.state(open_day)
         if state:
             return state.reason
+        if not open_day.offers(slot):
+            return _("«\u00a0%s\u00a0» n’est pas proposé ce jour-là") % slot
         return _("complet") if slot.pk in self.full_slots(date) else self.unfit(beneficiary_id, date)
 
     @cached_property

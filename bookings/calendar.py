@@ -352,6 +352,9 @@ class _Writer:
             cell.few = open_day.free
             parts.append(ngettext("%d place libre", "%d places libres", open_day.free) % open_day.free)
         if full := self.availability.full_slots(open_day.date):
-            names = [slot.name for slot in self.availability.slots if slot.pk in full]
-            parts.append(_("complet pour %s") % enumeration(names))
+            slots = [slot for slot in self.availability.slots if slot.pk in full]
+            if names := [slot.name for slot in slots if open_day.offers(slot)]:
+                parts.append(_("complet pour %s") % enumeration(names))
+            if names := [slot.name for slot in slots if not open_day.offers(slot)]:
+                parts.append(_("sans %s") % enumeration(names))
         cell.label = ", ".join(parts)

@@ -78,7 +78,7 @@ def check_exchange(*, booking: Booking, slot: Slot, open_day: OpenDay) -> None:
     )
     others = [row for row in actions.live_bookings({booking.beneficiary_id}, {day.date}) if row.pk != booking.pk]
     if day.pk == booking.open_day_id:
-        if slot_room([slot], [day.pk]).get((day.pk, slot.pk), 1) < 1:
+        if slot_room([slot], [day]).get((day.pk, slot.pk), 1) < 1:
             raise Refused(_("Cette date est complète pour « %s ».") % slot, unchanged, code="slots_are_not_oversold")
         _check_alone(new, others, booking.beneficiary)
         return
@@ -101,7 +101,7 @@ def days_to_change_to(*, booking: Booking, slots: Sequence[Slot], most: int) -> 
     days = list(rows.order_by("date")[:most])
     if not days:
         return []
-    room = slot_room(slots, [row.pk for row in days])
+    room = slot_room(slots, days)
     limits, closed = Limits(activity, [child]), ClosedSchools(activity, [child], {row.date for row in days})
     by_date: dict[dt.date, list[Booking]] = {}
     for other in actions.live_bookings({child.pk}, {row.date for row in days}):
@@ -135,6 +135,7 @@ def _check_day(booking: Booking, slot: Slot, day: OpenDay) -> None:
     wishes = [actions.Wish(booking.beneficiary_id, day.date)]
     actions.check_limits(slot.activity, child, wishes, undone=unchanged)
     actions.check_schools(slot.activity, [day], child, wishes, undone=unchanged)
+    actions.check_offered([day], slot, undone=unchanged)
     if day.is_late(now):
         raise Refused(
             _("Trop tard pour prendre %(day)s par un changement : c’était possible jusqu’au %(limit)s.")

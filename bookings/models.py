@@ -93,14 +93,17 @@ KEEPS_THE_AGES = """
 """
 
 
-# The places of a slot within those of its day. It comes after the count of the day's places, which has locked the day: what
+# The places of a slot within those of its day: those that the day gives it, or those it always has. It comes after the count of the day's places, which has locked the day: what
 # others took of it in the meantime is committed, and counted here. Only rows that take a place are asked: a limit that is
 # lowered takes nothing from those who have booked.
 WITHIN_ITS_SLOT = """
     IF EXISTS (
         SELECT 1 FROM (SELECT DISTINCT open_day_id, slot_id FROM {taking}) AS t
-        JOIN services_slot s ON s.id = t.slot_id AND s.capacity IS NOT NULL
-        WHERE s.capacity < (
+        JOIN services_slot s ON s.id = t.slot_id
+        JOIN services_openday d ON d.id = t.open_day_id
+        JOIN LATERAL (SELECT coalesce((d.slot_places ->> s.id::text)::int, s.capacity) AS places) AS slot_of_day
+            ON slot_of_day.places IS NOT NULL
+        WHERE slot_of_day.places < (
             SELECT count(*) FROM bookings_booking b
             WHERE b.open_day_id = t.open_day_id AND b.slot_id = t.slot_id AND b.ended_at IS NULL
         )

@@ -43,14 +43,24 @@ def days_where(which: Q) -> OpenDayQuerySet:
     return annotated(OpenDay.objects.filter(which), waited_for=Exists(waiting), school_closed=Exists(closures))
 
 
-def slot_room(slots: Iterable[Slot], days: Collection[int]) -> dict[tuple[int, int], int]:
-    """How many places of each limited slot are left on each of these days, as (day, slot); no query when none is limited."""
-    limits = {slot.pk: slot.capacity for slot in slots if slot.capacity is not None}
-    if not limits or not days:
-        return {}
-    live = Booking.objects.live().filter(open_day__in=days, slot__in=limits).order_by()
-    taken = {(day, slot): count for day, slot, count in live.values_list("open_day", "slot").annotate(Count("pk"))}
-    return {(day, slot): limits[slot] - taken.get((day, slot), 0) for day in days for slot in limits}
+def slot_room(slots: Iterable[Slot], days: Iterable[OpenDay]) -> dict[tuple[int, int], int]:
+    """How many places of each limited slot are left on each of these days, as (day, slot); at most one query.
+
+    A slot that a day does not offer has none; where neither slot nor day sets a limit there is no entry.
+    """
+    slots = list(slots)
+    limits = {
+        (day.pk, slot.pk): places for day in days for slot in slots if (places := day.places_of(slot)) is not None
+    }
+    counted = [key for key, places in limits.items() if places]
+    taken: dict[tuple[int, int], int] = {}
+    if counted:
+        live = Booking.objects.live().filter(
+            open_day__in={day for day, _slot in counted}, slot__in={slot for _day, slot in counted}
+        )
+        rows = live.order_by().values_list("open_day", "slot").annotate(Count("pk"))
+        taken = {(day, slot): count for day, slot, count in rows}
+    return {key: places - taken.get(key, 0) for key, places in limits.items()}
 
 
 def new_booking(*, user: User, beneficiary_id: int, open_day: OpenDay, slot: Slot, at: dt.datetime) -> Booking:

@@ -32,8 +32,12 @@ def waiting_url(activity: Activity, form: BookingForm, sent: QueryDict) -> str:
     asked = Counter(wish.date for wish in form.wishes)
     days = list(OpenDay.objects.filter(activity=activity, date__in=asked).order_by("date"))
     slot = Slot.objects.get(pk=form.cleaned_data["slot"])
-    room = slot_room([slot], [row.pk for row in days])
-    full = [row.date for row in days if min(row.free, room.get((row.pk, slot.pk), row.free)) < asked[row.date]]
+    room = slot_room([slot], days)
+    full = [
+        row.date
+        for row in days
+        if row.offers(slot) and min(row.free, room.get((row.pk, slot.pk), row.free)) < asked[row.date]
+    ]
     query.setlist("dates", [date.isoformat() for date in full][:MOST_DATES_ASKED])
     for name in ("people", "slot", "profile"):
         query.setlist(name, sent.getlist(name))
@@ -43,10 +47,14 @@ def waiting_url(activity: Activity, form: BookingForm, sent: QueryDict) -> str:
 
 def full_slots(days: Collection[OpenDay], slots: Collection[Slot], *, needed: int) -> dict[dt.date, set[int]]:
     """The days on which a slot (by key) has fewer places than are needed: the day is full, or that slot's own share."""
-    room = slot_room(slots, [row.pk for row in days])
+    room = slot_room(slots, days)
     found: dict[dt.date, set[int]] = {}
     for day in days:
-        full = {slot.pk for slot in slots if min(day.free, room.get((day.pk, slot.pk), day.free)) < needed}
+        full = {
+            slot.pk
+            for slot in slots
+            if day.offers(slot) and min(day.free, room.get((day.pk, slot.pk), day.free)) < needed
+        }
         if full:
             found[day.date] = full
     return found

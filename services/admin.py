@@ -175,7 +175,6 @@ class PeriodInline(ScopedInline):
     form = ActivityPeriodForm
     formset = ActivityPeriodFormSet
     agents = operators = Right.ALL
-    fields = ["kind", "holiday", "first_day", "last_day", "weekdays", "capacity"]
     constraint_messages = {
         "period_has_places": (
             "capacity",
@@ -185,11 +184,28 @@ class PeriodInline(ScopedInline):
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)
+        formset.form.offered = _slots_to_choose(obj)
         formset.form.holidays = set(SchoolHoliday.objects.values_list("name", flat=True))
         return formset
 
+    def get_fields(self, request: HttpRequest, obj: Activity | None = None) -> Any:
+        """With the slots to choose from, where there are several."""
+        slots = ["slots"] if _slots_to_choose(obj) else []
+        return ["kind", "holiday", "first_day", "last_day", "weekdays", *slots, "capacity"]
+
     def get_extra(self, request: HttpRequest, obj: Activity | None = None, **kwargs: Any) -> int:
         return 0 if obj else 1  # a new activity opens some day, without JavaScript too
+
+
+def _slots_to_choose(activity: Activity | None) -> list[tuple[int, str]]:
+    """The slots that a period may offer, as (key, name); none where there is no choice."""
+    if activity is None:
+        return []
+    if not hasattr(activity, "_slots_to_choose"):
+        rows = list(activity.slots.filter(is_active=True).values_list("pk", "name"))
+        activity._slots_to_choose = rows if len(rows) > 1 else []  # type: ignore[attr-defined]
+    found: list[tuple[int, str]] = activity._slots_to_choose  # type: ignore[attr-defined]
+    return found
 
 
 # What a change of decides which days are open and for how many: a preview shows who has booked before it is applied.
@@ -278,6 +294,9 @@ class ActivityAdmin(ScopedAdmin):
         super().save_related(request, form, formsets, change)
         periods = any(formset.has_changed() for formset in formsets if formset.model is ActivityPeriod)
         has_calendar = form.instance.kind == Activity.Kind.CALENDAR
+        # Days that offer some slots alone do not know of a new one.
+        slots = any(formset.new_objects for formset in formsets if formset.model is Slot)
+        periods |= slots and form.instance.periods.exclude(slots=[]).exists()
         if has_calendar and (not change or periods or CALENDAR_RULES & set(form.changed_data)):
             words = _("Les jours ouverts ne suivent pas encore ces règles\u00a0:")
             link = format_html(

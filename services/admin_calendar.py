@@ -20,7 +20,7 @@ from portal.common.formats import long_date, today
 from services.admin_rules import recompute
 from services.calendar_forms import ClosingForm, OpenDayForm
 from services.calendars import close_days
-from services.models import Activity, OpenDay, SchoolHoliday
+from services.models import Activity, OpenDay, SchoolHoliday, Slot
 from services.school_calendar import import_school_holidays
 
 MOST_DAYS = 400  # closed at once: more than a year of an activity
@@ -73,6 +73,10 @@ class OpenDayAdmin(ScopedAdmin):
             gettext_lazy("Des places ont été prises entre-temps\u00a0: la capacité ne peut pas descendre en dessous."),
         ),
         "booked_day_closes_by_a_closure": ("is_open", OpenDayForm.BOOKED),
+        "late_is_after_the_deadline": (
+            "late_until",
+            gettext_lazy("La réservation tardive finit après la limite, ou reste vide."),
+        ),
         "closed_dates_open_by_hand": (
             "by_hand",
             gettext_lazy("Une fermeture est en vigueur ce jour-là\u00a0: il n’est ouvert que réglé à la main."),
@@ -84,8 +88,23 @@ class OpenDayAdmin(ScopedAdmin):
     }
 
     def get_fields(self, request: HttpRequest, obj: OpenDay | None = None) -> Any:
-        rules = ["capacity", "is_open", "closed_reason", "book_until", "cancel_until"]
-        return ["activity", "date", "taken", *rules, "by_hand"] if obj else ["activity", "date", *rules]
+        rules = ["is_open", "closed_reason", "book_from", "book_until", "late_until", "cancel_until"]
+        if obj is None:
+            return ["activity", "date", "capacity", *rules]
+        return ["activity", "date", "taken", "capacity", *OpenDayForm.of(self._slots(obj)).slots, *rules, "by_hand"]
+
+    def _slots(self, obj: OpenDay) -> list[Slot]:
+        """The slots whose places can be told apart from the day's: of an activity that has several."""
+        if not hasattr(obj, "_slots"):
+            found = list(obj.activity.slots.filter(is_active=True))
+            obj._slots = found if len(found) > 1 else []  # type: ignore[attr-defined]
+        slots: list[Slot] = obj._slots  # type: ignore[attr-defined]
+        return slots
+
+    def get_form(self, request: HttpRequest, obj: OpenDay | None = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj is not None:
+            kwargs.setdefault("form", OpenDayForm.of(self._slots(obj)))
+        return super().get_form(request, obj, change=change, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: OpenDay | None = None) -> list[str]:
         return ["activity", "date", "taken"] if obj else []

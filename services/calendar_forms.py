@@ -1,6 +1,7 @@
 """Forms of the calendar: periods with their weekdays as boxes, days by hand, the reason of a closed day."""
 
-from collections.abc import Collection
+import datetime as dt
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django import forms
@@ -9,9 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ScopedForm, ScopedFormSet
-from portal.common.formats import WEEKDAYS
-from services.deadlines import moment_for, opening_for
-from services.models import Activity, ActivityPeriod, OpenDay
+from portal.common.errors import Refused
+from portal.common.formats import WEEKDAYS, today
+from services.models import Activity, ActivityPeriod, OpenDay, Slot
+from services.moments import limits_of
 from services.school_calendar import SchoolCalendar
 
 SPOKEN = gettext_lazy(
@@ -30,6 +32,16 @@ class ActivityPeriodForm(ScopedForm):
     # The names of the school holidays, read once for all rows of a page.
     holidays: Collection[str] = ()
     holiday = forms.ChoiceField(label=gettext_lazy("Vacances"), required=False)
+    # The slots of the activity, as (key, name); without any to choose from the box is not shown.
+    offered: Collection[tuple[int, str]] = ()
+    slots = forms.TypedMultipleChoiceField(
+        label=gettext_lazy("Prestations"),
+        coerce=int,
+        empty_value=[],
+        required=False,
+        widget=forms.CheckboxSelectMultiple(attrs={"class": "weekdays"}),
+        help_text=gettext_lazy("Aucune cochée\u00a0: toutes."),
+    )
     weekdays = forms.TypedMultipleChoiceField(
         label=gettext_lazy("Jours d’ouverture"),
         choices=[(number, f"{name[:3]}.") for number, name in enumerate(WEEKDAYS)],
@@ -41,7 +53,7 @@ class ActivityPeriodForm(ScopedForm):
 
     class Meta:
         model = ActivityPeriod
-        fields = ["kind", "holiday", "first_day", "last_day", "weekdays", "capacity"]
+        fields = ["kind", "holiday", "first_day", "last_day", "weekdays", "slots", "capacity"]
         # The browser's own calendars, which need no room beside their boxes.
         widgets = {
             name: forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d") for name in ("first_day", "last_day")
@@ -53,6 +65,8 @@ class ActivityPeriodForm(ScopedForm):
         names = {*self.holidays, self.instance.holiday} - {""}
         field: Any = self.fields["holiday"]
         field.choices = [("", "–"), *((name, name) for name in sorted(names))]
+        slots: Any = self.fields["slots"]
+        slots.choices = list(self.offered)
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
@@ -103,7 +117,10 @@ class OpenDayForm(ScopedForm):
 
     class Meta:
         model = OpenDay
-        exclude = ["taken"]
+        exclude = ["taken", "slot_places"]
+
+    # The slots that the day's page asks places for, by the name of their box.
+    slots: Mapping[str, Slot] = {}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -111,6 +128,42 @@ class OpenDayForm(ScopedForm):
             if name in self.fields:
                 self.fields[name].required = False
                 self.fields[name].help_text = _("Vide\u00a0: selon le délai de l’activité.")
+        for name, words in (
+            ("book_from", _("Vide\u00a0: dès maintenant.")),
+            ("late_until", _("Vide\u00a0: pas de réservation tardive ce jour-là.")),
+        ):
+            if name in self.fields:
+                self.fields[name].help_text = (
+                    words if self.instance.pk else _("Vide\u00a0: selon le délai de l’activité.")
+                )
+        for name, slot in self.slots.items():
+            if name in self.fields:
+                self.initial[name] = self.instance.slot_places.get(str(slot.pk))
+
+    @classmethod
+    def of(cls, slots: Iterable[Slot]) -> "type[OpenDayForm]":
+        """The form with a box for the places of each slot on that day alone."""
+        boxes = {f"slot_{slot.pk}": slot for slot in slots}
+        fields: dict[str, Any] = {
+            name: forms.IntegerField(
+                label=_("Places\u00a0: %s") % slot,
+                min_value=0,
+                max_value=999999,
+                required=False,
+                help_text=_("Vide\u00a0: %s. 0\u00a0: pas proposée ce jour-là. Ce qui est déjà réservé le reste.")
+                % (_("pas de limite propre") if slot.capacity is None else _("%d, comme toujours") % slot.capacity),
+            )
+            for name, slot in boxes.items()
+        }
+        metaclass: Any = type(cls)  # which gathers the boxes
+        made: type[OpenDayForm] = metaclass("OpenDayFormOfSlots", (cls,), {**fields, "slots": boxes})
+        return made
+
+    def clean_date(self) -> dt.date:
+        date: dt.date = self.cleaned_data["date"]
+        if date < today():
+            raise ValidationError(_("Ce jour est passé\u00a0: choisissez une date à venir."), code="past")
+        return date
 
     def clean_capacity(self) -> int:
         capacity: int = self.cleaned_data["capacity"]
@@ -140,16 +193,34 @@ class OpenDayForm(ScopedForm):
             self.add_error("activity", _("Cette activité vend des billets\u00a0: elle n’a pas de calendrier."))
         date = data.get("date") or self.instance.date
         if activity and date:
-            calendar = SchoolCalendar.around(date, date)
-            if "book_from" in self.fields and not data.get("book_from"):
-                data["book_from"] = opening_for(activity.booking_rule, date, calendar=calendar)
-            for name, deadline in (
-                ("book_until", activity.booking_rule),
-                ("cancel_until", activity.cancel_rule),
-            ):
-                if name in self.fields and name not in self.errors and not data.get(name):
-                    data[name] = moment_for(deadline, date, calendar=calendar)
+            self._fill_limits(data, activity, date)
+        if self.slots:
+            told = {str(slot.pk): data.get(name) for name, slot in self.slots.items() if name in self.fields}
+            self.instance.slot_places = {key: places for key, places in told.items() if places is not None}
+        if self.instance.pk is None and data.get("is_open") and data.get("capacity") == 0:
+            self.add_error("capacity", _("Écrivez au moins une place, ou fermez ce jour en disant pourquoi."))
         return data
+
+    def _fill_limits(self, data: dict[str, Any], activity: Activity, date: dt.date) -> None:
+        """What is left empty follows the deadlines; of a day that exists, only what it cannot be without."""
+        try:
+            limits = limits_of(activity, date, calendar=SchoolCalendar.around(date, date))
+        except Refused as refusal:
+            self.add_error("date" if "date" in self.fields else None, ValidationError(str(refusal), code=refusal.code))
+            return
+        for name in ("book_until", "cancel_until"):
+            if name in self.fields and name not in self.errors and not data.get(name):
+                data[name] = getattr(limits, name)
+        if self.instance.pk is None:
+            for name in ("book_from", "late_until"):
+                if name not in self.errors and not data.get(name):
+                    data[name] = getattr(limits, name)
+        until, late = data.get("book_until"), data.get("late_until")
+        if until and late and late <= until and "late_until" not in self.errors:
+            if self.instance.pk is None and late == limits.late_until:
+                data["late_until"] = None
+            else:
+                self.add_error("late_until", _("La réservation tardive finit après la limite, ou reste vide."))
 
 
 class ClosingForm(forms.Form):

@@ -124,7 +124,10 @@ def _check_dates(activity: Activity, first: dt.date, last: dt.date) -> None:
         )
 
 
-FACTS = ["capacity", "book_from", "book_until", "late_until", "cancel_until", "is_open", "closed_reason"]
+FACTS = [
+    *("capacity", "slot_places", "is_open", "closed_reason"),
+    *("book_from", "book_until", "late_until", "cancel_until"),
+]
 
 
 def _facts(day: OpenDay) -> tuple[Any, ...]:
@@ -209,6 +212,7 @@ def _adopt(day: OpenDay, rule: OpenDay, report: Report) -> bool:
     before = _facts(day)
     day.is_open, day.closed_reason = True, ""
     day.capacity = max(rule.capacity, day.taken)
+    day.slot_places = rule.slot_places
     day.book_from, day.book_until, day.late_until = rule.book_from, rule.book_until, rule.late_until
     day.cancel_until = max(rule.cancel_until, day.cancel_until) if day.taken else rule.cancel_until
     if day.taken:
@@ -233,6 +237,7 @@ def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[
         return  # tickets and passes are sold without a day
     calendar = SchoolCalendar.around(first, last)
     pattern = Pattern.of(activity, calendar)
+    withheld = _withheld(activity, pattern)
     closed: dict[dt.date, str] = {}
     for closings in CLOSINGS:
         closed |= closings(activity, first, last)
@@ -245,7 +250,19 @@ def _wanted_days(activity: Activity, first: dt.date, last: dt.date) -> Iterator[
             activity=activity,
             date=date,
             capacity=pattern.capacity(period),
+            slot_places=withheld[period.pk],
             is_open=date not in closed,
             closed_reason=closed.get(date, ""),
             **limits_of(activity, date, calendar=calendar)._asdict(),
         )
+
+
+def _withheld(activity: Activity, pattern: Pattern) -> dict[int, dict[str, int]]:
+    """By period: the slots that its days do not offer, as OpenDay.slot_places says it. No query when all offer all."""
+    if not any(period.slots for period in pattern.periods):
+        return {period.pk: {} for period in pattern.periods}
+    keys = list(activity.slots.order_by("pk").values_list("pk", flat=True))
+    return {
+        period.pk: {str(key): 0 for key in keys if key not in period.slots} if period.slots else {}
+        for period in pattern.periods
+    }

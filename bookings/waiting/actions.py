@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import User
-from bookings.actions import Wish, check_bookable, check_limits, check_schools, lock_beneficiaries, some
+from bookings.actions import Wish, check_bookable, check_limits, check_offered, check_schools, lock_beneficiaries, some
 from bookings.closures.models import Closure
 from bookings.models import Booking
 from bookings.places import lock_days, lock_days_where, new_booking, rivals, slot_room
@@ -231,7 +231,8 @@ def _already_waiting(
 def _check_full(wishes: Iterable[Wish], days: dict[dt.date, OpenDay], slot: Slot, *, together: bool) -> None:
     """One waits for what one cannot have: where a place is free, it is booked."""
     asked = Counter(wish.date for wish in wishes)
-    room = slot_room([slot], [row.pk for row in days.values()])
+    check_offered([days[date] for date in asked], slot)
+    room = slot_room([slot], days.values())
     left = {date: min(row.free, room.get((row.pk, slot.pk), row.free)) for date, row in days.items()}
     free = [date for date, count in asked.items() if left[date] >= (count if together else 1)]
     if free:

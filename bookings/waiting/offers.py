@@ -116,7 +116,7 @@ def _who_fits(waiting: Sequence[WaitingListEntry], now: dt.datetime) -> list[Par
     allowed = _allowed(waiting)
     others = _elsewhere(waiting)
     free = {row.open_day_id: row.open_day.free for row in waiting}
-    room = slot_room({row.slot for row in waiting}, free.keys())
+    room = slot_room({row.slot for row in waiting}, {row.open_day_id: row.open_day for row in waiting}.values())
     chosen = []
     for (day, _party), rows in itertools.groupby(waiting, key=lambda row: (row.open_day_id, row.party)):
         party = list(rows)

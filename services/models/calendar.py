@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from services.models.catalogue import Activity
+from services.models.catalogue import Activity, Slot
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -67,6 +67,13 @@ class OpenDay(models.Model):
     by_hand = models.BooleanField(
         _("réglé à la main"), default=False, help_text=_("Coché : la génération du calendrier n’y touche plus.")
     )
+    slot_places = models.JSONField(
+        _("places par prestation"),
+        default=dict,
+        db_default={},
+        blank=True,
+        help_text=_("Ce jour-là seulement, par prestation ; 0 : pas proposée."),
+    )
     book_from = models.DateTimeField(_("réservable à partir du"), null=True, blank=True)
     book_until = models.DateTimeField(_("réservable jusqu’au"))
     late_until = models.DateTimeField(_("réservable tardivement jusqu’au"), null=True, blank=True)
@@ -108,6 +115,28 @@ class OpenDay(models.Model):
                             USING ERRCODE = 'integrity_constraint_violation';
                     END IF;
                     RETURN NEW;
+                """,
+            ),
+            pgtrigger.Trigger(
+                name="slot_places_are_of_its_slots",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("slot_places"),
+                condition=pgtrigger.Condition("NEW.slot_places <> '{}'::jsonb"),
+                func="""
+                    IF TG_OP = 'UPDATE' AND OLD.slot_places = NEW.slot_places THEN
+                        RETURN NEW;
+                    END IF;
+                    IF jsonb_typeof(NEW.slot_places) = 'object' THEN
+                        IF NOT EXISTS (
+                            SELECT 1 FROM jsonb_each(NEW.slot_places) AS each
+                            LEFT JOIN services_slot s ON s.id::text = each.key AND s.activity_id = NEW.activity_id
+                            WHERE s.id IS NULL OR each.value::text !~ '^[0-9]{1,6}$'
+                        ) THEN
+                            RETURN NEW;
+                        END IF;
+                    END IF;
+                    RAISE EXCEPTION 'services_openday: places are told of slots of the activity'
+                        USING ERRCODE = 'check_violation', CONSTRAINT = 'slot_places_are_of_its_slots';
                 """,
             ),
             # Its bookings were made for this day of this activity.
@@ -172,6 +201,15 @@ class OpenDay(models.Model):
     def free(self) -> int:
         """How many places are left."""
         return self.capacity - self.taken
+
+    def places_of(self, slot: Slot) -> int | None:
+        """How many places a slot has on this day: those of this day alone, or those it always has. None: only the day's."""
+        places: int | None = self.slot_places.get(str(slot.pk), slot.capacity)
+        return places
+
+    def offers(self, slot: Slot) -> bool:
+        """Whether a slot can be had on this day at all."""
+        return self.places_of(slot) != 0
 
     @property
     def last_moment(self) -> dt.datetime:

@@ -34,6 +34,15 @@ NO_WEEKDAY_TWICE = """
 """
 
 
+SLOTS_OF_THE_ACTIVITY = """
+    IF NOT NEW.slots <@ ARRAY(SELECT s.id FROM services_slot s WHERE s.activity_id = NEW.activity_id) THEN
+        RAISE EXCEPTION 'services_activityperiod: a period offers slots of its activity'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'period_offers_slots_of_its_activity';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class ActivityPeriodQuerySet(models.QuerySet["ActivityPeriod"]):
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(activity__service__commune__in=user.commune_ids)
@@ -83,6 +92,14 @@ class ActivityPeriod(models.Model):
     capacity = models.PositiveIntegerField(
         _("places par jour"), null=True, blank=True, validators=[MinValueValidator(1)]
     )
+    slots = ArrayField(
+        models.BigIntegerField(),
+        default=list,
+        db_default=[],
+        blank=True,
+        verbose_name=_("prestations proposées"),
+        help_text=_("Aucune cochée : toutes."),
+    )
 
     objects = ActivityPeriodQuerySet.as_manager()
 
@@ -112,6 +129,13 @@ class ActivityPeriod(models.Model):
                 operation=pgtrigger.Insert | pgtrigger.Update,
                 timing=pgtrigger.Deferred,
                 func=NO_WEEKDAY_TWICE,
+            ),
+            pgtrigger.Trigger(
+                name="period_offers_slots_of_its_activity",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("slots", "activity_id"),
+                condition=pgtrigger.Condition("NEW.slots <> '{}'"),
+                func=SLOTS_OF_THE_ACTIVITY,
             ),
         ]
 

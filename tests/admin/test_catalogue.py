@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.text import capfirst
 
 from accounts.models import StaffRole, Terms, User
+from bookings.closures.models import Closure
 from portal.common.formats import PARIS, long_date, today
 from services.deadlines import moment_for, sentence
 from services.models import (
@@ -164,6 +165,9 @@ def test_a_day_keeps_the_places_that_are_taken(rosieres: Town) -> None:
     saved(edit(client, "services.openday", day, capacity="1"))
     day.refresh_from_db()
     assert (day.capacity, day.taken, day.by_hand) == (1, 1, True)
+    # Given back to the calendar, unless a closure is in force that a person has passed over.
+    assert "Une fermeture est en vigueur" in errors(edit(client, "services.openday", day, by_hand=""))
+    Closure.objects.update(status="undone", ended_at=timezone.now(), ended_by=rosieres.agent)
     saved(edit(client, "services.openday", day, by_hand=""))
     day.refresh_from_db()
     assert not day.by_hand
