@@ -60,14 +60,14 @@ def test_without_the_locks_a_cart_keeps_a_place_of_a_closed_day(
     shop, plan, by = bought()
     buyer = family(shop.tariff, days=shop.days)
     found_open, closed = threading.Event(), threading.Event()
-    check = bookings._check_places
+    check = bookings.check_places
 
     def wait_for_the_closure(*facts: Any) -> None:
         check(*facts)
         found_open.set()
         assert closed.wait(timeout=20)
 
-    monkeypatch.setattr(bookings, "_check_places", wait_for_the_closure)
+    monkeypatch.setattr(bookings, "check_places", wait_for_the_closure)
 
     def close() -> Closure:
         assert found_open.wait(timeout=20)

@@ -73,7 +73,7 @@ class TestPlaces:
     ) -> None:
         first = open_shop(days=1, capacity=1)
         second = family(first.tariff, days=first.days)
-        meet(bookings, "_check_places", 2)
+        meet(bookings, "check_places", 2)
         with without_constraint("services_openday", "places_are_not_oversold"):
             race([first.add, second.add])
         assert OpenDay.objects.get().taken == 2
@@ -81,7 +81,7 @@ class TestPlaces:
     def test_with_the_lock_alone_off_the_database_refuses(self, no_locks: None, meet: Meet) -> None:
         first = open_shop(days=1, capacity=1)
         second = family(first.tariff, days=first.days)
-        meet(bookings, "_check_places", 2)
+        meet(bookings, "check_places", 2)
         assert codes(race([first.add, second.add])) == {"Added": 1, "places_are_not_oversold": 1}
         assert OpenDay.objects.get().taken == 1
 
@@ -104,7 +104,7 @@ class TestOneChild:
         self, no_locks: None, without_constraint: Without, meet: Meet
     ) -> None:
         first, second = two_parents_of_one_child()
-        meet(bookings, "_check_places", 2)
+        meet(bookings, "check_places", 2)
         with connection.cursor() as cursor:
             cursor.execute("DROP INDEX booked_once")
         try:
@@ -120,7 +120,7 @@ class TestOneChild:
 
     def test_with_the_lock_alone_off_the_database_refuses(self, no_locks: None, meet: Meet) -> None:
         first, second = two_parents_of_one_child()
-        meet(bookings, "_check_places", 2)
+        meet(bookings, "check_places", 2)
         outcomes = codes(race([first.add, second.add]))
         assert outcomes["Added"] == 1 and Booking.objects.live().count() == 1
 
@@ -391,13 +391,13 @@ class TestSlots:
 
     def test_with_the_lock_off_the_database_refuses(self, no_locks: None, meet: Meet) -> None:
         shops = self.shops()[:6]
-        meet(bookings, "_check_places", 6)
+        meet(bookings, "check_places", 6)
         outcomes = codes(race([shop.add for shop in shops]))
         assert outcomes == {"Added": 5, "slots_are_not_oversold": 1}
 
     def test_with_both_off_it_is_oversold(self, no_locks: None, meet: Meet) -> None:
         shops = self.shops()[:6]
-        meet(bookings, "_check_places", 6)
+        meet(bookings, "check_places", 6)
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE bookings_booking DISABLE TRIGGER USER")
         try:
