@@ -77,6 +77,10 @@ class DecisionAdmin(ScopedAdmin):
         """What a refusal leaves behind, by row, said before it is confirmed."""
         return {}
 
+    def approve_words(self, request: HttpRequest, obj: Any) -> str:
+        """What the button says that approves this row: where money moves, how much."""
+        return _("Valider")
+
     def panels(self, request: HttpRequest, obj: Any) -> Sequence[dict[str, Any]]:
         """The tables under the row's own facts: title, head, rows."""
         return []
@@ -270,6 +274,7 @@ class DecisionAdmin(ScopedAdmin):
             "panels": self.panels(request, obj),
             "history": self.story(request, obj),
             "elsewhere": "",
+            "approve_words": self.approve_words(request, obj),
             "approve_url": self.url("approve", obj.pk),
             "refuse_url": f"{self.url('refuse')}?pk={obj.pk}",
         }

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import ReadOnlyAdmin, Right, staff
 from accounts.admin_history import Happening, told
 from accounts.models import User
+from bookings.history import ended_words
 from bookings.models import Absence, AbsenceDay, Booking, Change
 from bookings.tickets.admin import TicketAdmin as TicketAdmin
 from bookings.waiting.admin import WaitingListEntryAdmin
@@ -111,10 +112,9 @@ class BookingAdmin(ReadOnlyAdmin):
         for change in Change.objects.filter(after=obj).select_related("before__open_day", "before__slot"):
             words = {"day": long_date(change.before.date), "slot": change.before.slot}
             more.append((change.at, change.by_id, _("Remplace %(day)s, %(slot)s.") % words))
-        ended = _("Annulée") if obj.status == Booking.Status.CANCELLED else _("Place rendue")
         facts = [
             (obj.created_at, obj.made_by_id, _("Place prise dans le panier.")),
             (obj.booked_at, obj.made_by_id, _("Réservation confirmée.")),
-            (obj.ended_at, obj.ended_by_id, f"{ended}\u00a0: {obj.ended_reason}" if obj.ended_reason else ended),
+            (obj.ended_at, obj.ended_by_id, ended_words(obj)),
         ]
         return told(staff(request), [*facts, *more])

@@ -27,7 +27,7 @@ def history_of(booking: Booking, reader: User) -> list[Happening]:
     facts: list[tuple[dt.datetime | None, int | None, str]] = [
         (booking.created_at, booking.made_by_id, _("Place choisie, mise dans le panier")),
         (booking.booked_at, booking.made_by_id, _("Réservation confirmée")),
-        (booking.ended_at, booking.ended_by_id, _ended(booking)),
+        (booking.ended_at, booking.ended_by_id, ended_words(booking)),
     ]
     changed = Change.objects.filter(after=booking).select_related("before__open_day", "before__slot").first()
     if changed is not None:
@@ -47,7 +47,10 @@ def history_of(booking: Booking, reader: User) -> list[Happening]:
     return sorted(lines, key=lambda line: line.when, reverse=True)
 
 
-def _ended(booking: Booking) -> str:
+def ended_words(booking: Booking) -> str:
+    """`Annulée par la famille`, `Annulée : Grève`: how a booking ended, and why."""
+    if booking.ended_reason == _("Annulé par la famille"):  # bookings.actions.cancel
+        return _("Annulée par la famille")
     what = _("Annulée") if booking.status == Booking.Status.CANCELLED else _("Place rendue")
     return f"{what}\u00a0: {booking.ended_reason}" if booking.ended_reason else what
 

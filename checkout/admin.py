@@ -1,30 +1,21 @@
-"""Orders and payments, to be read: a commune sees the lines that it earns, the agglomération everything; absences, which
-are decided here because deciding pays back."""
+"""Orders and payments, to be read: a commune sees the lines that it earns, the agglomération everything."""
 
 import datetime as dt
 from typing import Any
 
 from django.contrib import admin
 from django.db.models import Prefetch, Q, Sum
-from django.http import FileResponse, HttpRequest
-from django.shortcuts import get_object_or_404
-from django.urls import path, reverse
-from django.utils.html import format_html
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+import checkout.admin_absences
 import checkout.admin_cancelling
 import checkout.admin_closures  # noqa: F401  registers the closures
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
-from accounts.admin_decisions import DecisionAdmin
 from accounts.admin_history import Happening, told
-from accounts.downloads import private_download
-from accounts.models import User
-from bookings.models import Absence, AbsenceDay, AbsenceProof
-from checkout.actions import justify_absence, refuse_absence
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
-from portal.common.errors import Refused
-from portal.common.formats import euros, long_date, moment, short_date
+from portal.common.formats import euros, short_date
 
 Fact = tuple[dt.datetime | None, int | None, str]
 
@@ -204,137 +195,3 @@ class ProviderEventAdmin(ReadOnlyAdmin):
 
     def story(self, request: HttpRequest, obj: ProviderEvent) -> list[Happening]:
         return told(staff(request), [(obj.received_at, None, _("Message reçu et gardé tel quel."))])
-
-
-# --- Absences: looked up and decided by the service --------------------------------------------------------------------
-
-
-class AbsenceStateFilter(admin.SimpleListFilter):
-    """« À décider » leaves out what is never refunded and what still lacks its certificate."""
-
-    title = gettext_lazy("situation")
-    parameter_name = "etat"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
-        return [("a-decider", _("À décider")), *Absence.Status.choices]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() == "a-decider":
-            return queryset.to_decide()
-        return queryset.filter(status=self.value()) if self.value() in Absence.Status.values else queryset
-
-
-@admin.register(Absence)
-class AbsenceAdmin(DecisionAdmin):
-    agents = operators = Right.VIEW | Right.DECIDE
-    PENDING, APPROVED, REFUSED = Absence.Status.REPORTED, Absence.Status.JUSTIFIED, Absence.Status.REFUSED
-    subject = gettext_lazy("Absence")
-    reason_field = "decision_reason"
-    keeps = gettext_lazy("Les réservations restent, et rien n’est remboursé.")
-    list_display = ["beneficiary", "service", "days_shown", "kind", "certificate", "status", "reported_at"]
-    list_filter = [AbsenceStateFilter, "kind", "service"]
-    list_select_related = ["beneficiary", "service"]
-    search_fields = ["beneficiary__last_name", "beneficiary__first_name", "service__name"]
-    search_help_text = gettext_lazy("Nom de l’enfant ou service.")
-    date_hierarchy = "reported_at"
-    ordering = ["-reported_at", "-pk"]
-    fieldsets = [
-        (None, {"fields": ["beneficiary", "service", "kind", "note", "reported", "reported_at"]}),
-        (_("Règle du service ce jour-là"), {"fields": ["refund", "waiting_days", "certificate_until"]}),
-    ]
-    readonly_fields = ["reported"]
-
-    def get_queryset(self, request: HttpRequest) -> Any:
-        days = AbsenceDay.objects.select_related("booking__open_day__activity", "booking__slot")
-        return super().get_queryset(request).prefetch_related(Prefetch("days", queryset=days), "proofs")
-
-    signers = ["reported_by"]
-
-    def todo(self, request: HttpRequest) -> list[Todo]:
-        waiting = Absence.objects.visible_to(staff(request)).to_decide().count()
-        words = ngettext("Absence à décider", "Absences à décider", waiting or 2)
-        return [Todo(words, waiting, self.url("changelist") + "?etat=a-decider")]
-
-    def approve(self, obj: Absence, by: User) -> None:
-        justify_absence(absence=obj, by=by)
-
-    def refuse(self, obj: Absence, reason: str, by: User) -> None:
-        refuse_absence(absence=obj, reason=reason, by=by)
-
-    def obstacle(self, obj: Absence, by: User, *, refusing: bool) -> Refused | None:
-        if obj.status == Absence.Status.WITHDRAWN:
-            return Refused(_("La famille a retiré cette absence."), code="withdrawn")
-        if refusing and obj.status == Absence.Status.JUSTIFIED:
-            return Refused(_("Cette absence est justifiée et remboursée\u00a0: elle le reste."), code="already_decided")
-        return None
-
-    def story(self, request: HttpRequest, obj: Absence) -> list[Happening]:
-        facts: list[Fact] = [(obj.reported_at, obj.reported_by_id, _("Absence signalée."))]
-        facts += [
-            (proof.sent_at, proof.sent_by_id, _("Justificatif reçu\u00a0: %s.") % proof.name)
-            for proof in obj.proofs.all()
-        ]
-        facts.append((obj.decided_at, obj.decided_by_id, _("Décision\u00a0: %s.") % obj.get_status_display().lower()))
-        return told(staff(request), facts)
-
-    def panels(self, request: HttpRequest, obj: Absence) -> list[dict[str, Any]]:
-        days = [
-            [
-                long_date(day.booking.date),
-                f"{day.booking.open_day.activity}, {day.booking.slot}",
-                _("Oui") if day.refundable else _("Non"),
-                day.booking.get_status_display(),
-            ]
-            for day in obj.days.all()
-        ]
-        proofs = [
-            [
-                format_html(
-                    '<a href="{}">{}</a>',
-                    reverse("admin:bookings_absence_proof", args=[obj.pk, proof.pk]),
-                    _("Télécharger «\u00a0%s\u00a0»") % proof.name,
-                ),
-                moment(proof.sent_at),
-            ]
-            for proof in obj.proofs.all()
-        ]
-        return [
-            {
-                "title": _("Jours d’absence"),
-                "head": [_("Jour"), _("Prestation"), _("Remboursable"), _("Réservation")],
-                "rows": days,
-                "empty": "",
-            },
-            {
-                "title": _("Justificatifs"),
-                "head": [_("Fichier"), _("Reçu")],
-                "rows": proofs,
-                "empty": _("Aucun justificatif n’est arrivé."),
-            },
-        ]
-
-    def get_urls(self) -> list[Any]:
-        address = "<int:absence_pk>/pieces/<int:pk>/"
-        return [path(address, self.guarded(self.proof_view), name="bookings_absence_proof"), *super().get_urls()]
-
-    def proof_view(self, request: HttpRequest, absence_pk: int, pk: int) -> FileResponse:
-        """A certificate, always as a download."""
-        absence = self.object_or_404(request, str(absence_pk))
-        proof = get_object_or_404(AbsenceProof, absence=absence, pk=pk)
-        return private_download(proof.file, name=proof.name, content_type=proof.content_type)
-
-    @admin.display(description=gettext_lazy("jours"))
-    def days_shown(self, obj: Absence) -> str:
-        dates = [day.booking.date for day in obj.days.all()]
-        first, last = short_date(dates[0]), short_date(dates[-1])
-        return first if first == last else f"{first} – {last}"
-
-    @admin.display(description=gettext_lazy("certificat"))
-    def certificate(self, obj: Absence) -> str:
-        if obj.proofs.all():
-            return _("Reçu")
-        return _("Attendu") if obj.certificate_until else "–"
-
-    @admin.display(description=gettext_lazy("signalée par"))
-    def reported(self, obj: Absence) -> str:
-        return self.signature(obj, "reported_by")

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.translation import gettext as _
@@ -226,4 +226,5 @@ class ClosureAdmin(ReadOnlyAdmin):
         closure: Closure = self.object_or_404(request, str(pk))
         if not self.may(request, Right.DECIDE, closure):
             raise PermissionDenied
-        return closure if request.method == "POST" else HttpResponseNotAllowed(["POST"])
+        # « Précédent », or a page that was loaded again after signing in: its buttons are there.
+        return closure if request.method == "POST" else redirect(self.url("change", pk))

@@ -16,6 +16,7 @@ from bookings.absences import Absence
 from bookings.actions import Wish
 from checkout.actions.payment import Means
 from checkout.actions.top_up import LARGEST, SMALLEST
+from portal.common.forms import SummaryOnPage
 
 MOST_DATES = 400
 
@@ -274,7 +275,7 @@ class TopUpForm(forms.Form):
         return amount
 
 
-class AbsenceForm(forms.Form):
+class AbsenceForm(SummaryOnPage, forms.Form):
     """Why a child is away, and its proof."""
 
     kind = forms.ChoiceField(

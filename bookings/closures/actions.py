@@ -32,6 +32,14 @@ def touched(closure: Closure) -> BookingQuerySet:
     return rows.filter(beneficiary__in=closure.pupils().values("beneficiary")) if closure.of_pupils else rows
 
 
+def unsure(closure: Closure) -> BookingQuerySet:
+    """The booked places of the same days that a closure of pupils leaves alone though nobody knows whether it concerns them:
+    no school is declared. Staff look at them one by one."""
+    if not closure.of_pupils:
+        return Booking.objects.none()
+    return Booking.objects.booked().filter(closure.may_be_pupils(), open_day__in=closure.open_days())
+
+
 def fingerprint(closure: Closure) -> str:
     """What staff were shown, in a few letters: another list of bookings has another one."""
     keys = ",".join(map(str, touched(closure).order_by("pk").values_list("pk", flat=True)))

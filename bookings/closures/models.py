@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
-from families.models import Enrolment
+from families.models import Enrolment, Filiation
 from portal.common.db import not_truncated
 from portal.common.formats import long_date
 from services.limits import classes
@@ -183,6 +183,15 @@ class Closure(models.Model):
         if self.scope == self.Scope.CLASSROOM:
             return rows.filter(classroom=self.classroom_id)
         return rows.filter(level__in=self.levels) if self.scope == self.Scope.CLASS else rows
+
+    def may_be_pupils(self) -> "models.Q":
+        """Which beneficiaries nobody knows to be concerned or not: without a school this year, or (when a class closes) of the
+        school and without a class. Adults who book for themselves are none of them."""
+        enrolled = Enrolment.objects.filter(year=school_year(self.first_day)[0].year)
+        unknown = ~Q(beneficiary__in=enrolled.values("beneficiary"))
+        if self.scope == self.Scope.CLASSROOM:
+            unknown |= Q(beneficiary__in=enrolled.filter(school=self.school_id, classroom=None).values("beneficiary"))
+        return unknown & ~Q(beneficiary__in=Filiation.objects.filter(kind=Filiation.Kind.SELF).values("beneficiary"))
 
 
 class ClosedDay(models.Model):

@@ -116,7 +116,9 @@ def _post(
 
 
 def _named(booked: Sequence[Booking]) -> str:
-    """`Restauration scolaire, mardi 8 décembre et 2 autres dates`."""
+    """`Restauration scolaire, mardi 8 décembre et 2 autres dates (2 enfants)`: a date is one, whoever comes."""
     what = f"{booked[0].open_day.activity}, {day(booked[0].date)}"
-    more = len(booked) - 1
-    return what + (ngettext(" et %d autre date", " et %d autres dates", more) % more if more else "")
+    more = len({row.date for row in booked}) - 1
+    children = len({row.beneficiary_id for row in booked})
+    what += ngettext(" et %d autre date", " et %d autres dates", more) % more if more else ""
+    return what + (_(" (%d enfants)") % children if children > 1 else "")

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from bookings.closures import actions as closures
 from bookings.closures.models import Closure
-from bookings.models import Booking
+from bookings.models import Booking, BookingQuerySet
 from checkout.actions.cancellation import give_back
 from checkout.models import Order, OrderLine
 from portal.common.db import refusing, retry_on_deadlock
@@ -33,21 +33,24 @@ class Touched:
 
 @dataclass(frozen=True)
 class Impact:
-    """Who a closure touches: each activity, the sum, and each place with its family and its price."""
+    """Who a closure touches: each activity, the sum, and each place with its family and its price; and whom it leaves booked
+    because nobody has declared their school."""
 
     activities: list[Touched]
     all: Touched
     places: list[tuple[Booking, Decimal]]
+    unsure: list[Booking]
+
+    @property
+    def unsure_children(self) -> int:
+        """How many children have no declared school and a place on these days."""
+        return len({row.beneficiary_id for row in self.unsure})
 
 
 def impact(closure: Closure) -> Impact:
-    """Who would be touched, or (once decided) who is; three queries whatever their number."""
+    """Who would be touched, or (once decided) who is; four queries whatever their number."""
     rows = Booking.objects.filter(closed_by__closure=closure) if closure.pk else closures.touched(closure)
-    places = list(
-        rows.select_related("beneficiary", "slot", "open_day__activity__service", "made_by").order_by(
-            "open_day__date", "open_day__activity__name", "beneficiary__last_name", "beneficiary__first_name", "pk"
-        )
-    )
+    places = _listed(rows)
     paid = OrderLine.objects.filter(booking__in=[row.pk for row in places], order__status=Order.Status.PAID)
     if not closure.pk:
         paid = paid.filter(cancelled_at=None)
@@ -56,7 +59,16 @@ def impact(closure: Closure) -> Impact:
     groups: dict[str, list[tuple[Booking, Decimal]]] = {}
     for row, price in priced:
         groups.setdefault(f"{row.open_day.activity.service} – {row.open_day.activity}", []).append((row, price))
-    return Impact([_sum(label, groups[label]) for label in sorted(groups)], _sum("", priced), priced)
+    unsure = _listed(closures.unsure(closure)) if closure.of_pupils else []
+    return Impact([_sum(label, groups[label]) for label in sorted(groups)], _sum("", priced), priced, unsure)
+
+
+def _listed(rows: BookingQuerySet) -> list[Booking]:
+    return list(
+        rows.select_related("beneficiary", "slot", "open_day__activity__service", "made_by").order_by(
+            "open_day__date", "open_day__activity__name", "beneficiary__last_name", "beneficiary__first_name", "pk"
+        )
+    )
 
 
 def _sum(label: str, rows: Iterable[tuple[Booking, Decimal]]) -> Touched:

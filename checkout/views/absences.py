@@ -15,7 +15,7 @@ from accounts.downloads import private_download
 from accounts.models import User
 from accounts.views import current_user
 from bookings.absence_actions import Plan, add_proof, cancellable, plans, report_absence, reportable, withdraw_absence
-from bookings.absences import Absence, AbsenceProof
+from bookings.absences import Absence, AbsenceDay, AbsenceProof
 from bookings.models import Booking
 from checkout.forms import AbsenceForm, ProofForm, keys
 from checkout.models import Order, OrderLine
@@ -156,13 +156,26 @@ def absence(request: HttpRequest, pk: int) -> HttpResponse:
     prices = _prices(user, [day.booking for day in days])
     context = {
         "absence": found,
-        "days": [(day.booking, day.refundable, prices.get(day.booking_id)) for day in days],
-        "back": sum((prices.get(day.booking_id, ZERO) for day in days if day.refundable), ZERO),
+        "days": [(day.booking, day.refundable, prices.get(day.booking_id), _otherwise(found, day)) for day in days],
+        "back": sum(
+            (prices.get(day.booking_id, ZERO) for day in days if day.refundable and not _otherwise(found, day)), ZERO
+        ),
         "proofs": AbsenceProof.objects.filter(absence=found, sent_by=user),
         "form": form,
         "account_section": "absences",
     }
     return render(request, "checkout/absence.html", context)
+
+
+def _otherwise(absence: Absence, day: AbsenceDay) -> str:
+    """Why a day gives nothing back through this absence, whatever its rule: it was not accepted, or its booking ended
+    before, and was paid back then."""
+    if absence.status in (Absence.Status.REFUSED, Absence.Status.WITHDRAWN):
+        return _("non remboursé")
+    booking = day.booking
+    if booking.status == Booking.Status.CANCELLED and booking.ended_reason != _("Absence justifiée"):
+        return _("annulée avant : %s") % booking.ended_reason
+    return ""
 
 
 @require_POST

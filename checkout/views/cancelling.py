@@ -5,6 +5,7 @@ from decimal import Decimal
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
@@ -12,26 +13,36 @@ from django.views.decorators.http import require_http_methods
 from accounts.models import User
 from accounts.views import current_user
 from bookings.agenda import Family, Filters, State
-from bookings.models import Booking
+from bookings.models import Booking, BookingQuerySet
 from checkout.actions import cancel_bookings
 from checkout.forms import keys
 from checkout.models import Order, OrderLine
-from checkout.views.reservations import may_cancel
+from checkout.views.reservations import may_cancel, shown
 from portal.common.errors import Refused
 from portal.common.formats import euros
 from portal.common.money import ZERO
 
+MOST = 400  # cancelled by one press, as many as are booked by one
+
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def cancel(request: HttpRequest) -> HttpResponse:
-    """Say what goes back to the wallet (GET: fields `r`, or `comme` for all that are like one), then cancel (POST)."""
+    """Say what goes back to the wallet, then cancel (POST).
+
+    GET names them: fields `r`; `comme` for all that are like one; or `toutes` with the fields of « Mes réservations », for
+    all that its filters show and that may still be cancelled.
+    """
     user = current_user(request)
     if request.method == "POST":
         return _cancel(request, user, keys(request.POST.getlist("r")))
     family = Family(user)
     ids = keys(request.GET.getlist("r"))
     like = next(iter(keys([request.GET.get("comme", "")])), None)
-    rows = _asked(family, ids, like)
+    everything = "toutes" in request.GET
+    rows = list(_all_shown(user, family, request)) if everything else _asked(family, ids, like)
+    if not rows and everything:
+        messages.info(request, _("De ce que montrent ces filtres, plus rien ne peut être annulé."))
+        return redirect("reservations")
     if not rows:
         messages.info(request, _("Cochez d’abord les réservations à annuler."))
         return redirect("reservations")
@@ -46,9 +57,16 @@ def cancel(request: HttpRequest) -> HttpResponse:
         "late": [row for row in booked if row.made_by_id == user.pk and row not in mine],
         "others": [row for row in booked if row.made_by_id != user.pk],
         "like": rows[0] if like else None,
+        "most": MOST if everything and len(rows) == MOST else 0,
         "total": sum(prices.values(), ZERO),
     }
     return render(request, "checkout/cancel.html", context)
+
+
+def _all_shown(user: User, family: Family, request: HttpRequest) -> BookingQuerySet:
+    """What this person may cancel of all that an address of « Mes réservations » shows, soonest first, at most MOST."""
+    rows = shown(family, request.GET).booked()
+    return rows.filter(made_by=user, open_day__cancel_until__gt=timezone.now())[:MOST]
 
 
 def _asked(family: Family, ids: set[int], like: int | None) -> list[Booking]:

@@ -60,6 +60,7 @@ def reservations(request: HttpRequest) -> HttpResponse:
     people = [*family.current, *(row for row in family.former if row.pk in seen)]
     context |= {
         "today": timezone.localdate(),
+        "shown_week": context.get("shown_week"),
         "people": [(row, *family.marks[row.pk]) for row in people],
         "days": _by_day(lines),
         "listed": {row.date for row in rows},
@@ -72,6 +73,25 @@ def reservations(request: HttpRequest) -> HttpResponse:
         "states": State.choices,
     }
     return render(request, "checkout/reservations.html", context)
+
+
+def shown(family: Family, asked: QueryDict) -> BookingQuerySet:
+    """All bookings that an address of « Mes réservations » stands for, on however many pages: of its filters, in the month,
+    week or school year that it names, or from today on."""
+    rows = family.bookings(_filters(asked))
+    first, last = _span(asked)
+    return rows.filter(open_day__date__gte=first, open_day__date__lte=last)
+
+
+def _span(asked: QueryDict) -> tuple[dt.date, dt.date]:
+    match asked.get("vue"):
+        case "semaine" if monday := _asked_week(asked.get("semaine", "")):
+            return monday, monday + dt.timedelta(days=6)
+        case "liste" if year := _asked_year(asked.get("annee", "")):
+            return dt.date(year, SEPTEMBER, 1), dt.date(year + 1, SEPTEMBER - 1, 31)
+        case None | "mois" if month := _asked_month(asked.get("mois", "")):
+            return month, (month + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
+    return timezone.localdate(), dt.date.max
 
 
 @require_safe
@@ -150,6 +170,7 @@ def _week(request: HttpRequest, family: Family, filters: Filters) -> dict[str, A
         "view": "semaine",
         "title": _("Semaine du %s") % long_date(monday).partition(" ")[2],
         "week": [(day, _by_slot(day)) for day in days],
+        "shown_week": _iso_week(monday),
         "previous": (monday - week, _iso_week(monday - week)),
         "next": (monday + week, _iso_week(monday + week)),
         "asked": True,

@@ -119,6 +119,15 @@ for (const input of document.querySelectorAll(".field input[type=password]")) {
   wrap.append(input, button);
 }
 
+// « Tout cocher »: only where it can work; the boxes of the same form.
+for (const label of document.querySelectorAll("[data-tick-all]")) {
+  const all = label.querySelector("input");
+  const boxes = [...all.form.querySelectorAll("input[type=checkbox][name]")];
+  label.hidden = false;
+  all.addEventListener("change", () => boxes.forEach((box) => { box.checked = all.checked; }));
+  all.form.addEventListener("change", () => { all.checked = boxes.every((box) => box.checked); });
+}
+
 // Rows shown as cards (phone) lose their table meaning in some browsers: say it again.
 for (const table of document.querySelectorAll(".table.cards")) {
   table.setAttribute("role", "table");

@@ -8,12 +8,13 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 
 from bookings.absence_actions import report_absence
 from bookings.models import Booking
-from checkout.actions import Means
+from checkout.actions import Means, justify_absence
+from portal.common.formats import long_date
 from portal.outbox.models import Email
-from services.models import OpenDay
+from services.models import OpenDay, Service
 from tests.admin.world import client_of, texts, url
 from tests.checkout.http import text
-from tests.factories import CommuneFactory, agent_of
+from tests.factories import AbsenceRuleFactory, CommuneFactory, agent_of
 from tests.shop import Shop, open_shop
 
 pytestmark = pytest.mark.django_db
@@ -65,3 +66,24 @@ def test_the_list_says_and_finds_who_is_absent(shop: Shop) -> None:
         page = client.get(LIST, {"absence": asked})
         assert page.context["cl"].result_count == count
     assert "Signalée" in text(client.get(LIST, {"absence": "oui"}))
+
+
+def test_the_absences_of_a_day_and_what_validating_gives_back(shop: Shop, django_assert_max_num_queries: Any) -> None:
+    """« Absents le … » for the kitchen; the euros stand beside and on the button before it is pressed."""
+    OpenDay.objects.update(cancel_until="2020-01-01T00:00Z")
+    Service.objects.update(absence_rule=AbsenceRuleFactory(refund="waiting", waiting_days=1))
+    ids = list(Booking.objects.order_by("period").values_list("pk", flat=True))
+    (absence,) = report_absence(user=shop.user, beneficiary=shop.children[0], ids=ids, kind="illness", by=shop.user)
+    client, absences = client_of(agent(shop)), url("bookings.absence", "changelist")
+    with django_assert_max_num_queries(16):
+        words = text(client.get(absences))
+    assert long_date(shop.days[1].date).capitalize() in words and "15,80 €" in words
+    assert client.get(absences, {"jour": shop.days[1].date.isoformat()}).context["cl"].result_count == 1
+    assert client.get(absences, {"jour": "2020-01-01"}).context["cl"].result_count == 0
+    assert client.get(absences, {"jour": "demain"}).context["cl"].result_count == 1  # no day: all of them
+    page = text(client.get(url("bookings.absence", "change", absence.pk)))
+    assert "Valider et rendre 15,80 €" in page and "rien, selon la règle" in page and "7,90 €" in page
+    before = shop.balance
+    justify_absence(absence=absence, by=agent(shop))
+    assert shop.balance - before == Decimal("15.80")
+    assert "Valider et rendre" not in text(client.get(url("bookings.absence", "change", absence.pk)))

@@ -317,7 +317,7 @@ class TestPages:
             user=other.user, activity=shop.activity, slot=slot, subscription=other.subscription, wishes=other.wishes()
         )
         words = text(self.browser(shop).get(f"/mon-compte/reservations/{the_booking().pk}/changer/"))
-        assert "7,90 € réservée aujourd’hui" in words and "12,50 €" in words
+        assert "7,90 € votre prestation actuelle" in words and "12,50 €" in words
         assert "(votre date actuelle, pour une autre prestation)" in words and "(seulement Matin" in words
         assert f"Réservé pour l’instant : {long_date(shop.days[0].date)}" in words
 

@@ -19,8 +19,9 @@ from checkout.actions import Means, cancel_bookings, recover_places
 from checkout.actions.closures import apply_closure, impact
 from checkout.tasks import apply_closures
 from checkout.verification import verify
-from families.models import Enrolment
+from families.models import Enrolment, Filiation
 from portal.common.errors import Refused
+from portal.common.formats import day
 from portal.outbox.models import Email
 from services.models import OpenDay
 from services.moments import recompute_limits
@@ -204,6 +205,12 @@ class TestApplying:
         assert list(verify()) == []
         assert {row.ended_reason for row in Booking.objects.all()} == {"Fermeture\xa0: Neige"}
 
+    def test_the_wallet_counts_dates_not_children(self) -> None:
+        shop = paid_shop()
+        apply_closure(closure=decided(shop), by=agent(shop))
+        label = Movement.objects.latest("pk").label
+        assert label.endswith(f"{day(shop.days[0].date)} (2 enfants)") and "autre date" not in label
+
     def test_at_once_when_it_cannot_wait_and_never_twice(self) -> None:
         shop = paid_shop()
         closure, by = decided(shop), agent(shop)
@@ -277,6 +284,32 @@ class TestPupils:
         due(closure)
         apply_closures()
         assert [row.status for row in entries(waiting)] == ["offered"] and shop.fresh().taken == 2
+
+    def test_who_has_no_declared_school_is_named_and_left_alone(self, shop: Shop) -> None:
+        other = family(shop.tariff, children=2, credit="100", days=shop.days[:1])
+        other.add()
+        other.pay(Means.WALLET, "15.80")
+        Filiation.objects.filter(beneficiary=other.children[1]).update(kind="self")
+        closure = plan(shop, scope="school", school=self.school)
+        found = impact(closure)
+        assert [row.beneficiary for row in found.unsure] == other.children[:1] and found.unsure_children == 1
+        client = Client()
+        client.force_login(agent(shop), backend="allauth.account.auth_backends.AuthenticationBackend")
+        day = f"{shop.days[0].date:%Y-%m-%d}"
+        asked = {"quoi": f"school:{self.school.pk}", "du": day, "au": day, "motif": "Neige"}
+        page = client.get(reverse("admin:bookings_closure_new"), asked).content.decode()
+        booking = Booking.objects.get(beneficiary=other.children[0])
+        assert "1 enfant sans école ou sans classe déclarée a aussi réservé" in page.replace("\xa0", " ")
+        assert reverse("admin:bookings_booking_change", args=[booking.pk]) in page
+        apply_closure(closure=decided(shop, scope="school", school=self.school), by=agent(shop))
+        booking.refresh_from_db()
+        assert booking.status == "booked"
+        assert impact(plan(shop)).unsure == []  # a closed activity is closed to everybody
+
+    def test_without_a_known_class_nobody_knows_either(self, shop: Shop) -> None:
+        room = ClassroomFactory(school=self.school)
+        found = impact(plan(shop, scope="classroom", school=self.school, classroom=room))
+        assert found.all.children == 0 and found.unsure_children == 2
 
     def test_the_database_refuses_it_too(self, shop: Shop) -> None:
         shop.add(days=shop.days[1:], children=shop.children[1:])
@@ -368,7 +401,9 @@ class TestPages:
         closure = Closure.objects.get()
         assert "Annuler la fermeture" in page.content.decode()
         for name in ("undo", "apply"):
-            assert client.get(reverse(f"admin:bookings_closure_{name}", args=[closure.pk])).status_code == 405
+            back = client.get(reverse(f"admin:bookings_closure_{name}", args=[closure.pk]))  # « Précédent »
+            assert back["Location"] == reverse("admin:bookings_closure_change", args=[closure.pk])
+            assert Closure.objects.get().status == "confirmed"
         page = client.post(reverse("admin:bookings_closure_undo", args=[closure.pk]), follow=True)
         assert "aucun argent n’a bougé" in page.content.decode() and shop.fresh().is_open
         again = client.get(new, asked)
