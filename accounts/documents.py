@@ -93,8 +93,8 @@ def add_document(*, user: User, kind: str, upload: UploadedFile, by: User) -> Su
 
 
 @transaction.atomic
-def delete_document(*, document: SupportingDocument, by: User) -> None:
-    """Remove a document; its file leaves the disk once that is committed."""
+def delete_document(*, document: SupportingDocument, by: User | None) -> None:
+    """Remove a document, by its owner or (None) by the house when it is no longer needed; its file leaves the disk once that is committed."""
     file = document.file
     document.delete()
     transaction.on_commit(lambda: file.storage.delete(file.name), robust=True)

@@ -1,10 +1,12 @@
 """Reporting absences: which bookings may be, what the rule will give back, and the family's own second thoughts."""
 
 import datetime as dt
+import functools
 import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
@@ -248,6 +250,27 @@ def _keep(absence: Absence, clean: CleanFile, by: User) -> AbsenceProof:
         size=len(clean.content),
         sent_by=by,
     )
+
+
+@transaction.atomic
+def forget_proofs(*, at: dt.datetime, limit: int = 500) -> int:
+    """Delete the certificates that nobody needs any more, settings.PROOFS_KEPT_DAYS after the service's decision, or where
+    it never decided after the last day missed; returns how many. That they came, and when, is kept."""
+    before = at - dt.timedelta(days=settings.PROOFS_KEPT_DAYS)
+    later = AbsenceDay.objects.filter(absence=OuterRef("absence"), booking__open_day__date__gte=before.date())
+    over = Q(absence__decided_at__lt=before) | (Q(absence__decided_at=None) & ~Exists(later))
+    rows = list(
+        AbsenceProof.objects.filter(over, sent_at__lt=before, forgotten_at=None)
+        .order_by("pk")
+        .select_for_update(of=("self",), skip_locked=True)[:limit]
+    )
+    for proof in rows:
+        file = proof.file
+        stored, storage = file.name, file.storage
+        proof.file, proof.forgotten_at = "", at
+        proof.save(update_fields=["file", "forgotten_at"])
+        transaction.on_commit(functools.partial(storage.delete, stored), robust=True)
+    return len(rows)
 
 
 @transaction.atomic

@@ -149,7 +149,11 @@ def proof_path(proof: "AbsenceProof", _name: str) -> str:
 
 
 class AbsenceProof(models.Model):
-    """A certificate, checked and rebuilt as accounts.documents does; read by its sender and by that service's staff alone."""
+    """A certificate, checked and rebuilt as accounts.documents does; read by its sender and by that service's staff alone.
+
+    Its file goes once nobody needs it any more (`forgotten_at`, bookings.absence_actions.forget_proofs); that it came, and
+    when, stays with the absence that it decided.
+    """
 
     absence = models.ForeignKey(Absence, on_delete=models.PROTECT, related_name="proofs")
     file = models.FileField(_("fichier"), upload_to=proof_path)
@@ -158,12 +162,19 @@ class AbsenceProof(models.Model):
     size = models.PositiveIntegerField(_("taille en octets"))
     sent_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     sent_at = models.DateTimeField(_("envoyé le"), auto_now_add=True)
+    forgotten_at = models.DateTimeField(_("effacé le"), null=True, editable=False)
 
     class Meta:
         verbose_name = _("justificatif d’absence")
         verbose_name_plural = _("justificatifs d’absence")
         ordering = ["sent_at", "pk"]
-        constraints = [models.CheckConstraint(condition=Q(size__gt=0), name="proof_is_not_empty")]
+        constraints = [
+            models.CheckConstraint(condition=Q(size__gt=0), name="proof_is_not_empty"),
+            models.CheckConstraint(
+                condition=(Q(forgotten_at=None) & ~Q(file="")) | Q(forgotten_at__isnull=False, file=""),
+                name="proof_has_its_file_until_it_is_forgotten",
+            ),
+        ]
         # When it came decides whether it counts.
         triggers = [pgtrigger.ReadOnly(name="proof_is_frozen", fields=["absence", "sent_by", "sent_at"])]
 

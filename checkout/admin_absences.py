@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.http import FileResponse, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -181,7 +182,10 @@ class AbsenceAdmin(DecisionAdmin):
                     '<a href="{}">{}</a>',
                     reverse("admin:bookings_absence_proof", args=[obj.pk, proof.pk]),
                     _("Télécharger «\u00a0%s\u00a0»") % proof.name,
-                ),
+                )
+                if proof.forgotten_at is None
+                else _("%(name)s, effacé le %(date)s")
+                % {"name": proof.name, "date": short_date(timezone.localdate(proof.forgotten_at))},
                 moment(proof.sent_at),
             ]
             for proof in obj.proofs.all()
@@ -208,7 +212,7 @@ class AbsenceAdmin(DecisionAdmin):
     def proof_view(self, request: HttpRequest, absence_pk: int, pk: int) -> FileResponse:
         """A certificate, always as a download."""
         absence = self.object_or_404(request, str(absence_pk))
-        proof = get_object_or_404(AbsenceProof, absence=absence, pk=pk)
+        proof = get_object_or_404(AbsenceProof, absence=absence, pk=pk, forgotten_at=None)
         return private_download(proof.file, name=proof.name, content_type=proof.content_type)
 
     @admin.display(description=gettext_lazy("jours"))

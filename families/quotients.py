@@ -3,13 +3,17 @@
 Source: the CAF's and the MSA's attestation; régies ask for it once for each school year, and charge the top band without.
 """
 
+import datetime as dt
+
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.db.backends.postgresql.psycopg_any import DateRange
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.documents import add_document
+from accounts.documents import add_document, delete_document
 from accounts.models import SupportingDocument, User
 from families.models import IncomeQuotient
 from portal.common.db import refusing
@@ -41,6 +45,21 @@ def declare_quotient(*, user: User, value: int, proof: UploadedFile, by: User) -
 def withdraw_quotient(*, user: User, by: User) -> None:
     """Take back one's own declaration that nobody has looked at; its proof stays among the person's documents."""
     IncomeQuotient.objects.of(user).filter(status=IncomeQuotient.Status.PENDING).delete()
+
+
+def forget_proofs(*, at: dt.datetime, limit: int = 500) -> int:
+    """Delete the proofs of quotients that staff decided settings.PROOFS_KEPT_DAYS ago; returns how many.
+
+    The decision stays, signed and dated; what a person keeps among their documents without a quotient is theirs to remove.
+    """
+    before = at - dt.timedelta(days=settings.PROOFS_KEPT_DAYS)
+    decided = IncomeQuotient.objects.filter(decided_at__lt=before, document__isnull=False)
+    needed = IncomeQuotient.objects.filter(Q(decided_at=None) | Q(decided_at__gte=before), document__isnull=False)
+    old = SupportingDocument.objects.filter(pk__in=decided.values("document")).exclude(pk__in=needed.values("document"))
+    rows = list(old.order_by("pk")[:limit])
+    for document in rows:
+        delete_document(document=document, by=None)
+    return len(rows)
 
 
 def obstacle(quotient: IncomeQuotient, *, by: User) -> Refused | None:

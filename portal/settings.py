@@ -220,6 +220,7 @@ CELERY_BEAT_SCHEDULE = {
     "payments": {"task": "checkout.reconcile_payments", "schedule": 120},
     "given-up-payments": {"task": "checkout.ask_again", "schedule": 300},
     "forgotten-orders": {"task": "checkout.close_forgotten_orders", "schedule": 600},
+    "proofs": {"task": "bookings.forget_proofs", "schedule": 24 * 3600},
     "ledger": {"task": "checkout.verify_ledger", "schedule": 24 * 3600},
     "sessions": {"task": "accounts.clear_sessions", "schedule": 24 * 3600},
 }
@@ -350,6 +351,8 @@ CONTENT_SECURITY_POLICY = {
 # Which modules of checkout/providers/ take cards here, the first being the default.
 CARD_PROVIDERS = env.list("CARD_PROVIDERS", default=["demo"] if DEMO else [])
 HOLD_MINUTES = number("HOLD_MINUTES", 30, least=1)
+# How long a certificate of an absence or the proof of a quotient is kept once it is decided (minimisation, GDPR art. 5).
+PROOFS_KEPT_DAYS = number("PROOFS_KEPT_DAYS", 90, least=1)
 
 # --- Logs ----------------------------------------------------------------------------------------------------------------
 

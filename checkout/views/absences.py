@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import FileResponse, HttpRequest, HttpResponse
@@ -82,7 +83,12 @@ def report(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, _("L’absence de %s est signalée : le service est prévenu.") % child.first_name)
             return redirect("absence", made[0].pk) if len(made) == 1 else redirect("absences")
-    context |= {"form": form, "chosen": chosen, "answers": _answers(user, plans(chosen))}
+    context |= {
+        "form": form,
+        "kept_days": settings.PROOFS_KEPT_DAYS,
+        "chosen": chosen,
+        "answers": _answers(user, plans(chosen)),
+    }
     return render(request, "checkout/absence_report.html", context)
 
 
@@ -161,6 +167,7 @@ def absence(request: HttpRequest, pk: int) -> HttpResponse:
             (prices.get(day.booking_id, ZERO) for day in days if day.refundable and not _otherwise(found, day)), ZERO
         ),
         "proofs": AbsenceProof.objects.filter(absence=found, sent_by=user),
+        "kept_days": settings.PROOFS_KEPT_DAYS,
         "form": form,
         "account_section": "absences",
     }
@@ -192,5 +199,5 @@ def withdraw(request: HttpRequest, pk: int) -> HttpResponse:
 def proof(request: HttpRequest, pk: int, proof: int) -> FileResponse:
     """A certificate, to the adult who sent it; the service's staff reads it in the administration."""
     user = current_user(request)
-    found = get_object_or_404(AbsenceProof.objects.filter(sent_by=user, absence=pk), pk=proof)
+    found = get_object_or_404(AbsenceProof.objects.filter(sent_by=user, absence=pk, forgotten_at=None), pk=proof)
     return private_download(found.file, name=found.name, content_type=found.content_type)

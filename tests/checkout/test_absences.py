@@ -15,10 +15,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from bookings.absence_actions import add_proof, plans, report_absence, reportable, withdraw_absence
+from bookings.absence_actions import add_proof, forget_proofs, plans, report_absence, reportable, withdraw_absence
 from bookings.absences import Absence, AbsenceDay, AbsenceProof
 from bookings.models import Booking
-from checkout.actions import Means, cancel_bookings, justify_absence, refuse_absence
+from checkout.actions import Means, cancel_bookings, cancel_for, justify_absence, refuse_absence
 from checkout.models import OrderLine
 from checkout.verification import verify
 from portal.common.errors import Refused
@@ -29,7 +29,7 @@ from services.models import AbsenceRule, OpenDay, Service
 from tests.checkout.conftest import MaxQueries
 from tests.checkout.http import text
 from tests.factories import AbsenceRuleFactory, CommuneFactory, FiliationFactory, OpenDayFactory, UserFactory, agent_of
-from tests.guards import guarded
+from tests.guards import guarded, sql, undone
 from tests.shop import Shop, open_shop
 from wallet.actions import revenue_code
 from wallet.models import Account
@@ -281,6 +281,42 @@ class TestCertificate:
             justify_absence(absence=absence, by=agent(shop))
         assert code_of(refusal) == "no_certificate"
 
+    @pytest.mark.parametrize("decided", [True, False], ids=["decided", "never decided"])
+    def test_its_file_goes_when_nobody_needs_it_any_more(
+        self, decided: bool, settings: Any, django_capture_on_commit_callbacks: Any
+    ) -> None:
+        """A certificate is health data: it is kept for as long as the decision may be questioned, and its trace for good."""
+        settings.PROOFS_KEPT_DAYS = 90
+        shop = away(AbsenceRuleFactory())
+        absence = report(shop, 0, upload=pdf())
+        proof = AbsenceProof.objects.get()
+        path, client = Path(proof.file.path), Client()
+        client.force_login(shop.user)
+        if decided:
+            justify_absence(absence=absence, by=agent(shop))
+        start = timezone.now()
+        kept, gone = start + dt.timedelta(days=89), start + dt.timedelta(days=95)
+        assert forget_proofs(at=kept) == 0 and path.exists()
+        with django_capture_on_commit_callbacks(execute=True):
+            assert forget_proofs(at=gone) == 1
+        proof.refresh_from_db()
+        assert not path.exists() and not proof.file and proof.forgotten_at == gone and proof.sent_at < start
+        assert forget_proofs(at=gone) == 0  # once
+        page = f"/mon-compte/absences/{absence.pk}/"
+        assert "effacé le" in text(client.get(page))
+        assert client.get(f"{page}pieces/{proof.pk}/").status_code == 404
+
+    def test_a_proof_has_its_file_until_it_is_forgotten(self) -> None:
+        report(away(AbsenceRuleFactory()), 0, upload=pdf())
+        name = "proof_has_its_file_until_it_is_forgotten"
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        for fault in ({"file": ""}, {"forgotten_at": timezone.now()}):
+            with undone():
+                sql(f"ALTER TABLE bookings_absenceproof DROP CONSTRAINT {name}")
+                assert AbsenceProof.objects.update(**fault) == 1
+            with pytest.raises(IntegrityError, match=name), transaction.atomic():
+                AbsenceProof.objects.update(**fault)
+
     def test_not_to_an_absence_of_strangers(self) -> None:
         absence = report(away(AbsenceRuleFactory()))
         with pytest.raises(Absence.DoesNotExist):
@@ -393,6 +429,30 @@ class TestPages:
         assert "le service est prévenu" in text(done) and "Signalée" in text(done)
         twice = client.post("/mon-compte/absences/signaler/", {**sent, "kind": "illness"}, follow=True)
         assert "C’est déjà fait" in text(twice) and Absence.objects.count() == 1
+
+    def test_what_gave_nothing_back_says_so(self) -> None:
+        shop = away(AbsenceRuleFactory(refund="waiting", waiting_days=0), days=2)
+        absence = report(shop, 0, 1)
+        cancel_for(ids=ids(shop, 0), by=agent(shop), reason="Grève")
+        page = f"/mon-compte/absences/{absence.pk}/"
+        before = shop.balance
+        justify_absence(absence=absence, by=agent(shop))
+        words = text(self.browser(shop.user).get(page))
+        assert shop.balance - before == Decimal("7.90")
+        assert "7,90 € sont revenus" in words and "annulée avant : Grève" in words
+        other = away(AbsenceRuleFactory(refund="waiting", waiting_days=0), days=1)
+        refused, page = report(other), ""
+        refuse_absence(absence=refused, reason="Présent ce jour-là", by=agent(other))
+        page = f"/mon-compte/absences/{refused.pk}/"
+        words = text(self.browser(other.user).get(page))
+        assert "Rien n’est remboursé" in words and "non remboursé" in words and "7,90" not in words
+
+    def test_an_error_is_said_once_in_the_title_and_on_the_first_screen(self) -> None:
+        shop = away(AbsenceRuleFactory(), days=1)
+        page = self.browser(shop.user).post("/mon-compte/absences/signaler/", {"r": ids(shop)}).content.decode()
+        title = page[page.index("<title>") : page.index("</title>")]
+        assert title.count("Erreur") == 1 and page.count("errors-title") == 2  # the box and what names it
+        assert page.index("errors-title") < page.index("back-list")
 
     def test_a_certificate_is_sent_read_and_kept_from_the_other_parent(self) -> None:
         shop = away(AbsenceRuleFactory())

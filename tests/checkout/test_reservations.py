@@ -220,13 +220,14 @@ class TestCancellingAllOfAKind:
         recap = browser(shop.user).get(
             "/mon-compte/reservations/annuler/", {"toutes": "1", "vue": view} | asked, follow=True
         )
-        dates = [row.date for row, _price in recap.context.get("rows", [])]
         expected = {
             "mois": [row.date for row in shop.days if row.date.month == first.month],
             "semaine": [row.date for row in shop.days if row.date.isocalendar()[:2] == (year, number)],
             "liste": [],
         }[view]
-        assert dates == expected
+        assert (
+            [row.date for row, _price in recap.context["rows"]] == expected if expected else "plus rien" in text(recap)
+        )
 
     @pytest.mark.parametrize("forged", ["enfant=²", "activite=s9999999999999999", "mois=2026-99", "vue=x&annee=1"])
     def test_a_forged_address_names_no_stranger_s(self, forged: str) -> None:

@@ -1,16 +1,19 @@
 """« Mon quotient familial »: declared with a proof, validated by staff, one in force at a time."""
 
 import datetime as dt
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db.backends.postgresql.psycopg_any import DateRange
 from django.test import Client
+from django.utils import timezone
 
+from accounts.documents import add_document
 from accounts.models import CommuneFile, SupportingDocument, User
 from families.models import IncomeQuotient
-from families.quotients import declare_quotient, refuse_quotient, validate_quotient
+from families.quotients import declare_quotient, forget_proofs, refuse_quotient, validate_quotient
 from portal.common.errors import Refused
 from portal.common.formats import today
 from portal.outbox.models import Email
@@ -149,3 +152,26 @@ def test_the_page_costs_the_same_whatever_was_declared(
         refuse_quotient(quotient=QuotientFactory(user=user, value=number), reason="Non", by=agent)
     with django_assert_max_num_queries(6):
         browser.get(PAGE)
+
+
+def test_its_proof_goes_some_time_after_the_decision(
+    user: User, agent: User, settings: Any, tmp_path: Path, django_capture_on_commit_callbacks: Any
+) -> None:
+    settings.MEDIA_ROOT, settings.PROOFS_KEPT_DAYS = tmp_path, 90
+    row = declare_quotient(user=user, value=820, proof=proof(), by=user)
+    assert row.document is not None
+    path = Path(row.document.file.path)
+    later = timezone.now() + dt.timedelta(days=400)
+    assert forget_proofs(at=later) == 0  # nobody has decided
+    validate_quotient(quotient=row, by=agent)
+    assert forget_proofs(at=timezone.now() + dt.timedelta(days=89)) == 0 and path.exists()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert forget_proofs(at=later) == 1
+    row.refresh_from_db()
+    assert row.document is None and row.status == Status.VALIDATED and row.value == 820 and not path.exists()
+    assert not SupportingDocument.objects.exists() and forget_proofs(at=later) == 0
+
+
+def test_a_person_s_own_documents_stay_theirs(user: User) -> None:
+    add_document(user=user, kind=SupportingDocument.Kind.INCOME, upload=proof(), by=user)
+    assert forget_proofs(at=timezone.now() + dt.timedelta(days=4000)) == 0 and SupportingDocument.objects.exists()
