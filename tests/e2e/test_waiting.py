@@ -72,7 +72,7 @@ def test_declining_and_leaving_are_asked_first(visit: Visit, javascript: bool) -
     entry = WaitingListEntry.objects.offered().get()
     who.open(f"/mon-compte/listes-d-attente/{entry.party}/")
     who.on("Une place vous est proposée")
-    who.follow("La laisser")
+    who.follow(re.compile("^La laisser"))
     who.on(re.compile("^Ne plus attendre cette place"))
     who.press("Ne plus attendre")
     who.on(LISTS)
