@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("bookings", "0017_passages_seen"),
+        ("bookings", "0018_controllers"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
