@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("bookings", "0018_controllers"),
+        ("bookings", "0019_places_of_the_day"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
