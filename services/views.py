@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
-from django.db.models import Prefetch
+from django.db.models import Exists, OuterRef, Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.translation import gettext as _
@@ -85,8 +85,11 @@ def category(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def service(request: HttpRequest, slug: str) -> HttpResponse:
     """What can be booked in one service, and whether this person may."""
-    found = get_object_or_404(
-        Service.objects.select_related("commune", "category", "absence_rule"), slug=slug, is_active=True
+    calendars = Activity.objects.filter(service=OuterRef("pk"), is_active=True, kind=Activity.Kind.CALENDAR)
+    found: Any = get_object_or_404(
+        Service.objects.select_related("commune", "category", "absence_rule").annotate(has_calendar=Exists(calendars)),
+        slug=slug,
+        is_active=True,
     )
     form = CatalogueForm(request.GET, sorts=catalogue.ACTIVITIES_OF_A_SERVICE)
     listing = Listing(form, catalogue.offered(found.activities.filter(is_active=True)))
@@ -99,7 +102,8 @@ def service(request: HttpRequest, slug: str) -> HttpResponse:
             "univers": found.category.slug,
             "listing": listing,
             "offers": catalogue.offers(listing.page, requests),
-            "absences": absences.sentence(found.absence_rule),
+            # Tickets and passes have no absences.
+            "absences": absences.sentence(found.absence_rule) if found.has_calendar else "",
             "waiting": any(row.status == Subscription.Status.PENDING for row in requests),
             "may_book": any(row.status == Subscription.Status.APPROVED for row in requests),
         },

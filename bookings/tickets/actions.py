@@ -17,8 +17,9 @@ from accounts.models import User
 from bookings.actions import GRACE, lock_beneficiaries
 from bookings.models import Hold
 from bookings.tickets.models import Ticket, TicketQuerySet
+from bookings.tickets.words import note
 from portal.common.errors import Refused
-from portal.common.formats import day, enumeration, long_date, today
+from portal.common.formats import PARIS, enumeration, long_date, moment, today
 from services.formulas import SCHOOL_YEAR, period
 from services.models import Activity, BusStop, Slot
 
@@ -147,14 +148,35 @@ def release_expired_tickets(*, limit: int = 1000) -> int:
     return _end(Ticket.objects.filter(pk__in=list(stale), status=Ticket.Status.HELD))
 
 
-def refundable_until(ticket: Ticket) -> dt.datetime | None:
-    """Until when an unused ticket may be given back; None: it never could be, was used, or has begun."""
+@dataclass(frozen=True)
+class GivingBack:
+    """Whether a ticket may be given back now: until when, or why not, in a sentence."""
+
+    until: dt.datetime | None = None
+    why_not: str = ""
+
+
+def giving_back(ticket: Ticket) -> GivingBack:
+    """Whether and until when its buyer may give a paid ticket back (docs/adr/0008).
+
+    Until it is used, for so many days after it was bought as its activity says: a pass that begins at once has them too. What
+    is lent (it has a number) is given back before its first day, since nobody knows of its use; nothing is after its last.
+    """
     days = ticket.activity.refund_days
-    if not days or ticket.used or ticket.booked_at is None or ticket.status != Ticket.Status.BOOKED:
-        return None
-    if ticket.entries is None and ticket.first_day <= today():
-        return None
-    return ticket.booked_at + dt.timedelta(days=days)
+    if ticket.status != Ticket.Status.BOOKED or ticket.booked_at is None:
+        return GivingBack(why_not=_("Il l’a déjà été."))
+    if not days:
+        return GivingBack(why_not=_("Ce billet ne se rend pas."))
+    if ticket.used:
+        return GivingBack(why_not=_("Il a servi : il ne peut plus être rendu."))
+    last = ticket.first_day if ticket.unit is not None else ticket.valid.upper
+    end = dt.datetime.combine(last, dt.time(), tzinfo=PARIS)
+    until = min(ticket.booked_at + dt.timedelta(days=days), end)
+    if until > timezone.now():
+        return GivingBack(until)
+    if ticket.unit is not None and until == end:
+        return GivingBack(why_not=_("Sa période a commencé : il ne peut plus être rendu."))
+    return GivingBack(why_not=_("Il pouvait être rendu jusqu’au %s.") % moment(until))
 
 
 def cancel_booked(*, ticket_id: int, by: User) -> Ticket:
@@ -170,14 +192,8 @@ def cancel_booked(*, ticket_id: int, by: User) -> Ticket:
     )
     if row is None or row.status != Ticket.Status.BOOKED:
         raise Refused(_("Ce billet a déjà été annulé, ou n’est pas le vôtre. Rien n’a été changé."), code="not_booked")
-    until = refundable_until(row)
-    if until is None or until <= timezone.now():
-        raise Refused(
-            _("Ce billet ne peut plus être remboursé : il a servi, il a commencé ou son délai est passé.")
-            + " "
-            + _("Rien n’a été changé."),
-            code="too_late",
-        )
+    if why_not := giving_back(row).why_not:
+        raise Refused(_("Ce billet ne peut pas être rendu."), why_not, _("Rien n’a été changé."), code="too_late")
     now = timezone.now()
     Ticket.objects.filter(pk=row.pk).update(
         status=Ticket.Status.CANCELLED, ended_at=now, ended_by=by, ended_reason=_("Annulé par la famille")
@@ -230,8 +246,8 @@ def _check_no_pass_yet(activity: Activity, people: Iterable[int], valid: DateRan
     if rivals:
         raise Refused(
             enumeration(
-                _("%(name)s a déjà un billet du %(first)s au %(last)s")
-                % {"name": row.beneficiary.first_name, "first": day(row.first_day), "last": long_date(row.last_day)}
+                _("%(name)s a déjà un billet %(dates)s")
+                % {"name": row.beneficiary.first_name, "dates": note(row.valid)}
                 for row in rivals
             )
             + ".",

@@ -229,6 +229,11 @@ class Ticket(models.Model):
         return day
 
     @property
+    def is_coming(self) -> bool:
+        """Whether its first day is still to come."""
+        return self.first_day > today()
+
+    @property
     def left(self) -> int | None:
         """How many entries are left; None: as many as one likes."""
         return None if self.entries is None else self.entries - self.used

@@ -1,7 +1,8 @@
 """Tickets and passes: choosing one, « Mes e-billets », the code to show, on paper, given back."""
 
+import json
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib import messages
@@ -16,7 +17,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.views import current_user
 from bookings.pricing import Place, Pricer
-from bookings.tickets.actions import dates_of, refundable_until, units_left
+from bookings.tickets.actions import GivingBack, dates_of, giving_back, units_left
 from bookings.tickets.models import Ticket
 from bookings.tickets.paper import pdf, qr_svg
 from bookings.tickets.views import worker_script
@@ -31,6 +32,17 @@ from services.formulas import SCHOOL_YEAR
 from services.models import Activity, BusStop, Slot, Subscription
 
 PAGE_SIZE = 20
+
+
+class Formula(NamedTuple):
+    """A formula on the page: `prices` says what it costs each beneficiary, for the total that follows the choice."""
+
+    slot: Slot
+    price: str
+    prices: str
+    words: str
+    left: int | None
+    chosen: bool
 
 
 class TicketPage:
@@ -106,8 +118,8 @@ class TicketPage:
             return _("Trajet")
         return _("Quantité") if self.activity.kind == Activity.Kind.TICKET else _("Période")
 
-    def _formulas(self) -> list[tuple[Slot, str, str, int | None, bool]]:
-        """Each formula with its price, its dates and units left from today, and whether it is chosen."""
+    def _formulas(self) -> list[Formula]:
+        """Each formula with its prices, its dates and units left from today, and whether it is chosen."""
         for slot in self.slots:
             slot.activity = self.activity
         pricer = Pricer(
@@ -123,13 +135,14 @@ class TicketPage:
             assert valid.lower is not None
             places = [Place(person.pk, slot.pk, valid.lower) for person in self.people]
             prices = {
-                price.amount
+                place.member: price.amount
                 for place in places
                 if (price := pricer.price(profile_id=self.access.profile_id, place=place)) is not None
             }
             words = note(valid) if slot.validity_unit == SCHOOL_YEAR else slot.hours
             left = units_left(activity=self.activity, slot=slot, first_day=valid.lower)
-            found.append((slot, _span(prices), words, left, slot == self.slot))
+            each = {str(person): str(price) for person, price in prices.items()}
+            found.append(Formula(slot, _span(set(prices.values())), json.dumps(each), words, left, slot == self.slot))
         return found
 
 
@@ -172,13 +185,13 @@ def _ticket(request: HttpRequest, pk: int) -> Ticket:
 def ticket(request: HttpRequest, pk: int) -> HttpResponse:
     """One ticket: the code to show, what it is good for, when it was used."""
     found = _ticket(request, pk)
-    until = refundable_until(found) if found.made_by_id == current_user(request).pk else None
+    mine = found.made_by_id == current_user(request).pk
     context = {
         "ticket": found,
         "note": note(found.valid, found.stop),
         "qr": mark_safe(qr_svg(found)),  # noqa: S308 - drawn by segno from our own characters
         "uses": found.uses.filter(problem="").order_by("-at")[:50],
-        "refundable_until": until if until and until > timezone.now() else None,
+        "giving_back": giving_back(found) if mine else GivingBack(why_not=_("Seul qui l’a acheté peut le rendre.")),
     }
     return render(request, "checkout/ticket.html", context)
 
@@ -213,12 +226,11 @@ def ticket_cancel(request: HttpRequest, pk: int) -> HttpResponse:
         else:
             messages.success(request, _("Billet annulé. Votre porte-monnaie a reçu %s.") % euros(total))
         return redirect("tickets")
-    until = refundable_until(found)
     line = OrderLine.objects.filter(ticket=found, cancelled_at=None, order__status="paid").first()
     context = {
         "ticket": found,
         "note": note(found.valid),
-        "until": until if until and until > timezone.now() else None,
+        "giving_back": giving_back(found),
         "total": line.unit_price if line else None,
     }
     return render(request, "checkout/ticket_cancel.html", context)

@@ -188,7 +188,7 @@ class Activity(models.Model):
         _("billet remboursable, en jours"),
         default=14,
         db_default=14,
-        help_text=_("Après l’achat, tant qu’il n’a pas servi et que sa période n’a pas commencé. 0 : jamais."),
+        help_text=_("Après l’achat, tant qu’il n’a pas servi ; une location, avant son premier jour. 0 : jamais."),
     )
     booking_opens_on = models.DateField(_("réservable à partir du"), null=True, blank=True)
     booking_deadline = models.ForeignKey(

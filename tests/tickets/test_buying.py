@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from bookings.models import Hold
 from bookings.tasks import release_expired_holds
+from bookings.tickets.actions import giving_back
 from bookings.tickets.models import Ticket
 from checkout.actions import Means, cancel_ticket, recover_places, remove_lines
 from checkout.actions.completion import apply_message
@@ -17,7 +18,7 @@ from checkout.providers.base import Message, Outcome
 from checkout.summary import CartSummary
 from checkout.verification import verify
 from portal.common.errors import Refused
-from portal.common.formats import today
+from portal.common.formats import PARIS, today
 from portal.outbox.models import Email
 from services.models import Activity, Slot, Tariff
 from tests.factories import (
@@ -261,9 +262,36 @@ class TestGivingBack:
         refused("too_late", cancel_ticket, ticket=ticket, by=shop.user)
         assert shop.balance == Decimal("94.50")
 
-    def test_begun_or_too_late_it_stays(self) -> None:
-        begun = kiosk(PassFactory())
-        refused("too_late", cancel_ticket, ticket=buy(begun), by=begun.user)
+    def test_a_pass_that_begins_at_once_has_its_days_too_until_it_is_used(self) -> None:
+        shop = kiosk(PassFactory())
+        ticket = buy(shop)
+        until = giving_back(ticket).until
+        assert ticket.booked_at is not None and until == ticket.booked_at + dt.timedelta(days=14)
+        scan(ticket, controller(ticket))
+        refused("too_late", cancel_ticket, ticket=ticket, by=shop.user)
+        assert giving_back(Ticket.objects.get()).why_not == "Il a servi : il ne peut plus être rendu."
+
+    def test_what_is_lent_comes_back_before_its_first_day(self) -> None:
+        shop = bikes(2)
+        begun = buy(shop)
+        assert giving_back(begun).why_not == "Sa période a commencé : il ne peut plus être rendu."
+        refused("too_late", cancel_ticket, ticket=begun, by=shop.user)
+        coming = buy(family(shop.tariff, credit="100"), first_day=today() + NEXT_WEEK)
+        first = dt.datetime.combine(today() + NEXT_WEEK, dt.time(), tzinfo=PARIS)
+        assert giving_back(coming).until == first  # and not the fourteen days after the purchase
+
+    def test_not_after_its_days_nor_after_its_last(self) -> None:
+        shop = kiosk(PassFactory(validity=3, validity_unit="day"))
+        ticket = buy(shop)
+        assert giving_back(ticket).until == dt.datetime.combine(ticket.valid.upper, dt.time(), tzinfo=PARIS)
+        long_ago = timezone.now() - dt.timedelta(days=15)
+        Ticket.objects.update(booked_at=long_ago)
+        assert giving_back(Ticket.objects.select_related("activity").get()).why_not.startswith(
+            "Il pouvait être rendu jusqu’au "
+        )
+        refused("too_late", cancel_ticket, ticket=ticket, by=shop.user)
+
+    def test_never_when_the_activity_says_so(self) -> None:
         coming = kiosk(PassFactory())
         ticket = buy(coming, first_day=today() + NEXT_WEEK)
         Activity.objects.update(refund_days=0)

@@ -11,8 +11,10 @@ from django.utils import timezone
 
 from bookings.models import Hold
 from bookings.tickets.models import Ticket
+from bookings.tickets.words import note
 from checkout.models import CartLine
-from portal.common.formats import long_date, today
+from portal.common.formats import long_date, moment, today
+from services import absences
 from services.models import Slot
 from tests.checkout.conftest import MaxQueries
 from tests.checkout.http import steps, text
@@ -20,7 +22,9 @@ from tests.factories import (
     AccessProfileFactory,
     BusStopFactory,
     EntriesFactory,
+    FiliationFactory,
     PassFactory,
+    SlotFactory,
     SubscriptionFactory,
     TariffFactory,
     TermsFactory,
@@ -150,6 +154,36 @@ class TestMine:
         one = text(browse(shop).get(used.get_absolute_url()))
         assert "Toutes ses entrées sont utilisées." in one and "Annuler ce billet" not in one
 
+    def test_each_says_until_when_it_may_be_given_back_or_why_not(self, browse: Browse) -> None:
+        shop = kiosk(PassFactory())
+        ticket = buy(shop)
+        client = browse(shop)
+        assert ticket.booked_at is not None
+        until = " ".join(moment(ticket.booked_at + dt.timedelta(days=14)).split())
+        one = text(client.get(ticket.get_absolute_url()))
+        assert f"Il peut être rendu jusqu’au {until}, tant qu’il n’a pas servi." in one
+        assert "Annuler ce billet…" in one
+        scan(ticket, controller(ticket))
+        one = text(client.get(ticket.get_absolute_url()))
+        assert "Il a servi : il ne peut plus être rendu." in one and "Annuler ce billet…" not in one
+        assert "Il a servi" in text(client.get(f"{ticket.get_absolute_url()}annuler/"))
+        other = FiliationFactory(beneficiary=shop.children[0]).user
+        client.force_login(other)
+        assert "Seul qui l’a acheté peut le rendre." in text(client.get(ticket.get_absolute_url()))
+
+    def test_what_begins_later_says_so(self, browse: Browse) -> None:
+        shop = bikes(1)
+        ticket = buy(shop, first_day=today() + dt.timedelta(days=10))
+        mine = text(browse(shop).get("/mon-compte/e-billets/"))
+        assert f"valable du {long_date(ticket.first_day)} au {long_date(ticket.last_day)}" in mine
+        assert "Garder mes e-billets sur cet appareil" in mine
+
+    def test_a_second_pass_names_the_first_with_its_years(self, browse: Browse) -> None:
+        shop = kiosk(PassFactory(validity=1, validity_unit=Slot.Unit.SCHOOL_YEAR))
+        ticket = buy(shop)
+        answer = text(browse(shop).post(shop.activity.get_absolute_url(), form(shop)))
+        assert f"{shop.children[0].first_name} a déjà un billet {' '.join(note(ticket.valid).split())}." in answer
+
     def test_giving_back_is_asked_first(self, browse: Browse) -> None:
         shop = kiosk()
         ticket = buy(shop)
@@ -217,3 +251,22 @@ def test_the_words_of_a_school_year(browse: Browse) -> None:
     shop = kiosk(PassFactory(validity=1, validity_unit=Slot.Unit.SCHOOL_YEAR))
     ticket = buy(shop)
     assert f"valable jusqu’au {long_date(ticket.last_day)}" in text(browse(shop).get("/mon-compte/e-billets/"))
+
+
+def test_the_product_says_what_is_true_of_giving_back(browse: Browse) -> None:
+    for shop, words in (
+        (kiosk(PassFactory()), "tant qu’il n’a pas servi."),
+        (bikes(1), "tant qu’il n’a pas servi et avant son premier jour."),
+    ):
+        assert f"Il peut être rendu pendant 14 jours, {words}" in text(
+            browse(shop).get(shop.activity.get_absolute_url())
+        )
+
+
+def test_a_service_that_sells_tickets_alone_says_nothing_of_absences(browse: Browse) -> None:
+    shop = kiosk()
+    client, address = browse(shop), shop.activity.service.get_absolute_url()
+    rule = absences.sentence(shop.activity.service.absence_rule)
+    assert rule and rule not in text(client.get(address))
+    TariffFactory(slot=SlotFactory(activity__service=shop.activity.service), profile=shop.tariff.profile)
+    assert rule in text(client.get(address))
