@@ -22,7 +22,7 @@ from services.admin_forms import ActivityForm, PeriodForm, SchoolForm, ServiceFo
 from services.admin_rules import DEADLINES, recompute
 from services.calendar_forms import SPOKEN, ActivityPeriodForm, ActivityPeriodFormSet
 from services.calendars import generate_open_days, preview_open_days
-from services.deadline_forms import ONE_LIMIT
+from services.deadline_forms import ONE_LIMIT, OTHER_COMMUNE
 from services.limits import classes
 from services.models import (
     AccessProfile,
@@ -39,6 +39,13 @@ PROFILE_SENTENCES = {
     "one_profile_per_label": ("label", gettext_lazy("Ce service propose déjà cette situation.")),
 }
 SLOT_SENTENCES = {
+    "cost_is_positive": ("cost_per_user", gettext_lazy("Écrivez un coût au-dessus de zéro, ou laissez vide.")),
+    "cost_covers_the_fares": (
+        "cost_per_user",
+        gettext_lazy(
+            "Un tarif en vigueur de cette prestation dépasse ce coût\u00a0: baissez d’abord ce tarif dans sa grille."
+        ),
+    ),
     "one_slot_per_name": ("name", gettext_lazy("Cette activité a déjà un type de prestation de ce nom.")),
     "slot_ends_after_it_starts": ("ends_at", gettext_lazy("La fin doit venir après le début.")),
     "slot_has_hours_or_a_validity": (
@@ -74,13 +81,16 @@ class ServiceAdmin(ScopedAdmin):
     agents = operators = Right.ALL
     form = ServiceForm
     inlines = [ProfileInline]
-    shared = ["category", "booking_deadline", "cancel_deadline", "absence_rule"]
+    shared = ["category", "absence_rule"]
     list_display = ["name", "commune_name", "category", "is_active"]
     list_filter = ["category", "commune", "is_active"]
     list_select_related = ["commune", "category"]
     search_fields = ["name", "commune__name"]
     prepopulated_fields = {"slug": ["name"]}
-    constraint_messages = {"cancelling_is_never_late": ("cancel_deadline", ONE_LIMIT)}
+    constraint_messages = {
+        "cancelling_is_never_late": ("cancel_deadline", ONE_LIMIT),
+        "deadline_is_of_its_commune": ("booking_deadline", OTHER_COMMUNE),
+    }
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
@@ -217,7 +227,6 @@ class ActivityAdmin(ScopedAdmin):
     agents = operators = Right.ALL
     form = ActivityForm
     inlines = [PeriodInline, SlotInline]
-    shared = ["booking_deadline", "cancel_deadline"]
     change_form_template = "admin/services/activity/change_form.html"
     list_display = ["name", "service", "kind", "days", "capacity", "is_active"]
     list_filter = ["service", "kind", "is_active"]
@@ -231,6 +240,7 @@ class ActivityAdmin(ScopedAdmin):
         "one_period_per_weekday": ("", ActivityPeriodForm.TWICE),
         "ages_are_in_order": ("max_age", gettext_lazy("L’âge le plus haut est en dessous du plus bas.")),
         "cancelling_is_never_late": ("cancel_deadline", ONE_LIMIT),
+        "deadline_is_of_its_commune": ("booking_deadline", OTHER_COMMUNE),
         "activity_has_places": ("capacity", gettext_lazy("Une activité a au moins une place.")),
     }
     fieldsets = [

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ScopedForm
 from portal.common.formats import today
-from services.deadline_forms import one_limit_to_cancel
+from services.deadline_forms import fitting_rules
 from services.models import Activity, Level, School, Service
 from services.school_calendar import end_of_next_school_year
 
@@ -45,7 +45,7 @@ class ServiceForm(ScopedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        one_limit_to_cancel(self)
+        fitting_rules(self, service=self.instance if self.instance.pk and not self.for_operator else None)
         if "commune" in self.fields and not self.for_operator:
             commune: Any = self.fields["commune"]
             commune.required, commune.help_text = True, ""
@@ -101,7 +101,7 @@ class ActivityForm(ScopedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        one_limit_to_cancel(self)
+        fitting_rules(self, service=self.instance.service if self.instance.pk else None)
         self.initial["waiting_order"] = ",".join(self.instance.waiting_order)
         if "schools" in self.fields:
             schools: Any = self.fields["schools"]

@@ -13,10 +13,10 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_base import Right, ScopedAdmin
+from accounts.admin_base import Right, ScopedAdmin, staff
 from portal.common.formats import thousands, today
 from services.absences import sentence as absence_sentence
-from services.deadline_forms import DeadlineForm
+from services.deadline_forms import OTHER_COMMUNE, DeadlineForm
 from services.deadlines import sentence
 from services.models import AbsenceRule, Activity, Deadline, OpenDay, Service
 from services.models.catalogue import ActivityQuerySet
@@ -36,11 +36,18 @@ def recompute(page: ScopedAdmin, request: HttpRequest, activities: ActivityQuery
 
 @admin.register(Deadline)
 class DeadlineAdmin(ScopedAdmin):
-    operators = Right.ALL
-    list_display = ["name", "rule"]
+    """Agents make their commune's rules, and read those that all communes share."""
+
+    agents = operators = Right.ALL
+    list_display = ["name", "rule", "for_whom"]
+    list_filter = ["commune"]
+    list_select_related = ["commune", "late"]
+    label_related = ["commune"]
     search_fields = ["name"]
     form = DeadlineForm
     constraint_messages = {
+        "one_deadline_per_name": ("name", gettext_lazy("Un délai de ce nom existe déjà.")),
+        "deadline_is_of_its_commune": ("late", OTHER_COMMUNE),
         "late_is_the_last": (
             "late",
             gettext_lazy("Choisissez un délai qui n’a pas de réservation tardive à son tour, et qui n’en est pas une."),
@@ -62,7 +69,7 @@ class DeadlineAdmin(ScopedAdmin):
     change_form_template = "admin/services/deadline/change_form.html"
     # A small script shows the boxes of the chosen rule alone (« for-… »); without it each part says when it counts.
     fieldsets = [
-        (None, {"fields": ["name", "basis"]}),
+        (None, {"fields": ["commune", "name", "basis"]}),
         (
             _("Combien de jours ou de semaines avant"),
             {
@@ -116,7 +123,26 @@ class DeadlineAdmin(ScopedAdmin):
     def get_form(self, request: HttpRequest, obj: Deadline | None = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         form.previewing = "_preview" in request.POST
+        form.for_operator = staff(request).is_operator
         return form
+
+    def may(self, request: HttpRequest, right: Right, obj: Deadline | None = None) -> bool:
+        """What all communes share is the agglomération's to change."""
+        shared = obj is not None and obj.commune_id is None and not staff(request).is_operator
+        return (right == Right.VIEW or not shared) and super().may(request, right, obj)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        obj = super().get_object(request, object_id, from_field)
+        if obj is not None:
+            obj.reader = staff(request)
+        return obj
+
+    def label_for(self, obj: Deadline) -> str:
+        return f"{obj} ({obj.commune})" if obj.commune else str(obj)
+
+    @admin.display(description=gettext_lazy("pour"), ordering="commune__name_key")
+    def for_whom(self, obj: Deadline) -> str:
+        return str(obj.commune) if obj.commune else _("toutes les communes")
 
     @admin.display(description=gettext_lazy("règle"))
     def rule(self, obj: Deadline) -> str:
@@ -127,7 +153,7 @@ class DeadlineAdmin(ScopedAdmin):
         return [(None, {"fields": ["used_by"]}), *self.fieldsets] if obj else self.fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Deadline | None = None) -> list[str]:
-        return ["used_by"] if obj else []
+        return ["used_by", "commune"] if obj else []
 
     def save_model(self, request: HttpRequest, obj: Deadline, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -137,19 +163,16 @@ class DeadlineAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("utilisé par"))
     def used_by(self, obj: Deadline) -> SafeString | str:
         """Whom a change would reach: services, activities with a rule of their own, other deadlines, days to come."""
-        named = Q(booking_deadline=obj) | Q(cancel_deadline=obj)
+        named, reader = Q(booking_deadline=obj) | Q(cancel_deadline=obj), obj.reader  # type: ignore[attr-defined]
+        activities = Activity.objects.visible_to(reader).select_related("service")
         lines = [
-            *(("admin:services_service_change", row) for row in Service.objects.filter(named)),
-            *(
-                ("admin:services_activity_change", row)
-                for row in Activity.objects.filter(named).select_related("service")
-            ),
-            *(("admin:services_deadline_change", row) for row in Deadline.objects.filter(late=obj)),
+            *(("admin:services_service_change", row) for row in Service.objects.visible_to(reader).filter(named)),
+            *(("admin:services_activity_change", row) for row in activities.filter(named)),
+            *(("admin:services_deadline_change", row) for row in Deadline.objects.visible_to(reader).filter(late=obj)),
         ]
         if not lines:
             return _("Aucun service et aucune activité.")
-        activities = Activity.objects.ruled_by(obj)
-        days = OpenDay.objects.filter(activity__in=activities, date__gte=today(), is_open=True).count()
+        days = OpenDay.objects.filter(activity__in=activities.ruled_by(obj), date__gte=today(), is_open=True).count()
         touched = ngettext(
             "Enregistrer un changement recalcule aussitôt les limites de %(count)s jour à venir.",
             "Enregistrer un changement recalcule aussitôt les limites de %(count)s jours à venir.",

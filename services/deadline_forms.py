@@ -16,6 +16,7 @@ from services.deadlines import check
 from services.models import MINUTES_OF_DAY, Activity, Deadline, Service
 from services.school_calendar import SchoolCalendar, end_of_next_school_year
 
+OTHER_COMMUNE = gettext_lazy("Ce délai est celui d’une autre commune\u00a0: choisissez-en un autre.")
 ONE_LIMIT = gettext_lazy(
     "Ce délai a une réservation tardive, et une annulation n’a qu’une limite\u00a0: choisissez-en un autre."
 )
@@ -76,6 +77,7 @@ class DeadlineForm(ScopedForm):
     limit_5 = LimitField(5)
     limit_6 = LimitField(6)
 
+    for_operator = False
     # « Aperçu »: the form is read and shown again, and nothing is written.
     previewing = False
 
@@ -87,9 +89,14 @@ class DeadlineForm(ScopedForm):
             late.error_messages["invalid_choice"] = _(
                 "Choisissez un autre délai que celui-ci, et sans réservation tardive à son tour."
             )
+        if "commune" in self.fields and not self.for_operator:
+            commune: Any = self.fields["commune"]
+            commune.required, commune.help_text = True, ""
+            if commune.queryset.count() == 1:
+                commune.empty_label, self.initial["commune"] = None, commune.queryset.get().pk
         for name, minutes in zip(self.LIMITS, self.instance.weekday_limits or [None] * 7, strict=True):
             self.initial.setdefault(name, minutes)
-        for name in ("free_times", "free_period"):  # of no meaning without a surcharge
+        for name in {"free_times", "free_period"} & set(self.fields):  # of no meaning without a surcharge
             self.fields[name].required = False
 
     def clean(self) -> dict[str, Any]:
@@ -176,9 +183,15 @@ def _cancelled_until(rule: Deadline) -> Service | Activity | None:
     return Service.objects.filter(**named).first() or Activity.objects.filter(**named).first()
 
 
-def one_limit_to_cancel(form: forms.ModelForm) -> None:
-    """Offer for cancelling only rules without a second limit."""
-    field: Any = form.fields.get("cancel_deadline")
-    if field is not None:
-        field.queryset = field.queryset.filter(late=None)
-        field.error_messages["invalid_choice"] = ONE_LIMIT
+def fitting_rules(form: forms.ModelForm, *, service: Service | None) -> None:
+    """Offer the rules of the service's commune (not known yet: all in reach), for cancelling only those of one limit."""
+    for name in ("booking_deadline", "cancel_deadline"):
+        field: Any = form.fields.get(name)
+        if field is None:
+            continue
+        if service is not None:
+            field.queryset = field.queryset.offered_to(service.commune_id)
+            field.error_messages["invalid_choice"] = OTHER_COMMUNE
+        if name == "cancel_deadline":
+            field.queryset = field.queryset.filter(late=None)
+            field.error_messages["invalid_choice"] = ONE_LIMIT

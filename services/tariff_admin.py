@@ -12,7 +12,8 @@ from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.admin_base import Right, ScopedAdmin, ScopedInline
+from accounts.admin_base import Right, ScopedAdmin, ScopedInline, staff
+from accounts.admin_history import Happening, events_of, parts_of
 from portal.common.db import refusing
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, period_words, today
@@ -90,6 +91,11 @@ class TariffGridAdmin(ScopedAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: TariffGrid | None = None) -> list[str]:
         return ["service"] if obj else []
+
+    def story(self, request: HttpRequest, obj: TariffGrid) -> list[Happening]:
+        """The grid's own changes, and those of its fares: a price that moved is traced here."""
+        told = [*super().story(request, obj), *parts_of(events_of(Tariff), staff(request), grid_id=obj.pk)]
+        return sorted(told, key=lambda line: line.when, reverse=True)
 
     def response_add(self, request: HttpRequest, obj: TariffGrid, post_url_continue: str | None = None) -> HttpResponse:
         """To its fares, which only the page of a grid that exists can offer."""

@@ -49,6 +49,32 @@ class Category(models.Model):
         return reverse("category", args=[self.slug])
 
 
+# A service of a commune and its activities name that commune's rules or everybody's (services.models.rules).
+SERVICE_NAMES_ITS_RULES = """
+    IF EXISTS (
+        SELECT 1 FROM services_deadline d
+        LEFT JOIN services_activity a ON a.service_id = NEW.id
+        WHERE d.id IN (NEW.booking_deadline_id, NEW.cancel_deadline_id, a.booking_deadline_id, a.cancel_deadline_id)
+          AND d.commune_id IS NOT NULL AND d.commune_id IS DISTINCT FROM NEW.commune_id
+    ) THEN
+        RAISE EXCEPTION 'services_service: this deadline is another commune''s'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'deadline_is_of_its_commune';
+    END IF;
+    RETURN NEW;
+"""
+ACTIVITY_NAMES_ITS_RULES = """
+    IF EXISTS (
+        SELECT 1 FROM services_deadline d JOIN services_service s ON s.id = NEW.service_id
+        WHERE d.id IN (NEW.booking_deadline_id, NEW.cancel_deadline_id)
+          AND d.commune_id IS NOT NULL AND d.commune_id IS DISTINCT FROM s.commune_id
+    ) THEN
+        RAISE EXCEPTION 'services_activity: this deadline is another commune''s'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'deadline_is_of_its_commune';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class ServiceQuerySet(models.QuerySet["Service"]):
     def visible_to(self, user: "User") -> Self:
         """The services of this member of staff's communes."""
@@ -110,7 +136,16 @@ class Service(models.Model):
                 condition=Q(booking_deadline__isnull=False, cancel_deadline__isnull=False), name="service_has_deadlines"
             )
         ]
-        triggers = [cancelling_is_never_late()]
+        triggers = [
+            cancelling_is_never_late(),
+            pgtrigger.Trigger(
+                name="service_names_its_rules",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert
+                | pgtrigger.UpdateOf("commune_id", "booking_deadline_id", "cancel_deadline_id"),
+                func=SERVICE_NAMES_ITS_RULES,
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -273,6 +308,12 @@ class Activity(models.Model):
             # Its slots, prices and what was sold were made for it.
             pgtrigger.ReadOnly(name="kind_is_frozen", fields=["kind"]),
             cancelling_is_never_late(),
+            pgtrigger.Trigger(
+                name="activity_names_its_rules",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("booking_deadline_id", "cancel_deadline_id"),
+                func=ACTIVITY_NAMES_ITS_RULES,
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,6 +1,7 @@
 """Until when a day may be booked and cancelled, as data."""
 
 import datetime as dt
+from typing import TYPE_CHECKING, Self
 
 import pghistory
 import pgtrigger
@@ -10,7 +11,11 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import Commune
 from portal.common.formats import WEEKDAYS
+
+if TYPE_CHECKING:
+    from accounts.models import User
 
 MINUTES_OF_DAY = 24 * 60
 
@@ -32,6 +37,29 @@ LATE_IS_PLAIN = """
     END IF;
     RETURN NEW;
 """
+
+
+# A commune's rule rules its own services; what belongs to nobody rules everybody's.
+LATE_IS_OF_ITS_COMMUNE = """
+    IF EXISTS (
+        SELECT 1 FROM services_deadline d WHERE d.id = NEW.late_id
+        AND d.commune_id IS NOT NULL AND d.commune_id IS DISTINCT FROM NEW.commune_id
+    ) THEN
+        RAISE EXCEPTION 'services_deadline: the second limit is another commune''s'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'deadline_is_of_its_commune';
+    END IF;
+    RETURN NEW;
+"""
+
+
+class DeadlineQuerySet(models.QuerySet["Deadline"]):
+    def visible_to(self, user: "User") -> Self:
+        """Those that everybody shares, and those of this member of staff's communes."""
+        return self if user.is_operator else self.filter(Q(commune=None) | Q(commune__in=user.commune_ids))
+
+    def offered_to(self, commune: int | None) -> Self:
+        """Those that a service of this commune (by key; None: of the agglomération) may name."""
+        return self.filter(Q(commune=None) | Q(commune=commune)) if commune else self.filter(commune=None)
 
 
 def cancelling_is_never_late() -> pgtrigger.Trigger:
@@ -81,7 +109,16 @@ class Deadline(models.Model):
         MONTH = "month", _("par mois")
         YEAR = "year", _("par année scolaire")
 
-    name = models.CharField(_("nom"), max_length=80, unique=True)
+    commune = models.ForeignKey(
+        Commune,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("commune"),
+        help_text=_("Vide : proposé à toutes les communes."),
+    )
+    name = models.CharField(_("nom"), max_length=80)
     basis = models.CharField(_("règle"), max_length=10, choices=Basis)
     offset = models.PositiveSmallIntegerField(
         _("nombre de jours ou de semaines"),
@@ -133,11 +170,14 @@ class Deadline(models.Model):
     )
     free_period = models.CharField(_("comptées"), max_length=10, choices=Period, default=Period.MONTH)
 
+    objects = DeadlineQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("délai")
         verbose_name_plural = _("délais")
         ordering = ["name"]
         constraints = [
+            models.UniqueConstraint(fields=["commune", "name"], nulls_distinct=False, name="one_deadline_per_name"),
             models.CheckConstraint(
                 condition=Q(basis="week", weekday__isnull=False) | (~Q(basis="week") & Q(weekday=None)),
                 name="deadline_week_has_a_weekday",
@@ -166,6 +206,14 @@ class Deadline(models.Model):
                 operation=pgtrigger.Insert | pgtrigger.UpdateOf("late_id"),
                 func=LATE_IS_PLAIN,
             ),
+            pgtrigger.Trigger(
+                name="late_is_of_its_commune",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("late_id"),
+                func=LATE_IS_OF_ITS_COMMUNE,
+            ),
+            # Services and activities of this commune name it.
+            pgtrigger.ReadOnly(name="deadline_stays_with_its_commune", fields=["commune"]),
         ]
 
     def __str__(self) -> str:

@@ -33,7 +33,7 @@ RIGHTS = {
     "services.tariffgrid": ("vacd", "vacd"),
     "services.tariff": ("v", "v"),
     "services.openday": ("vac", "vac"),
-    "services.deadline": ("", "vacd"),
+    "services.deadline": ("vacd", "vacd"),
     "services.absencerule": ("", "vacd"),
     "services.schoolholiday": ("", "vacd"),
     "services.busline": ("vacd", "vacd"),

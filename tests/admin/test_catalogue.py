@@ -263,6 +263,38 @@ def test_a_changed_deadline_reaches_the_days_to_come_at_once(rosieres: Town, ope
     )
 
 
+def test_a_mairie_makes_its_own_deadlines(rosieres: Town, aiguilhe: Town) -> None:
+    """It reads those that all share, and never sees another's."""
+    client, shared = client_of(rosieres.agent), DeadlineFactory(name="Partagé")
+    values = {"name": "Cunac", "basis": "week", "weekday": "3", "offset": "0", "time": "12:00"}
+    for commune in ("", str(aiguilhe.commune.pk)):
+        assert "commune" in errors(
+            client.post(url("services.deadline", "add"), values | {"commune": commune}, follow=True)
+        )
+    saved(client.post(url("services.deadline", "add"), values | {"commune": str(rosieres.commune.pk)}, follow=True))
+    own = Deadline.objects.get(name="Cunac")
+    assert own.commune == rosieres.commune
+    again = client.post(url("services.deadline", "add"), values | {"commune": str(rosieres.commune.pk)}, follow=True)
+    assert "Un délai de ce nom existe déjà." in errors(again)
+    listed = client.get(url("services.deadline", "changelist")).content.decode()
+    assert "Cunac" in listed and "Partagé" in listed and "Délai de Aiguilhe" not in listed
+    page = client.get(url("services.deadline", "change", shared.pk))
+    assert page.status_code == 200 and 'name="_save"' not in page.content.decode()
+    assert client.post(url("services.deadline", "change", shared.pk), values).status_code == 403
+    assert client.post(url("services.deadline", "delete", shared.pk), {"post": "yes"}).status_code == 403
+    # Its services and activities choose among these alone.
+    service, activity = rosieres.rows["services.service"], rosieres.rows["services.activity"]
+    strange = str(aiguilhe.rows["services.deadline"].pk)
+    for label, row in (("services.service", service), ("services.activity", activity)):
+        page = client.get(url(label, "change", row.pk)).content.decode()
+        assert "Cunac" in page and "Délai de Aiguilhe" not in page
+        assert "booking_deadline" in errors(edit(client, label, row, booking_deadline=strange))
+        saved(edit(client, label, row, booking_deadline=str(own.pk)))
+    # Who shares a rule with others reads of them nothing.
+    page = client.get(url("services.deadline", "change", DeadlineFactory().pk)).content.decode()
+    assert str(service) in page and str(aiguilhe.rows["services.service"]) not in page
+
+
 def test_a_rule_without_a_limit_for_an_open_day_is_refused_on_the_form(rosieres: Town, operator: User) -> None:
     day = rosieres.rows["services.openday"]
     rule = rosieres.rows["services.service"].booking_deadline

@@ -84,6 +84,7 @@ def town(name: str) -> Town:
         "services.classroom": ClassroomFactory(school=school),
         "services.subscription": SubscriptionFactory(user=parent, profile=profile, pending=True),
         "services.service": service,
+        "services.deadline": DeadlineFactory(commune=commune, name=f"Délai de {name}"),
         "services.accessprofile": profile,
         "services.activity": activity,
         "services.slot": slot,
@@ -200,7 +201,6 @@ def shared_rows(place: Town) -> dict[str, Any]:
         "accounts.staffrole": place.agent.staff_roles.get(),
         "accounts.terms": TermsFactory(published_at=timezone.now() + PASSED),  # a draft: what is published stays
         "services.category": Category.objects.first(),
-        "services.deadline": DeadlineFactory(),
         "services.absencerule": AbsenceRuleFactory(),
         "services.schoolholiday": SchoolHoliday.objects.create(
             name="Hiver", first_day=dt.date(2027, 2, 6), last_day=dt.date(2027, 2, 22)

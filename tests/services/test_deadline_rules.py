@@ -10,11 +10,11 @@ from accounts.models import User
 from portal.common.formats import today
 from services.deadline_preview import preview
 from services.deadlines import cancel_sentence, check
-from services.models import Deadline
+from services.models import Activity, Deadline, Service
 from services.school_calendar import SchoolCalendar, import_school_holidays
 from tests.admin.test_catalogue import edit, errors, saved
 from tests.admin.world import client_of, url
-from tests.factories import ActivityFactory, DeadlineFactory, ServiceFactory, agent_of
+from tests.factories import ActivityFactory, CommuneFactory, DeadlineFactory, ServiceFactory, agent_of
 from tests.guards import guarded
 
 pytestmark = pytest.mark.django_db
@@ -149,6 +149,44 @@ class TestDatabase:
         )
         with pytest.raises(Error, match="a second limit has no third"):
             DeadlineFactory(name="Encore un", offset=5, late=first)
+
+    def test_rules_are_of_their_commune(self) -> None:
+        service = ServiceFactory()
+        activity = ActivityFactory(service=service)
+        strange = DeadlineFactory(name="D’ailleurs", commune=CommuneFactory())
+        late = morning(commune=strange.commune, name="Tard, d’ailleurs")
+        own = eve(commune=service.commune, name="D’ici")
+        for guard, model in (("service_names_its_rules", Service), ("activity_names_its_rules", Activity)):
+            rows: Any = model.objects
+            guarded(
+                f"services.{model.__name__}:{guard}",
+                lambda rows=rows: rows.update(booking_deadline=strange),  # type: ignore[misc]
+                "is another commune's",
+                lambda rows=rows: rows.filter(booking_deadline=strange).exists(),  # type: ignore[misc]
+            )
+        guarded(
+            "services.Deadline:late_is_of_its_commune",
+            lambda: Deadline.objects.filter(pk=own.pk).update(late=late),
+            "is another commune's",
+            lambda: Deadline.objects.filter(late=late).exists(),
+        )
+        # A service that changes its commune takes no rule of the old one along, nor do its activities.
+        Activity.objects.filter(pk=activity.pk).update(booking_deadline=own)
+        guarded(
+            "services.Service:service_names_its_rules",
+            lambda: Service.objects.filter(pk=service.pk).update(commune=strange.commune),
+            "is another commune's",
+            lambda: Service.objects.filter(commune=strange.commune).exists(),
+        )
+
+    def test_a_deadline_stays_with_its_commune(self) -> None:
+        own = eve(commune=CommuneFactory())
+        guarded(
+            "services.Deadline:deadline_stays_with_its_commune",
+            lambda: Deadline.objects.filter(pk=own.pk).update(commune=None),
+            "Cannot update",
+            lambda: Deadline.objects.filter(pk=own.pk, commune=None).exists(),
+        )
 
     def test_cancelling_is_never_late(self) -> None:
         rule, plain = eve(late=morning()), DeadlineFactory()
