@@ -55,6 +55,8 @@ def _bookings(family: Family) -> Iterator[Entry]:
         if start.time() == DAY_STARTS and end.time() >= DAY_ENDS:
             start, end = row.date, row.date + ONE_DAY
         what = f"{row.open_day.activity.name} ({row.slot.name})"
+        if row.absence_status:
+            what = _("%s, absence signalée") % what
         yield Entry(f"reservation-{row.pk}", row.booked_at, start, end, _summary(row, what))
 
 

@@ -13,7 +13,7 @@ from accounts.reminders import reminders_key
 from bookings.models import Booking
 from bookings.waiting.models import WaitingListEntry
 from families.models import Filiation
-from portal.common.formats import PARIS
+from portal.common.formats import PARIS, enumeration
 from portal.outbox.actions import queue_email
 from portal.outbox.models import Email
 from services.models import Activity, OpenDay, Subscription
@@ -81,10 +81,13 @@ def _remind(
     missing = _missing([user for user in people if keys[user.pk] not in told], activities, monday)
     count = 0
     for user in people:
-        wanted = missing.get(user.pk, set())
-        if not wanted & due:
+        wanted = missing.get(user.pk, {})
+        if not wanted.keys() & due:
             continue
-        lines = sorted(((limits[pk], activities[pk]) for pk in wanted), key=lambda line: (line[0], line[1].name))
+        lines = sorted(
+            ((limits[pk], activities[pk], enumeration(sorted(names))) for pk, names in wanted.items()),
+            key=lambda line: (line[0], line[1].name),
+        )
         queue_email(
             key=keys[user.pk],
             to=user.email,
@@ -95,12 +98,17 @@ def _remind(
     return count
 
 
-def _missing(people: Sequence[User], activities: Mapping[int, Activity], monday: dt.date) -> dict[int, set[int]]:
-    """By account, the activities that its children usually come to and have nothing of in the week of that Monday."""
+def _missing(
+    people: Sequence[User], activities: Mapping[int, Activity], monday: dt.date
+) -> dict[int, dict[int, list[str]]]:
+    """By account, the activities that some of its children usually come to and have nothing of in the week of that Monday:
+    the first names of these children."""
     links = Filiation.objects.filter(user__in=people, ended_at=None)
     adults: dict[int, list[int]] = {}
-    for user, child in links.values_list("user", "beneficiary"):
+    names: dict[int, str] = {}
+    for user, child, name in links.values_list("user", "beneficiary", "beneficiary__first_name"):
         adults.setdefault(child, []).append(user)
+        names[child] = name
     accesses = set(Subscription.objects.approved().filter(user__in=people).values_list("user", "profile__service"))
     came = Booking.objects.booked().filter(open_day__date__range=(monday - USUALLY, monday - dt.timedelta(days=1)))
     week = {"open_day__date__range": (monday, monday + dt.timedelta(days=6))}
@@ -108,15 +116,15 @@ def _missing(people: Sequence[User], activities: Mapping[int, Activity], monday:
     settled = _pairs(Booking.objects.live().filter(**week), adults, activities) | _pairs(
         WaitingListEntry.objects.live().filter(**week), adults, activities
     )
-    missing: dict[int, set[int]] = {}
-    for user, activity in usual - settled:
-        if (user, activities[activity].service_id) in accesses:
-            missing.setdefault(user, set()).add(activity)
+    missing: dict[int, dict[int, list[str]]] = {}
+    for child, activity in usual - settled:
+        for user in adults[child]:
+            if (user, activities[activity].service_id) in accesses:
+                missing.setdefault(user, {}).setdefault(activity, []).append(names[child])
     return missing
 
 
-def _pairs(rows: QuerySet[Any], adults: Mapping[int, Sequence[int]], activities: Iterable[int]) -> set[tuple[int, int]]:
-    """Which account's children stand in these rows, by activity: one statement."""
-    found = rows.filter(beneficiary__in=adults, open_day__activity__in=activities)
-    pairs = found.order_by().values_list("beneficiary", "open_day__activity").distinct()
-    return {(user, activity) for child, activity in pairs for user in adults[child]}
+def _pairs(rows: QuerySet[Any], children: Iterable[int], activities: Iterable[int]) -> set[tuple[int, int]]:
+    """Which of these children stand in these rows, by activity: one statement."""
+    found = rows.filter(beneficiary__in=children, open_day__activity__in=activities)
+    return set(found.order_by().values_list("beneficiary", "open_day__activity").distinct())

@@ -69,7 +69,7 @@ def to_give_back() -> Any:
 class AwayOnFilter(admin.SimpleListFilter):
     """« Absents le … »: what a kitchen asks in the morning. Any day may stand in the address; the next ones are listed."""
 
-    title = gettext_lazy("absents le")
+    title = gettext_lazy("jour d’absence")
     parameter_name = "jour"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:

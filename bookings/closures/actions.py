@@ -14,7 +14,8 @@ from bookings.closures.models import ClosedBooking, ClosedDay, Closure
 from bookings.models import Booking, BookingQuerySet
 from bookings.places import lock_days
 from bookings.waiting import offers
-from bookings.waiting.actions import withdraw
+from bookings.waiting.actions import end_lists, withdraw
+from bookings.waiting.models import WaitingListEntry
 from portal.common.db import one_at_a_time
 from portal.common.errors import Refused
 from portal.common.formats import today
@@ -167,10 +168,11 @@ def lock(closure: Closure, *, by: User | None) -> Closure:
     return row
 
 
-def end_bookings(closure: Closure) -> list[Booking]:
+def end_bookings(closure: Closure) -> tuple[list[Booking], list[WaitingListEntry]]:
     """Under the closure's lock: cancel its bookings that are still booked, end the waiting lists of its days.
 
-    Returns the bookings that it ended. The caller refunds in the same transaction.
+    Returns the bookings and the waits that it ended. The caller refunds, and tells each family of both, in the same
+    transaction.
     """
     ids = closure.closed_bookings.values("booking")
     days = set(closure.closed_days.values_list("open_day", flat=True))
@@ -183,8 +185,8 @@ def end_bookings(closure: Closure) -> list[Booking]:
         .select_for_update(of=("self",))
     )
     end_booked(rows, by=closure.made_by, reason=_("Fermeture\u00a0: %s") % closure.reason)
-    withdraw(days=days, reason=closure.reason, by=closure.made_by)
+    waits = end_lists(days=days, reason=closure.reason, by=closure.made_by)
     offers.offer(locked)  # of a day on which only some pupils stay away, others may have the places
     closure.status, closure.ended_at = Closure.Status.SENT, timezone.now()
     closure.save(update_fields=["status", "ended_at"])
-    return rows
+    return rows, waits

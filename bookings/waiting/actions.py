@@ -111,6 +111,21 @@ def withdraw(*, days: Collection[int], reason: str, by: User | None, offered_to:
     For a day that closes, and for one whose booking deadline is past; or, where only some stay away, just the offers made
     for these beneficiaries (`offered_to`). Returns how many entries ended. Raises Refused without a reason.
     """
+    rows = end_lists(days=days, reason=reason, by=by, offered_to=offered_to)
+    for user, theirs in offers.by_user(rows):
+        queue_email(
+            key=f"waiting:{theirs[0].pk}:withdrawn",
+            to=user.email,
+            template="waiting_closed",
+            context={"user": user, "entries": theirs, "reason": reason.strip()},
+        )
+    return len(rows)
+
+
+def end_lists(
+    *, days: Collection[int], reason: str, by: User | None, offered_to: Iterable[int] | None = None
+) -> list[WaitingListEntry]:
+    """The same for a caller that tells the families itself, among other things; returns the entries that ended."""
     reason = reason.strip()
     if not reason:
         raise Refused(_("Écrivez pourquoi la liste se ferme : les familles le liront."), code="reason_missing")
@@ -121,14 +136,7 @@ def withdraw(*, days: Collection[int], reason: str, by: User | None, offered_to:
     rows = list(live.select_related("user", "beneficiary", "slot", "open_day__activity__service").order_by("pk"))
     if rows:
         offers.end(rows, Status.WITHDRAWN, by=by, reason=reason[:200])
-        for user, theirs in offers.by_user(rows):
-            queue_email(
-                key=f"waiting:{theirs[0].pk}:withdrawn",
-                to=user.email,
-                template="waiting_closed",
-                context={"user": user, "entries": theirs, "reason": reason},
-            )
-    return len(rows)
+    return rows
 
 
 @transaction.atomic

@@ -12,6 +12,8 @@ from accounts.models import User
 from bookings.closures import actions as closures
 from bookings.closures.models import Closure
 from bookings.models import Booking, BookingQuerySet
+from bookings.waiting.models import WaitingListEntry
+from bookings.waiting.offers import by_user
 from checkout.actions.cancellation import give_back
 from checkout.models import Order, OrderLine
 from portal.common.db import refusing, retry_on_deadlock
@@ -33,13 +35,14 @@ class Touched:
 
 @dataclass(frozen=True)
 class Impact:
-    """Who a closure touches: each activity, the sum, and each place with its family and its price; and whom it leaves booked
-    because nobody has declared their school."""
+    """Who a closure touches: each activity, the sum, and each place with its family and its price; how many families wait for
+    a place there; and whom it leaves booked because nobody has declared their school."""
 
     activities: list[Touched]
     all: Touched
     places: list[tuple[Booking, Decimal]]
     unsure: list[Booking]
+    waiting_families: int
 
     @property
     def unsure_children(self) -> int:
@@ -48,7 +51,7 @@ class Impact:
 
 
 def impact(closure: Closure) -> Impact:
-    """Who would be touched, or (once decided) who is; four queries whatever their number."""
+    """Who would be touched, or (once decided) who is; five queries whatever their number."""
     rows = Booking.objects.filter(closed_by__closure=closure) if closure.pk else closures.touched(closure)
     places = _listed(rows)
     paid = OrderLine.objects.filter(booking__in=[row.pk for row in places], order__status=Order.Status.PAID)
@@ -60,7 +63,21 @@ def impact(closure: Closure) -> Impact:
     for row, price in priced:
         groups.setdefault(f"{row.open_day.activity.service} – {row.open_day.activity}", []).append((row, price))
     unsure = _listed(closures.unsure(closure)) if closure.of_pupils else []
-    return Impact([_sum(label, groups[label]) for label in sorted(groups)], _sum("", priced), priced, unsure)
+    return Impact(
+        [_sum(label, groups[label]) for label in sorted(groups)],
+        _sum("", priced),
+        priced,
+        unsure,
+        _waiting_families(closure),
+    )
+
+
+def _waiting_families(closure: Closure) -> int:
+    """How many families' waits end with it; a school's closure leaves the lists to the others."""
+    if closure.of_pupils or closure.status == Closure.Status.SENT:
+        return 0
+    waits = WaitingListEntry.objects.live().filter(open_day__in=closure.open_days())
+    return waits.order_by().values("user").distinct().count()
 
 
 def _listed(rows: BookingQuerySet) -> list[Booking]:
@@ -97,16 +114,26 @@ def apply_closure(*, closure: Closure, by: User | None) -> int:
             raise Refused(_("Cette fermeture a été annulée\u00a0: rien n’a changé."), code="undone")
         if by is None and row.leaves_at > timezone.now():
             return 0
-        ended = closures.end_bookings(row)
+        ended, waits = closures.end_bookings(row)
         refunds = give_back(ended, by=row.made_by, reason=_("Fermeture\u00a0: %s") % row.reason)
-        for refund in refunds:
+        told = {refund.payer: refund for refund in refunds}
+        waited = dict(by_user(waits))
+        families = sorted({*told, *waited}, key=lambda user: user.pk)
+        for family in families:
+            refund = told.get(family)
             queue_email(
-                key=f"closure:{row.pk}:{refund.payer.pk}",
-                to=refund.payer.email,
+                key=f"closure:{row.pk}:{family.pk}",
+                to=family.email,
                 template="closure",
-                context={"user": refund.payer, "bookings": refund.bookings, "total": refund.total, "closure": row},
+                context={
+                    "user": family,
+                    "bookings": refund.bookings if refund else [],
+                    "total": refund.total if refund else ZERO,
+                    "waits": waited.get(family, []),
+                    "closure": row,
+                },
             )
-    return len(refunds)
+    return len(families)
 
 
 def apply_due() -> int:

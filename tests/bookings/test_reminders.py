@@ -66,10 +66,23 @@ def told() -> list[str]:
 def test_a_family_is_told_before_the_limit_what_is_not_booked(shop: Shop) -> None:
     assert remind(at=NOW) == 1
     (letter,) = Email.objects.filter(to=shop.user.email)
-    assert letter.subject.startswith("Rien de réservé pour la semaine prochaine, limite jeudi ")
+    assert letter.subject.startswith(f"Rien de réservé pour la semaine prochaine : {shop.activity}, limite jeudi ")
+    assert shop.children[0].first_name in letter.body
     assert letter.subject.endswith("à 12 h")
     assert str(shop.activity) in letter.body and shop.activity.get_absolute_url() in letter.body
     assert reminders_key(shop.user) in letter.body
+
+
+def test_a_sibling_who_usually_comes_is_missed_though_the_other_is_booked(shop: Shop) -> None:
+    """What is said is true of this activity and these children, whatever else the family has booked that week."""
+    sibling = FiliationFactory(user=shop.user, beneficiary__first_name="Zoé").beneficiary
+    usual(Shop(shop.tariff, shop.user, [sibling], shop.subscription), ago=13)
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(book_until=timezone.now() + dt.timedelta(days=1))
+    shop.add()
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(book_until=LIMIT)
+    assert remind(at=NOW) == 1
+    body = Email.objects.get(to=shop.user.email).body
+    assert "Zoé" in body and f": {shop.children[0].first_name}" not in body
 
 
 def test_once_a_week_however_often_it_runs(shop: Shop) -> None:

@@ -297,7 +297,16 @@ class TestPages:
             OpenDay.objects.filter(pk=shop.days[0].pk).update(cancel_until=timezone.now() - dt.timedelta(minutes=1))
         if case == "slot full":
             slot = other_slot(shop, "12.50")
-            Slot.objects.filter(pk=slot.pk).update(capacity=0)
+            Slot.objects.filter(pk=slot.pk).update(capacity=1)
+            slot.refresh_from_db()
+            taker = family(shop.tariff, days=shop.days[:1])
+            add_to_cart(
+                user=taker.user,
+                activity=shop.activity,
+                slot=slot,
+                subscription=taker.subscription,
+                wishes=taker.wishes(),
+            )
             wanted = {"slot": slot.pk, "date": shop.days[0].date.isoformat()}
         client, page = self.browser(shop), f"/mon-compte/reservations/{first.pk}/changer/"
         shown = text(client.get(page, wanted))

@@ -247,6 +247,29 @@ class TestApplying:
         assert [row.status for row in entries(waiting)] == ["withdrawn"]
         assert shop.fresh().taken == 0
 
+    def test_a_family_that_had_booked_one_day_and_waited_for_another_gets_one_e_mail(self) -> None:
+        shop = open_shop(days=2, credit="100", capacity=1)
+        shop.add(days=shop.days[:1])
+        shop.pay(Means.WALLET, "7.90")
+        other = neighbour(shop, credit="100")
+        other.add(days=shop.days[1:])
+        other.pay(Means.WALLET, "7.90")
+        alone = neighbour(shop)
+        wait(shop, days=shop.days[1:])
+        wait(alone, days=shop.days[1:])
+        both = {"first_day": shop.days[0].date, "last_day": shop.days[1].date}
+        assert impact(plan(shop, **both)).waiting_families == 2
+        before = Email.objects.count()
+        assert apply_closure(closure=decided(shop, **both), by=agent(shop)) == 3
+        letters = {row.to: row.body for row in Email.objects.order_by("pk")[before:]}
+        assert Email.objects.count() - before == 3 and set(letters) == {
+            shop.user.email,
+            other.user.email,
+            alone.user.email,
+        }
+        assert "prend fin" in letters[shop.user.email] and "sont annulées" in letters[shop.user.email]
+        assert "prend fin" not in letters[other.user.email] and "porte-monnaie" not in letters[alone.user.email]
+
 
 class TestPupils:
     @pytest.fixture

@@ -11,15 +11,16 @@ from django.utils import timezone
 from icalendar import Calendar, Component
 
 from accounts.models import User
+from bookings.absence_actions import report_absence
 from bookings.feed_actions import close_feed, open_feed
 from bookings.feeds import CalendarFeed
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
 from portal.common.formats import PARIS
-from services.models import Slot
+from services.models import OpenDay, Service, Slot
 from tests.checkout.conftest import MaxQueries
 from tests.checkout.http import text
-from tests.factories import FiliationFactory, UserFactory
+from tests.factories import AbsenceRuleFactory, FiliationFactory, UserFactory
 from tests.guards import guarded
 from tests.shop import Shop, open_shop
 from tests.tickets.kiosk import bikes, buy, kiosk
@@ -58,6 +59,15 @@ class TestFile:
         (zone,) = calendar.walk("VTIMEZONE")
         assert zone["tzid"] == "Europe/Paris"
         assert calendar.errors == [] and event.errors == []
+
+    def test_a_reported_absence_is_said(self) -> None:
+        shop = paid(days=1)
+        OpenDay.objects.update(cancel_until=timezone.now() - dt.timedelta(minutes=1))
+        Service.objects.update(absence_rule=AbsenceRuleFactory())
+        row = Booking.objects.get()
+        report_absence(user=shop.user, beneficiary=shop.children[0], ids=[row.pk], kind="illness", by=shop.user)
+        (event,) = events(read(shop.user))
+        assert event["summary"].endswith(f"({shop.slot.name}), absence signalée")
 
     def test_a_slot_without_hours_fills_its_day(self) -> None:
         shop = open_shop(days=1, credit="10")
