@@ -7,19 +7,22 @@ import datetime as dt
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
 from bookings.closures.pupils import ClosedSchools
 from bookings.models import Booking
 from bookings.places import slot_room
+from bookings.pricing import Taken
 from bookings.waiting.models import WaitingListEntry
 from families.limits import Limits
 from families.models import Beneficiary
-from portal.common.formats import moment
+from portal.common.formats import enumeration, long_date, moment
 from services.models import Activity, OpenDay, Slot
 from services.patterns import Pattern
 from services.school_calendar import SchoolCalendar
@@ -38,26 +41,46 @@ class Had(NamedTuple):
     offered: bool
     made_by_id: int
     made_by: str
+    is_late: bool
+    activity_id: int
+
+
+class Waits(NamedTuple):
+    """Somebody of the family who waits for a place of a full day, with the position on its list (1: the next)."""
+
+    beneficiary_id: int
+    date: dt.date
+    position: int
 
 
 NOTHING_HAD: Sequence[Had] = ()
+NOBODY_WAITS: Sequence[Waits] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Why a day cannot be chosen: "m" booked already, "f" full, "l" too late, "n" not yet open, "c" closed; in words."""
+    """Why a day cannot be chosen: "f" full, "l" too late, "n" not yet open, "c" closed; in words."""
 
     kind: str
     reason: str
 
 
+class FamilyBookings(NamedTuple):
+    """What a family has: in one activity, by date; and in its whole service, as prices count it."""
+
+    here: dict[dt.date, list[Had]]
+    taken: list[Taken]
+
+
 def family_bookings(
     *, beneficiaries: Collection[Beneficiary], activity: Activity, first: dt.date, last: dt.date
-) -> dict[dt.date, list[Had]]:
-    """What these beneficiaries have in an activity between two dates, by date; stale holds of a cart count as held."""
-    found: dict[dt.date, list[Had]] = {}
+) -> FamilyBookings:
+    """What these beneficiaries have in an activity, and in its service, between two dates; stale holds of a cart count as
+    held. One query."""
     live = Booking.objects.live().filter(
-        beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last)
+        beneficiary__in=beneficiaries,
+        open_day__activity__service=activity.service_id,
+        open_day__date__range=(first, last),
     )
     offers = WaitingListEntry.objects.offered().filter(booking=OuterRef("pk"))
     rows = live.order_by("pk").values_list(
@@ -71,9 +94,30 @@ def family_bookings(
         Exists(offers),
         "made_by_id",
         "made_by__first_name",
+        "is_late",
+        "open_day__activity_id",
     )
+    found = FamilyBookings({}, [])
     for row in map(Had._make, rows):
-        found.setdefault(row.date, []).append(row)
+        found.taken.append(Taken(row.beneficiary_id, row.activity_id, activity.service_id, row.date, row.is_late))
+        if row.activity_id == activity.pk:
+            found.here.setdefault(row.date, []).append(row)
+    return found
+
+
+def family_waiting(
+    *, beneficiaries: Collection[Beneficiary], activity: Activity, first: dt.date, last: dt.date
+) -> dict[dt.date, list[Waits]]:
+    """Which of these beneficiaries wait for which days of an activity; no query for one without a waiting list."""
+    found: dict[dt.date, list[Waits]] = {}
+    if not activity.waiting_list:
+        return found
+    rows = WaitingListEntry.objects.waiting().filter(
+        beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last)
+    )
+    for row in rows.with_position().select_related("open_day").order_by("pk"):
+        date = row.open_day.date
+        found.setdefault(date, []).append(Waits(row.beneficiary_id, date, row.position))
     return found
 
 
@@ -92,8 +136,10 @@ class Availability:
         at: dt.datetime,
         limits: Limits,
         closed: ClosedSchools,
+        waiting: Mapping[dt.date, Sequence[Waits]] = MappingProxyType({}),
     ) -> None:
-        """`slots` are those offered; `booked` comes from family_bookings; `user` is who looks."""
+        """`slots` are those offered; `booked` comes from family_bookings, `waiting` from family_waiting; `user` looks."""
+        self._waiting = waiting
         self.limits, self.closed = limits, closed
         self._unfit: dict[tuple[int, dt.date], str] = {}
         self._people = {row.pk: row for row in beneficiaries}
@@ -109,6 +155,9 @@ class Availability:
         self._beside: dict[int, frozenset[int]] = {}
         # Slots with places of their own may be full on a day that is not.
         self._room = slot_room(slots, self.days.values())
+        opens_on = activity.booking_opens_on
+        soon = opens_on is not None and opens_on > timezone.localdate(at)
+        self._opens_on = _("réservable à partir du %s") % long_date(opens_on) if opens_on and soon else ""
         self._states = {row.pk: self._state(row) for row in self.days.values()}
 
     @cached_property
@@ -121,6 +170,34 @@ class Availability:
     def rows(self, date: dt.date) -> Sequence[Had]:
         return self.booked.get(date, NOTHING_HAD)
 
+    def there(self, date: dt.date) -> list[int]:
+        """Who has a place that day already."""
+        return sorted({row.beneficiary_id for row in self.rows(date)})
+
+    def waits(self, date: dt.date, person: int | None = None) -> list[Waits]:
+        """Who of the family waits for a place that day, or the one that is asked for."""
+        rows = self._waiting.get(date, NOBODY_WAITS)
+        return [row for row in rows if person in (None, row.beneficiary_id)]
+
+    def waiting_words(self, rows: Sequence[Waits], names: Mapping[int, str] | None = None) -> str:
+        """`en attente : Louane (1re)`; without `names`, `en attente (1re)`."""
+        told = [(names[row.beneficiary_id] if names else "", _position(row.position)) for row in rows]
+        if not names:
+            return " ".join([_("en attente"), *(position for _name, position in told[:1])])
+        return _("en attente\u00a0: %s") % enumeration(f"{name} {position}" for name, position in told)
+
+    @property
+    def in_cart(self) -> int:
+        """How many places of the activity are in the person's own cart, not paid yet."""
+        return sum(
+            self.is_in_cart(row) and row.made_by_id == self.user.pk for rows in self.booked.values() for row in rows
+        )
+
+    @staticmethod
+    def is_in_cart(row: Had) -> bool:
+        """Whether this place is held for a payment that is still to come."""
+        return row.status != Booking.Status.BOOKED and not row.offered
+
     def state(self, open_day: OpenDay) -> State | None:
         """What keeps everybody from booking a day, or None."""
         return self._states[open_day.pk]
@@ -128,6 +205,8 @@ class Availability:
     def _state(self, open_day: OpenDay) -> State | None:
         if not open_day.is_open:
             return State("c", open_day.closed_reason)
+        if self._opens_on:
+            return State("n", self._opens_on)
         if open_day.book_from and open_day.book_from > self.at:
             return State("n", _("réservable à partir du %s") % moment(open_day.book_from))
         if open_day.last_moment <= self.at:
@@ -181,7 +260,8 @@ class Availability:
         """Why this person cannot be booked that day in that slot, or an empty text."""
         open_day = self.days.get(date)
         if open_day is None:
-            return self.pattern.why_closed(date)
+            is_to_come = date > max(self.days, default=date) and self.pattern.opening(date)
+            return _("calendrier pas encore publié") if is_to_come else self.pattern.why_closed(date)
         if slot.pk in self.taken_slots(beneficiary_id, date):
             return self.words(row for row in self.rows(date) if row.beneficiary_id == beneficiary_id)
         state = self.state(open_day)
@@ -254,6 +334,10 @@ class Availability:
                 if slot.pk == had.slot_id or (not self.activity.may_overlap and _meet(had, slot))
             )
         return self._beside[had.slot_id]
+
+
+def _position(number: int) -> str:
+    return _("(1re)") if number == 1 else _("(%de)") % number
 
 
 def _meet(one: Had, other: Slot) -> bool:

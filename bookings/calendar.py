@@ -2,7 +2,7 @@
 
 import calendar
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.utils import timezone
@@ -10,10 +10,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bookings.actions import Wish
-from bookings.availability import Availability, State
+from bookings.availability import Availability, Had, State
+from bookings.models import Booking
 from bookings.selection import WHOLE_WEEK
 from families.models import Beneficiary
-from portal.common.formats import NBSP, WEEKDAYS, enumeration, long_date, month
+from portal.common.formats import MONTHS, NBSP, WEEKDAYS, enumeration, long_date, moment, month
 from services.models import OpenDay
 from services.patterns import Pattern
 
@@ -25,6 +26,7 @@ SHORT_WEEKDAYS = tuple(name[:3] for name in WEEKDAYS)
 class Cell:
     """One day, or one day of one person. `value` is set when it can be ticked; else `kind` and `reason` say why not.
 
+    `kind` is a State's, or "m" booked already, "h" in the cart, "q" waited for. `word` is what the square shows of it,
     `few` are the free places when they are few, `price` what the day costs when that is not what the others cost, `late`
     says that it is booked at the late price, `letters` who is booked already, `wait` leads to a full day's waiting list.
     """
@@ -37,10 +39,12 @@ class Cell:
     reason: str = ""
     letters: str = ""
     skip: str = ""
+    here: str = ""
     few: int = 0
     price: str = ""
     late: bool = False
     wait: str = ""
+    word: str = ""
 
 
 @dataclass(slots=True)
@@ -56,13 +60,16 @@ class Column:
 
 @dataclass(slots=True)
 class Month:
-    """`closed` says which days that would be open are not: (« vacances scolaires », « 23 et 30 »)."""
+    """`closed` says which days that would be open are not: (« vacances scolaires », « 23 et 30 »); `until`, of those that
+    can be ticked, up to when: (« lun. 7 et mar. 8 », « jeudi 3 décembre à 10 h »).
+    """
 
     title: str
     columns: list[Column]
     weeks: list[list[Cell | None]]
     anchor: str
     closed: list[tuple[str, str]] = field(default_factory=list)
+    until: list[tuple[str, str]] = field(default_factory=list)
     pick: str = ""
 
 
@@ -85,24 +92,41 @@ class GridMonth:
     rows: list[Row]
     anchor: str
     closed: list[tuple[str, str]] = field(default_factory=list)
+    until: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass
 class YearCalendar:
-    """The months that have at least one day of the activity."""
+    """The months from the first open day to the last; `seen` are what the legend has to explain: "choices" (days that can
+    be ticked), "few" places, "late" days, days "held" in the cart, "waits".
+    """
 
     months: Sequence[Month | GridMonth]
-    has_choices: bool
-    has_few: bool = False
-    has_late: bool = False
+    seen: Collection[str] = ()
+
+
+@dataclass
+class Past:
+    """The months of the school year that are over: `De septembre à octobre 2026 : 6 jours réservés`."""
+
+    title: str
+    months: Sequence[Month]
 
 
 @dataclass(frozen=True)
 class Marks:
-    """What the squares say beside the availability: what is ticked, and the prices that stand out, by date."""
+    """What the squares say beside the availability: what is ticked, and prices that stand out.
+
+    `price` is asked with a beneficiary (None in the calendar) and an open day; `tells_who`: the live total has to know
+    who is there already; `lists_url`: where a family sees what it waits for; `never`: who may come on no date, which is said
+    beside the name.
+    """
 
     ticked: Collection[dt.date] | Collection[Wish]
-    prices: Mapping[dt.date, str]
+    price: Callable[[int | None, OpenDay], str] = lambda _person, _day: ""
+    tells_who: bool = False
+    lists_url: str = ""
+    never: Collection[int] = ()
 
 
 def initials(beneficiaries: Iterable[Beneficiary]) -> dict[int, str]:
@@ -130,7 +154,7 @@ def build(availability: Availability, marks: Marks) -> YearCalendar:
     """Lay out the open days of an activity by month; `marks.ticked` are dates."""
     days = availability.days
     if not days:
-        return YearCalendar([], has_choices=False)
+        return YearCalendar([])
     writer = _Writer(availability, marks)
     quick = set(availability.quick_dates)
     months = []
@@ -148,11 +172,11 @@ def build(availability: Availability, marks: Marks) -> YearCalendar:
                     cell = Cell(date.day, kind="c", reason=writer.pattern.why_closed(date))
                 else:
                     cell = writer.square(open_day)
-                if cell.kind == "c":
+                if open_day is None or not open_day.is_open:
                     closed.add(date, cell.reason, expected=open_day is not None)
                 cells.append(cell)
             weeks.append(cells)
-        months.append(_month(year, number, weeks, quick, closed.listed))
+        months.append(_month(year, number, weeks, quick, closed.listed, writer.take_until()))
     return writer.year(months)
 
 
@@ -164,7 +188,7 @@ def build_grid(availability: Availability, marks: Marks) -> YearCalendar:
     days = availability.days
     today = timezone.localdate(availability.at)
     if not days:
-        return YearCalendar([], has_choices=False)
+        return YearCalendar([])
     writer = _Writer(availability, marks)
     quick = set(availability.quick_dates)
     months = []
@@ -184,15 +208,43 @@ def build_grid(availability: Availability, marks: Marks) -> YearCalendar:
             week = date.isocalendar()[:2]
             rows.append(
                 Row(
-                    f"{SHORT_WEEKDAYS[date.weekday()]}.{NBSP}{day}",
+                    _day_name(date),
                     long_date(date),
                     writer.person_cells(open_day),
                     starts_week=last not in (None, week),
                 )
             )
             last = week
-        months.append(_grid_month(year, number, rows, availability, writer.letters, quick, closed.listed))
+        until = writer.take_until()
+        months.append(_grid_month(year, number, rows, availability, writer.letters, quick, closed.listed, until))
     return writer.year(months)
+
+
+def build_past(availability: Availability, first: dt.date, end: dt.date) -> Past | None:
+    """The months from a date until another (itself left out), with what was booked in them and nothing to tick.
+
+    None when there is no such month. Nothing more is read: days that were not booked are told by their number alone.
+    """
+    if first >= end:
+        return None
+    last = end - dt.timedelta(days=1)
+    writer = _Writer(availability, Marks(()))
+    months = []
+    for year, number in _months(first, last):
+        weeks: list[list[Cell | None]] = [
+            [writer.past(date) if date.month == number else None for date in week]
+            for week in calendar.Calendar().monthdatescalendar(year, number)
+        ]
+        months.append(_month(year, number, weeks, (), [], []))
+    count = sum(cell is not None and cell.kind == "m" for row in months for week in row.weeks for cell in week)
+    words = _("rien n’y était réservé")
+    if count:
+        words = ngettext("%d jour réservé", "%d jours réservés", count) % count
+    title = months[0].title
+    if len(months) > 1:
+        start = months[0].title.lower() if first.year != last.year else MONTHS[first.month - 1]
+        title = _("De %(first)s à %(last)s") % {"first": start, "last": months[-1].title.lower()}
+    return Past(f"{title}\u00a0: {words}", months)
 
 
 def _months(first: dt.date, last: dt.date) -> Iterable[tuple[int, int]]:
@@ -206,6 +258,7 @@ def _month(
     weeks: list[list[Cell | None]],
     quick: Collection[dt.date],
     closed: list[tuple[str, str]],
+    until: list[tuple[str, str]],
 ) -> Month:
     title = month(dt.date(year, number, 1))
     code = f"{year}-{number:02}"
@@ -220,7 +273,7 @@ def _month(
         )
         for index in range(7)
     ]
-    return Month(title, columns, weeks, f"mois-{code}", closed, pick=f"{code}:{WHOLE_WEEK}" if present else "")
+    return Month(title, columns, weeks, f"mois-{code}", closed, until, pick=f"{code}:{WHOLE_WEEK}" if present else "")
 
 
 def _grid_month(
@@ -231,6 +284,7 @@ def _grid_month(
     letters: Mapping[int, str],
     quick: Collection[dt.date],
     closed: list[tuple[str, str]],
+    until: list[tuple[str, str]],
 ) -> GridMonth:
     title = month(dt.date(year, number, 1))
     code = f"{year}-{number:02}"
@@ -248,7 +302,12 @@ def _grid_month(
         )
         for index, person in enumerate(availability.beneficiaries)
     ]
-    return GridMonth(title, columns, rows, f"mois-{code}", closed)
+    return GridMonth(title, columns, rows, f"mois-{code}", closed, until)
+
+
+def _day_name(date: dt.date) -> str:
+    """`lun. 7`."""
+    return f"{SHORT_WEEKDAYS[date.weekday()]}.{NBSP}{date.day}"
 
 
 class _Closed:
@@ -277,39 +336,93 @@ class _Writer:
         self.letters = initials(availability.beneficiaries)
         self.names = {row.pk: row.first_name for row in availability.beneficiaries}
         self._order = list(self.names)
-        self._choices = self._few = self._late = False
+        self._seen: set[str] = set()
+        # Up to when the days of the month that is being written can be booked late or in time, and cancelled.
+        self._until: dict[tuple[dt.datetime, dt.datetime | None, dt.datetime], list[str]] = {}
 
     def year(self, months: Sequence[Month | GridMonth]) -> YearCalendar:
         """The months written, with what the legend has to explain."""
-        return YearCalendar(months, has_choices=self._choices, has_few=self._few, has_late=self._late)
+        return YearCalendar(months, self._seen)
+
+    def take_until(self) -> list[tuple[str, str]]:
+        """Up to when the days written since the last time can be booked and cancelled, those of one moment together."""
+        found, self._until = self._until, {}
+        return [(enumeration(days), self._until_words(*moments)) for moments, days in found.items()]
+
+    def _until_words(self, book: dt.datetime, late: dt.datetime | None, cancel: dt.datetime) -> str:
+        at = self.availability.at
+        if late is None and book == cancel:
+            return moment(book)
+        parts = [_("réserver jusqu’au %s") % moment(book)] if book > at else []
+        if late is not None:
+            parts.append(_("tardivement jusqu’au %s") % moment(late))
+        parts.append(_("annuler jusqu’au %s") % moment(cancel) if cancel > at else _("ne s’annule plus"))
+        return ", ".join(parts)
+
+    def past(self, date: dt.date) -> Cell:
+        """One day that is over, with who was booked."""
+        rows = [row for row in self.availability.rows(date) if row.status == Booking.Status.BOOKED]
+        cell = Cell(date.day)
+        if rows:
+            cell.kind, cell.reason = "m", self.availability.words(rows, self.names)
+            cell.letters = self._letters(row.beneficiary_id for row in rows)
+        return cell
+
+    def _letters(self, people: Iterable[int]) -> str:
+        """`LT`; more than three people do not fit under the number, and the label names them all."""
+        who = sorted(set(people), key=self._order.index)
+        shown = [self.letters[pk] for pk in (who if len(who) <= 3 else who[:2])]
+        return "".join(shown) + (f"+{len(who) - 2}" if len(who) > 3 else "")
 
     def square(self, open_day: OpenDay) -> Cell:
         """One day of the calendar, for whoever is chosen."""
         date = open_day.date
         rows = self.availability.rows(date)
-        who = sorted({row.beneficiary_id for row in rows}, key=self._order.index)
-        # More than three people do not fit under the number; the label names them all.
-        shown = [self.letters[pk] for pk in (who if len(who) <= 3 else who[:2])]
-        cell = Cell(date.day, letters="".join(shown) + (f"+{len(who) - 2}" if len(who) > 3 else ""))
+        who = {row.beneficiary_id for row in rows}
+        cell = Cell(date.day, letters=self._letters(who) if who else "")
         state = self.availability.state(open_day)
         settled = bool(who) and all(self.availability.is_settled(pk, date) for pk in self._order)
         taken = self.availability.words(rows, self.names) if who else ""
         if state and state.kind == "c":
             cell.kind, cell.reason = state.kind, state.reason
         elif settled or (state and who and state.kind != "n"):
-            cell.kind = "m"
+            self._mark_taken(cell, rows)
             full = state and state.kind == "f" and not settled
             cell.reason = _("complet\u00a0; %s") % taken if full else taken
         elif state:
             cell.kind, cell.reason = state.kind, state.reason
+        elif (unfit := self._unfit(date)) and len(unfit) == len(self._order):
+            cell.kind, cell.reason = "c", next(iter(unfit.values()))
         else:
-            self._tickable(cell, open_day, [long_date(date)], taken)
+            names = [self.names[pk] for pk in unfit if pk not in self.marks.never]
+            parts = [long_date(date), *([_("pas pour %s") % enumeration(names)] if names else [])]
+            self._tickable(cell, open_day, None, parts, taken)
             cell.value = date.isoformat()
             cell.checked = date in self.marks.ticked
             cell.skip = self.availability.skips(date)
         if not settled and (wait := self.availability.waiting_list(open_day, state)):
             cell.wait, cell.label = wait, long_date(date)
+            if waits := self.availability.waits(date):
+                words = self.availability.waiting_words(waits, self.names)
+                self._mark_waited(cell, f"{cell.reason}\u00a0; {words}" if who else words)
+                cell.letters = self._letters({*who, *(row.beneficiary_id for row in waits)})
         return cell
+
+    def _unfit(self, date: dt.date) -> dict[int, str]:
+        """Whom the activity is not for that day, and why."""
+        found = {pk: self.availability.unfit(pk, date) for pk in self._order}
+        return {pk: why for pk, why in found.items() if why}
+
+    def _mark_taken(self, cell: Cell, rows: Sequence[Had]) -> None:
+        """What the family has that day; a place that is not paid for yet is told apart from a booking."""
+        cell.kind = "m"
+        if any(self.availability.is_in_cart(row) for row in rows):
+            self._seen.add("held")
+            cell.kind, cell.word = "h", _("panier")
+
+    def _mark_waited(self, cell: Cell, reason: str) -> None:
+        self._seen.add("waits")
+        cell.kind, cell.reason, cell.word, cell.wait = "q", reason, _("attente"), self.marks.lists_url
 
     def person_cells(self, open_day: OpenDay) -> list[Cell]:
         """One day of the grid: a cell for each person."""
@@ -322,33 +435,40 @@ class _Writer:
         cell = Cell(date.day, letters=self.letters[person] if rows else "")
         taken = self.availability.words(rows) if rows else ""
         if rows and (state or self.availability.is_settled(person, date)):
-            cell.kind, cell.reason = "m", taken
+            self._mark_taken(cell, rows)
+            cell.reason = taken
         elif state:
             cell.kind, cell.reason = state.kind, state.reason
         elif unfit := self.availability.unfit(person, date):
             cell.kind, cell.reason = "c", unfit
         else:
-            self._tickable(cell, open_day, [name, long_date(date)], taken)
+            self._tickable(cell, open_day, person, [name, long_date(date)], taken)
             cell.value = f"{person}:{date.isoformat()}"
             cell.checked = Wish(person, date) in self.marks.ticked
             cell.skip = self.availability.skips(date)
         if not rows and (wait := self.availability.waiting_list(open_day, state)):
             cell.wait, cell.label = f"{wait}&people={person}", f"{name}, {long_date(date)}"
+            if waits := self.availability.waits(date, person):
+                self._mark_waited(cell, self.availability.waiting_words(waits))
         return cell
 
-    def _tickable(self, cell: Cell, open_day: OpenDay, parts: list[str], taken: str) -> None:
-        self._choices = True
+    def _tickable(self, cell: Cell, open_day: OpenDay, person: int | None, parts: list[str], taken: str) -> None:
+        self._seen.add("choices")
+        moments = open_day.book_until, open_day.late_until, open_day.cancel_until
+        self._until.setdefault(moments, [])
+        if self._until[moments][-1:] != [name := _day_name(open_day.date)]:
+            self._until[moments].append(name)
         if taken:
             parts.append(taken)
-        cell.price = self.marks.prices.get(open_day.date, "")
+        cell.price = self.marks.price(person, open_day)
         if cell.price:
             parts.append(cell.price)
         cell.late = open_day.is_late(self.availability.at)
         if cell.late:
-            self._late = True
+            self._seen.add("late")
             parts.append(_("réservation tardive"))
         if open_day.free <= FEW_PLACES:
-            self._few = True
+            self._seen.add("few")
             cell.few = open_day.free
             parts.append(ngettext("%d place libre", "%d places libres", open_day.free) % open_day.free)
         if full := self.availability.full_slots(open_day.date):
@@ -357,4 +477,6 @@ class _Writer:
                 parts.append(_("complet pour %s") % enumeration(names))
             if names := [slot.name for slot in slots if not open_day.offers(slot)]:
                 parts.append(_("sans %s") % enumeration(names))
+        if self.marks.tells_who:
+            cell.here = " ".join(map(str, self.availability.there(open_day.date)))
         cell.label = ", ".join(parts)

@@ -2,7 +2,9 @@
 
 import datetime as dt
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from decimal import Decimal
+from types import MappingProxyType
 from typing import NamedTuple
 
 from accounts.models import User
@@ -12,6 +14,8 @@ from families.models import Beneficiary
 from services.models import AccessProfile, Deadline, Slot
 from services.pricing import Price, PriceGrid, RankBasis, Situation
 from services.school_calendar import school_year
+
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class Place(NamedTuple):
@@ -39,7 +43,7 @@ class Pricer:
     `slots` come with their activities, and with these their deadlines where a place is late; `holds` are the keys
     of the holds that the choice already has (a cart's, an offer's): their places do not count as booked before. Only what
     the fares ask for is read: the family when they depend on ranks or quotients, its bookings when ranks are counted among
-    those enrolled or present, or when the first late bookings are free.
+    those enrolled or present, or when the first late bookings are free; a page that knows these already gives them.
     """
 
     def __init__(
@@ -51,8 +55,11 @@ class Pricer:
         beneficiaries: Collection[Beneficiary],
         choice: Collection[Place],
         holds: Collection[int] = (),
+        household: Household | None = None,
+        taken: Sequence[Taken] | None = None,
     ) -> None:
         self.user, self.holds, self.choice = user, holds, choice
+        self._known_household, self._known_taken = household, taken
         self.grid = PriceGrid(profiles=profiles, slots=slots)
         self.slots = {slot.pk: slot for slot in slots}
         self.beneficiaries = {row.pk: row for row in beneficiaries}
@@ -64,10 +71,18 @@ class Pricer:
             return True
         return is_late and any(slot.activity.booking_rule.free_times for slot in self.slots.values())
 
+    def circumstances(self, date: dt.date) -> tuple[object, ...]:
+        """What a day has to do with prices: as long as it stays the same, so does the price of a rank."""
+        return (
+            self.grid.stretch(date),
+            self._household.quotient_on(date) if self._asks_for_quotient else None,
+            tuple(row.age_on(date) for row in self.beneficiaries.values()) if self._asks_for_age else (),
+        )
+
     @property
-    def depends_on_dates(self) -> bool:
-        """Whether a place alone may cost something else from one day to the next, though no fare begins and none ends."""
-        return self._asks_for_quotient or self._asks_for_age or self.depends_on_others(is_late=False)
+    def depends_on_member(self) -> bool:
+        """Whether two members of the same ranks among those who come may pay something else the same day."""
+        return self._asks_for_age or RankBasis.DECLARED in self.bases
 
     def price(self, *, profile_id: int, place: Place) -> Price | None:
         """The price of one place of the choice, or None when it is not sold to this situation that day."""
@@ -78,9 +93,26 @@ class Pricer:
         rule = self.slots[place.slot_id].activity.booking_rule
         return found.late(rule, is_free=self._is_free(rule, place))
 
-    def _situation(self, place: Place) -> Situation:
+    def ranked(self, *, profile_id: int, place: Place, ranks: Mapping[str, int]) -> tuple[Decimal, Decimal] | None:
+        """What a place would cost in time and late, were its member of these ranks whoever else comes; None: not sold."""
+        found = self.grid.price(
+            profile_id=profile_id, slot_id=place.slot_id, date=place.date, situation=self._situation(place, ranks)
+        )
+        if found is None:
+            return None
+        return found.base, found.late(self.slots[place.slot_id].activity.booking_rule).amount
+
+    def enrolled(self, year: dt.date, service_id: int) -> set[int]:
+        """Who had a place in a service before, in the school year that begins on a date."""
+        return {row.member for row in self._taken if (row.service_id, school_year(row.date)[0]) == (service_id, year)}
+
+    def late_before(self, activity_id: int) -> list[Taken]:
+        """The late places that the family had in an activity before."""
+        return [row for row in self._taken if row.is_late and row.activity_id == activity_id]
+
+    def _situation(self, place: Place, ranks: Mapping[str, int] = NOTHING) -> Situation:
         return Situation(
-            ranks={basis: self._rank(basis, place) for basis in self.bases},
+            ranks={basis: ranks.get(basis) or self._rank(basis, place) for basis in self.bases},
             quotient=self._household.quotient_on(place.date) if self._asks_for_quotient else None,
             age=self.beneficiaries[place.member].age_on(place.date) if self._asks_for_age else None,
         )
@@ -124,9 +156,13 @@ class Pricer:
     def _asks_for_age(self) -> bool:
         return self.grid.asks_for("age")
 
+    def seniority(self) -> list[int]:
+        """The family's members in the order in which they are ranked, the eldest first."""
+        return list(self._household.members)
+
     @functools.cached_property
     def _household(self) -> Household:
-        return Household.of(self.user)
+        return self._known_household or Household.of(self.user)
 
     @functools.cached_property
     def _together(self) -> dict[tuple[int, dt.date], set[int]]:
@@ -156,8 +192,10 @@ class Pricer:
         return found
 
     @functools.cached_property
-    def _taken(self) -> list[Taken]:
+    def _taken(self) -> Sequence[Taken]:
         """The family's live places in these services, in the school years of the choice."""
+        if self._known_taken is not None:
+            return self._known_taken
         if not self.choice:
             return []
         dates = [place.date for place in self.choice]

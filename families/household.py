@@ -10,7 +10,7 @@ from django.db.models import OuterRef
 from django.db.models.functions import JSONObject
 
 from accounts.models import User
-from families.models import Filiation, IncomeQuotient
+from families.models import Beneficiary, Filiation, IncomeQuotient
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,16 @@ class Household:
     @classmethod
     def of(cls, user: User) -> Self:
         """One query."""
-        quotients = IncomeQuotient.objects.filter(user=OuterRef("user"), status=IncomeQuotient.Status.VALIDATED).values(
-            found=JSONObject(value="value", first="valid__startswith", after="valid__endswith")
-        )
-        rows = list(
-            Filiation.objects.of(user)
-            .annotate(found=ArraySubquery(quotients))
-            .values_list("beneficiary_id", "kind", "found")
-        )
+        return cls._made(list(_links(user).values_list("beneficiary_id", "kind", "found")))
+
+    @classmethod
+    def with_people(cls, user: User) -> tuple[Self, list[Beneficiary]]:
+        """The same, and the beneficiaries themselves in the order of Filiation; one query."""
+        rows = list(_links(user).select_related("beneficiary"))
+        return cls._made([(row.beneficiary_id, row.kind, row.found) for row in rows]), [row.beneficiary for row in rows]
+
+    @classmethod
+    def _made(cls, rows: Sequence[tuple[int, str, Any]]) -> Self:
         children = [pk for pk, kind, _found in rows if kind != Filiation.Kind.SELF]
         adults = [pk for pk, kind, _found in rows if kind == Filiation.Kind.SELF]
         return cls(children + adults, [_period(row) for row in (rows[0][2] if rows else [])])
@@ -46,6 +48,14 @@ class Household:
         """The place of a member, from 1, among some members (itself counted whether it is named or not)."""
         ordered = [pk for pk in self.members if pk in among or pk == member]
         return ordered.index(member) + 1 if member in ordered else 1
+
+
+def _links(user: User) -> Any:  # a QuerySet of Filiation, and what the annotation adds to it
+    """The living links of an adult, eldest child first, each with the validated quotients."""
+    quotients = IncomeQuotient.objects.filter(user=OuterRef("user"), status=IncomeQuotient.Status.VALIDATED).values(
+        found=JSONObject(value="value", first="valid__startswith", after="valid__endswith")
+    )
+    return Filiation.objects.of(user).annotate(found=ArraySubquery(quotients))
 
 
 def _period(row: dict[str, Any]) -> tuple[dt.date, dt.date | None, int]:

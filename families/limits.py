@@ -38,8 +38,15 @@ class Limits:
         """The reason of the first date when the child may come on none of them; empty otherwise."""
         if not self.by_age and not self.by_school:
             return ""
-        reasons = [self.why_not(child, date) for date in dates]
-        return reasons[0] if reasons and all(reasons) else ""
+        dates = list(dates)
+        if not dates or not all(self.why_not(child, date) for date in dates):
+            return ""
+        age = child.age
+        if self.by_age and age is not None and self._age(child, dates[0]) and age == child.age_on(dates[0]):
+            # Said of today: it stands beside the name, under the activity's own.
+            words = {"child": child.first_name, "age": _years(age), "ages": ages(self.activity)}
+            return _("%(child)s a %(age)s\u00a0: réservé aux enfants %(ages)s.") % words
+        return self.why_not(child, dates[0])
 
     def _age(self, child: Beneficiary, date: dt.date) -> str:
         low, high = self.activity.min_age, self.activity.max_age
@@ -55,7 +62,7 @@ class Limits:
             "%(child)s aura %(age)s le %(date)s\u00a0: «\u00a0%(activity)s\u00a0» est réservé aux enfants %(ages)s."
         ) % {
             "child": child.first_name,
-            "age": f"{age}{NBSP}ans" if age > 1 else f"{age}{NBSP}an",
+            "age": _years(age),
             "date": long_date(date),
             "activity": self.activity,
             "ages": ages(self.activity),
@@ -110,3 +117,7 @@ class Limits:
         if self.by_school:
             parts.append(self.pupils)
         return _("Réservé %s.") % enumeration(parts) if parts else ""
+
+
+def _years(age: int) -> str:
+    return f"{age}{NBSP}ans" if age > 1 else f"{age}{NBSP}an"

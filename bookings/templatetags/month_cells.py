@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from bookings.calendar import Cell, Column, Row
+from portal.common.formats import NBSP
 
 register = template.Library()
 
@@ -49,6 +50,12 @@ def grid_rows(rows: Iterable[Row], name: str) -> SafeString:
     )
 
 
+@register.simple_tag
+def until_rows(until: Iterable[tuple[str, str]]) -> SafeString:
+    """Up to when the days of one month can be booked and cancelled, a line for each moment."""
+    return _joined(f"<li><b>{escape(days)}</b>{NBSP}: {escape(words)}</li>" for days, words in until)
+
+
 def _joined(rows: Iterable[str]) -> SafeString:
     """Rows that were built of escaped parts."""
     return mark_safe("".join(rows))  # noqa: S308
@@ -58,14 +65,22 @@ def _cell(cell: Cell | None, field: str, few: str, *, number: bool = True) -> st
     if cell is None:
         return "<td></td>"
     letters = f"<i>{escape(cell.letters)}</i>" if cell.letters else ""
+    word = f"<em>{escape(cell.word)}</em>" if cell.word else ""
     if cell.wait:
-        words = _("%(day)s, %(why)s : s’inscrire sur la liste d’attente") % {"day": cell.label, "why": cell.reason}
+        form = (
+            _("%(day)s, %(why)s : voir mes listes d’attente")
+            if cell.kind == "q"
+            else _("%(day)s, %(why)s : s’inscrire sur la liste d’attente")
+        )
+        words = form % {"day": cell.label, "why": cell.reason}
         return (
             f'<td class="{cell.kind} w"><a href="{escape(cell.wait)}" aria-label="{escape(words)}">'
-            f"{cell.day if number else ''}{letters}<small>{escape(cell.reason)}</small></a></td>"
+            f"{cell.day if number else ''}{letters}{word}<small>{escape(cell.reason)}</small></a></td>"
         )
     if not cell.value:
-        return f'<td class="{cell.kind}">{cell.day if number else ""}{letters}<small>{escape(cell.reason)}</small></td>'
+        reason = f"<small>{escape(cell.reason)}</small>" if cell.reason else ""
+        kind = f' class="{cell.kind}"' if cell.kind else ""
+        return f"<td{kind}>{cell.day if number else ''}{letters}{word}{reason}</td>"
     extra = (
         letters
         + (f"<em>{escape(cell.price)}</em>" if cell.price else "")
@@ -73,6 +88,7 @@ def _cell(cell: Cell | None, field: str, few: str, *, number: bool = True) -> st
     )
     checked = " checked" if cell.checked else ""
     skip = f' data-skip="{escape(cell.skip)}"' if cell.skip else ""
+    skip += f' data-here="{escape(cell.here)}"' if cell.here else ""
     late = " data-late" if cell.late else ""
     return (
         f'<td><label><input type="checkbox" name="{field}" value="{escape(cell.value)}" '

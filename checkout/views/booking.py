@@ -1,7 +1,7 @@
 """The activity's page: type de prestation, bénéficiaires, the calendar of the school year, « Ajouter au panier »."""
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -10,36 +10,42 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
-from accounts.models import User
 from accounts.views import current_user
-from bookings.availability import Availability, family_bookings
-from bookings.calendar import Marks, build, build_grid, initials
+from bookings.availability import Availability, family_bookings, family_waiting
+from bookings.calendar import Marks, build, build_grid, build_past, initials
 from bookings.closures.pupils import ClosedSchools
+from bookings.fitting import fitting
 from bookings.list_actions import save_list
 from bookings.lists import SavedList
-from bookings.pricing import Place, Pricer
+from bookings.pricing import Place, Taken
 from bookings.selection import WEEK, LastWeek, Selection, last_week, monday_of
 from checkout.actions import add_to_cart
 from checkout.forms import BookingForm, keys, wish
 from checkout.views.lists import asked_month
+from checkout.views.prices import Prices
 from checkout.views.quick import Notice, QuickChoices, choices
 from checkout.views.tickets import TicketPage
 from checkout.waiting_form import waiting_url
+from families.household import Household
 from families.limits import Limits
-from families.models import Beneficiary, Filiation
 from portal.common.errors import Refused
-from portal.common.formats import enumeration, euros, long_date
+from portal.common.formats import enumeration, euros
 from portal.common.money import ZERO
 from services.deadlines import cancel_sentence, know_deadlines, sentence
-from services.models import Activity, OpenDay, Slot, Subscription
+from services.models import Activity, OpenDay, Subscription
+from services.pricing import RankBasis
 from services.school_calendar import school_year
 
 GRID = "grille"
+LIST = "liste"
 REMEMBERED = (
     6 * WEEK
 )  # how far back « Comme la semaine dernière » looks: over the longest holidays within a school year
@@ -70,15 +76,17 @@ def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
         tickets = TicketPage(request, found, accesses)
         return tickets.add() if request.method == "POST" else tickets.render()
     page = BookingPage(request, found, accesses)
-    if request.method == "POST" and "pick" not in request.POST:
+    if page.is_adding:
         return page.add()
     return page.render()
 
 
 class Year(NamedTuple):
-    """The school year on screen: the year it begins in, its first date (from this month on), its last, its open days."""
+    """The school year on screen: the year it begins in, its start, its first date from this month on, its last, its open
+    days from then on."""
 
     number: int
+    start: dt.date
     first: dt.date
     last: dt.date
     days: list[OpenDay]
@@ -94,13 +102,16 @@ class BookingPage:
         self.waiting_url = ""  # set when what was asked for is full
         self.accesses = accesses
         self.slots = list(activity.slots.filter(is_active=True))
-        self.people = [row.beneficiary for row in Filiation.objects.of(self.user).select_related("beneficiary")]
+        self.household, self.people = Household.with_people(self.user)
         self.data = request.POST if request.method == "POST" else request.GET
+        self.pick = self.data.get("pick", "")
+        if "enter" in self.data and self.data.get("liste_nom", "").strip():
+            self.pick = LIST  # Enter in the name of a list saves the list
         # Only « Ajouter au panier » is checked: a quick choice is made before the rest is chosen.
-        adding = request.method == "POST" and "pick" not in request.POST
+        self.is_adding = request.method == "POST" and not self.pick and "pick" not in request.POST
         self.selection = self._sent()
         self.form = BookingForm(
-            request.POST if adding else None,
+            request.POST if self.is_adding else None,
             slots=self.slots,
             people=self.people,
             profiles=accesses,
@@ -110,8 +121,10 @@ class BookingPage:
         self.chosen_slot = next(
             (row for row in self.slots if str(row.pk) == self.data.get("slot")), next(iter(self.slots), None)
         )
+        self.never: dict[int, str] = {}  # who may come on none of the dates, and why
         self.notices: list[Notice] = []
         self.list_notices: list[Notice] = []
+        self.list_name = self.data.get("liste_nom", "")
         self.saved = self._asked_list()
 
     def _asked_list(self) -> tuple[SavedList, dt.date] | None:
@@ -136,7 +149,7 @@ class BookingPage:
         try:
             saved = save_list(
                 user=self.user,
-                name=self.data.get("liste_nom", ""),
+                name=self.list_name,
                 slot=self.chosen_slot,
                 profile=self.access.profile,
                 days=days,
@@ -144,6 +157,7 @@ class BookingPage:
             )
         except Refused as refusal:
             return [Notice("error", text) for text in refusal.messages]
+        self.list_name = ""
         text = _("La liste «\u00a0%s\u00a0» est enregistrée. Vos jours restent cochés\u00a0: continuez.")
         return [Notice("success", text % saved)]
 
@@ -167,13 +181,16 @@ class BookingPage:
         if not form.is_valid():
             return self.render(status=422)
         assert self.chosen_slot is not None
+        wishes, left_out = form.wishes, list[str]()
+        if not self.selection.by_person:  # dates for all: those of a child who may not come were never counted
+            wishes, left_out = fitting(self.activity, self.people, wishes)
         try:
             added = add_to_cart(
                 user=self.user,
                 activity=self.activity,
                 slot=self.chosen_slot,
                 subscription=self.access,
-                wishes=form.wishes,
+                wishes=wishes,
             )
         except Refused as refusal:
             for text in refusal.messages:
@@ -200,6 +217,8 @@ class BookingPage:
                 )
                 % "\u00a0; ".join(left),
             )
+        for text in left_out:
+            messages.info(self.request, text)
         return redirect("cart")
 
     def render(self, status: int = 200) -> HttpResponse:
@@ -215,14 +234,18 @@ class BookingPage:
         booked = family_bookings(
             beneficiaries=self.people,
             activity=self.activity,
-            first=min([year.first, monday_of(today) - REMEMBERED, *away]),
-            last=max([year.last, *away]),
+            first=min(school_year(min([year.first, *away]))[0], monday_of(today) - REMEMBERED),
+            last=school_year(max([year.last, *away]))[1],
+        )
+        waiting = family_waiting(
+            beneficiaries=self.people, activity=self.activity, first=max(year.first, today), last=year.last
         )
         availability = Availability(
             activity=self.activity,
             slots=self.slots,
             days=year.days,
-            booked=booked,
+            booked=booked.here,
+            waiting=waiting,
             beneficiaries=self.people,
             user=self.user,
             at=timezone.now(),
@@ -230,22 +253,29 @@ class BookingPage:
             closed=ClosedSchools(self.activity, self.people, [row.date for row in year.days if row.is_open]),
         )
         # Who may come on none of the dates is not counted, whatever was ticked.
-        never = {row.pk for row in self.people if availability.limits.why_never(row, availability.quick_dates)}
-        self.selection.people -= never
-        past = last_week(booked, today)
+        dates = availability.quick_dates
+        self.never = {row.pk: why for row in self.people if (why := availability.limits.why_never(row, dates))}
+        self.selection.people -= set(self.never)
+        since = monday_of(today) - REMEMBERED
+        past = last_week({date: rows for date, rows in booked.here.items() if date >= since}, today)
         quick = QuickChoices(self.data, availability, self.selection, self.chosen_slot, past)
         if self.saved:
             self.notices += quick.apply_list(*self.saved)
-        elif self.data.get("pick") == "liste":
+        elif self.pick == LIST:
             self.list_notices += self._save_list()
         elif self.request.method == "POST":
-            self.notices += quick.apply(self.data.get("pick", ""))
+            self.notices += quick.apply(self.pick)
         self.chosen_slot = quick.slot
-        context = self._context(year, availability, sorted(set(away) & self.selection.all_dates), past)
+        context = self._context(year, availability, sorted(set(away) & self.selection.all_dates), past, booked.taken)
         return render(self.request, "checkout/activity.html", context, status=status)
 
     def _context(
-        self, year: Year, availability: Availability, away: Sequence[dt.date], past: LastWeek | None
+        self,
+        year: Year,
+        availability: Availability,
+        away: Sequence[dt.date],
+        past: LastWeek | None,
+        taken: Sequence[Taken],
     ) -> dict[str, Any]:
         selection = self.selection
         now = availability.at
@@ -260,13 +290,23 @@ class BookingPage:
             people=self.people,
             dates=dates or {year.first: False},
             choice=counted,
+            household=self.household,
+            taken=taken,
         )
-        usual = prices.first(self.access, self.chosen_slot) if self.chosen_slot else None
-        marks = Marks(selection.days if selection.by_person else selection.dates, self._unusual(prices, usual, dates))
+        marks = Marks(
+            selection.days if selection.by_person else selection.dates,
+            self._unusual(prices, availability),
+            tells_who=RankBasis.PRESENT in prices.bases,
+            lists_url=reverse("waiting_lists"),
+            never=self.never,
+        )
         calendar = (build_grid if selection.by_person else build)(availability, marks)
-        lines = self._lines(prices, availability, counted)
+        costs = {place: prices.of_place(self.access, place) for place in counted}
+        lines = self._lines(prices, availability, costs)
         upcoming = next((row for row in year.days if row.is_open and row.book_until > availability.at), None)
         opens_on = self.activity.booking_opens_on
+        nobody = len(self.never) == len(self.people)
+        unsold = all(prices.usual(self.access, row) is None for row in self.slots)
         return {
             "activity": self.activity,
             "service": self.activity.service,
@@ -276,22 +316,27 @@ class BookingPage:
             "accesses": self.accesses,
             "access": self.access,
             "slots": [
-                (row, prices.first(self.access, row), prices.later(self.access, row), row == self.chosen_slot)
+                (row, prices.usual(self.access, row), prices.later(self.access, row), row == self.chosen_slot)
                 for row in self.slots
             ],
             "people": lines,
             # Where an error about the beneficiaries leads: a box that may not be ticked takes no focus.
             "first_choice": next((line["row"].pk for line in lines if not line["never"]), None),
             "limits": availability.limits.sentence,
-            "asks": prices.depends_on_others,
+            "data": _data(prices.form_data),
             "calendar": calendar,
+            "past": build_past(availability, year.start, year.first),
+            "in_cart": availability.in_cart,
+            "nobody": nobody,
+            "somebody": bool(selection.people),
+            "unsold": unsold,
             "by_person": selection.by_person,
-            "hidden": self._hidden(away, availability),
+            "hidden": self._hidden(away, availability, tells_who=marks.tells_who),
             "away_count": len(away),
-            "quick": choices(self.data, availability, lines=lines, past=past),
+            "quick": choices(self.data, availability, lines=lines, past=past) if not (nobody or unsold) else None,
             "notices": self.notices,
             "list_notices": self.list_notices,
-            "list_name": self.data.get("liste_nom", ""),
+            "list_name": self.list_name,
             "years": [(each, f"{each}-{each + 1}", each == year.number) for each in self._years()],
             # A year that was chosen and has no day (any more) is told as such, with the way to the other one.
             "published": bool(year.days) or "annee" in self.request.GET,
@@ -301,7 +346,7 @@ class BookingPage:
             "opens_on": opens_on if opens_on and opens_on > timezone.localdate() else None,
             "quantity": sum(line["count"] for line in lines),
             "dates_count": len(selection.all_dates & {*free, *away}),
-            "total": sum((line["total"] for line in lines), ZERO),
+            "total": None if None in costs.values() else sum(filter(None, costs.values()), ZERO),
             "hold_minutes": settings.HOLD_MINUTES,
         }
 
@@ -317,20 +362,38 @@ class BookingPage:
         now, this_month = timezone.now(), timezone.localdate().replace(day=1)
         found = []
         for year in years:
-            first, last = max(dt.date(year, 9, 1), this_month), dt.date(year + 1, 8, 31)
+            start, last = school_year(dt.date(year, 9, 1))
+            first = max(start, this_month)
             days = list(OpenDay.objects.filter(activity=self.activity, date__range=(first, last)))
-            found.append(Year(year, first, last, days))
+            found.append(Year(year, start, first, last, days))
             if any(row.is_bookable(now) for row in days):
                 return found[-1]
         return found[0]
 
-    def _unusual(self, prices: "Prices", usual: Decimal | None, dates: Collection[dt.date]) -> Mapping[dt.date, str]:
-        """The dates that cost something else than the price written beside the slot, and what."""
-        slot = self.chosen_slot
-        if slot is None or usual is None:
-            return {}
-        found = {date: prices.alone(self.access, slot, date) for date in dates}
-        return {date: euros(price) for date, price in found.items() if price not in (None, usual)}
+    def _unusual(self, prices: Prices, availability: Availability) -> Callable[[int | None, OpenDay], str]:
+        """What a square says of its price: nothing where it is that written beside the person, unless it is late.
+
+        A square of the calendar, which is nobody's, speaks for the first of those chosen who may have it.
+        """
+        slot, access, at = self.chosen_slot, self.access, availability.at
+        everybody = [row.pk for row in self.people]
+        chosen = [pk for pk in everybody if pk in self.selection.people] or everybody
+        usual = {pk: prices.usual(access, slot, pk) for pk in everybody} if slot else {}
+
+        def words(person: int | None, open_day: OpenDay) -> str:
+            if slot is None or usual.get(chosen[0]) is None:
+                return ""
+            if person is None:
+                asked = chosen if prices.tells_people_apart else chosen[:1]
+                fitting = (pk for pk in asked if availability.may_have(pk, open_day.date, slot))
+                person = next(fitting, chosen[0])
+            is_late = open_day.is_late(at)
+            price = prices.of_place(access, Place(person, slot.pk, open_day.date, is_late))
+            if price is None:
+                return _("sans tarif")
+            return euros(price) if is_late or price != usual[person] else ""
+
+        return words
 
     def _counted(self, availability: Availability, dates: Mapping[dt.date, bool]) -> list[Place]:
         """The ticked places that can be had in the chosen slot, as far as the page knows: what the total counts."""
@@ -343,13 +406,18 @@ class BookingPage:
             if each.date in dates and availability.may_have(each.beneficiary_id, each.date, slot)
         ]
 
-    def _lines(self, prices: "Prices", availability: Availability, counted: Sequence[Place]) -> list[dict[str, Any]]:
+    def _lines(
+        self, prices: Prices, availability: Availability, costs: Mapping[Place, Decimal | None]
+    ) -> list[dict[str, Any]]:
         """Each person: their mark, whether they are chosen, how many of the ticked days count for them, for how much."""
         slot = self.chosen_slot
         letters = initials(self.people)
         lines = []
         for index, person in enumerate(self.people):
-            dates = [place.date for place in counted if place.member == person.pk]
+            own = [cost for place, cost in costs.items() if place.member == person.pk]
+            others = [row.pk for row in self.people if row.pk != person.pk and row.pk not in self.never]
+            price = prices.usual(self.access, slot, person.pk) if slot and person.pk not in self.never else None
+            beside = prices.with_others(self.access, slot, person.pk, others) if slot else None
             lines.append(
                 {
                     "row": person,
@@ -357,125 +425,51 @@ class BookingPage:
                     "hue": index % 6 + 1,
                     "checked": person.pk in self.selection.people,
                     "closed": availability.closed.sentences(person),
-                    "never": availability.limits.why_never(person, availability.quick_dates),
-                    "price": prices.first(self.access, slot, person.pk) if slot else None,
-                    "cents": prices.cents(person.pk),
-                    "count": len(dates),
-                    "total": sum(
-                        (prices.of_choice(self.access, slot, date, person.pk) for date in dates if slot), ZERO
-                    ),
+                    "never": self.never.get(person.pk, ""),
+                    "price": price,
+                    "beside": beside,
+                    "beside_words": "" if person.pk in self.never else self._beside(prices, person.pk, others),
+                    "beside_differs": beside != price,
+                    "data": _data(prices.person_data(person.pk, others)),
+                    "count": len(own),
+                    "total": sum(filter(None, own), ZERO),
                 }
             )
         return lines
 
-    def _hidden(self, away: Sequence[dt.date], availability: Availability) -> list[tuple[str, str]]:
-        """The values of what is chosen in the other school year, and whom the live total leaves out (calendar.js)."""
+    def _beside(self, prices: Prices, person: int, others: Collection[int]) -> str:
+        """When a person has another rank than alone: `les jours où Théo vient aussi`; empty where ranks do not count."""
+        elders = prices.elders(person, others)
+        names = enumeration(row.first_name for row in self.people if row.pk in elders)
+        if not names:
+            return ""
+        if RankBasis.PRESENT in prices.bases:
+            return ngettext("les jours où %s vient aussi", "les jours où %s viennent aussi", len(elders)) % names
+        return ngettext("si %s a aussi une place", "si %s ont aussi une place", len(elders)) % names
+
+    def _hidden(
+        self, away: Sequence[dt.date], availability: Availability, *, tells_who: bool
+    ) -> list[tuple[str, SafeString]]:
+        """The values of what is chosen in the other school year, and what the live total has to know of them (calendar.js)."""
         if self.selection.by_person:
-            chosen = sorted(each for each in self.selection.days if each.date in away)
-            return [(f"{each.beneficiary_id}:{each.date}", availability.skips(each.date)) for each in chosen]
-        return [(f"{date}", availability.skips(date)) for date in away]
+            chosen = [(f"{each.beneficiary_id}:{each.date}", each.date) for each in sorted(self.selection.days)]
+        else:
+            chosen = [(f"{date}", date) for date in away]
+        return [
+            (
+                value,
+                _data(
+                    {
+                        "skip": availability.skips(date),
+                        "here": " ".join(map(str, availability.there(date))) if tells_who else "",
+                    }
+                ),
+            )
+            for value, date in chosen
+            if date in away
+        ]
 
 
-class Prices:
-    """What each day costs each person, in each slot and situation of the family; the browser gets it in cents.
-
-    `choice` are the places ticked: siblings and late bookings among them may change each other's price. What the browser
-    gets is the price of a place alone; where it may be another (`depends_on_others`), it asks the server for the total.
-    """
-
-    def __init__(
-        self,
-        *,
-        user: User,
-        activity: Activity,
-        accesses: Sequence[Subscription],
-        slots: Sequence[Slot],
-        people: Sequence[Beneficiary],
-        dates: Mapping[dt.date, bool],
-        choice: Collection[Place],
-    ) -> None:
-        """`dates` are those that can be booked, and whether each is late by now."""
-        for slot in slots:
-            slot.activity = activity
-        priced: dict[str, Any] = {
-            "user": user,
-            "profiles": [access.profile for access in accesses],
-            "slots": slots,
-            "beneficiaries": people,
-        }
-        alone = Pricer(**priced, choice=())
-        self.depends_on_others = alone.depends_on_others(is_late=any(dates.values()))
-        # What is ticked is priced together only where that makes a difference.
-        self._together = Pricer(**priced, choice=choice) if self.depends_on_others and choice else alone
-        self._dates = dict(sorted(dates.items()))
-        # The same for all, unless a fare or a rule looks at who it is.
-        self._tells_people_apart = bool(alone.bases or alone.grid.asks_for("age") or activity.booking_rule.free_times)
-        self._people = [person.pk for person in people]
-        self._steps: dict[tuple[int, int, int], list[tuple[dt.date, Decimal | None]]] = {}
-        for person in self._people if self._tells_people_apart else self._people[:1]:
-            for access in accesses:
-                for slot in slots:
-                    self._steps[person, access.pk, slot.pk] = self._priced(alone, person, access.profile_id, slot.pk)
-
-    def _priced(self, pricer: Pricer, person: int, profile: int, slot: int) -> list[tuple[dt.date, Decimal | None]]:
-        steps: list[tuple[dt.date, Decimal | None]] = []
-        before = None
-        for date, is_late in self._dates.items():
-            stretch = pricer.grid.stretch(date), is_late
-            if stretch == before and not pricer.depends_on_dates:
-                continue
-            before = stretch
-            found = pricer.price(profile_id=profile, place=Place(person, slot, date, is_late))
-            price = found.amount if found else None
-            if not steps or steps[-1][1] != price:
-                steps.append((date, price))
-        return steps
-
-    def _of(self, access: Subscription, slot: Slot, person: int | None) -> list[tuple[dt.date, Decimal | None]]:
-        if person is None or not self._tells_people_apart:
-            person = self._people[0] if self._people else 0
-        return self._steps.get((person, access.pk, slot.pk), [])
-
-    def first(self, access: Subscription, slot: Slot, person: int | None = None) -> Decimal | None:
-        """The price on the first date in time that has one; None: the slot is not sold to this situation."""
-        steps = self._of(access, slot, person)
-        usual = [(date, price) for date, price in steps if price is not None and not self._dates[date]]
-        return next((price for _date, price in usual or steps if price is not None), None)
-
-    def later(self, access: Subscription, slot: Slot) -> str:
-        """`puis 8,10 € à partir du vendredi 1er janvier 2027`, when the price changes within the year on screen."""
-        steps = [(date, price) for date, price in self._of(access, slot, None) if price is not None]
-        priced = [(date, price) for date, price in steps if not self._dates[date]]
-        return enumeration(
-            _("puis %(price)s à partir du %(date)s") % {"price": euros(price), "date": long_date(date)}
-            for date, price in priced[1:]
-        )
-
-    def alone(self, access: Subscription, slot: Slot, date: dt.date, person: int | None = None) -> Decimal | None:
-        """The price of one place with no other chosen."""
-        found = None
-        for since, price in self._of(access, slot, person):
-            if since <= date:
-                found = price
-        return found
-
-    def of_choice(self, access: Subscription, slot: Slot, date: dt.date, person: int) -> Decimal:
-        """The price of one place of the choice, as the cart will say it; nothing where there is none."""
-        if not self.depends_on_others:
-            return self.alone(access, slot, date, person) or ZERO
-        place = Place(person, slot.pk, date, self._dates.get(date, False))
-        found = self._together.price(profile_id=access.profile_id, place=place)
-        return found.amount if found else ZERO
-
-    def cents(self, person: int) -> str:
-        """`12:790 15:1190`, `7/12:790` for one of several situations, `12@2027-01-04:810` from a date on (calendar.js)."""
-        if not self._tells_people_apart:
-            person = self._people[0]
-        steps = {(access, slot): found for (who, access, slot), found in self._steps.items() if who == person}
-        several = len({access for access, _slot in steps}) > 1
-        return " ".join(
-            (f"{access}/" if several else "")
-            + f"{slot}{f'@{since}' if index else ''}:{'' if price is None else round(price * 100)}"
-            for (access, slot), found in steps.items()
-            for index, (since, price) in enumerate(found)
-        )
+def _data(values: Mapping[str, str]) -> SafeString:
+    """Attributes for static/js/calendar.js, those that say something."""
+    return format_html_join("", ' data-{}="{}"', ((name, value) for name, value in values.items() if value))

@@ -12,29 +12,86 @@ const dateOf = (box) => box.value.slice(-10);
 const personOf = (box) => (box.value.includes(":") ? box.value.split(":")[0] : "");
 const inGrid = () => form.elements.vue?.value === "grille";
 
-// data-cents: « 790 » (one price), « 12:790 15:1190 » (one per slot), « 7/12:790 » (of situation 7),
-// « 12@2027-01-04:810 » (from that date on). A price left empty: not sold. Each person has their own.
-const PRICE = /^(?:(?:(\d+)\/)?(\d+)(?:@([\d-]+))?:)?(\d*)$/;
+// data-cents: « 790 » (one price), « 12:790 15:1190 » (one per slot), « 7/12:790 » (of situation 7), « 12#2:690 » (of who
+// comes second), « 12@2027-01-04:810 » (from that date on), « 12:790~1580 » (in time, and late). A price left empty: not
+// sold. Each person has their own.
+const PRICE = /^(?:(?:(\d+)\/)?(\d+)(?:#([\d.]+))?(?:@([\d-]+))?:)?(\d*)(?:~(\d*))?$/;
 const grids = new Map();
 function grid(person) {
   const text = person.dataset.cents ?? "";
   if (!grids.has(text)) grids.set(text, text.split(" ").map((word) => PRICE.exec(word)).filter(Boolean));
   return grids.get(text);
 }
-function cents(person, slot, date) {
+// What a place costs: on a date, late or in time; without one, the first price that there is.
+function cents(person, slot, rank, date, late = false) {
   const profile = form.querySelector("[data-profiles] :checked")?.value;
   let found;
-  for (const [, itsProfile, itsSlot, since, amount] of grid(person)) {
-    if ((itsProfile && itsProfile !== profile) || (itsSlot && itsSlot !== slot)) continue;
-    if (date ? !since || since <= date : found === undefined || found === "") found = amount;
+  for (const [, itsProfile, itsSlot, itsRank, since, inTime, afterwards] of grid(person)) {
+    if ((itsProfile && itsProfile !== profile) || (itsSlot && itsSlot !== slot) || (itsRank && itsRank !== rank)) continue;
+    if (date ? !since || since <= date : !found) found = late ? afterwards ?? inTime : inTime;
   }
   return found ? Number(found) : null;
 }
+const keyOf = (person) => person.dataset.line ?? person.value;
+const isLate = (box) => "late" in box.dataset;
+const words = (text) => (text ?? "").split(" ").filter(Boolean);
+const schoolYear = (date) => String(Number(date.slice(0, 4)) - (date.slice(5, 7) < "09"));
 
 // data-skip: whom a day is not counted for, booked already: « 12 », or « 12/3 » in slot 3.
 function counts(box, person, slot) {
-  const skip = (box.dataset.skip ?? "").split(" ");
+  const skip = words(box.dataset.skip);
   return !skip.includes(person) && !skip.includes(`${person}/${slot}`);
+}
+
+// Who comes when, as it is ticked: what siblings and late bookings do to each other's price is read from it, by the same
+// rules as bookings/pricing.py. data-ranks says how siblings are counted, data-place who is the elder, data-here who is
+// there that day already, data-enrolled in which school years somebody is; data-free how many late bookings of a month or
+// school year cost nothing more, data-lates how many somebody had.
+class Family {
+  constructor(people, chosen, slot) {
+    this.slot = slot;
+    this.bases = words(form.dataset.ranks);
+    this.places = new Map(people.map((person) => [keyOf(person), Number(person.dataset.place)]));
+    this.boxes = new Map();
+    this.present = new Map();
+    this.enrolled = new Map();
+    for (const person of people) {
+      const key = keyOf(person);
+      const comes = inGrid() || person.checked;
+      const own = comes ? chosen.filter((box) => (!personOf(box) || personOf(box) === key) && counts(box, key, slot)) : [];
+      this.boxes.set(key, own);
+      for (const year of words(person.dataset.enrolled)) add(this.enrolled, year, key);
+      for (const box of own) {
+        add(this.present, dateOf(box), key);
+        add(this.enrolled, schoolYear(dateOf(box)), key);
+      }
+    }
+  }
+  // Whoever was booked before keeps the rank that was paid for; those chosen now come after, the eldest first.
+  rank(key, box) {
+    const date = dateOf(box);
+    const here = words(box.dataset.here).filter((other) => other !== key);
+    const elders = (others) => [...(others ?? [])].filter((other) => other !== key && this.places.get(other) < this.places.get(key));
+    return this.bases.map((basis) => (basis === "present"
+      ? 1 + here.length + elders(this.present.get(date)).filter((other) => !here.includes(other)).length
+      : 1 + elders(this.enrolled.get(schoolYear(date))).length)).join(".");
+  }
+  price(person, box) {
+    const late = isLate(box) && !this.isFree(person, dateOf(box));
+    return cents(person, this.slot, this.rank(keyOf(person), box), dateOf(box), late);
+  }
+  isFree(person, date) {
+    const [free, each] = words(form.dataset.free);
+    const period = (day) => (each === "year" ? `${schoolYear(day)}-09` : day.slice(0, 7));
+    const had = words(person.dataset.lates).map((word) => word.split(":")).find(([start]) => start === period(date));
+    const dates = this.boxes.get(keyOf(person)).filter(isLate).map(dateOf);
+    const earlier = dates.filter((day) => day < date && period(day) === period(date)).length;
+    return free !== undefined && Number(had?.[1] ?? 0) + earlier < Number(free);
+  }
+}
+function add(map, key, value) {
+  if (!map.has(key)) map.set(key, new Set());
+  map.get(key).add(value);
 }
 
 function update() {
@@ -42,30 +99,27 @@ function update() {
   const people = [...form.querySelectorAll("[data-cents]")];
   const all = boxes();
   const chosen = [...hidden(), ...all.filter((box) => box.checked)];
-  for (const person of people) write(person.closest("label")?.querySelector("[data-price]"), money(cents(person, slot)));
+  const family = new Family(people, chosen, slot);
+  for (const person of people) writePerson(person, slot);
   for (const input of form.querySelectorAll("[data-slots] input")) {
     const place = input.closest("label").querySelector("[data-slot-price]");
     if (!place || !people.length) continue;
-    const price = cents(people[0], input.value);
+    const price = cents(people[0], input.value, people[0].dataset.alone);
     write(place, price === null ? "" : money(price));
     input.disabled = price === null; // not sold to this situation
   }
-  if (people.length) for (const box of all) showPrice(box, people, slot);
+  if (people.length) for (const box of all) showPrice(box, people, family);
   let quantity = 0;
   let sum = 0;
   let known = true;
   for (const person of people) {
-    const key = person.dataset.line ?? person.value;
-    let count = 0;
+    const key = keyOf(person);
+    const count = family.boxes.get(key).length;
     let amount = 0;
-    if (inGrid() || person.checked) {
-      for (const box of chosen) {
-        if ((personOf(box) && personOf(box) !== key) || !counts(box, key, slot)) continue;
-        const price = cents(person, slot, dateOf(box));
-        count += 1;
-        known &&= price !== null;
-        amount += price ?? 0;
-      }
+    for (const box of family.boxes.get(key)) {
+      const price = family.price(person, box);
+      known &&= price !== null;
+      amount += price ?? 0;
     }
     const line = form.querySelector(`[data-line="${key}"]`);
     if (line) {
@@ -80,44 +134,41 @@ function update() {
   show("days", new Set(chosen.map(dateOf)).size);
   show("quantity", quantity);
   show("total", known ? euros.format(sum / 100) : "–");
-  if ("asks" in form.dataset) ask();
+  const nobody = form.querySelector("[data-nobody]");
+  if (nobody) nobody.hidden = inGrid() || !chosen.length || people.some((person) => person.checked);
 }
 
-// Where one child's price depends on who else comes that day, or on how often somebody was late, only the server can add
-// up: it is asked once the hand rests. Until it answers the total counts each place alone; the cart's is the one that counts.
-let resting = 0;
-let asked = 0;
-function ask() {
-  clearTimeout(resting);
-  resting = setTimeout(async () => {
-    const number = (asked += 1);
-    const data = new FormData(form);
-    data.set("pick", "show");
-    try {
-      const answer = await fetch(form.action, { method: "POST", body: data, headers: { Accept: "text/html" } });
-      const sums = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector(".sum");
-      if (!answer.ok || !sums || number !== asked) return;
-      for (const place of form.querySelectorAll("[data-sum], [data-line] [data-amount]")) {
-        const line = place.closest("[data-line]")?.dataset.line;
-        write(place, sums.querySelector(line ? `[data-line="${line}"] [data-amount]` : `[data-sum="${place.dataset.sum}"]`)?.textContent ?? "");
-      }
-    } catch { /* no network for a moment: the estimate stays */ }
-  }, 300);
+// Beside a name: what this person pays alone, and with those who are older.
+function writePerson(person, slot) {
+  const label = person.closest("label");
+  const alone = cents(person, slot, person.dataset.alone);
+  write(label?.querySelector("[data-price]"), money(alone));
+  const note = label?.querySelector("[data-beside-words]");
+  if (!note) return;
+  const beside = cents(person, slot, person.dataset.beside);
+  note.hidden = beside === alone;
+  write(note.querySelector("[data-beside-price]"), money(beside));
 }
-// What a day costs stands in its square when that is not what is written beside the slot.
-function showPrice(box, people, slot) {
-  const person = people.find((each) => (each.dataset.line ?? each.value) === personOf(box)) ?? people[0];
-  const price = cents(person, slot, dateOf(box));
-  const words = price === null || price === cents(person, slot) ? "" : money(price);
+// What a day costs stands in its square when that is not what is written beside the name, and always when it is late. A
+// square of the calendar, which is nobody's, speaks for the first of those chosen who may have it.
+function showPrice(box, people, family) {
+  const whose = personOf(box);
+  const able = people.filter((each) => (whose ? keyOf(each) === whose : !each.disabled));
+  const chosen = able.some((each) => each.checked) ? able.filter((each) => each.checked) : able;
+  const person = chosen.find((each) => counts(box, keyOf(each), family.slot)) ?? chosen[0] ?? people[0];
+  const usual = cents(person, family.slot, person.dataset.alone);
+  const price = family.price(person, box);
+  let said = price === usual && !isLate(box) ? "" : money(price);
+  if (price === null) said = usual === null ? "" : form.dataset.unsold;
   let place = box.parentElement.querySelector("em");
-  if (!words && !place) return;
+  if (!said && !place) return;
   if (!place) {
     place = document.createElement("em");
     box.parentElement.append(place);
   }
-  if (place.textContent === words) return;
-  box.setAttribute("aria-label", box.ariaLabel.replace(`, ${place.textContent}`, "") + (words && `, ${words}`));
-  place.textContent = words;
+  if (place.textContent === said) return;
+  box.setAttribute("aria-label", box.ariaLabel.replace(place.textContent && `, ${place.textContent}`, "") + (said && `, ${said}`));
+  place.textContent = said;
 }
 const money = (amount) => (amount === null ? "–" : euros.format(amount / 100));
 function write(place, text) {

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import gzip
+import html
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -16,9 +17,10 @@ from psycopg.types.range import TimestamptzRange
 
 from bookings.models import Booking, Hold
 from bookings.selection import monday_of
+from checkout.actions import Means
 from checkout.models import CartLine
 from families.models import Filiation
-from portal.common.formats import PARIS, long_date, today
+from portal.common.formats import NBSP, PARIS, day, long_date, today
 from services.models import Activity, ActivityPeriod, OpenDay, SchoolHoliday, TariffGrid
 from services.school_calendar import school_year
 from tests.checkout.http import form, page, text
@@ -33,6 +35,7 @@ from tests.factories import (
     only_open,
 )
 from tests.shop import Shop, family, open_shop
+from tests.waiting import full_shop, neighbour, wait
 
 pytestmark = pytest.mark.django_db
 MaxQueries = Callable[[int], AbstractContextManager[Any]]
@@ -127,7 +130,8 @@ class TestQuickChoices:
         )
         response = self.press(browse, shop, "1234567")
         assert str(shop.days[0].date) not in ticked(response) and len(ticked(response)) == 3
-        assert labels(response)[str(shop.days[0].date)] == f"{long_date(shop.days[0].date)}, réservation tardive"
+        said = f"{long_date(shop.days[0].date)}, 7,90 €, réservation tardive"  # its price, surcharge or none
+        assert labels(response)[str(shop.days[0].date)] == said
 
     def test_two_children_the_whole_year_in_five_interactions(self, browse: Browse) -> None:
         """Personnaliser, two children, « Toute l’année », « Ajouter au panier »: without JavaScript."""
@@ -347,7 +351,156 @@ class TestWhatADaySays:
             assert "réservable à partir du" in text(response) and not labels(response)
 
 
+def squares(response: Any) -> dict[str, str]:
+    """The squares that cannot be ticked, by kind: their words, without the tags."""
+    found: dict[str, str] = {}
+    for kind, inner in re.findall(r'<td class="([a-z]) ?w?">(.*?)</td>', response.content.decode(), re.S):
+        words = " ".join(html.unescape(re.sub(r"<[^>]+>", " ", inner)).split())
+        found[kind] = f"{found[kind]} | {words}" if kind in found else words
+    return found
+
+
+class TestTakenDays:
+    def test_the_cart_is_not_a_booking(self, browse: Browse) -> None:
+        """A parent who closes the browser knows that nothing is booked yet."""
+        shop = monday_shop(weeks=1, children=1, credit="50")
+        shop.add(days=shop.days[:1])
+        shop.pay(Means.WALLET, "7.90")
+        shop.add(days=shop.days[1:])
+        client = browse(shop)
+        for view in ("", "grille"):
+            response = client.get(page(shop), {"vue": view})
+            found, name = squares(response), shop.children[0].first_name
+            assert found["m"].endswith(f"déjà réservé : {name}")
+            assert found["h"].count("panier dans le panier") == 3
+            words = text(response)
+            assert "3 places sont dans votre panier, pas encore réservées" in words
+            assert "Il ne reste aucun autre jour à choisir." in words and "Plus aucun jour" not in words
+            assert "dans le panier, pas encore réservé" in words  # the legend
+
+    def test_who_waits_sees_it_and_goes_to_the_lists(self, browse: Browse) -> None:
+        shop = full_shop(days=2)
+        who = neighbour(shop, children=2)
+        wait(neighbour(shop), days=shop.days[:1])
+        wait(who, days=shop.days[:1], children=who.children[:1])
+        client = browse(who)
+        response = client.get(page(shop))
+        name = who.children[0].first_name
+        assert squares(response)["q"].endswith(f"attente en attente : {name} (2e)")
+        assert squares(response)["f"].endswith("complet")
+        assert 'class="q w"><a href="/mon-compte/listes-d-attente/"' in response.content.decode()
+        assert "en attente d’une place" in text(response)
+        # In the grid the other child can still join.
+        grid = client.get(page(shop), {"vue": "grille"})
+        assert squares(grid)["q"] == "attente en attente (2e)"
+        joins = re.findall(r"liste-d-attente/\?dates=[-\d]+&amp;people=(\d+)", grid.content.decode())
+        first, second = (str(child.pk) for child in who.children)
+        assert sorted(joins) == sorted([second, first, second])
+
+    def test_a_full_day_without_a_list_promises_none(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=1)
+        Activity.objects.update(waiting_list=False)
+        assert "ouvre sa liste d’attente" not in text(browse(shop).get(page(shop)))
+
+    def test_the_months_that_are_over_say_what_was_booked(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=1)
+        shop.days = [OpenDayFactory(activity=shop.activity, date=today() + dt.timedelta(days=1))]
+        client = browse(shop)
+        begins = school_year(today())[0] < today().replace(day=1)  # in September there is none
+        assert ("rien n’y était réservé" in text(client.get(page(shop)))) is begins
+        if not begins:
+            return
+        booked(shop, school_year(today())[0] + dt.timedelta(days=3))
+        response = client.get(page(shop))
+        assert "1 jour réservé" in text(response) and f"déjà réservé : {shop.children[0].first_name}" in text(response)
+        assert "1 jour réservé" in text(client.get(page(shop), {"vue": "grille"}))
+        following = client.get(page(shop), {"annee": school_year(today())[0].year + 1})
+        assert "réservé" not in text(following).partition("fermé")[2]
+
+    def test_up_to_when_each_day_can_be_booked_and_cancelled(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=2)
+        moment = dt.datetime.combine(shop.days[0].date - dt.timedelta(days=4), dt.time(10), tzinfo=PARIS)
+        OpenDay.objects.filter(pk__in=[row.pk for row in shop.days[:2]]).update(
+            book_until=moment, cancel_until=moment + dt.timedelta(hours=2)
+        )
+        client = browse(shop)
+        for view in ("", "grille"):
+            words = text(client.get(page(shop), {"vue": view}))
+            monday, tuesday = (
+                f"{short}. {row.date.day}" for short, row in zip(("lun", "mar"), shop.days, strict=False)
+            )
+            limit = f"{formats_day(moment)} à 10 h, annuler jusqu’au {formats_day(moment)} à 12 h"
+            if shop.days[0].date.month == shop.days[1].date.month:
+                assert f"{monday} et {tuesday} : réserver jusqu’au {limit}" in words
+
+    def test_a_day_that_can_no_longer_be_cancelled_says_so(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=1)
+        OpenDay.objects.update(cancel_until=timezone.now() - dt.timedelta(days=1))
+        assert "ne s’annule plus" in text(browse(shop).get(page(shop)))
+
+    def test_before_the_activity_opens_nothing_can_be_ticked(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=1)
+        Activity.objects.update(booking_opens_on=today() + dt.timedelta(days=5))
+        response = browse(shop).get(page(shop))
+        assert not labels(response) and "réservable à partir du" in text(response)
+
+
+def formats_day(moment: dt.datetime) -> str:
+    return day(moment.date()).replace(NBSP, " ")
+
+
+def booked(shop: Shop, date: dt.date) -> Booking:
+    """The first child had a place on a date that is over."""
+    hold = Hold.objects.create(user=shop.user, expires_at=timezone.now())
+    hours = (dt.datetime.combine(date, at, tzinfo=PARIS) for at in (shop.slot.starts_at, shop.slot.ends_at))
+    return Booking.objects.create(
+        beneficiary=shop.children[0],
+        open_day=OpenDayFactory(activity=shop.activity, date=date),
+        slot=shop.slot,
+        hold=hold,
+        made_by=shop.user,
+        period=TimestamptzRange(*hours),
+        status=Booking.Status.BOOKED,
+        booked_at=timezone.now(),
+    )
+
+
 class TestPrices:
+    def test_dates_ticked_for_all_leave_out_who_may_not_come(self, browse: Browse) -> None:
+        """What the page never counted is not refused: « Toute l’année » for two children, one of them too young at first."""
+        shop = monday_shop(weeks=1, children=2)
+        Activity.objects.filter(pk=shop.activity.pk).update(min_age=6)
+        young = shop.children[1]
+        young.birth_date = shop.days[2].date.replace(year=shop.days[2].date.year - 6)
+        young.save()
+        client = browse(shop)
+        assert labels(client.get(page(shop)))[str(shop.days[0].date)].endswith(f", pas pour {young.first_name}")
+        response = client.post(page(shop), form(shop), follow=True)
+        assert CartLine.objects.count() == 6
+        assert f"2 jours laissés de côté pour {young.first_name}. Le premier : {young.first_name} aura 5 ans" in text(
+            response
+        )
+        # Asked for by name, or alone, it is refused as ever.
+        sent = {"slot": shop.slot.pk, "vue": "grille", "days": boxes(shop, (1, 0))}
+        assert "aura 5 ans" in text(client.post(page(shop), sent))
+        alone = form(shop, people=[young.pk], dates=[str(shop.days[0].date)])
+        assert client.post(page(shop), alone).status_code == 409
+
+    def test_enter_in_the_name_of_a_list_saves_the_list(self, browse: Browse) -> None:
+        """The browser presses the form's first button."""
+        shop = monday_shop(weeks=1, children=1)
+        client = browse(shop)
+        response = client.post(page(shop), form(shop) | {"enter": "1", "liste_nom": "Semaine"})
+        assert "La liste « Semaine » est enregistrée." in text(response) and not CartLine.objects.exists()
+        assert client.post(page(shop), form(shop) | {"enter": "1"})["Location"] == "/panier/"
+
+    def test_a_situation_without_a_fare_offers_nothing(self, browse: Browse) -> None:
+        shop = monday_shop(weeks=1, children=1)
+        grid = shop.tariff.grid
+        TariffGrid.objects.filter(pk=grid.pk).update(valid=DateRange(grid.valid.lower, today(), "[)"))
+        words = text(browse(shop).get(page(shop)))
+        assert "Aucun tarif n’est fixé pour votre situation" in words and "Toute l’année" not in words
+
     def test_the_second_child_present_costs_less(self, browse: Browse) -> None:
         """The total is that of the cart: each day the ranks of those who come."""
         shop = banded(monday_shop(weeks=1, children=2), "present", rank=RANKS)
@@ -357,7 +510,9 @@ class TestPrices:
         words = text(client.post(page(shop), sent | {"pick": "show"}))
         first, second = (child.first_name for child in shop.children)
         assert f"{first} 1 · 1,90 €" in words and f"{second} 2 · 3,20 €" in words and "Total 5,10 €" in words
-        assert "data-asks" in client.get(page(shop)).content.decode()
+        shown = client.get(page(shop))
+        assert f"{second} Dupont ( 1,90 € )" in text(shown)
+        assert f"1,30 € les jours où {first} vient aussi" in text(shown)
         client.post(page(shop), sent)
         assert sum(CartLine.objects.values_list("unit_price", flat=True)) == Decimal("5.10")
 

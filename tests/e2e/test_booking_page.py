@@ -110,7 +110,7 @@ def test_quick_choices_tick_the_same_with_and_without_javascript(visit: Visit, j
     who.open(PAGE)
     page = who.page
     ticked = page.locator(".months input[name=dates]:checked")
-    month = page.locator(".mon").nth(2)
+    month = page.locator("#id_dates .mon").nth(2)
     inside = month.locator("input[name=dates]")
     whole = inside.count()
     month.locator("button.whole").click()
