@@ -355,7 +355,8 @@ class _Writer:
             return moment(book)
         parts = [_("réserver jusqu’au %s") % moment(book)] if book > at else []
         if late is not None:
-            parts.append(_("tardivement jusqu’au %s") % moment(late))
+            late_words = _("tardivement jusqu’au %s") if parts else _("réserver tardivement jusqu’au %s")
+            parts.append(late_words % moment(late))
         parts.append(_("annuler jusqu’au %s") % moment(cancel) if cancel > at else _("ne s’annule plus"))
         return ", ".join(parts)
 
