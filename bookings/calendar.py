@@ -14,7 +14,7 @@ from bookings.availability import Availability, Had, State
 from bookings.models import Booking
 from bookings.selection import WHOLE_WEEK
 from families.models import Beneficiary
-from portal.common.formats import MONTHS, NBSP, WEEKDAYS, enumeration, long_date, moment, month
+from portal.common.formats import MONTHS, NBSP, WEEKDAYS, enumeration, long_date, moment, month, of_month
 from services.models import OpenDay
 from services.patterns import Pattern
 
@@ -260,7 +260,8 @@ def _month(
     closed: list[tuple[str, str]],
     until: list[tuple[str, str]],
 ) -> Month:
-    title = month(dt.date(year, number, 1))
+    first = dt.date(year, number, 1)
+    title = month(first)
     code = f"{year}-{number:02}"
     present = {date.weekday() for date in quick if (date.year, date.month) == (year, number)}
     columns = [
@@ -268,8 +269,8 @@ def _month(
             short=SHORT_WEEKDAYS[index],
             name=WEEKDAYS[index],
             pick=f"{code}:{index + 1}" if index in present else "",
-            pick_label=_("Tous les %(weekday)s de %(month)s")
-            % {"weekday": WEEKDAYS[index] + "s", "month": title.lower()},
+            pick_label=_("Tous les %(weekday)s %(of_month)s")
+            % {"weekday": WEEKDAYS[index] + "s", "of_month": of_month(first)},
         )
         for index in range(7)
     ]
@@ -286,7 +287,8 @@ def _grid_month(
     closed: list[tuple[str, str]],
     until: list[tuple[str, str]],
 ) -> GridMonth:
-    title = month(dt.date(year, number, 1))
+    first = dt.date(year, number, 1)
+    title = month(first)
     code = f"{year}-{number:02}"
     within = [date for date in quick if (date.year, date.month) == (year, number)]
     columns = [
@@ -296,8 +298,8 @@ def _grid_month(
             pick=f"{code}:{WHOLE_WEEK}/{person.pk}"
             if any(not availability.is_settled(person.pk, date) for date in within)
             else "",
-            pick_label=_("Tous les jours de %(month)s pour %(name)s")
-            % {"month": title.lower(), "name": person.first_name},
+            pick_label=_("Tous les jours %(of_month)s pour %(name)s")
+            % {"of_month": of_month(first), "name": person.first_name},
             hue=index % 6 + 1,
         )
         for index, person in enumerate(availability.beneficiaries)

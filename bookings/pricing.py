@@ -90,8 +90,7 @@ class Pricer:
         found = self.grid.price(profile_id=profile_id, slot_id=place.slot_id, date=place.date, situation=situation)
         if found is None or not place.is_late:
             return found
-        rule = self.slots[place.slot_id].activity.booking_rule
-        return found.late(rule, is_free=self._is_free(rule, place))
+        return found.late(self.slots[place.slot_id].activity.booking_rule, is_free=self.is_late_for_free(place))
 
     def ranked(self, *, profile_id: int, place: Place, ranks: Mapping[str, int]) -> tuple[Decimal, Decimal] | None:
         """What a place would cost in time and late, were its member of these ranks whoever else comes; None: not sold."""
@@ -112,12 +111,13 @@ class Pricer:
 
     def _situation(self, place: Place, ranks: Mapping[str, int] = NOTHING) -> Situation:
         return Situation(
-            ranks={basis: ranks.get(basis) or self._rank(basis, place) for basis in self.bases},
+            ranks={basis: ranks.get(basis) or self.rank(basis, place) for basis in self.bases},
             quotient=self._household.quotient_on(place.date) if self._asks_for_quotient else None,
             age=self.beneficiaries[place.member].age_on(place.date) if self._asks_for_age else None,
         )
 
-    def _rank(self, basis: str, place: Place) -> int:
+    def rank(self, basis: str, place: Place) -> int:
+        """The place of a member among siblings, counted in one of the ways of RankBasis, given what is chosen and booked."""
         household = self._household
         activity = self.slots[place.slot_id].activity
         if basis == RankBasis.DECLARED:
@@ -129,8 +129,9 @@ class Pricer:
         before = self._present.get((activity.pk, place.date), set()) - {place.member}
         return len(before) + household.rank(place.member, self._together.get((activity.pk, place.date), set()) - before)
 
-    def _is_free(self, rule: Deadline, place: Place) -> bool:
+    def is_late_for_free(self, place: Place) -> bool:
         """Whether this late place is among the first of its month or school year, which cost nothing more."""
+        rule = self.slots[place.slot_id].activity.booking_rule
         if not rule.free_times:
             return False
         activity_id = self.slots[place.slot_id].activity_id

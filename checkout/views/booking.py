@@ -19,6 +19,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods
 
 from accounts.views import current_user
+from bookings.actions import Wish
 from bookings.availability import Availability, family_bookings, family_waiting
 from bookings.calendar import Marks, build, build_grid, build_past, initials
 from bookings.closures.pupils import ClosedSchools
@@ -27,7 +28,7 @@ from bookings.list_actions import save_list
 from bookings.lists import SavedList
 from bookings.pricing import Place, Taken
 from bookings.selection import WEEK, LastWeek, Selection, last_week, monday_of
-from checkout.actions import add_to_cart
+from checkout.actions import Added, add_to_cart
 from checkout.forms import BookingForm, keys, wish
 from checkout.views.lists import asked_month
 from checkout.views.prices import Prices
@@ -181,17 +182,8 @@ class BookingPage:
         if not form.is_valid():
             return self.render(status=422)
         assert self.chosen_slot is not None
-        wishes, left_out = form.wishes, list[str]()
-        if not self.selection.by_person:  # dates for all: those of a child who may not come were never counted
-            wishes, left_out = fitting(self.activity, self.people, wishes)
         try:
-            added = add_to_cart(
-                user=self.user,
-                activity=self.activity,
-                slot=self.chosen_slot,
-                subscription=self.access,
-                wishes=wishes,
-            )
+            added, left_out = self._added(form.wishes)
         except Refused as refusal:
             for text in refusal.messages:
                 form.add_error(None, text)
@@ -220,6 +212,26 @@ class BookingPage:
         for text in left_out:
             messages.info(self.request, text)
         return redirect("cart")
+
+    def _added(self, wishes: Sequence[Wish]) -> tuple[Added, list[str]]:
+        """Put places into the cart. Dates ticked for all leave out a child who may not come, whom the page never counted:
+        this is said in sentences; days asked for by name are refused as the action says."""
+        assert self.chosen_slot is not None
+        offer: dict[str, Any] = {
+            "user": self.user,
+            "activity": self.activity,
+            "slot": self.chosen_slot,
+            "subscription": self.access,
+        }
+        try:
+            return add_to_cart(**offer, wishes=wishes), []
+        except Refused as refusal:
+            if self.selection.by_person or refusal.code not in ("not_for_this_child", "school_closed"):
+                raise
+            fits, left_out = fitting(self.activity, self.people, wishes)
+            if not left_out:
+                raise
+            return add_to_cart(**offer, wishes=fits), left_out
 
     def render(self, status: int = 200) -> HttpResponse:
         """The page, with the person's choices as they stand."""

@@ -59,6 +59,7 @@ class Prices:
         for slot in slots:
             slot.activity = activity
         self._activity, self._accesses, self._slots = activity, accesses, slots
+        self._by_key = {slot.pk: slot for slot in slots}
         self._dates = dict(sorted(dates.items()))
         self._pricer = Pricer(
             user=user,
@@ -127,13 +128,11 @@ class Prices:
 
     def of_place(self, access: Subscription, place: Place) -> Decimal | None:
         """The price of one place among those chosen, chosen itself or not, as the cart will say it; None: not sold."""
-        if self._together:
-            found = self._pricer.price(profile_id=access.profile_id, place=place)
-            return found.amount if found else None
-        slot = next(row for row in self._slots if row.pk == place.slot_id)
-        steps = self._of(place.member, access, slot, self.alone(place.member))
+        slot = self._by_key[place.slot_id]
+        ranks = tuple(self._pricer.rank(basis, place) for basis in self.bases)
+        steps = self._of(place.member, access, slot, ranks)
         step = next((row for row in reversed(steps) if row.since <= place.date), steps[0])
-        return step.late if place.is_late else step.price
+        return step.late if place.is_late and not self._pricer.is_late_for_free(place) else step.price
 
     @property
     def tells_people_apart(self) -> bool:

@@ -15,7 +15,7 @@ from bookings.actions import Wish
 from bookings.availability import Availability
 from bookings.lists import SavedList
 from bookings.selection import WEEK, WHOLE_WEEK, LastWeek, Pick, Selection, monday_of
-from portal.common.formats import MONTHS, WEEKDAYS, day, enumeration, month, short_date
+from portal.common.formats import WEEKDAYS, day, enumeration, month, of_month, short_date
 from services.models import Slot
 
 SCHOOL_DAYS = "1245"
@@ -114,7 +114,7 @@ def _week_name(monday: dt.date, today: dt.date) -> str:
 def _month_name(first: dt.date, today: dt.date) -> str:
     if (first.year, first.month) == (today.year, today.month):
         return _("Ce mois-ci")
-    return _("Tout le mois de %s") % MONTHS[first.month - 1]
+    return _("Tout le mois %s") % of_month(first, year=False)
 
 
 def _past_name(past: LastWeek, today: dt.date) -> str:

@@ -81,6 +81,13 @@ def month(date: dt.date) -> str:
     return f"{MONTHS[date.month - 1].capitalize()} {date.year}"
 
 
+def of_month(date: dt.date, *, year: bool = True) -> str:
+    """`de juin 2023`, `d’avril 2023`."""
+    name = MONTHS[date.month - 1]
+    words = f"d’{name}" if name[0] in "ao" else f"de {name}"
+    return f"{words} {date.year}" if year else words
+
+
 def hour(time: dt.time) -> str:
     """`12 h`, `7 h 30`."""
     return f"{time.hour}{NBSP}h" + (f"{NBSP}{time.minute:02}" if time.minute else "")

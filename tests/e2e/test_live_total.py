@@ -17,7 +17,7 @@ from bookings.actions import Wish
 from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_address, pay
 from families.models import Beneficiary
 from portal.common.formats import euros
-from services.models import Deadline, OpenDay, Subscription, Tariff, TariffGrid
+from services.models import Activity, Deadline, OpenDay, Subscription, Tariff, TariffGrid
 from tests.e2e.baskets import PARENT
 from tests.e2e.steps import Visitor
 from tests.factories import AddressFactory, FiliationFactory
@@ -63,9 +63,10 @@ def by_rank(shop: Shop, basis: str) -> None:
 
 def late(shop: Shop, count: int, **rule: object) -> None:
     """The first days are past their deadline, and may be booked late under this rule."""
-    Deadline.objects.filter(pk=shop.activity.booking_rule.pk).update(
-        late=Deadline.objects.create(name="Le jour même", basis="days", offset=0, time=dt.time(23)), **rule
-    )
+    last = Deadline.objects.create(name="Le jour même", basis="days", offset=0, time=dt.time(23))
+    main = Deadline.objects.create(name="Avec retard", basis="days", offset=1, time=dt.time(12), late=last, **rule)
+    Activity.objects.filter(pk=shop.activity.pk).update(booking_deadline=main, cancel_deadline=last)
+    shop.tariff.slot.activity.refresh_from_db()
     now = timezone.now()
     OpenDay.objects.filter(pk__in=[day.pk for day in shop.days[:count]]).update(
         book_until=now - dt.timedelta(hours=1), late_until=now + dt.timedelta(days=1)
