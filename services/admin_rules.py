@@ -149,11 +149,13 @@ class DeadlineAdmin(ScopedAdmin):
         return capfirst(sentence(obj))
 
     def get_fieldsets(self, request: HttpRequest, obj: Deadline | None = None) -> Any:
-        """Above all boxes of one that exists: who depends on it."""
+        """Above all boxes of one that exists: who depends on it. Who may only read it reads its sentence instead of boxes."""
+        if obj is not None and not self.has_change_permission(request, obj):
+            return [(None, {"fields": ["used_by", "for_whom", "rule"]})]
         return [(None, {"fields": ["used_by"]}), *self.fieldsets] if obj else self.fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Deadline | None = None) -> list[str]:
-        return ["used_by", "commune"] if obj else []
+        return ["used_by", "commune", "for_whom", "rule"] if obj else []
 
     def save_model(self, request: HttpRequest, obj: Deadline, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
@@ -171,7 +173,7 @@ class DeadlineAdmin(ScopedAdmin):
             *(("admin:services_deadline_change", row) for row in Deadline.objects.visible_to(reader).filter(late=obj)),
         ]
         if not lines:
-            return _("Aucun service et aucune activité.")
+            return _("Aucun service ni activité") + ("." if reader.is_operator else _(" de votre commune."))
         days = OpenDay.objects.filter(activity__in=activities.ruled_by(obj), date__gte=today(), is_open=True).count()
         touched = ngettext(
             "Enregistrer un changement recalcule aussitôt les limites de %(count)s jour à venir.",

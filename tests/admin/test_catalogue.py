@@ -280,6 +280,8 @@ def test_a_mairie_makes_its_own_deadlines(rosieres: Town, aiguilhe: Town) -> Non
     assert "Cunac" in listed and "Partagé" in listed and "Délai de Aiguilhe" not in listed
     page = client.get(url("services.deadline", "change", shared.pk))
     assert page.status_code == 200 and 'name="_save"' not in page.content.decode()
+    words = page.content.decode().replace("\xa0", " ")
+    assert "Jusqu’à deux jours avant" in words and "Voir l’aperçu" not in words
     assert client.post(url("services.deadline", "change", shared.pk), values).status_code == 403
     assert client.post(url("services.deadline", "delete", shared.pk), {"post": "yes"}).status_code == 403
     # Its services and activities choose among these alone.
