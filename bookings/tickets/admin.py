@@ -13,7 +13,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
+from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, ScopedRelatedFilter, Todo, staff, visible_rows
 from accounts.admin_history import Happening, told
 from bookings.tickets import admin_doors  # noqa: F401  registers the controllers
 from bookings.tickets.models import Ticket, TicketUse
@@ -21,6 +21,15 @@ from bookings.tickets.review import mark_seen
 from bookings.tickets.words import note
 from portal.common.errors import Refused
 from portal.common.formats import moment
+from services.models import Activity
+
+
+class SoldFilter(ScopedRelatedFilter):
+    """Among the activities that have tickets: the others' calendars would only be in the way."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        rows = visible_rows(Activity.objects.exclude(kind=Activity.Kind.CALENDAR), staff(request))
+        return [(row.pk, str(row)) for row in rows.order_by("name", "pk")]
 
 
 class UseInline(ReadOnlyInline):
@@ -39,7 +48,7 @@ class TicketAdmin(ReadOnlyAdmin):
     agents = Right.VIEW
     inlines = [UseInline]
     list_display = ["typed", "beneficiary", "activity", "slot", "validity", "left", "status"]
-    list_filter = ["status", "activity"]
+    list_filter = ["status", ("activity", SoldFilter)]
     list_select_related = ["beneficiary", "activity", "slot"]
     date_hierarchy = "created_at"
     search_fields = ["code", "beneficiary__last_name", "beneficiary__first_name", "activity__name"]
@@ -131,19 +140,19 @@ class TicketUseAdmin(ReadOnlyAdmin):
     agents = operators = Right.VIEW | Right.DECIDE
     change_form_template = "admin/bookings/ticketuse/change_form.html"
     list_display = ["moment", "typed", "person", "activity", "offline", "why", "seen", "device"]
-    list_filter = [CheckFilter, "offline", "ticket__activity"]
+    list_filter = [CheckFilter, "offline", ("ticket__activity", SoldFilter)]
     list_select_related = ["ticket__beneficiary", "ticket__activity", "ticket__slot", "review"]
     actions = ["see_selected"]
     date_hierarchy = "at"
     search_fields = ["ticket__code", "ticket__beneficiary__last_name", "ticket__beneficiary__first_name", "device"]
     ordering = ["-at", "-pk"]
-    fields = [
-        *("moment", "ticket", "activity", "why", "offline", "device", "checked", "received_at", "client_id"),
-        *("seen", "note", "viewer"),
-    ]
+    fields = ["moment", "ticket", "activity", "why", "offline", "device", "checked", "received_at", "client_id"]
     readonly_fields = ["moment", "activity", "why", "checked", "seen", "note", "viewer"]
 
     signers = ["by", "seen_by"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return [*self.fields, *(["seen", "note", "viewer"] if hasattr(obj, "review") else [])]
 
     def has_decide_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.may(request, Right.DECIDE, obj)

@@ -118,10 +118,11 @@ function refusalOf({ entries, used, last, cancelled, from, to }) {
   return `Déjà utilisé\u00a0: les ${entries} entrées sont prises, la dernière le ${momentHere(last)}.`;
 }
 function acceptedHere({ entries, used }) {
+  const how = signedOut ? "Accepté d’après la liste de cet appareil" : "Accepté sans réseau";
   const left = entries - used;
-  if (entries === null || entries === 1) return "Accepté sans réseau.";
-  if (!left) return "Accepté sans réseau\u00a0: c’était la dernière entrée.";
-  return `Accepté sans réseau\u00a0: il reste ${left} entrée${left > 1 ? "s" : ""}.`;
+  if (entries === null || entries === 1) return `${how}.`;
+  if (!left) return `${how}\u00a0: c’était la dernière entrée.`;
+  return `${how}\u00a0: il reste ${left} entrée${left > 1 ? "s" : ""}.`;
 }
 
 // What this phone let through and has not sent yet is not in the server's count.
@@ -148,6 +149,19 @@ const learn = (code, facts) => alone(async () => {
 // --- The server ----------------------------------------------------------------------------------------------------------
 
 const token = () => /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1] ?? root.querySelector("[name=csrfmiddlewaretoken]").value;
+// The network is there and the server does not take it: the session has ended (the log-in, or a token of another), or this
+// door is somebody else's now. The first goes on with the list, and says so; the second ends here.
+let signedOut = false;
+const GONE = "gone";
+async function heard(answer) {
+  signedOut = answer.redirected || answer.status === 403;
+  if (answer.status === 404) {
+    await alone(() => store("lists", "readwrite", (rows) => rows.delete(activity)));
+    throw new Error(GONE);
+  }
+  if (signedOut || !answer.ok) throw new Error(signedOut ? "signed out" : String(answer.status));
+}
+
 async function send(url, passages) {
   const answer = await fetch(url, {
     method: "POST",
@@ -155,7 +169,7 @@ async function send(url, passages) {
     body: JSON.stringify({ passages }),
     signal: AbortSignal.timeout(PATIENCE),
   });
-  if (answer.redirected || !answer.ok) throw new Error(answer.redirected ? "signed out" : String(answer.status));
+  await heard(answer);
   return (await answer.json()).results;
 }
 
@@ -167,8 +181,10 @@ async function check(text) {
     result = (await send(root.dataset.passages, [{ id, text, device }]))[id];
     await learn(codeOf(text), result.facts);
     flush();
-  } catch {
-    result = await decideHere(text, id); // the same name: should the server have heard it after all, it is one passage
+  } catch (error) {
+    result = error.message === GONE
+      ? { answer: "refused", sentence: "Vous ne contrôlez plus ces billets\u00a0: demandez au service." }
+      : await decideHere(text, id); // the same name: should the server have heard it after all, it is one passage
   }
   show(result);
   return tell();
@@ -199,7 +215,7 @@ async function relist() {
     for (let attempt = 0; attempt < 5; attempt += 1) {
       const before = learned;
       const answer = await fetch(root.dataset.list, { signal: AbortSignal.timeout(15_000) });
-      if (!answer.ok || answer.redirected) break;
+      await heard(answer);
       const fresh = await answer.json();
       const kept = await alone(async () => {
         if (before !== learned) return false; // somebody passed meanwhile: this list may not know it
@@ -237,6 +253,7 @@ async function tell() {
   const known = await list();
   const queue = await waiting();
   part("offline").hidden = false;
+  part("signed-out").hidden = !signedOut;
   const count = known && Object.keys(known.tickets).length;
   if (known) part("list-says").textContent = `La liste du ${momentHere(known.at)} est sur cet appareil (${count} billet${count > 1 ? "s" : ""})\u00a0: le contrôle continue sans réseau.`;
   const words = queue.length

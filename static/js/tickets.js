@@ -12,9 +12,9 @@ function add() {
   const known = people.length > 0 && people.every((price) => price !== undefined);
   const count = people.length * each;
   const cents = people.reduce((sum, price) => sum + Math.round(Number(price) * 100), 0) * each;
-  const words = known ? `${count} billet${count > 1 ? "s" : ""}\u00a0: ${euros.format(cents / 100)}` : "";
-  says.hidden = !words;
-  if (says.textContent !== words) says.textContent = words;
+  says.hidden = !known;
+  says.querySelector("[data-count]").textContent = `${count} billet${count > 1 ? "s" : ""}`;
+  says.querySelector("[data-sum]").textContent = euros.format(cents / 100);
 }
 
 if (says) {

@@ -16,7 +16,7 @@ from playwright.sync_api import BrowserContext, BrowserType, Page, expect
 
 from bookings.tickets import codes
 from bookings.tickets.actions import Wish
-from bookings.tickets.models import Ticket, TicketUse
+from bookings.tickets.models import Controller, Ticket, TicketUse
 from checkout.actions import Means, accept_sale_terms, add_tickets_to_cart, choose_address, pay
 from checkout.models import Cart
 from portal.common.formats import dated, today
@@ -69,9 +69,9 @@ def test_a_family_buys_shows_and_is_let_in_once(visit: Visit, javascript: bool) 
     who.tick(re.compile("Louane Dupont"))
     who.tick(re.compile("Théo Dupont"))
     if javascript:
-        who.reads("2 billets : 11,00 €")
+        who.reads("2 billets", "11,00 €")
         who.page.get_by_label("Combien pour chacun").select_option("3")
-        who.reads("6 billets : 33,00 €")
+        who.reads("6 billets", "33,00 €")
         who.page.get_by_label("Combien pour chacun").select_option("1")
     who.press("Ajouter au panier")
     who.on("Mon panier")
@@ -235,6 +235,39 @@ def test_a_pass_seen_again_at_once_is_said(phone: Callable[[str], Page]) -> None
     type_code(page, ticket.code)
     expect(page.locator("[data-sentence]")).to_have_text("Accepté sans réseau.")
     expect(caution).to_contain_text("Déjà passé à ")
+
+
+def test_a_session_that_ended_is_said_and_nothing_is_lost(phone: Callable[[str], Page]) -> None:
+    ticket = buy()
+    page = phone(CONTROLLER)
+    at_the_door(page)
+    cookies = page.context.cookies()
+    page.context.clear_cookies()
+    type_code(page, ticket.code)
+    expect(page.locator("[data-sentence]")).to_have_text("Accepté d’après la liste de cet appareil.")
+    expect(page.get_by_role("link", name="Se reconnecter")).to_be_visible()
+    page.context.add_cookies(cookies)
+    page.reload()
+    expect(page.locator("[data-queue-says]")).to_have_text("Tous les passages sont envoyés.")
+    expect(page.get_by_role("link", name="Se reconnecter")).to_be_hidden()
+    assert TicketUse.objects.get(ticket=ticket).offline
+
+
+def test_a_driver_comes_in_by_the_header_and_is_out_when_dismissed(phone: Callable[[str], Page]) -> None:
+    ticket = buy("Année scolaire", activity="carte-annuelle")
+    page = phone("chauffeur@demo.example")
+    page.goto("/mon-compte/")
+    page.get_by_role("link", name="Contrôle").click()
+    page.get_by_role("link", name="Carte annuelle de transport scolaire").click()
+    expect(page.locator("[data-keep-says]")).to_contain_text("s’ouvrent aussi sans réseau")
+    type_code(page, ticket.code)
+    expect(page.locator("[data-verdict]")).to_have_text("Accepté")
+    Controller.objects.all().delete()
+    type_code(page, ticket.code)
+    expect(page.locator("[data-sentence]")).to_contain_text("Vous ne contrôlez plus ces billets")
+    page.context.set_offline(True)  # nor with the list, which is gone
+    type_code(page, ticket.code)
+    expect(page.locator("[data-sentence]")).to_contain_text("sans liste sur cet appareil")
 
 
 def test_what_a_phone_refuses_without_network_reads_as_the_servers(phone: Callable[[str], Page]) -> None:
