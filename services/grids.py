@@ -6,7 +6,7 @@ forbids two (one_price_at_a_time), this finds both faults and names the bands.
 
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from django.db import transaction
 from django.db.backends.postgresql.psycopg_any import DateRange, NumericRange
@@ -20,11 +20,15 @@ from services.pricing import range_words
 
 FIRST = {"rank": 1, "quotient": 0, "age": 0}  # ranks begin at one
 BANDS = tuple(FIRST)
+Ages = tuple[int | None, int | None]  # the youngest and the oldest, both included
 Box = tuple[tuple[int, int | None], ...]  # for each of BANDS: first, and the one after the last (None: no end)
 
 
-def faults(rows: Iterable[Tariff], *, rank_basis: str) -> list[str]:
-    """One sentence for each gap and each overlap of the fares of one grid, the bands named; empty when it is whole."""
+def faults(rows: Iterable[Tariff], *, rank_basis: str, ages: Mapping[int, Ages] | None = None) -> list[str]:
+    """One sentence for each gap and each overlap of the fares of one grid, the bands named; empty when it is whole.
+
+    `ages` says who may come to a slot (by key); of one that it does not name, only the ages between two fares are asked for.
+    """
     found = []
     for tariffs in _by_offer(rows).values():
         what = f"«{NBSP}{tariffs[0].slot}, {tariffs[0].profile}{NBSP}»"
@@ -36,7 +40,10 @@ def faults(rows: Iterable[Tariff], *, rank_basis: str) -> list[str]:
             _("%(what)s : « %(one)s » et « %(other)s » se chevauchent.") % {"what": what, "one": one, "other": other}
             for one, other in _overlaps(boxes)
         ]
-        found += [_("%(what)s : aucun tarif pour %(band)s.") % {"what": what, "band": band} for band in _gaps(boxes)]
+        found += [
+            _("%(what)s : aucun tarif pour %(band)s.") % {"what": what, "band": band}
+            for band in _gaps(boxes, (ages or {}).get(tariffs[0].slot_id))
+        ]
     return found
 
 
@@ -113,21 +120,27 @@ def _overlaps(boxes: Sequence[Box]) -> Iterator[tuple[str, str]]:
             yield _words(one, dims), _words(other, dims)
 
 
-def _gaps(boxes: Sequence[Box]) -> Iterator[str]:
+def _gaps(boxes: Sequence[Box], ages: Ages | None) -> Iterator[str]:
     """The parts of what these boxes should cover that none does, neighbours along the last band joined.
 
-    Every band must be covered from its beginning to infinity, except ages: an activity has its own limits, so only the
-    ages between the youngest and the oldest that a fare names.
+    Every band must be covered from its beginning to infinity, except ages: those of who may come, or where that is not
+    told, only those between the youngest and the oldest that a fare names.
     """
+    if not any(_bounded_box(box, "age") for box in boxes):
+        ages = None
     edges: list[list[tuple[int, int | None]]] = []
     for index, name in enumerate(BANDS):
         points = {box[index][0] for box in boxes} | {box[index][1] for box in boxes if box[index][1] is not None}
         if name != "age":
             points.add(FIRST[name])
+        elif ages is not None:
+            points |= {ages[0] or FIRST[name]} | ({ages[1] + 1} if ages[1] is not None else set())
         ordered = sorted(point for point in points if point is not None)
         cells: list[tuple[int, int | None]] = [*itertools.pairwise(ordered)]
-        if name != "age" or any(box[index][1] is None for box in boxes):
+        if name != "age" or ages is not None or any(box[index][1] is None for box in boxes):
             cells.append((ordered[-1], None))
+        if name == "age" and ages is not None:
+            cells = [cell for cell in cells if _within(cell, ages)]
         edges.append(cells)
     missing = [cell for cell in itertools.product(*edges) if not any(_covers(box, cell) for box in boxes)]
     for cell in _joined(missing):
@@ -135,6 +148,15 @@ def _gaps(boxes: Sequence[Box]) -> Iterator[str]:
             index for index in range(len(BANDS)) if len(edges[index]) > 1 or cell[index] != (FIRST[BANDS[index]], None)
         ]
         yield _words(cell, shown)
+
+
+def _bounded_box(box: Box, name: str) -> bool:
+    return box[BANDS.index(name)] != (FIRST[name], None)
+
+
+def _within(cell: tuple[int, int | None], ages: Ages) -> bool:
+    """Whether somebody of these ages may come; a cell lies on one side of each limit."""
+    return cell[0] >= (ages[0] or 0) and (ages[1] is None or cell[0] <= ages[1])
 
 
 def _covers(box: Box, cell: Box) -> bool:

@@ -14,7 +14,7 @@ from accounts.admin_base import ScopedForm, ScopedFormSet
 from portal.common.formats import euros
 from services.admin_forms import day_box
 from services.grids import faults, overlapping_grid
-from services.models import Tariff, TariffGrid
+from services.models import Slot, Tariff, TariffGrid
 
 ONE_DAY = dt.timedelta(days=1)
 
@@ -180,6 +180,9 @@ class TariffFormSet(ScopedFormSet):
             return
         kept = [form for form in self.forms if form not in self.deleted_forms]
         rows = [form.instance for form in kept if form.has_changed() or form.instance.pk]
-        found = faults(rows, rank_basis=self.instance.rank_basis)
+        slots = Slot.objects.filter(pk__in={row.slot_id for row in rows})
+        limits = slots.values_list("pk", "activity__min_age", "activity__max_age")
+        ages = {key: (low, high) for key, low, high in limits}
+        found = faults(rows, rank_basis=self.instance.rank_basis, ages=ages)
         if found:
             raise ValidationError(found, code="not_whole")

@@ -181,6 +181,25 @@ def test_faults_name_the_bands(rows: list[Tariff], sentences: list[str]) -> None
     assert [plain(text) for text in faults(rows, rank_basis="present")] == sentences
 
 
+@pytest.mark.parametrize(
+    ("rows", "ages", "missing"),
+    [
+        (fares(("age", 3, 5)), (3, 12), ["6 à 12 ans"]),
+        (fares(("age", 3, 5), ("age", 6, 12)), (3, 12), []),
+        (fares(("age", 3, 5), ("age", 6, None)), (4, 12), []),
+        (fares(("age", 3, 5)), (None, None), ["de 0 à 2 ans", "à partir de 6 ans"]),
+        (fares(("quotient", 0, None)), (3, 12), []),
+        (fares(("age", 3, 12), ("age", 14, 18)), (3, 12), []),
+    ],
+)
+def test_every_age_that_may_come_has_a_fare(
+    rows: list[Tariff], ages: tuple[int | None, int | None], missing: list[str]
+) -> None:
+    found = [text.replace("\xa0", " ") for text in faults(rows, rank_basis="none", ages={1: ages})]
+    assert len(found) == len(missing)
+    assert all(text.endswith(f"{words}.") for text, words in zip(found, missing, strict=True))
+
+
 def test_two_dimensions_have_their_gap_named() -> None:
     slot, profile = Slot(pk=1, name="Repas"), AccessProfile(pk=1, label="Résident")
     rows = [
