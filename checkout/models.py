@@ -80,6 +80,24 @@ class Cart(models.Model):
         return f"{self._meta.verbose_name} {self.pk}"
 
 
+# A place that its cart does not hold is one that the waiting list offers to the cart's owner: its own limit keeps it.
+HOLDS_ITS_PLACE = """
+    IF EXISTS (
+        SELECT 1 FROM new_rows l
+        JOIN checkout_cart c ON c.id = l.cart_id
+        JOIN bookings_booking b ON b.id = l.booking_id AND b.hold_id <> c.hold_id
+        WHERE NOT EXISTS (
+            SELECT 1 FROM bookings_waitinglistentry w
+            WHERE w.booking_id = b.id AND w.status = 'offered' AND w.user_id = c.user_id
+        )
+    ) THEN
+        RAISE EXCEPTION 'checkout_cartline: a cart holds its places, or they are offered to its owner'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+"""
+
+
 class CartLine(models.Model):
     """One held booking or ticket in a cart, with the price that was shown."""
 
@@ -103,6 +121,16 @@ class CartLine(models.Model):
                 condition=Q(booking__isnull=False, ticket=None) | Q(booking=None, ticket__isnull=False),
                 name="cart_line_is_a_booking_or_a_ticket",
             ),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="line_holds_its_place",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                referencing=pgtrigger.Referencing(new="new_rows"),
+                func=HOLDS_ITS_PLACE,
+            )
         ]
 
     def __str__(self) -> str:

@@ -23,6 +23,7 @@ from services.models import OpenDay, Subscription, TariffGrid
 from services.school_calendar import school_year
 from tests.bookings.test_waiting import give_back, letters, run_out
 from tests.factories import EnrolmentFactory, OpenDayFactory, SchoolFactory, TermsFactory, agent_of
+from tests.guards import guarded
 from tests.shop import Shop
 from tests.waiting import entries, full_shop, neighbour, party, settled, statuses, wait
 
@@ -217,6 +218,29 @@ class TestIntoTheCart:
         with pytest.raises(Refused) as refusal:
             who.add()
         assert refusal.value.code == "offered" and "Mes listes d’attente" in str(refusal.value)
+
+    @pytest.mark.parametrize("case", ["another's offer", "another's cart"])
+    def test_the_database_lets_nobody_put_another_s_place_into_a_cart(self, case: str) -> None:
+        shop = full_shop(days=2)
+        who, thief = neighbour(shop), neighbour(shop, credit="50")
+        wait(who, days=shop.days[:1])
+        give_back(shop)
+        if case == "another's cart":
+            OpenDay.objects.update(capacity=9)
+            who.add(days=shop.days[1:])
+            place = Booking.objects.held().get(made_by=who.user, waiting_entry=None)
+            CartLine.objects.filter(booking=place).delete()
+        else:
+            place = Booking.objects.held().get(made_by=who.user)
+        own = OpenDayFactory(activity=shop.activity, date=shop.days[-1].date + dt.timedelta(days=9))
+        thief.add(days=[own])
+        line = {"cart": thief.cart, "booking": place, "tariff": shop.tariff, "unit_price": Decimal("7.90")}
+        guarded(
+            "checkout.CartLine:line_holds_its_place",
+            lambda: CartLine.objects.create(**line),
+            "a cart holds its places",
+            lambda: CartLine.objects.filter(booking=place).exists(),
+        )
 
 
 class TestPaidInOnePress:

@@ -323,8 +323,10 @@ class TestPupils:
         asked = {"quoi": f"school:{self.school.pk}", "du": day, "au": day, "motif": "Neige"}
         page = client.get(reverse("admin:bookings_closure_new"), asked).content.decode()
         booking = Booking.objects.get(beneficiary=other.children[0])
+        (address,) = re.findall(rf'href="([^"]*)">{booking.beneficiary}<', page)
+        there = client.get(address.replace("&amp;", "&")).context["cl"].result_list
+        assert booking in there and {row.date for row in there} == {shop.days[0].date}
         assert "1 enfant sans école ou sans classe déclarée a aussi réservé" in page.replace("\xa0", " ")
-        assert reverse("admin:bookings_booking_change", args=[booking.pk]) in page
         apply_closure(closure=decided(shop, scope="school", school=self.school), by=agent(shop))
         booking.refresh_from_db()
         assert booking.status == "booked"
