@@ -155,7 +155,10 @@ def _problem(ticket: Ticket, activity: Activity, at: dt.datetime, last: dt.datet
     """Why the rules refuse this ticket at this moment, and the sentence; two empty texts when they do not."""
     on = at.astimezone(PARIS).date()
     if ticket.activity_id != activity.pk:
-        return TicketUse.Problem.ELSEWHERE, _("Ce billet est pour « %s ».") % ticket.activity
+        return TicketUse.Problem.ELSEWHERE, _("Ce billet est pour « %(sold)s », pas pour « %(here)s ».") % {
+            "sold": ticket.activity,
+            "here": activity,
+        }
     if ticket.status != Ticket.Status.BOOKED:
         when = ticket.ended_at
         return TicketUse.Problem.CANCELLED, _("Ce billet a été annulé le %s.") % (_moment_words(when) if when else "")

@@ -114,7 +114,8 @@ class TestOnline:
 
         passage = Passage(text=bike.code, client_id=uuid.uuid4())
         found = let_in(activity=pool.activity, passage=passage, by=controller(pool))
-        assert found.answer == Answer.REFUSED and found.sentence == f"Ce billet est pour « {bike.activity} »."
+        assert found.answer == Answer.REFUSED
+        assert found.sentence == f"Ce billet est pour « {bike.activity} », pas pour « {pool.activity} »."
 
     def test_an_unpaid_or_strange_code_is_unknown(self) -> None:
         shop = kiosk()
