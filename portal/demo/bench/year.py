@@ -155,7 +155,8 @@ class Year:
             (reader,) = self.families([(2, [canteens[0]])])
             buyers = self.families([(2, [canteen, race])] * self.buyer_count, deposit=LARGE_DEPOSIT)
         # What this one reads is the same however many others have booked: a year of both children.
-        reader.places = [(child, day, canteens[0]) for child in reader.children for day in canteens[0].days]
+        room = [day for day in canteens[0].days if day.free >= len(reader.children)]
+        reader.places = [(child, day, canteens[0]) for child in reader.children for day in room]
         self.choose_places(families, canteens, Counter(day.pk for _child, day, _offer in reader.places))
         for family in lookers:  # a third of next year's days are booked for the first child
             family.places = [(family.children[0], day, canteen) for day in canteen.days[::3]]
