@@ -341,6 +341,7 @@ class _Writer:
         self._seen: set[str] = set()
         # Up to when the days of the month that is being written can be booked late or in time, and cancelled.
         self._until: dict[tuple[dt.datetime, dt.datetime | None, dt.datetime], list[str]] = {}
+        self._last: OpenDay | None = None
 
     def year(self, months: Sequence[Month | GridMonth]) -> YearCalendar:
         """The months written, with what the legend has to explain."""
@@ -457,10 +458,10 @@ class _Writer:
 
     def _tickable(self, cell: Cell, open_day: OpenDay, person: int | None, parts: list[str], taken: str) -> None:
         self._seen.add("choices")
-        moments = open_day.book_until, open_day.late_until, open_day.cancel_until
-        self._until.setdefault(moments, [])
-        if self._until[moments][-1:] != [name := _day_name(open_day.date)]:
-            self._until[moments].append(name)
+        if open_day is not self._last:  # once a day, not for each person
+            self._last = open_day
+            moments = open_day.book_until, open_day.late_until, open_day.cancel_until
+            self._until.setdefault(moments, []).append(_day_name(open_day.date))
         if taken:
             parts.append(taken)
         cell.price = self.marks.price(person, open_day)

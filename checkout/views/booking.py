@@ -391,19 +391,23 @@ class BookingPage:
         everybody = [row.pk for row in self.people]
         chosen = [pk for pk in everybody if pk in self.selection.people] or everybody
         usual = {pk: prices.usual(access, slot, pk) for pk in everybody} if slot else {}
+        apart = prices.tells_people_apart
+        known: dict[int, str] = {}  # what was said of a day, for everybody
 
         def words(person: int | None, open_day: OpenDay) -> str:
             if slot is None or usual.get(chosen[0]) is None:
                 return ""
             if person is None:
-                asked = chosen if prices.tells_people_apart else chosen[:1]
+                asked = chosen if apart else chosen[:1]
                 fitting = (pk for pk in asked if availability.may_have(pk, open_day.date, slot))
                 person = next(fitting, chosen[0])
+            if not apart and open_day.pk in known:
+                return known[open_day.pk]
             is_late = open_day.is_late(at)
             price = prices.of_place(access, Place(person, slot.pk, open_day.date, is_late))
-            if price is None:
-                return _("sans tarif")
-            return euros(price) if is_late or price != usual[person] else ""
+            said = _("sans tarif") if price is None else euros(price) if is_late or price != usual[person] else ""
+            known[open_day.pk] = said
+            return said
 
         return words
 
