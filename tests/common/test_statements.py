@@ -8,6 +8,7 @@ from django.db import connection, models
 from django.test.utils import CaptureQueriesContext
 
 from bookings.models import Booking
+from bookings.waiting.models import WaitingListEntry
 from checkout.actions.cart import open_cart
 from checkout.models import Cart
 from checkout.summary import CART_AND_LINES, CartSummary
@@ -84,4 +85,4 @@ def test_the_header_reads_whole_categories() -> None:
 def test_the_states_they_name_are_the_models(statement: str) -> None:
     live = ", ".join(f"'{status}'" for status in Cart.Status if status != Cart.Status.DONE)
     assert f"cart.status IN ({live})" in statement
-    assert set(re.findall(r"'(\w+)'", statement)) <= {*Cart.Status, *Booking.Status}
+    assert set(re.findall(r"'(\w+)'", statement)) <= {*Cart.Status, *Booking.Status, *WaitingListEntry.Status}
