@@ -395,7 +395,7 @@ class BookingPage:
         known: dict[int, str] = {}  # what was said of a day, for everybody
 
         def words(person: int | None, open_day: OpenDay) -> str:
-            if slot is None or usual.get(chosen[0]) is None:
+            if slot is None or not chosen or usual.get(chosen[0]) is None:
                 return ""
             if person is None:
                 asked = chosen if apart else chosen[:1]
