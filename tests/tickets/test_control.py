@@ -3,7 +3,9 @@
 import datetime as dt
 import uuid
 
+import pgtrigger
 import pytest
+from django.db.backends.postgresql.psycopg_any import DateRange
 from django.utils import timezone
 
 from accounts.models import User
@@ -22,6 +24,16 @@ pytestmark = pytest.mark.django_db
 
 def an_hour_ago() -> dt.datetime:
     return timezone.now() - dt.timedelta(hours=1)
+
+
+def since_yesterday(ticket: Ticket) -> Ticket:
+    """The same ticket, good since the day before: in the first hour of a day « an hour ago » was yesterday."""
+    with pgtrigger.ignore("bookings.Ticket:ticket_is_frozen"):
+        Ticket.objects.filter(pk=ticket.pk).update(
+            valid=DateRange(ticket.first_day - dt.timedelta(days=1), ticket.valid.upper, "[)")
+        )
+    ticket.refresh_from_db()
+    return ticket
 
 
 class TestOnline:
@@ -61,7 +73,7 @@ class TestOnline:
 
     @pytest.mark.parametrize("minutes, said", [(29, True), (31, False), (-1, False)])
     def test_the_way_back_is_no_surprise(self, minutes: int, said: bool) -> None:
-        ticket = buy(kiosk(PassFactory()))
+        ticket = since_yesterday(buy(kiosk(PassFactory())))
         agent = controller(ticket)
         scan(ticket, agent, offline_at=an_hour_ago())
         later = an_hour_ago() + dt.timedelta(minutes=minutes)
@@ -129,7 +141,7 @@ class TestOnline:
 
 class TestWithoutNetwork:
     def test_kept_with_its_hour(self) -> None:
-        ticket = buy(kiosk())
+        ticket = since_yesterday(buy(kiosk()))
         at = an_hour_ago()
         found = scan(ticket, controller(ticket), offline_at=at, device="A3F2")
         assert found.answer == Answer.ACCEPTED
@@ -137,7 +149,7 @@ class TestWithoutNetwork:
         assert (use.at, use.offline, use.problem, use.device) == (at, True, "", "A3F2")
 
     def test_two_phones_one_ticket_both_are_kept_one_is_flagged(self) -> None:
-        ticket = buy(kiosk())
+        ticket = since_yesterday(buy(kiosk()))
         agent = controller(ticket)
         scan(ticket, agent, offline_at=an_hour_ago())
         assert scan(ticket, agent, offline_at=an_hour_ago()).answer == Answer.FLAGGED
@@ -147,13 +159,13 @@ class TestWithoutNetwork:
 
     def test_given_back_meanwhile_it_is_flagged(self) -> None:
         shop = kiosk()
-        ticket = buy(shop)
+        ticket = since_yesterday(buy(shop))
         cancel_ticket(ticket=ticket, by=shop.user)
         assert scan(ticket, controller(ticket), offline_at=an_hour_ago()).answer == Answer.FLAGGED
         assert TicketUse.objects.get().problem == "cancelled"
 
     def test_sent_again_it_is_one_and_says_the_same(self) -> None:
-        ticket = buy(kiosk())
+        ticket = since_yesterday(buy(kiosk()))
         agent, name = controller(ticket), uuid.uuid4()
         scan(ticket, agent)
         for _time in range(2):
@@ -164,7 +176,7 @@ class TestWithoutNetwork:
 
     def test_the_reason_is_what_was_said_then(self) -> None:
         """A card that is used up twice over: each passage keeps its own « la dernière le … »."""
-        ticket = buy(kiosk(EntriesFactory(entries=10)))
+        ticket = since_yesterday(buy(kiosk(EntriesFactory(entries=10))))
         agent, name = controller(ticket), uuid.uuid4()
         for _entry in range(9):
             scan(ticket, agent, offline_at=an_hour_ago())
@@ -179,15 +191,13 @@ class TestWithoutNetwork:
 
     @pytest.mark.parametrize("days", [-400, 400])
     def test_a_wrong_clock_is_kept_within_reason(self, days: int) -> None:
-        ticket = buy(kiosk())
+        ticket = since_yesterday(buy(kiosk()))
         scan(ticket, controller(ticket), offline_at=timezone.now() + dt.timedelta(days=days))
         use = TicketUse.objects.get()
         assert timezone.now() - dt.timedelta(days=15) < use.at <= timezone.now()
 
 
 def test_what_is_counted_wrongly_is_told() -> None:
-    import pgtrigger
-
     ticket = buy(kiosk(EntriesFactory(entries=10)))
     with pgtrigger.ignore("bookings.Ticket:used_is_counted"):
         Ticket.objects.update(used=2)
@@ -205,7 +215,7 @@ class TestSeen:
         return TicketUse.objects.get(client_id=name)
 
     def test_who_when_and_what_came_of_it(self) -> None:
-        ticket = buy(kiosk())
+        ticket = since_yesterday(buy(kiosk()))
         agent = controller(ticket)
         use = self.flagged(ticket, agent)
         assert mark_seen(ids=[use.pk], note="  Vu avec\nla famille ", by=agent) == 1
@@ -214,7 +224,7 @@ class TestSeen:
         assert (review.note, review.by) == ("Vu avec la famille", agent) and review.at <= timezone.now()
 
     def test_once_and_the_first_word_stays(self) -> None:
-        ticket = buy(kiosk())
+        ticket = since_yesterday(buy(kiosk()))
         agent = controller(ticket)
         first, second = self.flagged(ticket, agent), self.flagged(ticket, agent)
         mark_seen(ids=[first.pk], note="Vu", by=agent)
@@ -224,7 +234,7 @@ class TestSeen:
         assert TicketUse.objects.get(pk=first.pk).review.note == "Vu"
 
     def test_only_what_is_to_be_checked_with_a_note_by_its_staff(self) -> None:
-        ticket = buy(kiosk())
+        ticket = since_yesterday(buy(kiosk()))
         agent = controller(ticket)
         use = self.flagged(ticket, agent)
         fine = TicketUse.objects.get(problem="")
