@@ -165,6 +165,7 @@ class SchoolAdmin(ScopedAdmin):
 
 class SlotInline(ScopedInline):
     model = Slot
+    extra = 1  # a line to write on, without JavaScript too
     agents = operators = Right.EDIT
     can_delete = False
     constraint_messages = SLOT_SENTENCES
@@ -203,8 +204,7 @@ class PeriodInline(ScopedInline):
         slots = ["slots"] if _slots_to_choose(obj) else []
         return ["kind", "holiday", "first_day", "last_day", "weekdays", *slots, "capacity"]
 
-    def get_extra(self, request: HttpRequest, obj: Activity | None = None, **kwargs: Any) -> int:
-        return 0 if obj else 1  # a new activity opens some day, without JavaScript too
+    extra = 1  # a line to write on, without JavaScript too
 
 
 def _slots_to_choose(activity: Activity | None) -> list[tuple[int, str]]:

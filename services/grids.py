@@ -14,8 +14,8 @@ from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext as _
 
 from portal.common.errors import Refused
-from portal.common.formats import NBSP, enumeration, long_date
-from services.models import Tariff, TariffGrid
+from portal.common.formats import NBSP, enumeration, long_date, today
+from services.models import AccessProfile, OpenDay, Slot, Tariff, TariffGrid
 from services.pricing import range_words
 
 FIRST = {"rank": 1, "quotient": 0, "age": 0}  # ranks begin at one
@@ -47,6 +47,38 @@ def faults(rows: Iterable[Tariff], *, rank_basis: str, ages: Mapping[int, Ages] 
     return found
 
 
+def without_fare(service_id: int) -> list[str]:
+    """What of a service is open to come and has no fare: one sentence for each slot, or situation of a slot; empty when all has.
+
+    A situation for which a slot never had a fare is not sold it: that is a choice, and is not told. Three queries.
+    """
+    days: dict[int, list[dt.date]] = {}
+    coming = OpenDay.objects.filter(activity__service=service_id, activity__is_active=True, is_open=True)
+    for activity, date in coming.filter(date__gte=today()).order_by("date").values_list("activity", "date"):
+        days.setdefault(activity, []).append(date)
+    fares: dict[int, dict[AccessProfile, list[Tariff]]] = {}
+    for row in Tariff.objects.filter(slot__activity__in=days, slot__is_active=True).select_related("profile"):
+        fares.setdefault(row.slot_id, {}).setdefault(row.profile, []).append(row)
+    told = []
+    for slot in Slot.objects.filter(activity__in=days, is_active=True).select_related("activity"):
+        name = f"«{NBSP}{slot} ({slot.activity}){NBSP}»"
+        if slot.pk not in fares:
+            told.append(_("%s n’a aucun tarif\u00a0: personne ne peut le réserver.") % name)
+        for profile, rows in fares.get(slot.pk, {}).items():
+            bare = [date for date in days[slot.activity_id] if not any(row.holds_on(date) for row in rows)]
+            if bare:
+                told.append(
+                    _("%(slot)s, %(profile)s\u00a0: aucun tarif le %(date)s, qui est ouvert aux réservations.")
+                    % {"slot": name, "profile": profile, "date": long_date(bare[0])}
+                    if len(bare) == 1
+                    else _(
+                        "%(slot)s, %(profile)s\u00a0: aucun tarif pour %(count)d jours ouverts, à partir du %(date)s."
+                    )
+                    % {"slot": name, "profile": profile, "count": len(bare), "date": long_date(bare[0])}
+                )
+    return told
+
+
 def overlapping_grid(grid: TariffGrid) -> TariffGrid | None:
     """Another grid that has one of this one's fares during its dates (as they are in memory); None when there is none."""
     same = Tariff.objects.filter(
@@ -63,8 +95,8 @@ def overlapping_grid(grid: TariffGrid) -> TariffGrid | None:
 
 
 @transaction.atomic
-def carry_over(*, grid: TariffGrid, name: str, first: dt.date) -> TariffGrid:
-    """A copy of a grid from a day on, without end, for the next decision to change; the old one ends the day before.
+def carry_over(*, grid: TariffGrid, name: str, first: dt.date, decision: str, decision_date: dt.date) -> TariffGrid:
+    """A copy of a grid from a day on, without end, under the decision that carries it over; the old one ends the day before.
 
     Raises Refused when the old grid begins on that day or later, ends before it, or is followed by another then.
     """
@@ -84,7 +116,12 @@ def carry_over(*, grid: TariffGrid, name: str, first: dt.date) -> TariffGrid:
         )
     TariffGrid.objects.filter(pk=grid.pk).update(valid=DateRange(valid.lower, first, "[)"))
     after = TariffGrid.objects.create(
-        service_id=grid.service_id, name=name, valid=DateRange(first, None, "[)"), rank_basis=grid.rank_basis
+        service_id=grid.service_id,
+        name=name,
+        valid=DateRange(first, None, "[)"),
+        rank_basis=grid.rank_basis,
+        decision=decision,
+        decision_date=decision_date,
     )
     for row in rows:
         row.pk, row.grid, row._state.adding = None, after, True

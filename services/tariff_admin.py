@@ -17,11 +17,13 @@ from accounts.admin_history import Happening, events_of, parts_of
 from portal.common.db import refusing
 from portal.common.errors import Refused
 from portal.common.formats import enumeration, period_words, today
-from services.grids import BANDS, carry_over
+from services.grids import BANDS, carry_over, without_fare
 from services.models import Tariff, TariffGrid
 from services.pricing import band_words, is_banded
 from services.school_calendar import school_year
 from services.tariff_forms import CarryForm, TariffForm, TariffFormSet, TariffGridForm
+
+MOST_TOLD = 6  # of what has no fare: a forgotten year says the same of every slot
 
 FARE_SENTENCES = {
     "price_is_not_negative": ("price", gettext_lazy("Un prix ne peut pas être négatif.")),
@@ -54,6 +56,7 @@ class TariffInline(ScopedInline):
     agents = operators = Right.ALL
     fields = ["slot", "profile", "rank", "quotient", "age", "price", "percent", "floor", "ceiling"]
     constraint_messages = FARE_SENTENCES
+    extra = 1  # a line to write on, without JavaScript too
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("slot", "profile")
@@ -96,6 +99,12 @@ class TariffGridAdmin(ScopedAdmin):
         """The grid's own changes, and those of its fares: a price that moved is traced here."""
         told = [*super().story(request, obj), *parts_of(events_of(Tariff), staff(request), grid_id=obj.pk)]
         return sorted(told, key=lambda line: line.when, reverse=True)
+
+    def response_change(self, request: HttpRequest, obj: TariffGrid) -> HttpResponse:
+        """Says what is open and cannot be sold: nothing forbids it, for a grid may be written before the next one."""
+        if told := without_fare(obj.service_id):
+            self.say(request, messages.WARNING, told[:MOST_TOLD])
+        return super().response_change(request, obj)
 
     def response_add(self, request: HttpRequest, obj: TariffGrid, post_url_continue: str | None = None) -> HttpResponse:
         """To its fares, which only the page of a grid that exists can offer."""

@@ -68,10 +68,12 @@ class TariffGridForm(ScopedForm):
 
 
 class CarryForm(forms.Form):
-    """From when on a grid is carried over, and what the new one is called."""
+    """From when on a grid is carried over, what the new one is called, and who decided it."""
 
     name = forms.CharField(label=gettext_lazy("Nom de la nouvelle grille"), max_length=80)
     first = forms.DateField(label=gettext_lazy("À partir du"), widget=day_box())
+    decision = forms.CharField(label=gettext_lazy("Délibération n°"), max_length=80)
+    decision_date = forms.DateField(label=gettext_lazy("Délibération du"), widget=day_box())
 
 
 class BandWidget(forms.MultiWidget):

@@ -12,7 +12,7 @@ from portal.common.formats import NBSP
 from services.models import Tariff, TariffGrid
 from tests.admin.test_catalogue import edit, errors, saved
 from tests.admin.world import Town, client_of, url
-from tests.factories import AccessProfileFactory, TariffFactory, TariffGridFactory
+from tests.factories import AccessProfileFactory, OpenDayFactory, SlotFactory, TariffFactory, TariffGridFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -165,12 +165,13 @@ def test_a_grid_is_carried_over_once(rosieres: Town, aiguilhe: Town, grid: Tarif
     page = client.get(address)
     first = page.context["form"]["first"].value()
     values = {"name": page.context["form"]["name"].value(), "first": first.isoformat()}
+    assert "decision" in client.post(address, values).context["form"].errors
+    values |= {"decision": "2027-12", "decision_date": "2027-06-03"}
     answer = client.post(address, values, follow=True)
     after = TariffGrid.objects.get(name=values["name"])
     assert answer.redirect_chain[-1][0] == url("services.tariffgrid", "change", after.pk)
     assert after.tariffs.get().price == grid.tariffs.get().price
-    # Its page asks for the new decision before anything is saved.
-    assert "decision" in errors(edit(client, "services.tariffgrid", after))
+    assert (after.decision, after.decision_date) == ("2027-12", dt.date(2027, 6, 3))
     again = client.post(address, {**values, "name": "Encore"})
     assert "ne vaut pas jusqu" in str(again.context["form"].errors) or "a déjà ces tarifs" in str(
         again.context["form"].errors
@@ -182,3 +183,15 @@ def test_a_grid_is_carried_over_once(rosieres: Town, aiguilhe: Town, grid: Tarif
     )
     assert TariffGrid.objects.filter(service=grid.service).count() == 2
     assert client_of(aiguilhe.agent).get(address).status_code == 404
+
+
+def test_what_is_open_and_has_no_fare_is_told(rosieres: Town, grid: TariffGrid) -> None:
+    client, day = client_of(rosieres.agent), rosieres.rows["services.openday"]
+    tariff = grid.tariffs.select_related("slot", "profile").get()
+    SlotFactory(activity=tariff.slot.activity, name="Goûter")
+    OpenDayFactory(activity=tariff.slot.activity, date=day.date + dt.timedelta(days=200))
+    last = f"{day.date + dt.timedelta(days=100):%d/%m/%Y}"
+    page = edit(client, "services.tariffgrid", grid, last_day=last).content.decode()
+    words = page.replace(NBSP, " ").replace("\u202f", " ")
+    assert "« Goûter (Repas Rosières) » n’a aucun tarif" in words
+    assert f"{tariff.profile} : aucun tarif le" in words

@@ -230,7 +230,8 @@ def test_any_partition_is_whole_and_any_change_of_it_is_not(cuts: list[int], dro
 def test_a_grid_is_carried_over() -> None:
     offer = Offer(*COUBLANC)
     first = dt.date(DAY.year + 1, 9, 1)
-    after = carry_over(grid=offer.grid, name="Tarifs suivants", first=first)
+    vote = {"decision": "2027-12", "decision_date": dt.date(2027, 6, 3)}
+    after = carry_over(grid=offer.grid, name="Tarifs suivants", first=first, **vote)
     offer.grid.refresh_from_db()
     assert offer.grid.valid.upper == first == after.valid.lower
     assert [str(row.price) for row in after.tariffs.order_by("price")] == ["1.00", "3.25", "3.70"]
