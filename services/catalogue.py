@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune, User
 from portal.common.formats import sort_key
-from services.deadlines import know_deadlines, sentence
+from services.deadlines import cancel_sentence, know_deadlines, sentence
 from services.models import AGGLOMERATION, Activity, Category, Service, Slot, Subscription
 from services.models.catalogue import ActivityQuerySet
 
@@ -209,11 +209,24 @@ def _in_service(word: str, path: str = "") -> Q:
 
 @dataclass(frozen=True)
 class Offer:
-    """An activity as the catalogue shows it; `may_book`: this person's access to its service is validated."""
+    """An activity as the catalogue shows it: until when it is booked and cancelled, in words, empty for tickets and passes,
+    which have no day that a deadline could count from; `may_book`: this person's access to its service is validated.
+    """
 
     activity: Activity
-    rule: str
     may_book: bool
+
+    @property
+    def rule(self) -> str:
+        return sentence(self.activity.booking_rule) if self._has_days else ""
+
+    @property
+    def cancel_rule(self) -> str:
+        return cancel_sentence(self.activity.cancel_rule) if self._has_days else ""
+
+    @property
+    def _has_days(self) -> bool:
+        return self.activity.kind == Activity.Kind.CALENDAR
 
 
 def offered(rows: ActivityQuerySet) -> ActivityQuerySet:
@@ -228,11 +241,7 @@ def offers(activities: Iterable[Activity], requests: Iterable[Subscription]) -> 
     activities = list(activities)
     know_deadlines(activities)
     approved = {row.profile.service_id for row in requests if row.status == Subscription.Status.APPROVED}
-    return [
-        # Tickets and passes have no day that a deadline could count from.
-        Offer(row, sentence(row.booking_rule) if row.kind == Activity.Kind.CALENDAR else "", row.service_id in approved)
-        for row in activities
-    ]
+    return [Offer(row, row.service_id in approved) for row in activities]
 
 
 def requests_of(user: User | AnonymousUser, services: Iterable[int]) -> list[Subscription]:
