@@ -296,7 +296,9 @@ def _grid_month(
             short=letters[person.pk],
             name=person.first_name,
             pick=f"{code}:{WHOLE_WEEK}/{person.pk}"
-            if any(not availability.is_settled(person.pk, date) for date in within)
+            if any(
+                not (availability.is_settled(person.pk, date) or availability.unfit(person.pk, date)) for date in within
+            )
             else "",
             pick_label=_("Tous les jours %(of_month)s pour %(name)s")
             % {"of_month": of_month(first), "name": person.first_name},
@@ -401,6 +403,7 @@ class _Writer:
             names = [self.names[pk] for pk in unfit if pk not in self.marks.never]
             parts = [long_date(date), *([_("pas pour %s") % enumeration(names)] if names else [])]
             self._tickable(cell, open_day, None, parts, taken)
+            self._mark_held(cell, rows)
             cell.value = date.isoformat()
             cell.checked = date in self.marks.ticked
             cell.skip = self.availability.skips(date)
@@ -423,6 +426,12 @@ class _Writer:
         if any(self.availability.is_in_cart(row) for row in rows):
             self._seen.add("held")
             cell.kind, cell.word = "h", _("panier")
+
+    def _mark_held(self, cell: Cell, rows: Sequence[Had]) -> None:
+        """A day that can still be ticked, for another child or slot, tells what waits in the cart to be paid."""
+        if any(self.availability.is_in_cart(row) for row in rows):
+            self._seen.add("held")
+            cell.word = _("panier")
 
     def _mark_waited(self, cell: Cell, reason: str) -> None:
         self._seen.add("waits")
@@ -447,6 +456,7 @@ class _Writer:
             cell.kind, cell.reason = "c", unfit
         else:
             self._tickable(cell, open_day, person, [name, long_date(date)], taken)
+            self._mark_held(cell, rows)
             cell.value = f"{person}:{date.isoformat()}"
             cell.checked = Wish(person, date) in self.marks.ticked
             cell.skip = self.availability.skips(date)

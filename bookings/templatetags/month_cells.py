@@ -83,7 +83,7 @@ def _cell(cell: Cell | None, field: str, few: str, *, number: bool = True) -> st
         return f"<td{kind}>{cell.day if number else ''}{letters}{word}{reason}</td>"
     extra = (
         letters
-        + (f"<em>{escape(cell.price)}</em>" if cell.price else "")
+        + (f"<em>{escape(cell.price)}</em>" if cell.price else word)
         + (f"<u>{cell.few} {few}</u>" if cell.few else "")
     )
     checked = " checked" if cell.checked else ""

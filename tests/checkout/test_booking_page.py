@@ -547,6 +547,17 @@ class TestPrices:
         assert len(ticked(pressed, "days")) == 6
 
 
+def test_a_day_that_can_be_ticked_for_another_child_tells_what_waits_in_the_cart(browse: Browse) -> None:
+    shop = monday_shop(weeks=1, children=2)
+    client = browse(shop)
+    assert "pas encore réservé" not in text(client.get(page(shop)))
+    shop.add(days=shop.days[:1], children=shop.children[:1])
+    for view in ("calendrier", "grille"):
+        response = client.get(page(shop), {"vue": view})
+        assert "dans le panier, pas encore réservé" in text(response)
+        assert response.content.decode().count("<em>panier</em>") == 1
+
+
 class TestCost:
     @pytest.mark.parametrize("view", ["", "grille"])
     @pytest.mark.parametrize("weeks, children, slots", [(1, 1, 1), (36, 6, 4)])
