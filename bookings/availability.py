@@ -106,14 +106,19 @@ def family_bookings(
 
 
 def family_waiting(
-    *, beneficiaries: Collection[Beneficiary], activity: Activity, first: dt.date, last: dt.date
+    *, beneficiaries: Collection[Beneficiary], activity: Activity, slots: Iterable[Slot], days: Collection[OpenDay]
 ) -> dict[dt.date, list[Waits]]:
-    """Which of these beneficiaries wait for which days of an activity; no query for one without a waiting list."""
+    """Which of these beneficiaries wait for which of these days of an activity, offered in these slots.
+
+    No query where there is no waiting list, nor where none of the days can be full.
+    """
     found: dict[dt.date, list[Waits]] = {}
-    if not activity.waiting_list:
+    may_be_full = any(row.free <= 0 or row.slot_places for row in days) or any(slot.capacity for slot in slots)
+    if not activity.waiting_list or not days or not may_be_full:
         return found
+    dates = [row.date for row in days]
     rows = WaitingListEntry.objects.waiting().filter(
-        beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(first, last)
+        beneficiary__in=beneficiaries, open_day__activity=activity, open_day__date__range=(min(dates), max(dates))
     )
     for row in rows.with_position().select_related("open_day").order_by("pk"):
         date = row.open_day.date

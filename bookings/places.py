@@ -48,7 +48,9 @@ def slot_room(slots: Iterable[Slot], days: Iterable[OpenDay]) -> dict[tuple[int,
 
     A slot that a day does not offer has none; where neither slot nor day sets a limit there is no entry.
     """
-    slots = list(slots)
+    slots, days = list(slots), list(days)
+    if all(slot.capacity is None for slot in slots) and not any(day.slot_places for day in days):
+        return {}
     limits = {
         (day.pk, slot.pk): places for day in days for slot in slots if (places := day.places_of(slot)) is not None
     }

@@ -249,9 +249,8 @@ class BookingPage:
             first=min(school_year(min([year.first, *away]))[0], monday_of(today) - REMEMBERED),
             last=school_year(max([year.last, *away]))[1],
         )
-        waiting = family_waiting(
-            beneficiaries=self.people, activity=self.activity, first=max(year.first, today), last=year.last
-        )
+        coming = [row for row in year.days if row.date >= today]
+        waiting = family_waiting(beneficiaries=self.people, activity=self.activity, slots=self.slots, days=coming)
         availability = Availability(
             activity=self.activity,
             slots=self.slots,
