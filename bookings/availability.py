@@ -242,6 +242,20 @@ class Availability:
             return frozenset()
         return frozenset(slot.pk for slot in self.slots if self._room.get((open_day.pk, slot.pk), 1) < 1)
 
+    def free(self, open_day: OpenDay) -> int:
+        """How many places are left that day in the slot that has most of them."""
+        if not self._room:
+            return open_day.free
+        left = [self._room.get((open_day.pk, slot.pk), open_day.free) for slot in self.slots]
+        return min(open_day.free, max(left, default=0))
+
+    def scarce(self, open_day: OpenDay, few: int) -> list[tuple[Slot, int]]:
+        """The slots of several that have so few places of their own left that day, and how many."""
+        if not self._room or len(self.slots) < 2:
+            return []
+        found = [(slot, self._room.get((open_day.pk, slot.pk), open_day.free)) for slot in self.slots]
+        return [(slot, left) for slot, left in found if 0 < left <= few and left < open_day.free]
+
     def unfit(self, beneficiary_id: int, date: dt.date) -> str:
         """Why the activity is not for this person that day (age, school, class, closed school), or an empty text."""
         if self._fits_all:

@@ -481,10 +481,13 @@ class _Writer:
         if cell.late:
             self._seen.add("late")
             parts.append(_("réservation tardive"))
-        if open_day.free <= FEW_PLACES:
+        if (free := self.availability.free(open_day)) <= FEW_PLACES:
             self._seen.add("few")
-            cell.few = open_day.free
-            parts.append(ngettext("%d place libre", "%d places libres", open_day.free) % open_day.free)
+            cell.few = free
+            parts.append(ngettext("%d place libre", "%d places libres", free) % free)
+        for slot, left in self.availability.scarce(open_day, FEW_PLACES):
+            words = ngettext("%(n)d place libre pour %(slot)s", "%(n)d places libres pour %(slot)s", left)
+            parts.append(words % {"n": left, "slot": slot})
         if full := self.availability.full_slots(open_day.date):
             slots = [slot for slot in self.availability.slots if slot.pk in full]
             if names := [slot.name for slot in slots if open_day.offers(slot)]:

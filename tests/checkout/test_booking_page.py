@@ -558,6 +558,18 @@ def test_a_day_that_can_be_ticked_for_another_child_tells_what_waits_in_the_cart
         assert response.content.decode().count("<em>panier</em>") == 1
 
 
+def test_few_places_of_a_slot_are_shown_like_those_of_a_day(browse: Browse) -> None:
+    shop = monday_shop(weeks=1, children=1)
+    first = str(shop.days[0].date)
+    type(shop.slot).objects.filter(pk=shop.slot.pk).update(capacity=2)
+    response = browse(shop).get(page(shop))
+    assert "2 places libres" in labels(response)[first] and "<u>2 pl.</u>" in response.content.decode()
+    other = SlotFactory(activity=shop.activity, name="Journée")
+    TariffFactory(slot=other, profile=shop.tariff.profile)
+    response = browse(shop).get(page(shop))
+    assert f"2 places libres pour {shop.slot}" in labels(response)[first] and "<u>" not in response.content.decode()
+
+
 class TestCost:
     @pytest.mark.parametrize("view", ["", "grille"])
     @pytest.mark.parametrize("weeks, children, slots", [(1, 1, 1), (36, 6, 4)])
