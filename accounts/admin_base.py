@@ -338,10 +338,15 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
 
     def _reached(self, request: HttpRequest) -> dict[Any, bool]:
         """What this request already knows of rows: their permissions are asked for a dozen times a page."""
-        key = f"_reached_{self.opts.label_lower}"
+        return self._kept(request, "reached")
+
+    def _kept(self, request: HttpRequest, what: str) -> dict[Any, Any]:
+        """What this table keeps on a request, for as long as it lasts."""
+        key = f"_{what}_{self.opts.label_lower}"
         if not hasattr(request, key):
             setattr(request, key, {})
-        return getattr(request, key)
+        kept: dict[Any, Any] = getattr(request, key)
+        return kept
 
     def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
         raise Http404(_("Cette page n’existe pas."))
@@ -401,8 +406,8 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.constraint_messages = self.constraint_messages
-        form.violations = getattr(request, "_violations", ())
-        form.refusals = getattr(request, "_refusals", ())
+        form.violations = self._kept(request, "violations").get("all", ())
+        form.refusals = self._kept(request, "refusals").get("all", ())
         return form
 
     def changeform_view(
@@ -419,10 +424,10 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
             return super().changeform_view(request, object_id, form_url, extra_context)
         except (IntegrityError, InternalError) as error:
             self._reached(request).clear()
-            request._violations = [self._violation(error)]  # type: ignore[attr-defined]
+            self._kept(request, "violations")["all"] = [self._violation(error)]
         except Refused as refusal:
             self._reached(request).clear()
-            request._refusals = refusal.messages  # type: ignore[attr-defined]
+            self._kept(request, "refusals")["all"] = refusal.messages
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def _violation(self, error: DatabaseError) -> str:

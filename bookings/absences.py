@@ -1,6 +1,7 @@
 """Absences that families report: which bookings, why, with what proof, and what the service decided."""
 
 import uuid
+from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
 import pgtrigger
@@ -70,6 +71,8 @@ class Absence(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("décidée par")
     )
     decision_reason = models.TextField(_("motif"), blank=True)
+
+    back: Decimal  # read by AbsenceAdmin: what validating it gives back
 
     objects = AbsenceQuerySet.as_manager()
 

@@ -146,7 +146,7 @@ class AbsenceAdmin(DecisionAdmin):
 
     def approve_words(self, request: HttpRequest, obj: Absence) -> str:
         """`Valider et rendre 11,40 €`: the press moves money and is not taken back."""
-        return _("Valider et rendre %s") % euros(obj.back) if obj.back else _("Valider, sans rien rendre")  # type: ignore[attr-defined]
+        return _("Valider et rendre %s") % euros(obj.back) if obj.back else _("Valider, sans rien rendre")
 
     def obstacle(self, obj: Absence, by: User, *, refusing: bool) -> Refused | None:
         if obj.status == Absence.Status.WITHDRAWN:
@@ -230,7 +230,7 @@ class AbsenceAdmin(DecisionAdmin):
     def returned(self, obj: Absence) -> str:
         if obj.status in (Absence.Status.JUSTIFIED, Absence.Status.WITHDRAWN):
             return "–"
-        return euros(obj.back)  # type: ignore[attr-defined]
+        return euros(obj.back)
 
     @admin.display(description=gettext_lazy("certificat"))
     def certificate(self, obj: Absence) -> str:

@@ -185,6 +185,7 @@ class PeriodInline(ScopedInline):
     model = ActivityPeriod
     form = ActivityPeriodForm
     formset = ActivityPeriodFormSet
+    extra = 1  # a line to write on, without JavaScript too
     agents = operators = Right.ALL
     constraint_messages = {
         "period_has_places": (
@@ -195,27 +196,14 @@ class PeriodInline(ScopedInline):
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)
-        formset.form.offered = _slots_to_choose(obj)
+        formset.form.offered = obj.slots_to_choose if obj else []
         formset.form.holidays = set(SchoolHoliday.objects.values_list("name", flat=True))
         return formset
 
     def get_fields(self, request: HttpRequest, obj: Activity | None = None) -> Any:
         """With the slots to choose from, where there are several."""
-        slots = ["slots"] if _slots_to_choose(obj) else []
+        slots = ["slots"] if obj and obj.slots_to_choose else []
         return ["kind", "holiday", "first_day", "last_day", "weekdays", *slots, "capacity"]
-
-    extra = 1  # a line to write on, without JavaScript too
-
-
-def _slots_to_choose(activity: Activity | None) -> list[tuple[int, str]]:
-    """The slots that a period may offer, as (key, name); none where there is no choice."""
-    if activity is None:
-        return []
-    if not hasattr(activity, "_slots_to_choose"):
-        rows = list(activity.slots.filter(is_active=True).values_list("pk", "name"))
-        activity._slots_to_choose = rows if len(rows) > 1 else []  # type: ignore[attr-defined]
-    found: list[tuple[int, str]] = activity._slots_to_choose  # type: ignore[attr-defined]
-    return found
 
 
 # What a change of decides which days are open and for how many: a preview shows who has booked before it is applied.

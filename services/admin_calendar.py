@@ -20,7 +20,7 @@ from portal.common.formats import long_date, today
 from services.admin_rules import recompute
 from services.calendar_forms import ClosingForm, OpenDayForm
 from services.calendars import close_days
-from services.models import Activity, OpenDay, SchoolHoliday, Slot
+from services.models import Activity, OpenDay, SchoolHoliday
 from services.school_calendar import import_school_holidays
 
 MOST_DAYS = 400  # closed at once: more than a year of an activity
@@ -91,19 +91,19 @@ class OpenDayAdmin(ScopedAdmin):
         rules = ["is_open", "closed_reason", "book_from", "book_until", "late_until", "cancel_until"]
         if obj is None:
             return ["activity", "date", "capacity", *rules]
-        return ["activity", "date", "taken", "capacity", *OpenDayForm.of(self._slots(obj)).slots, *rules, "by_hand"]
-
-    def _slots(self, obj: OpenDay) -> list[Slot]:
-        """The slots whose places can be told apart from the day's: of an activity that has several."""
-        if not hasattr(obj, "_slots"):
-            found = list(obj.activity.slots.filter(is_active=True))
-            obj._slots = found if len(found) > 1 else []  # type: ignore[attr-defined]
-        slots: list[Slot] = obj._slots  # type: ignore[attr-defined]
-        return slots
+        return [
+            "activity",
+            "date",
+            "taken",
+            "capacity",
+            *OpenDayForm.of(obj.activity.slots_to_choose).slots,
+            *rules,
+            "by_hand",
+        ]
 
     def get_form(self, request: HttpRequest, obj: OpenDay | None = None, change: bool = False, **kwargs: Any) -> Any:
         if obj is not None:
-            kwargs.setdefault("form", OpenDayForm.of(self._slots(obj)))
+            kwargs.setdefault("form", OpenDayForm.of(obj.activity.slots_to_choose))
         return super().get_form(request, obj, change=change, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: OpenDay | None = None) -> list[str]:

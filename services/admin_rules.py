@@ -165,7 +165,7 @@ class DeadlineAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("utilisé par"))
     def used_by(self, obj: Deadline) -> SafeString | str:
         """Whom a change would reach: services, activities with a rule of their own, other deadlines, days to come."""
-        named, reader = Q(booking_deadline=obj) | Q(cancel_deadline=obj), obj.reader  # type: ignore[attr-defined]
+        named, reader = Q(booking_deadline=obj) | Q(cancel_deadline=obj), obj.reader
         activities = Activity.objects.visible_to(reader).select_related("service")
         lines = [
             *(("admin:services_service_change", row) for row in Service.objects.visible_to(reader).filter(named)),

@@ -32,8 +32,8 @@ class ActivityPeriodForm(ScopedForm):
     # The names of the school holidays, read once for all rows of a page.
     holidays: Collection[str] = ()
     holiday = forms.ChoiceField(label=gettext_lazy("Vacances"), required=False)
-    # The slots of the activity, as (key, name); without any to choose from the box is not shown.
-    offered: Collection[tuple[int, str]] = ()
+    # The slots of the activity; without any to choose from the box is not shown.
+    offered: Collection[Slot] = ()
     slots = forms.TypedMultipleChoiceField(
         label=gettext_lazy("Prestations"),
         coerce=int,
@@ -66,7 +66,7 @@ class ActivityPeriodForm(ScopedForm):
         field: Any = self.fields["holiday"]
         field.choices = [("", "–"), *((name, name) for name in sorted(names))]
         slots: Any = self.fields["slots"]
-        slots.choices = list(self.offered)
+        slots.choices = [(slot.pk, slot.name) for slot in self.offered]
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data

@@ -1,6 +1,7 @@
 """What communes offer: services of a univers, their activities and the ways to attend them."""
 
 import datetime as dt
+from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import pghistory
@@ -321,6 +322,12 @@ class Activity(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("activity", args=[self.service.slug, self.slug])
+
+    @cached_property
+    def slots_to_choose(self) -> "list[Slot]":
+        """Its slots in use, where there are several: what a day or a period may tell apart."""
+        found = list(self.slots.filter(is_active=True))
+        return found if len(found) > 1 else []
 
     @property
     def booking_rule(self) -> Deadline:

@@ -170,6 +170,8 @@ class Deadline(models.Model):
     )
     free_period = models.CharField(_("comptées"), max_length=10, choices=Period, default=Period.MONTH)
 
+    reader: "User"  # who looks at its page (DeadlineAdmin)
+
     objects = DeadlineQuerySet.as_manager()
 
     class Meta:

@@ -16,8 +16,8 @@ from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import WEEKDAYS, month
 from services.models import OpenDay, Slot
+from tests.checkout.booking_page import boxes, monday_shop, ticked
 from tests.checkout.http import page, text
-from tests.checkout.test_booking_page import boxes, monday_shop, ticked
 from tests.factories import FiliationFactory, SlotFactory, SubscriptionFactory, TariffFactory
 from tests.guards import guarded, sql, undone
 from tests.shop import Shop, family

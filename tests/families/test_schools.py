@@ -126,7 +126,7 @@ class TestDeclaring:
         for school, level in ((elsewhere, "cp"), (room.school, "cm2")):
             guarded(
                 "families.Enrolment:pupil_is_of_the_classroom",
-                lambda school=school, level=level: Enrolment.objects.filter(pk=row.pk).update(  # type: ignore[misc]
+                lambda school=school, level=level: Enrolment.objects.filter(pk=row.pk).update(
                     school=school, level=level, classroom=room
                 ),
                 "the school, the year and a level of the class",

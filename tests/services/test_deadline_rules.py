@@ -160,9 +160,9 @@ class TestDatabase:
             rows: Any = model.objects
             guarded(
                 f"services.{model.__name__}:{guard}",
-                lambda rows=rows: rows.update(booking_deadline=strange),  # type: ignore[misc]
+                lambda rows=rows: rows.update(booking_deadline=strange),
                 "is another commune's",
-                lambda rows=rows: rows.filter(booking_deadline=strange).exists(),  # type: ignore[misc]
+                lambda rows=rows: rows.filter(booking_deadline=strange).exists(),
             )
         guarded(
             "services.Deadline:late_is_of_its_commune",
@@ -196,9 +196,9 @@ class TestDatabase:
             model: Any = type(row)
             guarded(
                 f"services.{label}:cancelling_is_never_late",
-                lambda model=model: model.objects.update(cancel_deadline=rule),  # type: ignore[misc]
+                lambda model=model: model.objects.update(cancel_deadline=rule),
                 "are cancelled until one limit",
-                lambda model=model: model.objects.filter(cancel_deadline__late__isnull=False).exists(),  # type: ignore[misc]
+                lambda model=model: model.objects.filter(cancel_deadline__late__isnull=False).exists(),
             )
         guarded(
             "services.Deadline:late_is_the_last",
