@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -13,7 +12,6 @@ import accounts.admin_outbox  # noqa: F401  registers the outbox
 from accounts.admin_base import Right, ScopedAdmin, ScopedForm, staff
 from accounts.models import Commune, StaffRole, Terms, User
 from accounts.staff import grant_role, withdraw_role
-from portal.common.errors import Refused
 
 
 @admin.register(Commune)
@@ -79,13 +77,6 @@ class StaffRoleAdmin(ScopedAdmin):
     def delete_model(self, request: HttpRequest, obj: StaffRole) -> None:
         assert isinstance(request.user, User)
         withdraw_role(role=obj, by=staff(request))
-
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        try:
-            return super().delete_view(request, object_id, extra_context)
-        except Refused as refusal:
-            self.say(request, messages.ERROR, refusal.messages)
-            return redirect(self.url("changelist"))
 
 
 @admin.register(Terms)

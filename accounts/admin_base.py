@@ -453,7 +453,10 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
     # -- Deleting: only what nothing hangs on --
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        """Django's page, unless something hangs on the row: that is said instead of listed, row by row."""
+        """Django's page, unless something hangs on the row: that is said instead of listed, row by row.
+
+        What an action refuses is said above the list.
+        """
         obj = self.object_or_404(request, object_id)  # a stranger's row is missing, before it is forbidden
         if self.has_delete_permission(request, obj) and (used_by := self._used_by(obj)):
             return self._refuse_delete(request, obj, used_by)
@@ -461,6 +464,9 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
             return super().delete_view(request, object_id, extra_context)
         except (models.ProtectedError, IntegrityError):  # used between the two looks
             return self._refuse_delete(request, obj, self._used_by(obj))
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+            return redirect(self.url("changelist"))
 
     def _used_by(self, obj: Any) -> list[str]:
         counts = []

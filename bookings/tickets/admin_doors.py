@@ -3,10 +3,9 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -78,10 +77,3 @@ class ControllerAdmin(ScopedAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Controller) -> None:
         dismiss(controller=obj, by=staff(request))
-
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:
-        try:
-            return super().delete_view(request, object_id, extra_context)
-        except Refused as refusal:
-            self.say(request, messages.ERROR, refusal.messages)
-            return redirect(self.url("changelist"))
