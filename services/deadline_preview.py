@@ -1,7 +1,6 @@
 """What a deadline says before it is saved: the parents' sentence, and the exact moments for a few telling dates."""
 
 import datetime as dt
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from django.utils.text import capfirst
@@ -64,23 +63,25 @@ def _example(deadline: Deadline, kind: str, date: dt.date, calendar: SchoolCalen
     return Example(kind, long_date(date), moment(opens) if opens else "", until, moment(late) if late else "")
 
 
-def _telling_dates(first: dt.date, calendar: SchoolCalendar) -> Iterator[tuple[str, dt.date]]:
-    """A Monday, a Thursday, the day after a public holiday, the first day after holidays, a day of them."""
+def _telling_dates(first: dt.date, calendar: SchoolCalendar) -> list[tuple[str, dt.date]]:
+    """A Monday, a Thursday, the day after a public holiday, the first day after holidays, a day of them: those there are."""
     days = [first + dt.timedelta(days=offset) for offset in range(300)]
     school = [day for day in days if calendar.holidays_of(day) is None and day not in calendar.public_holidays]
-    yield _("Un lundi"), next(day for day in school if day.weekday() == 0)
-    yield _("Un jeudi"), next(day for day in school if day.weekday() == 3)
-    after = [day for day in school if day.weekday() < 5 and day - ONE_DAY in calendar.public_holidays]
-    if after:
-        yield _("Au lendemain d’un jour férié"), after[0]
+    found = [
+        (_("Un lundi"), (day for day in school if day.weekday() == 0)),
+        (_("Un jeudi"), (day for day in school if day.weekday() == 3)),
+        (
+            _("Au lendemain d’un jour férié"),
+            (day for day in school if day.weekday() < 5 and day - ONE_DAY in calendar.public_holidays),
+        ),
+    ]
     coming = next((row for row in calendar.breaks if row.first_day > first), None)
     if coming is not None:
         holidays = coming.name[:1].lower() + coming.name[1:]
-        yield (
-            _("Pendant les %s") % holidays,
-            next(day for day in days if day >= coming.first_day and day.weekday() == 0),
-        )
-        yield (
-            _("À la rentrée après les %s") % holidays,
-            next(day for day in school if day > coming.last_day and day.weekday() < 5),
-        )
+        inside = (day for day in days if coming.first_day <= day <= coming.last_day and day.weekday() == 0)
+        after = (day for day in school if day > coming.last_day and day.weekday() < 5)
+        found += [
+            (_("Pendant les %s") % holidays, inside),
+            (_("À la rentrée après les %s") % holidays, after),
+        ]
+    return [(kind, date) for kind, dates in found if (date := next(dates, None)) is not None]

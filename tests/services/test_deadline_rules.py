@@ -10,7 +10,7 @@ from accounts.models import User
 from portal.common.formats import today
 from services.deadline_preview import preview
 from services.deadlines import cancel_sentence, check
-from services.models import Activity, Deadline, Service
+from services.models import Activity, Deadline, SchoolHoliday, Service
 from services.school_calendar import SchoolCalendar, import_school_holidays
 from tests.admin.test_catalogue import edit, errors, saved
 from tests.admin.world import client_of, url
@@ -115,6 +115,14 @@ class TestPreview:
     def test_a_weekday_without_a_limit_is_said(self) -> None:
         rule = DeadlineFactory(basis="weekdays", weekday_limits=[600, *[None] * 6])
         assert "pas de limite fixée" in preview(rule).examples[1].until
+
+    def test_holidays_too_far_away_for_an_example_are_passed_over(self) -> None:
+        SchoolHoliday.objects.all().delete()
+        first = today() + dt.timedelta(days=330)
+        SchoolHoliday.objects.create(name="Vacances d’été", first_day=first, last_day=first + dt.timedelta(days=3))
+        kinds = [row.kind for row in preview(DeadlineFactory()).examples]
+        assert kinds[:2] == ["Un lundi", "Un jeudi"] and not any("Vacances" in kind for kind in kinds)
+        assert not any("Pendant" in kind or "rentrée" in kind for kind in kinds)
 
 
 def test_a_check_is_over_every_date() -> None:
