@@ -343,6 +343,7 @@ class _Writer:
         self._seen: set[str] = set()
         # Up to when the days of the month that is being written can be booked late or in time, and cancelled.
         self._until: dict[tuple[dt.datetime, dt.datetime | None, dt.datetime], list[str]] = {}
+        self._soon: dict[str, list[str]] = {}
         self._last: OpenDay | None = None
 
     def year(self, months: Sequence[Month | GridMonth]) -> YearCalendar:
@@ -352,7 +353,9 @@ class _Writer:
     def take_until(self) -> list[tuple[str, str]]:
         """Up to when the days written since the last time can be booked and cancelled, those of one moment together."""
         found, self._until = self._until, {}
-        return [(enumeration(days), self._until_words(*moments)) for moments, days in found.items()]
+        soon, self._soon = self._soon, {}
+        told = [(enumeration(days), self._until_words(*moments)) for moments, days in found.items()]
+        return [*((enumeration(days), reason) for reason, days in soon.items()), *told]
 
     def _until_words(self, book: dt.datetime, late: dt.datetime | None, cancel: dt.datetime) -> str:
         at = self.availability.at
@@ -397,6 +400,7 @@ class _Writer:
             cell.reason = _("complet\u00a0; %s") % taken if full else taken
         elif state:
             cell.kind, cell.reason = state.kind, state.reason
+            self._note_soon(open_day, state)
         elif (unfit := self._unfit(date)) and len(unfit) == len(self._order):
             cell.kind, cell.reason = "c", next(iter(unfit.values()))
         else:
@@ -427,6 +431,13 @@ class _Writer:
             self._seen.add("held")
             cell.kind, cell.word = "h", _("panier")
 
+    def _note_soon(self, open_day: OpenDay, state: State) -> None:
+        """A day that is not open yet is told from one that is closed, and from when it can be booked is told under its month."""
+        name = _day_name(open_day.date)
+        if state.kind == "n" and name not in self._soon.setdefault(state.reason, []):
+            self._seen.add("soon")
+            self._soon[state.reason].append(name)
+
     def _mark_held(self, cell: Cell, rows: Sequence[Had]) -> None:
         """A day that can still be ticked, for another child or slot, tells what waits in the cart to be paid."""
         if any(self.availability.is_in_cart(row) for row in rows):
@@ -452,6 +463,7 @@ class _Writer:
             cell.reason = taken
         elif state:
             cell.kind, cell.reason = state.kind, state.reason
+            self._note_soon(open_day, state)
         elif unfit := self.availability.unfit(person, date):
             cell.kind, cell.reason = "c", unfit
         else:

@@ -16,7 +16,7 @@ from bookings.models import Booking, Hold
 from checkout.actions import Means
 from checkout.models import CartLine
 from families.models import Filiation
-from portal.common.formats import NBSP, PARIS, day, today
+from portal.common.formats import NBSP, PARIS, day, moment, today
 from services.models import Activity, ActivityPeriod, OpenDay, SchoolHoliday, TariffGrid
 from services.school_calendar import school_year
 from tests.checkout.booking_page import Browse, MaxQueries, boxes, labels, monday_shop, ticked
@@ -330,6 +330,18 @@ def test_few_places_of_a_slot_are_shown_like_those_of_a_day(browse: Browse) -> N
     TariffFactory(slot=other, profile=shop.tariff.profile)
     response = browse(shop).get(page(shop))
     assert f"2 places libres pour {shop.slot}" in labels(response)[first] and "<u>" not in response.content.decode()
+
+
+@pytest.mark.parametrize("view", ["calendrier", "grille"])
+def test_a_day_that_is_not_open_yet_is_told_from_a_closed_one(browse: Browse, view: str) -> None:
+    shop = monday_shop(weeks=1, children=2)
+    client = browse(shop)
+    assert "pas encore ouvert" not in text(client.get(page(shop), {"vue": view}))
+    opens = timezone.now() + dt.timedelta(days=3)
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(book_from=opens)
+    told = text(client.get(page(shop), {"vue": view}))
+    assert "pas encore ouvert à la réservation" in told
+    assert f"réservable à partir du {moment(opens)}".replace("\u00a0", " ") in told.replace("\u00a0", " ")
 
 
 class TestCost:
