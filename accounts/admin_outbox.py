@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from portal.outbox.actions import retry
-from portal.outbox.models import Email
+from portal.outbox.calls import try_again
+from portal.outbox.models import Call, Email
 
 ADDRESS = re.compile(r"https?://\S+")
 
@@ -63,3 +64,44 @@ class EmailAdmin(ReadOnlyAdmin):
             self.say(request, messages.SUCCESS, [said])
         if others:
             self.say(request, messages.WARNING, [_("Seuls les courriels abandonnés peuvent être renvoyés.")])
+
+
+@admin.register(Call)
+class CallAdmin(ReadOnlyAdmin):
+    """Calls to providers; one that was given up is money that has not arrived where it belongs."""
+
+    actions = ["make_again"]
+    list_display = ["created_at", "name", "key", "status", "attempts", "done_at"]
+    list_filter = ["status"]
+    date_hierarchy = "created_at"
+    search_fields = ["key", "name"]
+    ordering = ["-created_at", "-pk"]
+    fields = [
+        *("name", "key", "payload", "status", "attempts", "created_at", "next_attempt_at", "done_at"),
+        "last_error",
+    ]
+
+    def has_retry_permission(self, request: HttpRequest) -> bool:
+        return self.may(request, Right.VIEW)
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.has_view_permission(request):
+            return []
+        dead = Call.objects.filter(status=Call.Status.DEAD).count()
+        words = ngettext("Appel à un prestataire abandonné", "Appels à un prestataire abandonnés", dead or 2)
+        return [Todo(words, dead, self.url("changelist") + "?status__exact=dead")]
+
+    def story(self, request: HttpRequest, obj: Call) -> list[Happening]:
+        facts = [(obj.created_at, None, _("Mis en file.")), (obj.done_at, None, _("Fait."))]
+        return told(staff(request), facts)
+
+    @admin.action(description=gettext_lazy("Refaire l’appel"), permissions=["retry"])
+    def make_again(self, request: HttpRequest, queryset: Any) -> None:
+        dead = list(queryset.filter(status=Call.Status.DEAD))
+        for call in dead:
+            try_again(call=call)
+        if dead:
+            said = ngettext("%d appel est remis en file.", "%d appels sont remis en file.", len(dead)) % len(dead)
+            self.say(request, messages.SUCCESS, [said])
+        if queryset.exclude(pk__in=[call.pk for call in dead]).exists():
+            self.say(request, messages.WARNING, [_("Seuls les appels abandonnés peuvent être refaits.")])

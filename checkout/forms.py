@@ -14,7 +14,7 @@ from accounts.documents import MAX_MEGABYTES
 from accounts.models import Terms
 from bookings.absences import Absence
 from bookings.actions import Wish
-from checkout.actions.payment import Means
+from checkout.actions.payment import Card, Means
 from checkout.actions.top_up import LARGEST, SMALLEST
 from portal.common.forms import SummaryOnPage
 
@@ -175,18 +175,36 @@ class DaysField(forms.Field):
             raise forms.ValidationError(self.error_messages["required"], code="required")
 
 
+NO_SUCH_MEANS = _("Ce moyen de paiement n’existe pas : choisissez-en un autre.")
+
+
 class PayForm(forms.Form):
-    """Which cart, how, and the total that the page showed (the server's own is what is paid)."""
+    """Which cart, how, and the total that the page showed (the server's own is what is paid).
+
+    How: `wallet`, `card` or `both`; a card may name its provider and kind, `card:paybox:VISA`.
+    """
 
     cart = forms.IntegerField(min_value=1)
     total = forms.DecimalField(max_digits=10, decimal_places=2)
-    means = forms.ChoiceField(
-        choices=[(means.value, means.value) for means in Means],
+    means = forms.CharField(
+        max_length=60,
         error_messages={
             "required": _("Choisissez un moyen de paiement."),
-            "invalid_choice": _("Ce moyen de paiement n’existe pas : choisissez-en un autre."),
+            "max_length": NO_SUCH_MEANS,
         },
     )
+
+    def clean_means(self) -> tuple[Means, Card]:
+        means, _sep, card = self.cleaned_data["means"].partition(":")
+        if means not in set(Means) or (card and means == Means.WALLET):
+            raise forms.ValidationError(NO_SUCH_MEANS, code="invalid_choice")
+        return Means(means), chosen_card(card)
+
+
+def chosen_card(text: str) -> Card:
+    """`paybox:VISA`: a provider and a kind of card, as our pages' buttons name them."""
+    provider, _sep, method = text.partition(":")
+    return Card(provider, method)
 
 
 class TermsForm(forms.Form):
@@ -252,6 +270,10 @@ class TopUpForm(forms.Form):
             help_text=_("De 1 à 500\u00a0€. Des frais de 0,01\u00a0€ s’ajoutent à un montant personnalisé."),
             widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 8}),
         )
+        self.fields["card"] = forms.CharField(required=False, max_length=50)  # the button's, `paybox:VISA`
+
+    def clean_card(self) -> Card:
+        return chosen_card(self.cleaned_data["card"])
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}

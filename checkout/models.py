@@ -368,6 +368,8 @@ class Payment(models.Model):
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments", verbose_name=_("commande"))
     reference = models.CharField(_("référence"), max_length=20, unique=True, default=new_reference, editable=False)
     provider = models.CharField(_("moyen"), max_length=20)
+    # The kind of card that was chosen on our page, where the provider asks for it.
+    method = models.CharField(_("carte choisie"), max_length=20, blank=True, default="", db_default="")
     amount = MoneyField(_("montant"))
     status = models.CharField(_("statut"), max_length=10, choices=Status)
     provider_reference = models.CharField(_("référence chez le prestataire"), max_length=80, blank=True)
@@ -411,7 +413,7 @@ class Payment(models.Model):
                     ("reserved", "abandoned"),
                 ],
             ),
-            pgtrigger.ReadOnly(name="payment_is_frozen", fields=["order", "reference", "provider", "amount"]),
+            pgtrigger.ReadOnly(name="payment_is_frozen", fields=["order", "reference", "provider", "method", "amount"]),
             pgtrigger.Protect(name="payments_are_kept", operation=pgtrigger.Delete),
             not_truncated("payments_are_not_emptied"),
             # Paid is paid: payment and order in one transaction, whichever of the two is written first.

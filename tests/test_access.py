@@ -11,6 +11,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
 from accounts.models import SupportingDocument, Terms, User
 from accounts.reminders import reminders_key
@@ -20,7 +21,7 @@ from bookings.lists import SavedList
 from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking, Ticket
 from bookings.waiting.models import WaitingListEntry
 from checkout.actions import Means
-from checkout.models import Order
+from checkout.models import Order, Payment
 from portal.demo.models import BankPayment, Mail
 from services.models import OpenDay, Subscription
 from tests.factories import (
@@ -64,6 +65,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "demo_mailbox": PUBLIC,
     "demo_mail": PUBLIC,
     "demo_bank": NOT_HERE,  # without the platform's signature
+    "demo_bank_refund": (405, 405, 405, 405, 405, 405),
     "demo_bank_status": PUBLIC,  # the reference is the key
     # Signing up and in: those who are in already are sent on.
     "account_signup": (200, 302, 302, 302, 302, 302),
@@ -123,6 +125,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "checkout_address": (302, 302, 200, 302, 302, 302),
     "checkout_terms": (302, 302, 200, 302, 302, 302),
     "checkout_payment": (302, 302, 200, 302, 302, 302),
+    "payment_departure": (302, 302, 302, 404, 404, 404),  # nothing waits to be sent: to the order
     "payment_return": MOVED,  # unsigned: to « Mes commandes »
     "payment_notification": (405, 405, 405, 405, 405, 405),
     "orders": OWN_PAGE,
@@ -200,6 +203,9 @@ def world() -> World:
     bank = BankPayment.objects.create(
         reference="R", amount=Decimal(1), label="x", return_url="http://127.0.0.1/", notify_url="http://127.0.0.1/"
     )
+    given_up = Payment.objects.create(
+        order=order, provider="demo", amount=Decimal(1), status=Payment.Status.ABANDONED, ended_at=timezone.now()
+    )
     filiation = owner.filiations.get()  # type: ignore[attr-defined]
     booking = Booking.objects.booked().get()
     OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=1)
@@ -271,7 +277,8 @@ def world() -> World:
         "absence_proof": [absence.pk, absence.proofs.get().pk],
         "feed_file": [open_feed(user=owner, by=owner).key],
         "order_abandon": [order.reference],
-        "payment_return": ["demo"],
+        "payment_departure": [order.reference],
+        "payment_return": ["demo", given_up.reference],
         "payment_notification": ["demo"],
     }
     addresses = {name: reverse(name, args=arguments.get(name)) for name in EXPECTED}

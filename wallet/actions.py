@@ -18,7 +18,13 @@ from wallet.models import Account, Entry, Movement, Wallet
 
 RESERVED = "reserved"
 FEES = "fees"
+TRANSFERS = "transfers"
+BANK = "bank"
+BANK_FEES = "bank_fees"
+EXPIRED = "expired"
 ADJUSTMENT = "adjustment"
+
+OF_A_COMMUNE = {Account.Kind.REVENUE, Account.Kind.VOUCHER}
 
 # The key is unique: of two that post the same, the second waits for the first and then writes nothing.
 INSERT_MOVEMENT = """
@@ -31,14 +37,33 @@ NOT_ENOUGH = gettext_lazy("Votre porte-monnaie ne contient pas assez pour ce rè
 
 def revenue_code(commune: Commune | int | None) -> str:
     """The code of the account that owes a commune (by key) its share; None stands for the agglomération."""
+    return f"revenue:{_commune(commune)}"
+
+
+def voucher_code(commune: Commune | int | None) -> str:
+    """The code of the account of the discounts that a commune (by key) bears; None stands for the agglomération."""
+    return f"voucher:{_commune(commune)}"
+
+
+def _commune(commune: Commune | int | None) -> str:
     if commune is None:
-        return "revenue:agglo"
-    return f"revenue:{commune.pk if isinstance(commune, Commune) else commune}"
+        return "agglo"
+    return str(commune.pk if isinstance(commune, Commune) else commune)
 
 
 def clearing_code(provider: str) -> str:
     """The code of the account of what a provider has taken from cards and still owes the régie."""
     return f"clearing:{provider}"
+
+
+def refunding_code(provider: str) -> str:
+    """The code of the account of what is on its way back to cards."""
+    return f"refunding:{provider}"
+
+
+def till_code(means: str) -> str:
+    """The code of the account of what lies in the till: `cash`, `cheque` or `cesu`."""
+    return f"till:{means}"
 
 
 def wallet_code(user: User | int) -> str:
@@ -193,7 +218,7 @@ def _accounts(codes: Collection[str]) -> dict[str, Account]:
     found = {account.code: account for account in Account.objects.filter(code__in=wanted)}
     for code in wanted - found.keys():
         kind, _sep, owner = code.partition(":")
-        commune = int(owner) if kind == Account.Kind.REVENUE and owner.isdigit() else None
+        commune = int(owner) if kind in OF_A_COMMUNE and owner.isdigit() else None
         found[code], _created = Account.objects.get_or_create(
             code=code, defaults={"kind": Account.Kind(kind), "commune_id": commune}
         )

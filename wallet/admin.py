@@ -59,6 +59,13 @@ def of(name: str) -> str:
     return f"d’{name}" if sort_key(name)[:1] in tuple("aeiouh") else f"de {name}"
 
 
+TILLS = {
+    "cash": gettext_lazy("Caisse : espèces"),
+    "cheque": gettext_lazy("Caisse : chèques"),
+    "cesu": gettext_lazy("Caisse : CESU"),
+}
+
+
 def account_name(account: Account) -> str:
     """An account as people say it: « Porte-monnaie de Claire Dupont », « Recettes de Rosières »."""
     kinds = Account.Kind
@@ -67,8 +74,14 @@ def account_name(account: Account) -> str:
             return _("Porte-monnaie %s") % of(str(account.wallet.user))
         case kinds.REVENUE:
             return _("Recettes %s") % (of(account.commune.name) if account.commune else _("de l’agglomération"))
-        case kinds.CLEARING:
-            return _("Encaissements à recevoir (%s)") % account.code.partition(":")[2]
+        case kinds.VOUCHER:
+            return _("Remises à la charge %s") % (
+                of(account.commune.name) if account.commune else _("de l’agglomération")
+            )
+        case kinds.TILL:
+            return str(TILLS.get(account.code.partition(":")[2], account.code))
+        case kinds.CLEARING | kinds.REFUNDING:
+            return f"{account.get_kind_display()} ({account.code.partition(':')[2]})"
     return account.get_kind_display()
 
 

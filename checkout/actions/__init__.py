@@ -6,13 +6,14 @@ from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lin
 from checkout.actions.change import change_booking
 from checkout.actions.completion import apply_message
 from checkout.actions.offers import pay_offer, take_offer
-from checkout.actions.payment import Means, abandon_order, accept_sale_terms, choose_address, pay
+from checkout.actions.payment import Card, Means, abandon_order, accept_sale_terms, choose_address, pay
 from checkout.actions.tickets import add_tickets_to_cart, cancel_ticket
 from checkout.actions.top_up import TOP_UP_FEE, start_top_up
 
 __all__ = [
     "TOP_UP_FEE",
     "Added",
+    "Card",
     "Means",
     "abandon_order",
     "accept_sale_terms",

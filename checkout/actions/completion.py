@@ -178,7 +178,7 @@ def expired() -> Refused:
 
 
 def _capture(order: Order, payment: Payment, message: Message) -> None:
-    payment.provider_reference = message.provider_reference[:80]
+    payment.provider_reference = message.provider_reference[:80] or payment.provider_reference
     if order.status == Order.Status.PENDING and _wallet_covers_the_rest(order, payment):
         complete(order, card=payment)
         _end(payment, Payment.Status.CAPTURED)

@@ -1,6 +1,7 @@
 """From the cart to a payment: the steps' answers, the frozen order, the wallet's part and the provider's start."""
 
 import enum
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,6 +23,7 @@ from checkout.actions.completion import complete, end_payment, end_running, expi
 from checkout.actions.reconciliation import ask_about
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment
 from checkout.providers import base, default_provider
+from checkout.providers import provider as find_provider
 from families.models import Beneficiary
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
@@ -31,9 +33,11 @@ from services.models import Subscription
 from wallet import actions as ledger
 from wallet.models import Movement
 
+logger = logging.getLogger(__name__)
+
 
 class Means(enum.StrEnum):
-    """How the person chose to pay."""
+    """How the person chose to pay: from the wallet, by a card, or the wallet first and the card for the rest."""
 
     WALLET = "wallet"
     CARD = "card"
@@ -45,11 +49,22 @@ REOPEN = {"expired", "closed", "not_yours", "no_access"}
 
 
 @dataclass(frozen=True)
+class Card:
+    """The provider that was chosen, and the kind of card where it asks for one; by default the first that is offered."""
+
+    provider: str = ""
+    method: str = ""
+
+
+ANY_CARD = Card()
+
+
+@dataclass(frozen=True)
 class Started:
-    """The order, and where to send the browser when a provider must be asked (empty when all is paid)."""
+    """The order, and where the browser goes when a provider must be asked (None when all is paid)."""
 
     order: Order
-    redirect: str = ""
+    departure: base.Departure | None = None
 
 
 def choose_address(*, user: User, address: Address) -> None:
@@ -64,7 +79,7 @@ def accept_sale_terms(*, user: User, terms: Terms) -> None:
     Cart.objects.live().filter(user=user, status=Cart.Status.OPEN).update(terms=terms)
 
 
-def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal) -> Started:
+def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal, card: Card = ANY_CARD) -> Started:
     """Step 05: order the cart and pay it, with the wallet at once or by sending the browser to the card's provider.
 
     Pressing twice orders once: the second call finds the cart ordered and returns the same order. A card payment that
@@ -74,17 +89,19 @@ def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal) -> Star
     """
     ask_about(Order.objects.filter(user=user, cart=cart_id))
     try:
-        started, card = _order_and_start(user, cart_id, means, shown_total)
+        started, payment = _order_and_start(user, cart_id, means, shown_total, card)
     except Refused as refusal:
         order = Order.objects.filter(user=user, cart=cart_id, status=Order.Status.PENDING).first()
         if order is not None and refusal.code in REOPEN and not abandon_order(user=user, order=order):
             return Started(order)  # the bank answered between the two questions: it is paid
         raise
-    return started if card is None else Started(started.order, start_at_provider(card, user))
+    return started if payment is None else Started(started.order, start_at_provider(payment, user))
 
 
 @retry_on_deadlock
-def _order_and_start(user: User, cart_id: int, means: Means, shown_total: Decimal) -> tuple[Started, Payment | None]:
+def _order_and_start(
+    user: User, cart_id: int, means: Means, shown_total: Decimal, card: Card
+) -> tuple[Started, Payment | None]:
     """One transaction: the order, its payments, and the card's payment when a provider must be asked."""
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
         cart = (
@@ -104,29 +121,35 @@ def _order_and_start(user: User, cart_id: int, means: Means, shown_total: Decima
         else:
             lines = _lines_still_had(order, shown_total)
             _end_running(order)
-        payment = _start(order, user, means, lines)
+        payment = _start(order, user, means, card, lines)
         if payment is not None:
             extend(cart)
             Cart.objects.filter(pk=cart.pk).update(status=Cart.Status.PAYING)
     return Started(order), payment
 
 
-def start_at_provider(payment: Payment, user: User) -> str:
-    """Announce a committed payment to its provider; returns where to send the browser. Raises Refused when it is down."""
-    provider = default_provider()
-    assert provider is not None
+def start_at_provider(payment: Payment, user: User) -> base.Departure:
+    """Announce a committed payment to its provider; returns where the browser goes.
+
+    Not within a transaction. Raises Refused when the provider does not answer or will not take it: the payment has ended
+    then, and nothing was debited.
+    """
+    provider = find_provider(payment.provider)
     try:
-        return provider.start(
+        departure = provider.start(
             base.Request(
                 reference=payment.reference,
                 amount=payment.amount,
                 label=_("Commande %s") % payment.order.number,
                 email=user.email,
-                return_url=settings.SITE_URL + reverse("payment_return", args=[provider.slug]),
+                return_url=settings.SITE_URL + reverse("payment_return", args=[provider.slug, payment.reference]),
                 notify_url=settings.SITE_URL + reverse("payment_notification", args=[provider.slug]),
+                method=payment.method,
+                number=payment.order.number,
             )
         )
-    except base.Unreachable as error:
+    except (base.Unreachable, base.Impossible) as error:
+        logger.error("Provider %s did not start payment %s: %s", provider.slug, payment.pk, error)
         end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
         raise Refused(
             _(
@@ -136,6 +159,11 @@ def start_at_provider(payment: Payment, user: User) -> str:
             else _("Le service de paiement par carte ne répond pas. Rien n’a été débité ; vos places restent gardées."),
             code="provider_down",
         ) from error
+    if departure.provider_reference:
+        Payment.objects.filter(pk=payment.pk, provider_reference="").update(
+            provider_reference=departure.provider_reference
+        )
+    return departure
 
 
 def abandon_order(*, user: User, order: Order) -> bool:
@@ -312,29 +340,64 @@ def order_line(row: CartLine) -> OrderLine:
     return line
 
 
-def _start(order: Order, user: User, means: Means, lines: Sequence[OrderLine] | None) -> Payment | None:
+def _start(order: Order, user: User, means: Means, card: Card, lines: Sequence[OrderLine] | None) -> Payment | None:
     """Open the payments of a pending order; returns the card's, or None when the order is paid."""
     if order.total == ZERO:
         complete(order, card=None, lines=lines)
         return None
-    from_wallet = _wallet_part(order, user, means)
+    provider = None if means == Means.WALLET else chosen_provider(card)
+    from_wallet = _wallet_part(order, user, means, provider)
     from_card = order.total - from_wallet
     if not from_card:
         complete(order, card=None, lines=lines)
         return None
-    provider = default_provider()
     if provider is None:
         raise Refused(
             _("Le paiement par carte n’est pas ouvert ici, et votre porte-monnaie ne suffit pas. Rien n’a été débité."),
             code="no_card",
         )
+    check_smallest(provider, from_card)
     if from_wallet:
         _reserve(order, user, from_wallet)
-    return Payment.objects.create(order=order, provider=provider.slug, amount=from_card, status=Payment.Status.STARTED)
+    return Payment.objects.create(
+        order=order,
+        provider=provider.slug,
+        method=card.method,
+        amount=from_card,
+        status=Payment.Status.STARTED,
+    )
 
 
-def _wallet_part(order: Order, user: User, means: Means) -> Decimal:
-    """How many euros of the order the wallet pays."""
+def chosen_provider(card: Card) -> base.Provider | None:
+    """The provider of the chosen card; None where no card is taken. Raises Refused for one that is not offered here."""
+    try:
+        provider = find_provider(card.provider) if card.provider else default_provider()
+    except KeyError as error:
+        raise unknown_card() from error
+    if card.method and (provider is None or card.method not in {method.code for method in provider.methods}):
+        raise unknown_card()
+    return provider
+
+
+def unknown_card() -> Refused:
+    """What is said of a means of payment that is not offered (any more)."""
+    return Refused(
+        _("Ce moyen de paiement n’est pas proposé ici : choisissez-en un autre. Rien n’a été débité."), code="no_card"
+    )
+
+
+def check_smallest(provider: base.Provider, amount: Decimal) -> None:
+    """Raises Refused for less than the provider takes."""
+    if amount < provider.smallest:
+        raise Refused(
+            _("Par ce moyen, le plus petit règlement est de %(least)s : choisissez-en un autre. Rien n’a été débité.")
+            % {"least": euros(provider.smallest)},
+            code="too_little",
+        )
+
+
+def _wallet_part(order: Order, user: User, means: Means, provider: base.Provider | None) -> Decimal:
+    """How many euros of the order the wallet pays; beside a card so much that the card's part is not too small for it."""
     if means == Means.CARD:
         return ZERO
     balance = ledger.wallet_of(user).balance
@@ -346,7 +409,9 @@ def _wallet_part(order: Order, user: User, means: Means) -> Decimal:
                 code="wallet_is_not_overdrawn",
             )
         return order.total
-    return min(balance, order.total)
+    if balance >= order.total or provider is None:
+        return min(balance, order.total)
+    return max(min(balance, order.total - provider.smallest), ZERO)
 
 
 def _reserve(order: Order, user: User, amount: Decimal) -> None:

@@ -9,9 +9,14 @@ from django.utils import timezone
 from checkout.actions.completion import apply_message
 from checkout.models import Order, Payment, ProviderEvent
 from checkout.providers import provider as find_provider
-from checkout.providers.base import Forged, Outcome, Unreachable
+from checkout.providers.base import Forged, Known, Outcome, Unreachable
 
 logger = logging.getLogger(__name__)
+
+
+def known(payment: Payment) -> Known:
+    """The payment as its provider knows it."""
+    return Known(payment.reference, payment.provider_reference, payment.amount)
 
 
 def ask_provider(payment: Payment) -> bool:
@@ -21,7 +26,7 @@ def ask_provider(payment: Payment) -> bool:
     """
     Payment.objects.filter(pk=payment.pk).update(checked_at=timezone.now())
     try:
-        message = find_provider(payment.provider).query(payment.reference)
+        message = find_provider(payment.provider).query(known(payment))
     except (Unreachable, Forged, KeyError) as error:
         logger.warning("Payment %s: the provider %s has no answer: %s", payment.pk, payment.provider, error)
         return False

@@ -6,9 +6,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from checkout.actions.payment import Started, start_at_provider
+from checkout.actions.payment import ANY_CARD, Card, Started, check_smallest, chosen_provider, start_at_provider
 from checkout.models import Order, OrderLine, Payment
-from checkout.providers import default_provider
 from portal.common.errors import Refused
 from portal.common.formats import euros
 from portal.common.money import round_cents
@@ -19,13 +18,13 @@ TOP_UP_FEE = Decimal("0.01")
 SMALLEST, LARGEST = Decimal("1.00"), Decimal("500.00")
 
 
-def start_top_up(*, user: User, amount: Decimal) -> Started:
+def start_top_up(*, user: User, amount: Decimal, card: Card = ANY_CARD) -> Started:
     """Order credits of `amount` euros and start the card payment.
 
     An amount that is not one of the packs costs TOP_UP_FEE more. Raises Refused outside SMALLEST to LARGEST, and
     when no card provider is configured or it does not answer.
     """
-    provider = default_provider()
+    provider = chosen_provider(card)
     if provider is None:
         raise Refused(
             _(
@@ -40,6 +39,7 @@ def start_top_up(*, user: User, amount: Decimal) -> Started:
             code="amount",
         )
     fee = round_cents(0) if TopUpPack.objects.filter(amount=amount, is_active=True).exists() else TOP_UP_FEE
+    check_smallest(provider, amount + fee)
     with transaction.atomic():
         ledger.wallet_of(user)
         order = Order.objects.create(user=user, kind=Order.Kind.TOP_UP, total=amount + fee)
@@ -54,6 +54,10 @@ def start_top_up(*, user: User, amount: Decimal) -> Started:
             )
         OrderLine.objects.bulk_create(lines)
         payment = Payment.objects.create(
-            order=order, provider=provider.slug, amount=order.total, status=Payment.Status.STARTED
+            order=order,
+            provider=provider.slug,
+            method=card.method,
+            amount=order.total,
+            status=Payment.Status.STARTED,
         )
     return Started(order, start_at_provider(payment, user))

@@ -1,10 +1,19 @@
-"""What every provider of card payments does for us, and the one message that it tells us."""
+"""What every provider of card payments does for us, and the messages that it tells us.
+
+A provider is one module of this package. It declares what it can do; it starts a payment, reads what arrives from it,
+says how a payment stands and, where it can, pays back. It never touches our tables: actions apply what it says.
+"""
 
 import enum
-from collections.abc import Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Protocol
+from urllib.parse import parse_qsl
+
+from portal.common.money import ZERO
+
+FORM = "application/x-www-form-urlencoded"
 
 
 class Outcome(enum.StrEnum):
@@ -21,7 +30,20 @@ class Forged(Exception):
 
 
 class Unreachable(Exception):
-    """The provider does not answer."""
+    """The provider does not answer: the same may be asked again later."""
+
+
+class Impossible(Exception):
+    """The provider answers that it will never do this; the text says why, for an operator."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A card that a provider asks to be chosen on our page (« Carte Visa »); its code is the provider's own."""
+
+    code: str
+    label: str
+    icon: str = "credit-card"
 
 
 @dataclass(frozen=True)
@@ -36,7 +58,10 @@ class Message:
 
 @dataclass(frozen=True)
 class Request:
-    """What a provider needs to start a payment: amount in euros, and where to send the browser and the notification."""
+    """What a provider needs to start a payment: amount in euros, and where to send the browser and the notification.
+
+    `reference` is unique for ever: a provider that is told the same one twice starts one payment.
+    """
 
     reference: str
     amount: Decimal
@@ -44,19 +69,99 @@ class Request:
     email: str
     return_url: str
     notify_url: str
+    method: str = ""
+    number: str = ""  # what people call the order, `2026-000123`
 
 
-class Provider(Protocol):
+@dataclass(frozen=True)
+class Departure:
+    """Where the browser goes to pay: an address to open, or (with `fields`) one to send a form to."""
+
+    url: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    provider_reference: str = ""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A payment as both sides know it: our reference, the provider's own (empty until it told us), euros."""
+
+    reference: str
+    provider_reference: str
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What came over HTTP, untouched: a provider signs these very bytes."""
+
+    query: str = ""
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The values of the address and of a form's body, by name."""
+        body = self.body.decode("utf-8", "replace") if self._is_form else ""
+        return dict(parse_qsl(self.query, keep_blank_values=True) + parse_qsl(body, keep_blank_values=True))
+
+    @property
+    def raw(self) -> str:
+        """What is kept of it: the address's values, then the body, as text."""
+        body = self.body.decode("utf-8", "replace").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+        return "\n".join(part for part in (self.query, body) if part)[:20000]
+
+    @property
+    def _is_form(self) -> bool:
+        return self.headers.get("Content-Type", FORM).startswith(FORM)
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether a provider is configured and answers, with a sentence for the operator."""
+
+    configured: bool
+    answers: bool
+    sentence: str
+
+
+class Provider(ABC):
     """One means of card payment. Secrets come from the environment."""
 
     slug: str
     label: str
+    # What our page offers to choose from before leaving; none: the provider asks itself.
+    methods: Sequence[Method] = ()
+    # Less than this many euros it does not take.
+    smallest: Decimal = ZERO
+    can_refund = False
+    # Whether it signs what the browser brings back. Otherwise it is asked when the browser returns.
+    signs_return = False
 
-    def start(self, request: Request) -> str:
-        """Announce a payment and return the address to send the browser to. Raises Unreachable."""
+    @property
+    def origins(self) -> Sequence[str]:
+        """The origins (`https://pay.example`) that the browser is sent to: our pages' forms may lead there."""
+        return ()
 
-    def read(self, data: Mapping[str, str], body: bytes) -> Message:
-        """Verify a notification or a browser's return and say what it states. Raises Forged."""
+    @abstractmethod
+    def start(self, request: Request) -> Departure:
+        """Announce a payment and say where the browser goes. Raises Unreachable, or Impossible with its reason."""
 
-    def query(self, reference: str) -> Message:
+    @abstractmethod
+    def read(self, arrival: Arrival) -> Message:
+        """Verify a notification (or a signed return) and say what it states. Raises Forged, Unreachable."""
+
+    @abstractmethod
+    def query(self, known: Known) -> Message:
         """Ask how a payment stands. Raises Unreachable or Forged."""
+
+    def refund(self, *, known: Known, amount: Decimal, key: str) -> str:
+        """Pay `amount` euros back to the card, once for each `key`; returns the provider's reference of the refund.
+
+        Raises Unreachable (the same key may be sent again) and Impossible (it never will be).
+        """
+        raise Impossible(f"{self.slug} pays nothing back")
+
+    @abstractmethod
+    def health(self) -> Health:
+        """Whether it is configured here and answers. Raises nothing."""

@@ -15,7 +15,19 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.crypto import salted_hmac
 
-from checkout.providers.base import Forged, Message, Outcome, Request, Unreachable
+from checkout.providers.base import (
+    Arrival,
+    Departure,
+    Forged,
+    Health,
+    Impossible,
+    Known,
+    Message,
+    Outcome,
+    Provider,
+    Request,
+    Unreachable,
+)
 
 SIGNATURE = "signature"
 QUERY_TIMEOUT_SECONDS = 5
@@ -36,11 +48,13 @@ def verify(data: Mapping[str, str]) -> dict[str, str]:
     return fields
 
 
-class DemoProvider:
+class DemoProvider(Provider):
     slug = "demo"
     label = "Carte bancaire (banque de démonstration)"
+    can_refund = True
+    signs_return = True
 
-    def start(self, request: Request) -> str:
+    def start(self, request: Request) -> Departure:
         fields = {
             "reference": request.reference,
             "amount": str(request.amount),
@@ -48,20 +62,33 @@ class DemoProvider:
             "return_url": request.return_url,
             "notify_url": request.notify_url,
         }
-        return f"{settings.SITE_URL}/demo/banque/?{urllib.parse.urlencode(sign(fields))}"
+        return Departure(f"{settings.SITE_URL}/demo/banque/?{urllib.parse.urlencode(sign(fields))}")
 
-    def read(self, data: Mapping[str, str], body: bytes) -> Message:
-        return self._message(verify(data))
+    def read(self, arrival: Arrival) -> Message:
+        return self._message(verify(arrival.fields))
 
-    def query(self, reference: str) -> Message:
-        address = f"{settings.SITE_URL}/demo/banque/etat/{urllib.parse.quote(reference)}/"
+    def query(self, known: Known) -> Message:
+        return self._message(self._ask(f"etat/{urllib.parse.quote(known.reference)}/"))
+
+    def refund(self, *, known: Known, amount: Decimal, key: str) -> str:
+        fields = sign({"reference": known.reference, "amount": str(amount), "key": key})
+        answer = self._ask("rembourser/", urllib.parse.urlencode(fields).encode())
+        if "refused" in answer:
+            raise Impossible(answer["refused"])
+        return answer["refund_reference"]
+
+    def health(self) -> Health:
+        return Health(True, True, "Banque de démonstration : elle répond dans la démonstration seulement.")
+
+    def _ask(self, path: str, body: bytes | None = None) -> dict[str, str]:
+        address = f"{settings.SITE_URL}/demo/banque/{path}"
         try:
             # The address is built from SITE_URL, which the operator sets: no scheme of anybody else's.
-            with urllib.request.urlopen(address, timeout=QUERY_TIMEOUT_SECONDS) as response:  # noqa: S310
+            with urllib.request.urlopen(address, data=body, timeout=QUERY_TIMEOUT_SECONDS) as response:  # noqa: S310
                 data = json.load(response)
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreachable(str(error)) from error
-        return self._message(verify(data))
+        return verify(data)
 
     def _message(self, fields: Mapping[str, str]) -> Message:
         try:

@@ -1,20 +1,26 @@
 """Where providers and the browsers they send back arrive. What they say is stored as it came, verified, then applied."""
 
-import json
+import functools
 import logging
+from collections.abc import Callable
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from accounts.views import current_user
 from checkout.actions import apply_message
+from checkout.actions.payment import Started
+from checkout.actions.reconciliation import ask_provider
 from checkout.models import Order, Payment, ProviderEvent
+from checkout.providers import card_providers
 from checkout.providers import provider as find_provider
-from checkout.providers.base import Forged
+from checkout.providers.base import Arrival, Forged, Provider, Unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -23,28 +29,91 @@ logger = logging.getLogger(__name__)
 @login_not_required
 @require_POST
 def notification(request: HttpRequest, provider: str) -> HttpResponse:
-    """A provider's own message; 200 once it is stored and applied, 400 when it is not the provider's."""
-    body = request.body  # before POST: a multipart stream can be read once
-    _payment, genuine = _receive(request, provider, request.POST.dict(), body, "notification")
+    """A provider's own message; 200 once it is stored and applied, 400 when it is not the provider's.
+
+    503 when the provider has to be asked what it means and does not answer: it will say it again.
+    """
+    try:
+        _payment, genuine = _receive(request, provider, "notification")
+    except Unreachable:
+        return HttpResponse("later", status=503, content_type="text/plain")
     return HttpResponse("ok" if genuine else "invalid", status=200 if genuine else 400, content_type="text/plain")
 
 
+@csrf_exempt  # some send their payer back with a form
 @login_not_required
-@require_safe
-def back(request: HttpRequest, provider: str) -> HttpResponse:
-    """The browser's return. The provider signed what it carries, so it is applied like a notification.
+@require_http_methods(["GET", "HEAD", "POST"])
+def back(request: HttpRequest, provider: str, reference: str) -> HttpResponse:
+    """The browser's return. What it carries counts only where the provider has signed it; otherwise the provider is asked.
 
     It is the one GET that writes: nothing but what the provider states, once, whoever calls it how often.
     """
-    payment, genuine = _receive(request, provider, request.GET.dict(), b"", "return")
-    if not genuine or payment is None:
-        messages.error(
-            request,
-            _(
-                "Nous n’avons pas pu lire la réponse de la banque. Regardez l’état de votre commande : rien n’est perdu."
-            ),
-        )
-        return redirect("orders")
+    known = get_object_or_404(Payment.objects.select_related("order"), reference=reference, provider=provider)
+    if not _find(provider).signs_return:
+        if known.status == Payment.Status.STARTED:
+            ask_provider(known)
+            known.refresh_from_db()
+        return _after(request, known)
+    try:
+        payment, genuine = _receive(request, provider, "return")
+    except Unreachable:
+        payment, genuine = None, False
+    if genuine and payment is not None:
+        return _after(request, payment)
+    messages.error(
+        request,
+        _("Nous n’avons pas pu lire la réponse de la banque. Regardez l’état de votre commande : rien n’est perdu."),
+    )
+    return redirect("orders")
+
+
+# Where the forms to be sent to a provider are kept between the press of « Payer » and the page that sends them.
+DEPARTURES = "departures"
+
+
+def leave(request: HttpRequest, started: Started) -> HttpResponse:
+    """Send the browser to the provider; to the order when there is nothing more to pay.
+
+    A form goes by a page of its own, so that coming back from the bank never sends « Payer » again.
+    """
+    departure = started.departure
+    if departure is None:
+        return redirect(started.order)
+    if not departure.fields:
+        return redirect(departure.url)
+    kept = {"url": departure.url, "fields": dict(departure.fields)}
+    request.session[DEPARTURES] = {started.order.reference: kept}
+    return redirect("payment_departure", started.order.reference)
+
+
+def may_leave(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A page whose form may end at a provider: browsers hold the policy of the page also against where a form leads."""
+
+    @functools.wraps(view)
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: Any = view(request, *args, **kwargs)
+        origins = [origin for provider in card_providers() for origin in provider.origins]
+        if origins:
+            response._csp_update = {"form-action": origins}
+        left: HttpResponse = response
+        return left
+
+    return wrapper
+
+
+@may_leave
+@require_safe
+def departure(request: HttpRequest, reference: str) -> HttpResponse:
+    """The page that sends the form of a payment to its provider; the order itself when nothing waits to be sent."""
+    order = get_object_or_404(Order.objects.of(current_user(request)), reference=reference)
+    kept = request.session.get(DEPARTURES, {}).get(reference)
+    if kept is None or not order.payments.awaiting_provider().exists():
+        return redirect(order)
+    return render(request, "checkout/leave.html", {"departure": kept, "order": order})
+
+
+def _after(request: HttpRequest, payment: Payment) -> HttpResponse:
+    """Where somebody who comes back from the bank reads how it ended."""
     order = payment.order
     if payment.status == Payment.Status.CREDITED:
         messages.warning(
@@ -65,17 +134,20 @@ def back(request: HttpRequest, provider: str) -> HttpResponse:
     return redirect(order)
 
 
-def _receive(
-    request: HttpRequest, slug: str, data: dict[str, str], body: bytes, source: str
-) -> tuple[Payment | None, bool]:
-    """Store what came, verify it, apply it. Returns the payment, and whether the message was the provider's."""
+def _find(slug: str) -> Provider:
     try:
-        provider = find_provider(slug)
+        return find_provider(slug)
     except KeyError as error:
         raise Http404 from error
-    event = ProviderEvent.objects.create(provider=slug, source=source, raw=json.dumps(data, ensure_ascii=False)[:20000])
+
+
+def _receive(request: HttpRequest, slug: str, source: str) -> tuple[Payment | None, bool]:
+    """Store what came, verify it, apply it. Returns the payment, and whether the message was the provider's."""
+    provider = _find(slug)
+    arrival = Arrival(query=request.META.get("QUERY_STRING", ""), body=request.body, headers=request.headers)
+    event = ProviderEvent.objects.create(provider=slug, source=source, raw=arrival.raw)
     try:
-        message = provider.read(data, body)
+        message = provider.read(arrival)
     except Forged as error:
         logger.warning("A forged %s of provider %s was rejected: %s", source, slug, error)
         event.outcome, event.note = ProviderEvent.Outcome.REJECTED, f"forged: {error}"[:200]

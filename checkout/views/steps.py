@@ -14,11 +14,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.forms import AddressForm
 from accounts.models import Address, Terms, User
 from accounts.views import current_user
-from checkout.actions import Means, accept_sale_terms, choose_address, pay
+from checkout.actions import accept_sale_terms, choose_address, pay
 from checkout.forms import PayForm, TermsForm
 from checkout.models import Order
-from checkout.providers import default_provider
+from checkout.providers import card_providers
 from checkout.summary import CartSummary
+from checkout.views.providers import leave, may_leave
 from portal.common.errors import Refused
 from portal.common.money import ZERO
 from wallet.actions import wallet_of
@@ -131,6 +132,7 @@ def terms(request: HttpRequest) -> HttpResponse:
     return render(request, "checkout/terms.html", context, status=422 if form.errors else 200)
 
 
+@may_leave
 @require_http_methods(["GET", "HEAD", "POST"])
 def payment(request: HttpRequest) -> HttpResponse:
     """05 Paiement."""
@@ -167,21 +169,21 @@ def _pay(request: HttpRequest) -> HttpResponse:
             return redirect("checkout_payment")
         return _payment_page(request, cart, form, status=422)
     data = form.cleaned_data
+    means, card = data["means"]
     try:
         started = pay(
-            user=current_user(request), cart_id=data["cart"], means=Means(data["means"]), shown_total=data["total"]
+            user=current_user(request), cart_id=data["cart"], means=means, shown_total=data["total"], card=card
         )
     except Refused as refusal:
         for text in refusal.messages:
             messages.error(request, text)
         return redirect(AFTER_REFUSAL.get(refusal.code, "checkout_payment"))
-    return redirect(started.redirect or started.order)
+    return leave(request, started)
 
 
 def _payment_page(
     request: HttpRequest, cart: CartSummary, form: PayForm | None = None, status: int = 200
 ) -> HttpResponse:
-    provider = default_provider()
     # What an earlier try set aside is given back when the person chooses again: it counts as theirs.
     reserved = cart.pending.reserved if cart.pending else ZERO
     balance = wallet_of(current_user(request)).balance + reserved
@@ -194,7 +196,7 @@ def _payment_page(
         "left": balance - cart.total,
         "missing": cart.total - balance,
         "rest": cart.total - balance if ZERO < balance < cart.total else ZERO,
-        "card": provider,
+        "cards": card_providers(),
         "checkout_step": PAYMENT,
         "checkout_done": _done(cart),
     }

@@ -11,7 +11,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.views import current_user
 from checkout.actions import TOP_UP_FEE, start_top_up
 from checkout.forms import TopUpForm
-from checkout.providers import default_provider
+from checkout.providers import card_providers
+from checkout.views.providers import leave, may_leave
 from portal.common.errors import Refused
 from wallet.actions import wallet_of
 from wallet.models import Entry, TopUpPack
@@ -19,6 +20,7 @@ from wallet.models import Entry, TopUpPack
 PAGE_SIZE = 20
 
 
+@may_leave
 @require_http_methods(["GET", "HEAD", "POST"])
 def wallet(request: HttpRequest) -> HttpResponse:
     """The balance, packs and a custom amount whose fee is said before paying, and the movements.
@@ -33,7 +35,10 @@ def wallet(request: HttpRequest) -> HttpResponse:
             # An address of its own, so that going back from the bank shows it again.
             return redirect(f"{reverse('wallet_deposit')}?montant={form.chosen}")
         try:
-            return redirect(start_top_up(user=current_user(request), amount=form.chosen).redirect)
+            return leave(
+                request,
+                start_top_up(user=current_user(request), amount=form.chosen, card=form.cleaned_data["card"]),
+            )
         except Refused as refusal:
             for text in refusal.messages:
                 messages.error(request, text)
@@ -47,11 +52,12 @@ def wallet(request: HttpRequest) -> HttpResponse:
         "fee": TOP_UP_FEE,
         "page": page,
         "movements": [(row, timezone.localdate(row.movement.at)) for row in page.object_list],
-        "card": default_provider(),
+        "cards": card_providers(),
     }
     return render(request, "wallet/wallet.html", context, status=422 if form.errors else 200)
 
 
+@may_leave
 @require_safe
 def deposit(request: HttpRequest) -> HttpResponse:
     """A custom amount (`montant`) with its fee and its total, to be confirmed before the bank is asked."""
@@ -59,4 +65,4 @@ def deposit(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return redirect("wallet")
     confirm = {"amount": form.chosen, "fee": TOP_UP_FEE, "total": form.chosen + TOP_UP_FEE}
-    return render(request, "wallet/confirm.html", {"confirm": confirm})
+    return render(request, "wallet/confirm.html", {"confirm": confirm, "cards": card_providers()})

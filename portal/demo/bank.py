@@ -13,15 +13,17 @@ from urllib.parse import urlencode
 from django import forms
 from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
+from django.db.models import Sum
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from checkout.providers.base import Forged
 from checkout.providers.demo import sign, verify
-from portal.demo.models import BankPayment
+from portal.common.money import ZERO
+from portal.demo.models import BankPayment, BankRefund
 from portal.demo.tasks import notify
 
 LATE = dt.timedelta(seconds=30)
@@ -80,6 +82,27 @@ def pay(request: HttpRequest) -> HttpResponse:
 def status(request: HttpRequest, reference: str) -> HttpResponse:
     """How a payment stands, signed, for whoever asks with its unguessable reference."""
     return JsonResponse(statement(get_object_or_404(BankPayment, reference=reference)))
+
+
+@csrf_exempt
+@login_not_required
+@require_POST
+def refund(request: HttpRequest) -> HttpResponse:
+    """Pay back a part of a captured payment, signed on both sides; the same key pays once."""
+    try:
+        fields = verify(request.POST.dict())
+    except Forged as error:
+        raise Http404 from error
+    with transaction.atomic():
+        payment = get_object_or_404(BankPayment.objects.select_for_update(), reference=fields["reference"])
+        done = BankRefund.objects.filter(key=fields["key"]).first()
+        if done is None:
+            amount = Decimal(fields["amount"])
+            before = payment.refunds.aggregate(sum=Sum("amount"))["sum"] or ZERO
+            if payment.outcome != BankPayment.Outcome.CAPTURED or before + amount > payment.amount:
+                return JsonResponse(sign({"refused": "more than was paid"}))
+            done = BankRefund.objects.create(payment=payment, key=fields["key"], amount=amount)
+    return JsonResponse(sign({"refund_reference": done.bank_reference}))
 
 
 def statement(payment: BankPayment) -> dict[str, str]:

@@ -36,6 +36,26 @@ class BankPayment(models.Model):
         return f"DEMO-{self.pk:08d}"
 
 
+class BankRefund(models.Model):
+    """What the fictitious bank paid back of a payment, once for each key of the platform's."""
+
+    payment = models.ForeignKey(BankPayment, on_delete=models.PROTECT, related_name="refunds")
+    key = models.CharField(max_length=120, unique=True)
+    amount = MoneyField()
+
+    class Meta:
+        verbose_name = _("remboursement de la banque de démonstration")
+        verbose_name_plural = _("remboursements de la banque de démonstration")
+
+    def __str__(self) -> str:
+        return self.key
+
+    @property
+    def bank_reference(self) -> str:
+        """The bank's own number of the refund."""
+        return f"DEMO-R-{self.pk:08d}"
+
+
 class Mail(models.Model):
     """An e-mail that the demonstration kept instead of sending."""
 

@@ -1,4 +1,4 @@
-"""E-mails that must leave: written with the change they tell of, sent after it is committed."""
+"""What must leave: e-mails and calls to providers, written with the change they follow, done after it is committed."""
 
 from typing import Self
 
@@ -7,6 +7,60 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+
+class CallQuerySet(models.QuerySet["Call"]):
+    def due(self) -> Self:
+        """Calls whose turn it is."""
+        return self.filter(status=Call.Status.WAITING, next_attempt_at__lte=timezone.now())
+
+
+class Call(models.Model):
+    """One call to somebody else's server that must happen: at least once, its key keeping it from counting twice there.
+
+    `name` is that of a registered handler (portal.outbox.calls), `payload` what it is given.
+    """
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("En attente")
+        DONE = "done", _("Fait")
+        DEAD = "dead", _("Abandonné")
+
+    key = models.CharField(_("clé d’unicité"), max_length=120, unique=True)
+    name = models.CharField(_("appel"), max_length=60)
+    payload = models.JSONField(_("contenu"))
+    status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.WAITING)
+    attempts = models.PositiveSmallIntegerField(_("essais"), default=0)
+    next_attempt_at = models.DateTimeField(_("prochain essai"), default=timezone.now)
+    last_error = models.TextField(_("dernière erreur"), blank=True)
+    created_at = models.DateTimeField(_("écrit le"), auto_now_add=True)
+    done_at = models.DateTimeField(_("fait le"), null=True)
+
+    objects = CallQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("appel à un prestataire")
+        verbose_name_plural = _("appels aux prestataires")
+        ordering = ["-created_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status="done", done_at__isnull=False) | (~Q(status="done") & Q(done_at=None)),
+                name="done_call_is_dated",
+            )
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="call_transitions",
+                field="status",
+                transitions=[("waiting", "done"), ("waiting", "dead"), ("dead", "waiting")],
+            ),
+            pgtrigger.ReadOnly(name="call_is_frozen", fields=["key", "name", "payload", "created_at"]),
+            pgtrigger.Protect(name="calls_are_kept", operation=pgtrigger.Delete),
+        ]
+        indexes = [models.Index(fields=["next_attempt_at"], condition=Q(status="waiting"), name="call_waiting")]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.key}"
 
 
 class EmailQuerySet(models.QuerySet["Email"]):

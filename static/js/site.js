@@ -183,3 +183,15 @@ async function forgetLists() {
     };
   });
 }
+
+// The way to a bank that wants a form: sent once by itself, so that who comes back from the bank is not sent there again.
+const departure = document.querySelector("[data-leave]");
+if (departure) {
+  const key = `left-${departure.dataset.leave}`;
+  try {
+    if (!sessionStorage.getItem(key)) {
+      sessionStorage.setItem(key, "1");
+      departure.requestSubmit();
+    }
+  } catch { /* no storage: the button does it */ }
+}

@@ -52,6 +52,7 @@ RIGHTS = {
     "checkout.payment": ("", "v"),
     "checkout.providerevent": ("", "v"),
     "outbox.email": ("", "v"),
+    "outbox.call": ("", "v"),
 }
 MISSING = 999_999_999
 

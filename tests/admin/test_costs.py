@@ -35,7 +35,7 @@ def many_more(town: Town) -> None:
     from decimal import Decimal
 
     from checkout.models import Payment, ProviderEvent
-    from portal.outbox.models import Email
+    from portal.outbox.models import Call, Email
     from services.models import SchoolHoliday
     from wallet import actions as ledger
     from wallet.models import TopUpPack
@@ -61,6 +61,7 @@ def many_more(town: Town) -> None:
         ProviderEvent.objects.create(provider="demo", payment=payment, source="test", raw="x")
         ledger.adjust(user=user, amount=Decimal(1), reason="Dépôt", key=f"cost:{index}", by=town.agent)
         Email.objects.create(key=f"cost:{index}", to="a@exemple.fr", subject="x", body="y", status="dead")
+        Call.objects.create(key=f"cost:{index}", name="test", payload={}, status="dead")
         TopUpPack.objects.create(amount=Decimal(100 + index))
         TermsFactory(version=f"v{index}")
         Category.objects.create(name=f"Univers {index}", slug=f"univers-{index}")

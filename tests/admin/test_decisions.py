@@ -192,6 +192,7 @@ def test_home_counts_what_waits(rosieres: Town, aiguilhe: Town, operator: User) 
         "Absences à décider",
         "Passages sans réseau à vérifier",
         "Règlements qui attendent leur prestataire",
+        "Appels à un prestataire abandonnés",
     ]
 
 

@@ -18,7 +18,7 @@ from bookings.models import Absence, AbsenceDay, Booking, Controller, Hold, Tick
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
 from portal.common.formats import PARIS, today
-from portal.outbox.models import Email
+from portal.outbox.models import Call, Email
 from services.models import Category, SchoolHoliday
 from tests.factories import (
     AbsenceRuleFactory,
@@ -215,6 +215,7 @@ def shared_rows(place: Town) -> dict[str, Any]:
             provider="demo", payment=payment, source="test", raw="x"
         ),
         "outbox.email": Email.objects.create(key="world", to="a@exemple.fr", subject="Bonjour", body="…"),
+        "outbox.call": Call.objects.create(key="world", name="test", payload={"payment": 1}),
     }
 
 

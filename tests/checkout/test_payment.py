@@ -51,7 +51,7 @@ def tell(payment: Payment, outcome: Outcome = Outcome.CAPTURED, amount: str | No
 
 def card(shop: Shop, means: Means = Means.CARD, total: str = "31.60") -> Payment:
     started = shop.pay(means, total)
-    assert started.redirect.startswith(f"{settings.SITE_URL}/demo/banque/?")
+    assert started.departure and started.departure.url.startswith(f"{settings.SITE_URL}/demo/banque/?")
     return Payment.objects.exclude(provider="wallet").get(order=started.order)
 
 
@@ -436,7 +436,7 @@ class TestBoth:
     def test_a_wallet_that_covers_all_pays_all(self) -> None:
         shop = open_shop(credit="40")
         shop.add()
-        assert shop.pay(Means.BOTH, "31.60").redirect == ""
+        assert shop.pay(Means.BOTH, "31.60").departure is None
         assert shop.balance == Decimal("8.40")
 
 

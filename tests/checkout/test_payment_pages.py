@@ -29,6 +29,10 @@ from wallet.models import TopUpPack
 pytestmark = pytest.mark.django_db
 
 
+def back(payment: Payment) -> str:
+    return f"/paiement/demo/retour/{payment.reference}/"
+
+
 class TestBank:
     def start(self, client: Client, shop: Shop) -> tuple[Payment, dict[str, str]]:
         shop.add()
@@ -44,8 +48,8 @@ class TestBank:
         shop = open_shop()
         client = browse(shop)
         payment, fields = self.start(client, shop)
-        assert fields["amount"] == "31.60" and fields["return_url"].endswith("/paiement/demo/retour/")
-        response = client.get("/paiement/demo/retour/", self.statement(payment))
+        assert fields["amount"] == "31.60" and fields["return_url"].endswith(back(payment))
+        response = client.get(back(payment), self.statement(payment))
         order = Order.objects.get()
         assert response["Location"] == order.get_absolute_url() and order.status == "paid"
 
@@ -54,7 +58,7 @@ class TestBank:
         shop = open_shop()
         client = browse(shop)
         payment, _fields = self.start(client, shop)
-        response = client.get("/paiement/demo/retour/", self.statement(payment, outcome), follow=True)
+        response = client.get(back(payment), self.statement(payment, outcome), follow=True)
         assert words in text(response) and "Rien n’a été débité" in text(response)
         assert response.redirect_chain[-1][0] == "/commande/paiement/" and shop.fresh().taken == 1
 
@@ -63,7 +67,7 @@ class TestBank:
         client = browse(shop)
         payment, _fields = self.start(client, shop)
         forged = self.statement(payment, "refused") | {"outcome": "captured"}
-        response = client.get("/paiement/demo/retour/", forged, follow=True)
+        response = client.get(back(payment), forged, follow=True)
         assert "rien n’est perdu" in text(response) and Order.objects.get().status == "pending"
 
     def test_a_smaller_amount_is_never_a_payment(self, browse: Callable[[Shop], Client]) -> None:

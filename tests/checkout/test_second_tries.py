@@ -13,10 +13,10 @@ from django.utils import timezone
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout import tasks
-from checkout.actions import Means, abandon_order, apply_message, pay, payment, reconciliation, start_top_up, top_up
+from checkout.actions import Means, abandon_order, apply_message, pay, payment, reconciliation, start_top_up
 from checkout.actions.payment import Started, close_forgotten
 from checkout.models import Order, Payment, ProviderEvent
-from checkout.providers.base import Message, Outcome, Request, Unreachable
+from checkout.providers.base import Arrival, Departure, Health, Known, Message, Outcome, Provider, Request, Unreachable
 from checkout.verification import verify
 from portal.common.errors import Refused
 from services.models import OpenDay, Subscription
@@ -26,7 +26,7 @@ from tests.shop import Shop, open_shop
 pytestmark = pytest.mark.django_db
 
 
-class Bank:
+class Bank(Provider):
     """A provider that says what it is told to say, one answer after the other; silent when there is none left."""
 
     slug, label = "demo", "Banque"
@@ -36,12 +36,19 @@ class Bank:
         self.answers: dict[str, list[Message | None]] = {}
         self.asked: list[str] = []
 
-    def start(self, request: Request) -> str:
+    def start(self, request: Request) -> Departure:
         if self.is_down:
             raise Unreachable("down")
-        return "https://banque.exemple/"
+        return Departure("https://banque.exemple/")
 
-    def query(self, reference: str) -> Message:
+    def read(self, arrival: Arrival) -> Message:
+        raise AssertionError("it sends nothing")
+
+    def health(self) -> Health:
+        return Health(True, not self.is_down, "")
+
+    def query(self, known: Known) -> Message:
+        reference = known.reference
         self.asked.append(reference)
         answers = self.answers.get(reference) or [None]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
@@ -55,7 +62,7 @@ def bank(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bank]:
     """The bank; after the test the books are right."""
     bank = Bank()
     monkeypatch.setattr(payment, "default_provider", lambda: bank)
-    monkeypatch.setattr(top_up, "default_provider", lambda: bank)
+    monkeypatch.setattr(payment, "find_provider", lambda _slug: bank)
     monkeypatch.setattr(reconciliation, "find_provider", lambda _slug: bank)
     yield bank
     assert list(verify()) == []
@@ -124,7 +131,7 @@ def test_an_order_that_is_paid_between_two_questions_is_paid(bank: Bank, trying:
     bank.answers[card.reference] = [None, Message(card.reference, Outcome.CAPTURED, card.amount, "B-1")]
     started = again(shop, Means.CARD, "7.90")
     started.order.refresh_from_db()
-    assert started.order.status == "paid" and not started.redirect and shop.balance == Decimal("7.90")
+    assert started.order.status == "paid" and not started.departure and shop.balance == Decimal("7.90")
 
 
 def test_the_sweep_leaves_a_try_that_just_began_alone(trying: Callable[..., Shop]) -> None:

@@ -105,7 +105,7 @@ class TestGivenUp:
         bank_says("captured")
         cart = shop.cart
         again = pay(user=shop.user, cart_id=cart.pk, means=Means.WALLET, shown_total=Decimal("31.60"))
-        assert again.order.status == "paid" and not again.redirect
+        assert again.order.status == "paid" and not again.departure
         assert shop.balance == 50 and Payment.objects.get().status == "captured"
 
     def test_money_of_a_payment_given_up_while_the_bank_was_down_goes_to_the_wallet(

@@ -381,7 +381,7 @@ def test_an_unsubscribed_service(visit: Visit) -> None:
         "/services/rosieres-accueil-de-loisirs/mercredis/?annee=²",
         "/services/rosieres-accueil-de-loisirs/mercredis/?annee=99999",
         "/services/rosieres-accueil-de-loisirs/mercredis/?slot=²&people=²&dates=²&profile=²",
-        "/paiement/demo/retour/?reference=x&signature=é",
+        "/paiement/demo/retour/x/?reference=x&signature=é",
         "/demo/banque/?reference=x",
         "/demo/banque/etat/x/",
         "/demo/courriels/?page=²",

@@ -286,7 +286,8 @@ def test_the_banks_own_signature_under_another_amount_or_payment_changes_nothing
 
 def test_a_forged_return_is_answered_in_a_sentence(visit: Visit) -> None:
     who = at_the_bank(visit)
-    who.open("/paiement/demo/retour/?reference=x&outcome=captured&amount=31.60&signature=0")
+    reference = Payment.objects.get(status="started").reference
+    who.open(f"/paiement/demo/retour/{reference}/?reference={reference}&outcome=captured&amount=31.60&signature=0")
     who.on("Mes commandes")
     expect(who.page.get_by_role("alert")).to_contain_text("Nous n’avons pas pu lire la réponse de la banque.")
     assert baskets.payments() == [("demo", "started")]
