@@ -1,0 +1,313 @@
+"""What banks, browsers and networks do to a payment: the money and the places are right afterwards, for every provider.
+
+The cases are the issue's list: a notification that is late, doubled, out of order, forged, about another amount, an
+unknown or an already refunded order; a browser that never comes back; a bank that does not answer. What must hold after
+each is in `scene.ends_right`.
+"""
+
+import itertools
+
+import pytest
+
+from bookings.models import Booking
+from checkout.actions import Means, abandon_order, cancel_bookings
+from checkout.models import Order, Payment, ProviderEvent
+from checkout.tasks import reconcile_payments
+from portal.common.errors import Refused
+from services.models import OpenDay
+from tests.concurrency.conftest import race
+from tests.faults.bank import ASKED_AT_THE_START, SIGNING, Bank
+from tests.faults.scene import (
+    TOTAL,
+    at_the_bank,
+    choose_card,
+    leave,
+    outcomes,
+    paid_once,
+    reconcile,
+    untouched,
+)
+from tests.shop import family
+from wallet.models import Movement
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("right_in_the_end")]
+
+# So many send at once, each several copies: every request that runs keeps a connection to PostgreSQL.
+SENDERS, COPIES = 20, 5
+
+
+class TestAsItShould:
+    def test_paid_told_and_back(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        assert untouched(scene)
+        bank.pay(scene.payment)
+        assert scene.tell() == 200
+        assert paid_once(scene)
+        assert scene.come_back() == scene.order.get_absolute_url()
+        assert paid_once(scene)
+
+    def test_the_wallets_part_is_paid_with_the_card(self, bank: Bank) -> None:
+        scene = at_the_bank(bank, credit="12")
+        assert (scene.payment.amount, scene.shop.balance) == (TOTAL - 12, 0)
+        bank.pay(scene.payment)
+        assert scene.tell() == 200
+        assert scene.status == ("captured", "paid") and scene.shop.balance == 0
+
+    def test_refused_and_paid_from_the_wallet(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.refuse(scene.payment)
+        scene.tell()
+        assert scene.come_back() == "/commande/paiement/"
+        assert scene.status == ("refused", "pending") and scene.booked == 0
+        scene.shop.credit("40")
+        assert scene.shop.pay(Means.WALLET, TOTAL).order.status == Order.Status.PAID
+        assert scene.shop.balance == 40 - TOTAL
+
+    @pytest.mark.parametrize("way", ["refuse", "abandon"])
+    def test_the_wallets_part_comes_back_when_the_card_does_not_pay(self, bank: Bank, way: str) -> None:
+        scene = at_the_bank(bank, credit="12")
+        getattr(bank, way)(scene.payment)
+        scene.tell()
+        scene.come_back()
+        assert scene.status in {("refused", "pending"), ("abandoned", "pending")}
+        assert scene.shop.balance == 12
+
+
+class TestLate:
+    def test_after_the_hold_has_run_out_the_places_are_taken_again(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        scene.hold_runs_out()
+        assert scene.tell() == 200
+        assert paid_once(scene)
+
+    def test_when_a_place_is_gone_its_price_is_in_the_wallet(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        scene.hold_runs_out()
+        OpenDay.objects.filter(pk=scene.shop.days[0].pk).update(capacity=1)
+        family(scene.shop.tariff, days=scene.shop.days[:1]).add()
+        assert scene.tell() == 200
+        assert scene.status == ("captured", "paid")
+        assert (scene.booked, scene.shop.balance) == (3, TOTAL / 4)
+        assert len(scene.written()) == 1
+
+    def test_when_the_order_was_given_up_the_money_is_in_the_wallet(self, bank: Bank) -> None:
+        """The bank was down when it was asked; it tells us in the end."""
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        with bank.down():
+            assert abandon_order(user=scene.shop.user, order=scene.order)
+        assert scene.status == ("abandoned", "cancelled")
+        assert scene.tell() == 200
+        assert scene.status == ("credited", "cancelled")
+        assert (scene.booked, scene.shop.balance) == (0, TOTAL)
+        assert len(scene.written()) == 1
+
+    def test_when_the_order_was_paid_otherwise_the_money_is_in_the_wallet(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        scene.shop.credit("40")
+        with bank.down():
+            assert scene.shop.pay(Means.WALLET, TOTAL).order.status == Order.Status.PAID
+        assert scene.tell() == 200
+        assert scene.status == ("credited", "paid")
+        assert (scene.booked, scene.shop.balance) == (4, 40)
+
+
+class TestDoubled:
+    def test_a_hundred_copies_at_once_pay_once(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        scene.payment.refresh_from_db()
+        notification = bank.notification(scene.payment)
+
+        def send() -> list[int]:
+            return [bank.deliver(notification) for _copy in range(COPIES)]
+
+        assert list(itertools.chain(*race([send] * SENDERS))) == [200] * (SENDERS * COPIES)
+        assert paid_once(scene)
+        assert sorted(outcomes()) == ["applied"] + ["repeated"] * (SENDERS * COPIES - 1)
+
+    def test_browsers_and_notifications_at_once_pay_once(self, bank: Bank) -> None:
+        """Two tabs come back while the bank tells us and the task asks: whoever is first pays, for all."""
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        race([scene.tell, scene.come_back, scene.tell, scene.come_back, reconcile])
+        assert paid_once(scene)
+
+
+class TestOutOfOrder:
+    @pytest.mark.parametrize("backwards", [False, True])
+    def test_what_is_paid_is_paid_in_whatever_order_it_is_told(self, bank: Bank, backwards: bool) -> None:
+        scene = at_the_bank(bank, credit="12")
+        told = list(bank.history(scene.payment))
+        assert len(told) > 1
+        for notification in reversed(told) if backwards else told:
+            assert bank.deliver(notification) == 200
+        assert scene.status == ("captured", "paid")
+        assert (scene.booked, scene.shop.balance) == (4, 0)
+        assert Movement.objects.filter(kind=Movement.Kind.ORDER).count() == 1
+
+    def test_the_browser_is_quicker_than_the_bank(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        assert scene.come_back() == scene.order.get_absolute_url()
+        assert paid_once(scene)
+        assert scene.tell() == 200
+        assert paid_once(scene)
+
+    def test_the_browser_comes_back_before_anything_is_decided(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        scene.come_back()
+        assert untouched(scene)
+        bank.pay(scene.payment)
+        assert scene.tell() == 200
+        assert paid_once(scene)
+
+
+class TestForged:
+    def test_what_is_not_the_banks_changes_nothing(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        forged = bank.forged(scene.payment)
+        assert len(forged) > 2
+        for notification in forged:
+            assert bank.deliver(notification) in {200, 400}
+            assert untouched(scene)
+        assert ProviderEvent.objects.count() == len(forged), "each is kept as it came"
+        assert "applied" not in outcomes()
+
+    @pytest.mark.parametrize("bank", SIGNING, indirect=True)
+    def test_what_is_not_signed_is_told_apart_from_what_is(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        for notification in bank.forged(scene.payment):
+            assert bank.deliver(notification) == 400
+        assert set(outcomes()) == {"rejected"}
+
+    def test_another_amount_is_never_a_payment(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        assert bank.deliver(bank.of_another_amount(scene.payment)) in {200, 400}
+        assert untouched(scene)
+        assert outcomes() == ["rejected"]
+
+    def test_an_unknown_payment_is_kept_and_rejected(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        assert bank.deliver(bank.of_nobody()) in {200, 400}
+        assert untouched(scene)
+        assert "applied" not in outcomes() and len(outcomes()) == 1
+
+    def test_a_notification_that_comes_to_another_providers_address_is_nobodys(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        scene.payment.refresh_from_db()
+        told, bank.slug = bank.notification(scene.payment), "autre"
+        try:
+            assert bank.deliver(told) == 404
+        finally:
+            bank.slug = scene.payment.provider
+        assert untouched(scene) and outcomes() == []
+
+
+class TestOver:
+    def test_told_again_after_the_order_was_paid_back(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        scene.tell()
+        bookings = list(Booking.objects.values_list("pk", flat=True))
+        cancel_bookings(ids=bookings, by=scene.shop.user)
+        before = scene.shop.balance, Movement.objects.count(), len(scene.written())
+        assert before[0] == TOTAL
+        for _copy in range(3):
+            assert scene.tell() == 200
+            scene.come_back()
+        assert (scene.shop.balance, Movement.objects.count(), len(scene.written())) == before
+        assert scene.booked == 0 and scene.status == ("captured", "paid")
+
+
+class TestNobodyTells:
+    """No notification, no browser: the task asks."""
+
+    def test_what_was_paid(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        assert reconcile_payments() == 0, "the bank is given two minutes"
+        assert reconcile() == 1
+        assert paid_once(scene)
+        assert reconcile() == 0
+
+    @pytest.mark.parametrize("way", ["refuse", "abandon"])
+    def test_what_was_not(self, bank: Bank, way: str) -> None:
+        scene = at_the_bank(bank, credit="12")
+        getattr(bank, way)(scene.payment)
+        assert reconcile() == 1
+        assert scene.status in {("refused", "pending"), ("abandoned", "pending")}
+        assert scene.shop.balance == 12
+
+    def test_what_is_not_decided_is_left_to_the_payer(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        assert reconcile() == 0
+        assert untouched(scene)
+        bank.pay(scene.payment)
+        assert reconcile() == 1
+        assert paid_once(scene)
+
+
+class TestDown:
+    @pytest.mark.parametrize("bank", ASKED_AT_THE_START, indirect=True)
+    @pytest.mark.parametrize("mood", ["down", "slow"])
+    def test_at_the_start_nothing_is_debited_and_the_places_are_kept(self, bank: Bank, mood: str) -> None:
+        shop, means = choose_card(credit="12")
+        with getattr(bank, mood)(), pytest.raises(Refused) as refusal:
+            shop.pay(means, TOTAL)
+        assert refusal.value.code == "provider_down" and "Rien n’a été débité" in str(refusal.value)
+        assert Payment.objects.get(provider=bank.slug).status == Payment.Status.ABANDONED
+        assert (shop.balance, shop.fresh().taken) == (12, 1)
+        again = shop.pay(means, TOTAL)  # it is back
+        payment = Payment.objects.get(order=again.order, provider=bank.slug, status=Payment.Status.STARTED)
+        assert again.departure is not None
+        bank.open(payment, again.departure)
+        bank.pay(payment)
+        payment.refresh_from_db()
+        assert bank.deliver(bank.notification(payment)) == 200
+        payment.refresh_from_db()
+        assert (payment.status, payment.order.status, shop.balance) == ("captured", "paid", 0)
+
+    @pytest.mark.parametrize("mood", ["down", "slow"])
+    def test_when_it_is_asked_it_is_asked_again(self, bank: Bank, mood: str) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        with getattr(bank, mood)():
+            assert reconcile() == 0
+        assert untouched(scene)
+        assert reconcile() == 1
+        assert paid_once(scene)
+
+    def test_when_the_browser_comes_back_it_is_led_on(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        back = bank.way_back(scene.payment)
+        with bank.down():
+            browser_leads_to = scene.come_back_by(back)
+        assert browser_leads_to == scene.order.get_absolute_url()
+        reconcile()
+        assert paid_once(scene)
+
+    def test_for_so_long_that_we_give_up_and_yet_it_was_paid(self, bank: Bank) -> None:
+        """Given up unheard after six hours, asked about for a week: the money ends in the order, which still waits."""
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        with bank.down():
+            scene.give_up()
+        assert scene.status == ("abandoned", "pending")
+        scene.ask_again()
+        assert scene.status == ("captured", "paid")
+        assert scene.booked == 4
+
+
+class TestNeverLeft:
+    def test_the_browser_never_reached_the_bank(self, bank: Bank) -> None:
+        """Announced, and the parent's network failed: the order waits, is given up, and the cart can be paid anew."""
+        scene, _departure = leave(bank, credit="12")
+        assert scene.status == ("started", "pending") and scene.shop.balance == 0
+        assert abandon_order(user=scene.shop.user, order=scene.order)
+        assert scene.status == ("abandoned", "cancelled") and scene.shop.balance == 12
