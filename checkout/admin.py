@@ -6,15 +6,18 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Prefetch, Q, Sum
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 import checkout.admin_absences
 import checkout.admin_cancelling
-import checkout.admin_closures  # noqa: F401  registers the closures
+import checkout.admin_closures
+import checkout.admin_refunds  # noqa: F401  registers the refunds
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
+from checkout.refunds.actions import left_of
 from portal.common.formats import euros, short_date
 
 Fact = tuple[dt.datetime | None, int | None, str]
@@ -141,6 +144,7 @@ class OrderAdmin(ReadOnlyAdmin):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
+    change_form_template = "admin/checkout/payment/change_form.html"
     list_display = ["created_at", "order_number", "person", "provider", "sum", "status", "ended_at"]
     list_filter = ["status"]
     list_select_related = ["order__user"]
@@ -162,9 +166,17 @@ class PaymentAdmin(ReadOnlyAdmin):
         )
         return [Todo(words, waiting, self.url("changelist") + "?status__exact=started")]
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj = kwargs["obj"]  # nothing is added here
+        context["refund_url"] = reverse("admin:checkout_refund_new", args=[obj.pk]) if left_of(obj) else ""
+        return super().render_change_form(request, context, *args, **kwargs)
+
     def story(self, request: HttpRequest, obj: Payment) -> list[Happening]:
         facts = payment_facts(obj, obj.order.user_id)
         facts.append((obj.checked_at, None, _("Dernière question posée au prestataire.")))
+        for refund in obj.refunds.all():
+            words = {"sum": euros(refund.amount), "status": refund.get_status_display().lower()}
+            facts.append((refund.created_at, refund.by_id, _("Retour à la carte\u00a0: %(sum)s (%(status)s).") % words))
         for event in obj.events.all():
             words = {"source": event.source, "outcome": event.get_outcome_display().lower(), "note": event.note}
             said = _("Message du prestataire (%(source)s)\u00a0: %(outcome)s. %(note)s") % words

@@ -6,7 +6,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db.models import Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -16,6 +15,7 @@ from bookings.admin import BookingAdmin
 from bookings.models import Booking
 from checkout.actions import cancel_for
 from checkout.models import Order, OrderLine
+from checkout.refunds.actions import back_to
 from portal.common.errors import Refused
 from portal.common.formats import euros
 from portal.common.money import ZERO
@@ -30,6 +30,9 @@ class ReasonForm(forms.Form):
         max_length=200,
         widget=forms.TextInput(attrs={"size": 60}),
         error_messages={"required": gettext_lazy("Écrivez le motif de l’annulation\u00a0: les familles le liront.")},
+    )
+    to_card = forms.BooleanField(
+        label=gettext_lazy("Rendre sur la carte ce qu’une carte a payé, au lieu du porte-monnaie"), required=False
     )
 
 
@@ -56,21 +59,23 @@ class CancellingBookingAdmin(BookingAdmin):
             return None
         form = ReasonForm(request.POST if "confirm" in request.POST else None)
         if form.is_valid():
-            self._cancel(request, rows, form.cleaned_data["reason"])
+            self._cancel(request, rows, **form.cleaned_data)
             return None
         paid = OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None)
         context = {
             "title": _("Annuler des réservations"),
             "rows": rows,
-            "total": paid.aggregate(sum=Sum("unit_price"))["sum"] or ZERO,
+            **back_to(list(paid)),
+            # The mairies have no say in where the régie's money goes.
+            **({} if staff(request).is_operator else {"on_card": ZERO}),
             "form": form,
             "checkbox": ACTION_CHECKBOX_NAME,
         }
         return self.page(request, "admin/bookings/booking/cancel.html", context)
 
-    def _cancel(self, request: HttpRequest, rows: Sequence[Booking], reason: str) -> None:
+    def _cancel(self, request: HttpRequest, rows: Sequence[Booking], reason: str, to_card: bool) -> None:
         try:
-            refunds = cancel_for(ids=[row.pk for row in rows], by=staff(request), reason=reason)
+            refunds = cancel_for(ids=[row.pk for row in rows], by=staff(request), reason=reason, to_card=to_card)
         except Refused as refusal:
             self.say(request, messages.ERROR, refusal.messages)
             return
@@ -80,5 +85,7 @@ class CancellingBookingAdmin(BookingAdmin):
             "%(count)d réservations annulées, %(total)s rendus aux porte-monnaie de qui a payé.",
             count,
         )
-        total = sum((refund.total for refund in refunds), ZERO)
-        self.say(request, messages.SUCCESS, [said % {"count": count, "total": euros(total)}])
+        total = sum((refund.to_wallet for refund in refunds), ZERO)
+        on_card = sum((refund.to_card for refund in refunds), ZERO)
+        more = [_("%s repartent vers les cartes.") % euros(on_card)] if on_card else []
+        self.say(request, messages.SUCCESS, [said % {"count": count, "total": euros(total)}, *more])

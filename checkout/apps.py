@@ -6,6 +6,7 @@ class CheckoutConfig(AppConfig):
     verbose_name = "Commandes et règlements"
 
     def ready(self) -> None:
+        import checkout.refunds.actions  # noqa: F401  declares the calls that it makes
         from checkout.leaving import left_behind
         from families.views import LEFT_BEHIND
 

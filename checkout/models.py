@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Address, Commune, Terms
 from bookings.models import Booking, Hold, Ticket
+from checkout.refunds.models import Refund
 from portal.common.db import not_truncated
 from portal.common.money import ZERO, MoneyField
 from services.models import Tariff
@@ -20,6 +21,17 @@ from wallet.models import Movement
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+__all__ = [
+    "Cart",
+    "CartLine",
+    "Order",
+    "OrderLine",
+    "Payment",
+    "ProviderEvent",
+    "Refund",
+    "new_reference",
+]
 
 
 def new_reference() -> str:

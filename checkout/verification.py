@@ -7,7 +7,7 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from bookings.models import Absence, AbsenceDay, Booking, Ticket
-from checkout.models import Order, OrderLine, Payment
+from checkout.models import Order, OrderLine, Payment, Refund
 from portal.common.db import annotated
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
@@ -21,6 +21,7 @@ def verify() -> Iterator[str]:
     yield from ledger.verify()
     yield from _orders()
     yield from _reserved()
+    yield from _refunds()
     yield from _places()
     yield from _ended()
     yield from _tickets()
@@ -63,6 +64,21 @@ def _reserved() -> Iterator[str]:
     held = Account.objects.filter(code=ledger.RESERVED).aggregate(sum=Sum("entries__amount"))["sum"] or ZERO
     if total != held:
         yield _("Parts réservées : %(parts)s, au grand livre %(held)s.") % {"parts": euros(total), "held": euros(held)}
+
+
+def _refunds() -> Iterator[str]:
+    """What is on its way back to cards is what the ledger holds for each provider."""
+    asked = Refund.objects.filter(status=Refund.Status.REQUESTED).values("payment__provider").order_by()
+    expected = {row["payment__provider"]: row["sum"] for row in asked.annotate(sum=Sum("amount"))}
+    accounts = Account.objects.filter(kind=Account.Kind.REFUNDING).annotate(sum=Sum("entries__amount"))
+    held = {account.code.partition(":")[2]: account.sum or ZERO for account in accounts}
+    for provider in sorted(expected.keys() | held.keys()):
+        if expected.get(provider, ZERO) != held.get(provider, ZERO):
+            yield _("Remboursements en cours (%(provider)s) : %(asked)s demandés, %(held)s au grand livre.") % {
+                "provider": provider,
+                "asked": euros(expected.get(provider, ZERO)),
+                "held": euros(held.get(provider, ZERO)),
+            }
 
 
 def _places() -> Iterator[str]:

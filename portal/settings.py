@@ -30,12 +30,12 @@ def required(name: str, example: str) -> str:
     return value
 
 
-def switch(name: str) -> bool:
-    """on or off (the default). A value with a typing error is refused: it would silently be off."""
+def switch(name: str, *, default: bool = False) -> bool:
+    """on or off. A value with a typing error is refused: it would silently be off."""
     value = env.str(name, default="").strip().lower()
     if value not in {"", "on", "true", "yes", "1", "off", "false", "no", "0"}:
         raise SystemExit(f"La variable d'environnement {name} vaut « {value} » : écrivez on ou off.")
-    return value in {"on", "true", "yes", "1"}
+    return value in {"on", "true", "yes", "1"} if value else default
 
 
 def number(name: str, default: int, *, least: int = 0) -> int:
@@ -350,6 +350,8 @@ CONTENT_SECURITY_POLICY = {
 
 # Which modules of checkout/providers/ take cards here, the first being the default.
 CARD_PROVIDERS = env.list("CARD_PROVIDERS", default=["demo"] if DEMO else [])
+# Whether a family that cancels may have a card's money back on the card; operators may always give it back.
+CARD_REFUNDS = switch("CARD_REFUNDS", default=DEMO)
 HOLD_MINUTES = number("HOLD_MINUTES", 30, least=1)
 # How long a certificate of an absence or the proof of a quotient is kept once it is decided (minimisation, GDPR art. 5).
 PROOFS_KEPT_DAYS = number("PROOFS_KEPT_DAYS", 90, least=1)

@@ -7,7 +7,7 @@ from bookings import absence_actions
 from bookings import actions as bookings
 from bookings.absences import Absence, AbsenceProof
 from bookings.models import Booking
-from checkout.actions.cancellation import Refund, give_back
+from checkout.actions.cancellation import Returned, give_back
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import moment
@@ -17,7 +17,7 @@ from services.models import AbsenceRule
 
 
 @retry_on_deadlock
-def justify_absence(*, absence: Absence, by: User) -> list[Refund]:
+def justify_absence(*, absence: Absence, by: User) -> list[Returned]:
     """Accept an absence: its refundable days are cancelled and paid back; returns who got what.
 
     Raises Refused when the rule wants a certificate and none came in time, and as bookings.absence_actions.decide does.
@@ -28,7 +28,7 @@ def justify_absence(*, absence: Absence, by: User) -> list[Refund]:
         ids = current.days.filter(refundable=True, is_live=True, booking__status=Booking.Status.BOOKED).values_list(
             "booking", flat=True
         )
-        refunds: list[Refund] = []
+        refunds: list[Returned] = []
         if ids:
             rows = bookings.cancel_by_staff(ids=list(ids), by=by, reason=_("Absence justifiée"))
             refunds = give_back(rows, by=by, reason=_("Absence justifiée"))

@@ -1,9 +1,10 @@
-"""Cancelling booked places, by the family or by staff: the money goes back to the wallet of the person who paid."""
+"""Cancelling booked places, by the family or by staff: the money goes back to who paid, to the wallet or on to the card."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -12,7 +13,9 @@ from accounts.models import User
 from bookings import actions as bookings
 from bookings.models import Booking
 from checkout.models import Order, OrderLine
+from checkout.refunds.actions import card_shares, lock_cards, refund_to_card
 from portal.common.db import refusing, retry_on_deadlock
+from portal.common.errors import Refused
 from portal.common.formats import day
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
@@ -21,44 +24,62 @@ from wallet.models import Movement
 
 
 @dataclass(frozen=True)
-class Refund:
-    """What one person gets back, in euros, for which of their bookings."""
+class Returned:
+    """What one person gets back, in euros, for which of their bookings; `to_card` of it goes on to cards."""
 
     payer: User
     bookings: Sequence[Booking]
     total: Decimal
+    to_card: Decimal = ZERO
+
+    @property
+    def to_wallet(self) -> Decimal:
+        """The euros that stay in the wallet."""
+        return self.total - self.to_card
 
 
 @retry_on_deadlock
-def cancel_bookings(*, ids: Collection[int], by: User) -> Decimal:
-    """Cancel booked places before their deadline, all or none; returns the euros that went back to the wallet.
+def cancel_bookings(*, ids: Collection[int], by: User, to_card: bool = False) -> Returned:
+    """Cancel booked places before their deadline, all or none; returns what came back to the wallet, or to the card.
 
-    Raises Refused as bookings.actions.cancel does.
+    `to_card`: what a card has paid of it goes back to the card, where the agglomération allows families to choose so
+    (CARD_REFUNDS). Raises Refused as bookings.actions.cancel does.
     """
+    check_card_refunds(to_card)
     with refusing({}):
         ledger.wallet_of(by)
+        if to_card:
+            _lock_cards_of(ids)
         rows = bookings.cancel(ids=ids, by=by)
-        total = sum((refund.total for refund in give_back(rows, by=by, reason=_("Annulation"))), ZERO)
+        returned = give_back(rows, by=by, reason=_("Annulation"), to_card=to_card)
+        mine = next((each for each in returned if each.payer == by), Returned(by, rows, ZERO))
         queue_email(
             key=f"cancellation:{min(row.pk for row in rows)}",
             to=by.email,
             template="bookings_cancelled",
-            context={"user": by, "bookings": rows, "total": total},
+            context={"user": by, "bookings": rows, "total": mine.to_wallet, "to_card": mine.to_card},
         )
-    return total
+    return mine
 
 
 @retry_on_deadlock
-def cancel_for(*, ids: Collection[int], by: User, reason: str) -> list[Refund]:
+def cancel_for(*, ids: Collection[int], by: User, reason: str, to_card: bool = False) -> list[Returned]:
     """Cancel families' places (a closure, a mistake at the counter) and pay back whoever paid; returns who got what.
 
     Deadlines do not count: the family has not asked for it. Each payer gets one e-mail with the reason. What has ended
-    meanwhile is left alone, so that a second call cancels nothing and pays nothing. Raises Refused as
-    bookings.actions.cancel_by_staff does.
+    meanwhile is left alone, so that a second call cancels nothing and pays nothing. `to_card`: what cards have paid goes
+    back to the cards; for operators, who hold the money. Raises Refused as bookings.actions.cancel_by_staff does.
     """
+    if to_card and not by.is_operator:
+        raise Refused(
+            _("Seule l’agglomération, qui tient la caisse, rend sur la carte. Rien n’a été annulé."),
+            code="no_card_refund",
+        )
     with refusing({}):
+        if to_card:
+            _lock_cards_of(ids)
         rows = bookings.cancel_by_staff(ids=ids, by=by, reason=reason)
-        refunds = give_back(rows, by=by, reason=_("Annulation par le service"))
+        refunds = give_back(rows, by=by, reason=_("Annulation par le service"), to_card=to_card)
         for refund in refunds:
             queue_email(
                 key=f"cancellation:{min(row.pk for row in refund.bookings)}",
@@ -67,20 +88,40 @@ def cancel_for(*, ids: Collection[int], by: User, reason: str) -> list[Refund]:
                 context={
                     "user": refund.payer,
                     "bookings": refund.bookings,
-                    "total": refund.total,
+                    "total": refund.to_wallet,
+                    "to_card": refund.to_card,
                     "reason": reason.strip(),
                 },
             )
     return refunds
 
 
+def check_card_refunds(to_card: bool) -> None:
+    """Raises Refused when a family asks for its card and the agglomération gives families no choice."""
+    if to_card and not settings.CARD_REFUNDS:
+        raise Refused(
+            _("Le remboursement sur la carte n’est pas ouvert ici. Rien n’a été annulé."), code="no_card_refund"
+        )
+
+
+def _lock_cards_of(ids: Collection[int]) -> None:
+    lines = OrderLine.objects.filter(booking__in=ids, order__status=Order.Status.PAID, cancelled_at=None)
+    lock_cards(set(lines.values_list("order", flat=True)))
+
+
 def give_back(
-    rows: Sequence[Booking], *, by: User, reason: str, kind: Movement.Kind = Movement.Kind.CANCELLATION
-) -> list[Refund]:
+    rows: Sequence[Booking],
+    *,
+    by: User,
+    reason: str,
+    kind: Movement.Kind = Movement.Kind.CANCELLATION,
+    to_card: bool = False,
+) -> list[Returned]:
     """Post what these bookings cost back to whoever paid them, and end their lines; one movement for each payer.
 
     Under the locks of the bookings, in the caller's transaction. The commune's revenue goes down by as much. A booking is
-    paid back once: its line keeps the movement, and a line that has ended is not found again.
+    paid back once: its line keeps the movement, and a line that has ended is not found again. `to_card`: what cards have
+    paid of it goes on from the wallet to the card, under a lock of the payments that the caller holds.
     """
     lines: dict[int, list[OrderLine]] = {}
     paid = OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None)
@@ -98,8 +139,17 @@ def give_back(
         OrderLine.objects.filter(pk__in=[line.pk for line in theirs]).update(
             cancelled_at=timezone.now(), refund=movement
         )
-        found.append(Refund(payer, booked, total))
+        on_card = send_to_cards(theirs, f"{reason}\u00a0: {_named(booked)}", by) if to_card else ZERO
+        found.append(Returned(payer, booked, total, on_card))
     return found
+
+
+def send_to_cards(lines: Sequence[OrderLine], reason: str, by: User) -> Decimal:
+    """Send what cards have paid for these lines on to the cards; returns how many euros."""
+    shares = card_shares(lines)
+    for share in shares:
+        refund_to_card(payment=share.payment, amount=share.amount, reason=reason, by=by)
+    return sum((share.amount for share in shares), ZERO)
 
 
 def _post(

@@ -8,8 +8,10 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from bookings.tickets import actions as tickets
 from bookings.tickets.models import Ticket
+from checkout.actions.cancellation import Returned, check_card_refunds, send_to_cards
 from checkout.actions.cart import SENTENCES, extend, open_cart, priced
 from checkout.models import CartLine, Order, OrderLine
+from checkout.refunds.actions import lock_cards
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
@@ -40,12 +42,16 @@ def add_tickets_to_cart(
 
 
 @retry_on_deadlock
-def cancel_ticket(*, ticket: Ticket, by: User) -> Decimal:
-    """Give an unused ticket back; returns the euros that went to the wallet of the person who paid.
+def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returned:
+    """Give an unused ticket back; returns what came back to the wallet of the person who paid, or to the card.
 
-    Raises Refused as bookings.tickets.actions.cancel_booked does.
+    `to_card` as in cancel_bookings. Raises Refused as bookings.tickets.actions.cancel_booked does.
     """
+    check_card_refunds(to_card)
     with refusing({}):
+        if to_card:
+            paid = OrderLine.objects.filter(ticket=ticket, order__status=Order.Status.PAID, cancelled_at=None)
+            lock_cards(set(paid.values_list("order", flat=True)))
         row = tickets.cancel_booked(ticket_id=ticket.pk, by=by)
         ledger.wallet_of(by)
         line = (
@@ -66,10 +72,12 @@ def cancel_ticket(*, ticket: Ticket, by: User) -> Decimal:
                 by=by,
             )
         OrderLine.objects.filter(pk=line.pk).update(cancelled_at=timezone.now(), refund=movement)
+        label = _("Annulation\u00a0: %(activity)s, %(slot)s") % {"activity": row.activity, "slot": row.slot}
+        returned = Returned(by, [], line.unit_price, send_to_cards([line], label, by) if to_card else ZERO)
         queue_email(
             key=f"ticket:{row.pk}:cancelled",
             to=by.email,
             template="ticket_cancelled",
-            context={"user": by, "ticket": row, "total": line.unit_price or ZERO},
+            context={"user": by, "ticket": row, "total": returned.to_wallet, "to_card": returned.to_card},
         )
-    return line.unit_price
+    return returned

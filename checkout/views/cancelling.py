@@ -1,7 +1,6 @@
 """Cancelling: some bookings that were ticked, or all that are like one; what comes back is said before."""
 
-from decimal import Decimal
-
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,8 +14,10 @@ from accounts.views import current_user
 from bookings.agenda import Family, Filters, State
 from bookings.models import Booking, BookingQuerySet
 from checkout.actions import cancel_bookings
+from checkout.actions.cancellation import Returned
 from checkout.forms import keys
 from checkout.models import Order, OrderLine
+from checkout.refunds.actions import back_to
 from checkout.views.reservations import may_cancel, shown
 from portal.common.errors import Refused
 from portal.common.formats import euros
@@ -34,7 +35,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
     """
     user = current_user(request)
     if request.method == "POST":
-        return _cancel(request, user, keys(request.POST.getlist("r")))
+        return _cancel(request, user, keys(request.POST.getlist("r")), to_card=request.POST.get("vers") == "carte")
     family = Family(user)
     ids = keys(request.GET.getlist("r"))
     like = next(iter(keys([request.GET.get("comme", "")])), None)
@@ -51,14 +52,15 @@ def cancel(request: HttpRequest) -> HttpResponse:
         messages.info(request, _("Ces réservations ne sont plus à annuler : elles l’ont déjà été."))
         return redirect("reservations")
     mine = [row for row in booked if may_cancel(user, row)]
-    prices = _prices(user, mine)
+    lines = _paid(user, mine)
+    prices = {pk: line.unit_price for pk, line in lines.items()}
     context = {
         "rows": [(row, prices.get(row.pk, ZERO)) for row in mine],
         "late": [row for row in booked if row.made_by_id == user.pk and row not in mine],
         "others": [row for row in booked if row.made_by_id != user.pk],
         "like": rows[0] if like else None,
         "most": MOST if everything and len(rows) == MOST else 0,
-        "total": sum(prices.values(), ZERO),
+        **back_to(lines.values(), asked=settings.CARD_REFUNDS),
     }
     return render(request, "checkout/cancel.html", context)
 
@@ -83,9 +85,9 @@ def _asked(family: Family, ids: set[int], like: int | None) -> list[Booking]:
     return rows
 
 
-def _cancel(request: HttpRequest, user: User, ids: set[int]) -> HttpResponse:
+def _cancel(request: HttpRequest, user: User, ids: set[int], *, to_card: bool) -> HttpResponse:
     try:
-        total = cancel_bookings(ids=ids, by=user)
+        returned = cancel_bookings(ids=ids, by=user, to_card=to_card)
     except Refused as refusal:
         if _done_before(user, ids):  # the same form, sent a second time
             messages.info(request, _("C’est déjà fait : ces réservations sont annulées, une seule fois."))
@@ -93,15 +95,8 @@ def _cancel(request: HttpRequest, user: User, ids: set[int]) -> HttpResponse:
         for text in refusal.messages:
             messages.error(request, text)
         return redirect("reservations")
-    messages.success(
-        request,
-        ngettext(
-            "Réservation annulée. Votre porte-monnaie a reçu %(total)s.",
-            "%(count)d réservations annulées. Votre porte-monnaie a reçu %(total)s.",
-            len(ids),
-        )
-        % {"count": len(ids), "total": euros(total)},
-    )
+    done = ngettext("Réservation annulée.", "%d réservations annulées.", len(ids))
+    messages.success(request, f"{done % len(ids) if len(ids) > 1 else done} {where(returned)}")
     return redirect("reservations")
 
 
@@ -110,9 +105,24 @@ def _done_before(user: User, ids: set[int]) -> bool:
     return bool(ids) and mine.count() == len(ids)
 
 
-def _prices(user: User, rows: list[Booking]) -> dict[int, Decimal]:
-    """What each booking gives back to this person, in euros, by key."""
+def where(returned: Returned) -> str:
+    """Where the money of cancelled bookings is."""
+    words = {"wallet": euros(returned.to_wallet), "card": euros(returned.to_card)}
+    if not returned.to_card:
+        return _("Votre porte-monnaie a reçu %(wallet)s.") % words
+    if not returned.to_wallet:
+        return _("%(card)s reviennent sur votre carte, en 3 à 10 jours selon votre banque.") % words
+    return (
+        _(
+            "%(card)s reviennent sur votre carte, en 3 à 10 jours selon votre banque ; votre porte-monnaie a reçu %(wallet)s."
+        )
+        % words
+    )
+
+
+def _paid(user: User, rows: list[Booking]) -> dict[int, OrderLine]:
+    """The line by which this person paid each booking, by its key."""
     lines = OrderLine.objects.filter(
         booking__in=rows, order__user=user, order__status=Order.Status.PAID, cancelled_at=None
     )
-    return {pk: price for pk, price in lines.values_list("booking", "unit_price") if pk is not None}
+    return {line.booking_id: line for line in lines if line.booking_id is not None}

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.views import current_user
-from checkout.models import Order, OrderLine, Payment
+from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.summary import order_groups
 from portal.common.money import ZERO
 
@@ -54,6 +54,7 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         "groups": order_groups(lines),
         "cancelled": order_groups(cancelled),
         "refunded": sum((line.unit_price for line in cancelled + lost), ZERO),
+        "on_cards": sum((row.amount for row in Refund.objects.live().filter(payment__order=found)), ZERO),
         "payments": [row for row in payments if row.status == Payment.Status.CAPTURED],
         "credited": [row for row in payments if row.status == Payment.Status.CREDITED],
         "unheard": any(row.status == Payment.Status.ABANDONED and not row.is_wallet for row in payments),

@@ -24,7 +24,9 @@ from bookings.tickets.views import worker_script
 from bookings.tickets.words import note
 from checkout.actions import add_tickets_to_cart, cancel_ticket
 from checkout.models import OrderLine
+from checkout.refunds.actions import back_to
 from checkout.ticket_forms import TicketForm
+from checkout.views.cancelling import where
 from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import euros, today
@@ -219,18 +221,19 @@ def ticket_cancel(request: HttpRequest, pk: int) -> HttpResponse:
     )
     if request.method == "POST":
         try:
-            total = cancel_ticket(ticket=found, by=current_user(request))
+            to_card = request.POST.get("vers") == "carte"
+            returned = cancel_ticket(ticket=found, by=current_user(request), to_card=to_card)
         except Refused as refusal:
             for text in refusal.messages:
                 messages.error(request, text)
         else:
-            messages.success(request, _("Billet annulé. Votre porte-monnaie a reçu %s.") % euros(total))
+            messages.success(request, f"{_('Billet annulé.')} {where(returned)}")
         return redirect("tickets")
     line = OrderLine.objects.filter(ticket=found, cancelled_at=None, order__status="paid").first()
     context = {
         "ticket": found,
         "note": note(found.valid),
         "giving_back": giving_back(found),
-        "total": line.unit_price if line else None,
+        **back_to([line] if line else [], asked=settings.CARD_REFUNDS),
     }
     return render(request, "checkout/ticket_cancel.html", context)

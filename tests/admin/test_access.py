@@ -51,6 +51,7 @@ RIGHTS = {
     "checkout.order": ("v", "v"),
     "checkout.payment": ("", "v"),
     "checkout.providerevent": ("", "v"),
+    "checkout.refund": ("", "v"),
     "outbox.email": ("", "v"),
     "outbox.call": ("", "v"),
 }

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.models import User
 from services.models import Category
@@ -34,11 +35,11 @@ def many_more(town: Town) -> None:
     """Forty more rows of every table, each with parents of its own where it may have."""
     from decimal import Decimal
 
-    from checkout.models import Payment, ProviderEvent
+    from checkout.models import Payment, ProviderEvent, Refund
     from portal.outbox.models import Call, Email
     from services.models import SchoolHoliday
     from wallet import actions as ledger
-    from wallet.models import TopUpPack
+    from wallet.models import Movement, TopUpPack
 
     commune = town.commune
     for index in range(MANY):
@@ -60,6 +61,11 @@ def many_more(town: Town) -> None:
         payment = Payment.objects.create(order=order, provider="demo", amount=Decimal(1), status="started")
         ProviderEvent.objects.create(provider="demo", payment=payment, source="test", raw="x")
         ledger.adjust(user=user, amount=Decimal(1), reason="Dépôt", key=f"cost:{index}", by=town.agent)
+        credited = Payment.objects.create(
+            order=order, provider="demo", amount=Decimal(1), status="credited", ended_at=timezone.now()
+        )
+        moved = Movement.objects.get(key=f"cost:{index}")
+        Refund.objects.create(payment=credited, amount=Decimal(1), reason="x", movement=moved, by=town.agent)
         Email.objects.create(key=f"cost:{index}", to="a@exemple.fr", subject="x", body="y", status="dead")
         Call.objects.create(key=f"cost:{index}", name="test", payload={}, status="dead")
         TopUpPack.objects.create(amount=Decimal(100 + index))

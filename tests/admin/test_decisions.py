@@ -193,6 +193,7 @@ def test_home_counts_what_waits(rosieres: Town, aiguilhe: Town, operator: User) 
         "Passages sans réseau à vérifier",
         "Règlements qui attendent leur prestataire",
         "Appels à un prestataire abandonnés",
+        "Remboursements sur carte qui tardent",
     ]
 
 

@@ -16,7 +16,7 @@ from accounts.models import Commune, CommuneFile, SupportingDocument, User
 from bookings.closures.models import Closure
 from bookings.models import Absence, AbsenceDay, Booking, Controller, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
-from checkout.models import Order, OrderLine, Payment, ProviderEvent
+from checkout.models import Order, OrderLine, Payment, ProviderEvent, Refund
 from portal.common.formats import PARIS, today
 from portal.outbox.models import Call, Email
 from services.models import Category, SchoolHoliday
@@ -196,7 +196,18 @@ def shared_rows(place: Town) -> dict[str, Any]:
     payment = Payment.objects.create(
         order=place.rows["checkout.order"], provider="demo", amount=Decimal("7.90"), status=Payment.Status.STARTED
     )
+    late = Payment.objects.create(
+        order=place.rows["checkout.order"],
+        provider="demo",
+        amount=Decimal("7.90"),
+        status=Payment.Status.CREDITED,
+        ended_at=timezone.now(),
+    )
+    refund = Refund.objects.create(
+        payment=late, amount=Decimal("7.90"), reason="Erreur", movement=Movement.objects.get(), by=place.agent
+    )
     return {
+        "checkout.refund": refund,
         "accounts.commune": place.commune,
         "accounts.staffrole": place.agent.staff_roles.get(),
         "accounts.terms": TermsFactory(published_at=timezone.now() + PASSED),  # a draft: what is published stays

@@ -1,0 +1,199 @@
+"""Giving a card's money back to the card: decided here, done by the provider after the commit, once.
+
+The money leaves its owner's wallet, where a cancellation has put it a moment before: whatever brought it there, what
+goes on to the card is one movement that its owner reads, and comes back by its mirror image if the provider cannot.
+"""
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Q, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from checkout.actions.reconciliation import known
+from checkout.models import OrderLine, Payment
+from checkout.providers import provider as find_provider
+from checkout.providers.base import Impossible, Unreachable
+from checkout.refunds.models import Refund
+from portal.common.db import annotated
+from portal.common.errors import Refused
+from portal.common.formats import euros
+from portal.common.money import ZERO, MoneyField, round_cents
+from portal.outbox.actions import queue_email
+from portal.outbox.calls import Later, handles, queue_call
+from wallet import actions as ledger
+from wallet.models import Movement
+
+logger = logging.getLogger(__name__)
+
+CALL = "checkout.refund"
+HOLDS_MONEY = {Payment.Status.CAPTURED, Payment.Status.CREDITED}
+
+
+@dataclass(frozen=True)
+class CardShare:
+    """How many euros can go back to the card of one payment."""
+
+    payment: Payment
+    amount: Decimal
+
+
+def left_of(payment: Payment) -> Decimal:
+    """The euros of a card payment that have not gone back to the card; zero where its provider pays nothing back."""
+    if payment.is_wallet or payment.status not in HOLDS_MONEY or not _pays_back(payment.provider):
+        return ZERO
+    return payment.amount - (payment.refunds.live().aggregate(sum=Sum("amount"))["sum"] or ZERO)
+
+
+def _pays_back(slug: str) -> bool:
+    try:
+        return find_provider(slug).can_refund
+    except KeyError:  # no longer used here
+        return False
+
+
+def card_shares(lines: Iterable[OrderLine]) -> Sequence[CardShare]:
+    """What of the price of paid lines came from cards and can go back there, by payment; one query.
+
+    The card's part of an order goes back first: whoever paid partly from the wallet gets the card's euros on the card.
+    """
+    prices: dict[int, Decimal] = {}
+    for line in lines:
+        prices[line.order_id] = prices.get(line.order_id, ZERO) + line.unit_price
+    cards = Payment.objects.filter(order__in=prices, status=Payment.Status.CAPTURED).exclude(provider=Payment.WALLET)
+    live = Sum("refunds__amount", filter=~Q(refunds__status=Refund.Status.FAILED))
+    shares = []
+    for payment in annotated(cards, back=Coalesce(live, ZERO, output_field=MoneyField())).order_by("pk"):
+        if not _pays_back(payment.provider):
+            continue
+        amount = min(prices[payment.order_id], payment.amount - payment.back)  # type: ignore[attr-defined]
+        if amount > 0:
+            shares.append(CardShare(payment, amount))
+            prices[payment.order_id] -= amount
+    return shares
+
+
+def back_to(lines: Collection[OrderLine], *, asked: bool = True) -> dict[str, Decimal]:
+    """What a page of cancelling says of the money of these lines, in euros: all, what may go to cards, and the rest.
+
+    `asked` is whether the person has the choice of the card at all.
+    """
+    total = sum((line.unit_price for line in lines), ZERO)
+    on_card = sum((share.amount for share in card_shares(lines)), ZERO) if asked else ZERO
+    return {"total": total, "on_card": on_card, "rest": total - on_card}
+
+
+def lock_cards(orders: Collection[int]) -> None:
+    """Lock the payments of orders before anything that comes after them in the order of locks."""
+    list(Payment.objects.filter(order__in=orders).order_by("pk").select_for_update().values_list("pk"))
+
+
+@transaction.atomic
+def refund_to_card(*, payment: Payment, amount: Decimal, reason: str, by: User) -> Refund:
+    """Send `amount` euros of the payer's wallet back to the card of a payment; the provider is told after the commit.
+
+    Raises Refused without a reason, for more than the card gave (less what it has back), where the provider pays nothing
+    back, and when the wallet holds too little. Then nothing has changed.
+    """
+    if not reason.strip():
+        raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
+    locked = Payment.objects.select_related("order__user").select_for_update(of=("self",)).get(pk=payment.pk)
+    most = left_of(locked)
+    if amount != round_cents(amount) or not ZERO < amount <= most:
+        raise Refused(
+            _(
+                "Ce règlement peut rendre %s au plus à la carte. Rien n’a été remboursé, le porte-monnaie n’a pas changé."
+            )
+            % euros(most),
+            code="too_much",
+        )
+    payer = locked.order.user
+    refund = Refund(payment=locked, amount=amount, reason=reason.strip()[:200], by=by)
+    refund.movement_id = ledger.post(
+        kind=Movement.Kind.REFUND,
+        key=f"refund:{refund.reference}",
+        label=_("Rendu à la carte, commande %(number)s : %(reason)s")
+        % {"number": locked.order.number, "reason": refund.reason},
+        amounts={ledger.wallet_code(payer): -amount, ledger.refunding_code(locked.provider): amount},
+        by=by,
+    )
+    refund.save(force_insert=True)
+    queue_call(key=f"refund:{refund.reference}", name=CALL, payload={"refund": refund.pk})
+    return refund
+
+
+@handles(CALL)
+def make(*, refund: int) -> None:
+    """Ask the provider to pay back; twice is once, by the refund's reference. Raises Later when it does not answer."""
+    row = Refund.objects.select_related("payment__order__user").get(pk=refund)
+    if row.status != Refund.Status.REQUESTED:
+        return
+    try:
+        reference = find_provider(row.payment.provider).refund(
+            known=known(row.payment), amount=row.amount, key=row.reference
+        )
+    except Unreachable as error:
+        raise Later(str(error)) from error
+    except (Impossible, KeyError) as error:
+        logger.error("Refund %s is impossible: %s", row.reference, error)
+        back_to_wallet(refund=row, note=str(error))
+        return
+    _finish(row, reference)
+
+
+@transaction.atomic
+def _finish(row: Refund, provider_reference: str) -> None:
+    locked = Refund.objects.select_for_update().get(pk=row.pk)
+    if locked.status != Refund.Status.REQUESTED:
+        return
+    ledger.post(
+        kind=Movement.Kind.REFUND,
+        key=f"refund:{locked.reference}:done",
+        label=_("Remboursement sur carte de la commande %s, fait") % row.payment.order.number,
+        amounts={
+            ledger.refunding_code(row.payment.provider): -locked.amount,
+            ledger.clearing_code(row.payment.provider): locked.amount,
+        },
+        by=None,
+    )
+    locked.status, locked.ended_at = Refund.Status.DONE, timezone.now()
+    locked.provider_reference = provider_reference[:80]
+    locked.save(update_fields=["status", "ended_at", "provider_reference"])
+
+
+@transaction.atomic
+def back_to_wallet(*, refund: Refund, note: str, by: User | None = None) -> None:
+    """End a refund that will never reach the card: its euros are in the wallet again, and their owner is told.
+
+    Raises Refused when it has ended meanwhile.
+    """
+    locked = Refund.objects.select_for_update().get(pk=refund.pk)
+    if locked.status != Refund.Status.REQUESTED:
+        raise Refused(
+            _("Ce remboursement est déjà terminé\u00a0: %s. Rien n’a été changé.")
+            % locked.get_status_display().lower(),
+            code="ended",
+        )
+    payment = refund.payment
+    payer = payment.order.user
+    ledger.post(
+        kind=Movement.Kind.REFUND,
+        key=f"refund:{locked.reference}:failed",
+        label=_("Remboursement sur carte impossible, commande %s") % payment.order.number,
+        amounts={ledger.refunding_code(payment.provider): -locked.amount, ledger.wallet_code(payer): locked.amount},
+        by=by,
+    )
+    locked.status, locked.ended_at, locked.note = Refund.Status.FAILED, timezone.now(), note[:200]
+    locked.save(update_fields=["status", "ended_at", "note"])
+    queue_email(
+        key=f"refund:{locked.reference}:failed",
+        to=payer.email,
+        template="refund_failed",
+        context={"user": payer, "refund": locked, "order": payment.order},
+    )

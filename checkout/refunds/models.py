@@ -1,0 +1,115 @@
+"""Money on its way back to a card."""
+
+from typing import TYPE_CHECKING, Self
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from portal.common.db import not_truncated
+from portal.common.money import MoneyField
+from wallet.models import Movement
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+def new_refund_reference() -> str:
+    from checkout.models import new_reference
+
+    return new_reference()
+
+
+class RefundQuerySet(models.QuerySet["Refund"]):
+    def live(self) -> Self:
+        """Refunds that have reached the card, or will."""
+        return self.exclude(status=Refund.Status.FAILED)
+
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.none()
+
+
+class Refund(models.Model):
+    """Euros of a card payment that go back to the card (« remboursement »), from their owner's wallet.
+
+    requested -> done once the provider has taken it; requested -> failed when it never will: then they are in the wallet
+    again. The ledger holds them on the provider's `refunding` account in between.
+    """
+
+    class Status(models.TextChoices):
+        REQUESTED = "requested", _("Demandé")
+        DONE = "done", _("Fait")
+        FAILED = "failed", _("Impossible, porté au porte-monnaie")
+
+    payment = models.ForeignKey(
+        "checkout.Payment", on_delete=models.PROTECT, related_name="refunds", verbose_name=_("règlement")
+    )
+    # The key under which the provider pays back once, however often it is asked.
+    reference = models.CharField(
+        _("référence"), max_length=20, unique=True, default=new_refund_reference, editable=False
+    )
+    amount = MoneyField(_("montant"))
+    reason = models.CharField(_("motif"), max_length=200)
+    status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.REQUESTED)
+    movement = models.OneToOneField(Movement, on_delete=models.PROTECT, related_name="+", verbose_name=_("mouvement"))
+    provider_reference = models.CharField(_("référence chez le prestataire"), max_length=80, blank=True)
+    note = models.CharField(_("remarque"), max_length=200, blank=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("demandé par")
+    )
+    created_at = models.DateTimeField(_("demandé le"), auto_now_add=True)
+    ended_at = models.DateTimeField(_("terminé le"), null=True)
+
+    objects = RefundQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("remboursement sur carte")
+        verbose_name_plural = _("remboursements sur carte")
+        ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="refund_is_positive"),
+            models.CheckConstraint(
+                condition=Q(status="requested", ended_at=None) | (~Q(status="requested") & Q(ended_at__isnull=False)),
+                name="ended_refund_is_dated",
+            ),
+        ]
+        indexes = [models.Index(fields=["created_at"], condition=Q(status="requested"), name="refund_requested")]
+        triggers = [
+            pgtrigger.FSM(
+                name="refund_transitions",
+                field="status",
+                transitions=[("requested", "done"), ("requested", "failed")],
+            ),
+            pgtrigger.ReadOnly(
+                name="refund_is_frozen",
+                fields=["payment", "reference", "amount", "reason", "movement", "by", "created_at"],
+            ),
+            pgtrigger.Protect(name="refunds_are_kept", operation=pgtrigger.Delete),
+            not_truncated("refunds_are_not_emptied"),
+            # The payment's row is locked: of two refunds at once the second counts the first.
+            pgtrigger.Trigger(
+                name="refund_is_within_its_payment",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                declare=[("paid", "numeric"), ("state", "text"), ("back", "numeric")],
+                func="""
+                    SELECT amount, status INTO paid, state FROM checkout_payment WHERE id = NEW.payment_id FOR UPDATE;
+                    IF state NOT IN ('captured', 'credited') THEN
+                        RAISE EXCEPTION 'checkout_refund: payment % holds no money', NEW.payment_id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    SELECT coalesce(sum(amount), 0) INTO back FROM checkout_refund
+                        WHERE payment_id = NEW.payment_id AND status <> 'failed';
+                    IF back + NEW.amount > paid THEN
+                        RAISE EXCEPTION 'checkout_refund: payment % would give back more than it took', NEW.payment_id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.reference

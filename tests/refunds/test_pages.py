@@ -1,0 +1,119 @@
+"""Choosing where the money goes, and the operators' pages."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from bookings.models import Booking
+from checkout.actions import cancel_bookings
+from checkout.models import Payment, Refund
+from portal.outbox.calls import make_due
+from tests.admin.world import client_of
+from tests.checkout.http import text
+from tests.factories import agent_of
+from tests.shop import Shop
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Order = Callable[..., Shop]
+Browse = Callable[[Shop], Client]
+
+
+def first(shop: Shop) -> Booking:
+    return Booking.objects.booked().filter(made_by=shop.user).order_by("period")[0]
+
+
+def page_of(shop: Shop) -> str:
+    return f"/mon-compte/reservations/annuler/?r={first(shop).pk}"
+
+
+def test_the_family_chooses(by_card: Order, browse: Browse) -> None:
+    shop = by_card()
+    client = browse(shop)
+    words = text(client.get(page_of(shop)))
+    assert "Dans mon porte-monnaie : 7,90 €" in words and "Sur ma carte : 7,90 €" in words
+    answer = client.post("/mon-compte/reservations/annuler/", {"r": first(shop).pk, "vers": "carte"}, follow=True)
+    assert "7,90 € reviennent sur votre carte" in text(answer)
+    order = Payment.objects.get().order
+    assert "Dont reparti vers votre carte 7,90 €" in text(client.get(order.get_absolute_url()))
+    wallet = text(client.get("/mon-compte/porte-monnaie/"))
+    assert "Rendu à la carte, commande" in wallet and shop.balance == 0
+
+
+@pytest.mark.parametrize("sent", [{}, {"vers": "porte-monnaie"}, {"vers": "²"}])
+def test_the_wallet_is_what_happens_by_itself(by_card: Order, browse: Browse, sent: dict[str, str]) -> None:
+    shop = by_card()
+    browse(shop).post("/mon-compte/reservations/annuler/", {"r": first(shop).pk} | sent)
+    assert shop.balance == Decimal("7.90") and not Refund.objects.exists()
+
+
+def test_no_choice_where_it_is_not_open(by_card: Order, browse: Browse, settings: Any) -> None:
+    settings.CARD_REFUNDS = False
+    shop = by_card()
+    client = browse(shop)
+    assert "Sur ma carte" not in text(client.get(page_of(shop)))
+    answer = client.post("/mon-compte/reservations/annuler/", {"r": first(shop).pk, "vers": "carte"}, follow=True)
+    assert "n’est pas ouvert ici. Rien n’a été annulé" in text(answer) and Booking.objects.booked().count() == 4
+
+
+def test_an_operator_sends_money_to_the_card(by_card: Order) -> None:
+    shop = by_card(credit="20")
+    payment, operator = Payment.objects.get(), client_of(agent_of())
+    detail = reverse("admin:checkout_payment_change", args=[payment.pk])
+    address = reverse("admin:checkout_refund_new", args=[payment.pk])
+    assert address in operator.get(detail).content.decode()
+    page = operator.get(address)
+    assert "31,60" in text(page) and 'value="20,00"' in page.content.decode()
+    for wrong, words in (
+        ({"amount": "", "reason": "x"}, "Écrivez le montant à rendre"),
+        ({"amount": "abc", "reason": "x"}, "en chiffres"),
+        ({"amount": "32", "reason": "x"}, "peut rendre 31,60"),
+        ({"amount": "25", "reason": "x"}, "ne contient pas assez"),
+        ({"amount": "5", "reason": " "}, "Écrivez le motif"),
+    ):
+        assert words in text(operator.post(address, wrong)), wrong
+    assert not Refund.objects.exists() and shop.balance == 20
+    answer = operator.post(address, {"amount": "12,50", "reason": "Erreur"}, follow=True)
+    assert "12,50 € repartent vers la carte" in text(answer) and shop.balance == Decimal("7.50")
+    make_due()
+    assert "Fait" in text(operator.get(reverse("admin:checkout_refund_change", args=[Refund.objects.get().pk])))
+
+
+def test_an_operator_gives_up(by_card: Order) -> None:
+    shop = by_card()
+    cancel_bookings(ids=[first(shop).pk], by=shop.user, to_card=True)
+    refund, operator = Refund.objects.get(), client_of(agent_of())
+    address = reverse("admin:checkout_refund_give_up", args=[refund.pk])
+    assert address in operator.get(reverse("admin:checkout_refund_change", args=[refund.pk])).content.decode()
+    assert "c’est la preuve" in text(operator.post(address, {"note": ""}))
+    answer = operator.post(address, {"note": "Carte résiliée"}, follow=True)
+    assert "de nouveau dans le porte-monnaie" in text(answer) and shop.balance == Decimal("7.90")
+    assert "déjà terminé" in text(operator.post(address, {"note": "encore"}, follow=True))
+
+
+def test_who_may(by_card: Order) -> None:
+    shop = by_card()
+    cancel_bookings(ids=[first(shop).pk], by=shop.user, to_card=True)
+    pages = [
+        reverse("admin:checkout_refund_new", args=[Payment.objects.get().pk]),
+        reverse("admin:checkout_refund_give_up", args=[Refund.objects.get().pk]),
+    ]
+    for user in (shop.user, agent_of(shop.activity.service.commune)):
+        for address in pages:
+            for ask in (client_of(user).get, client_of(user).post):
+                assert ask(address).status_code == 404, (user, address)
+
+
+def test_staff_cancel_to_the_card(by_card: Order) -> None:
+    shop = by_card()
+    operator = client_of(agent_of())
+    data = {"action": "cancel_selected", "_selected_action": [first(shop).pk]}
+    address = reverse("admin:bookings_booking_changelist")
+    assert "peuvent y revenir" in text(operator.post(address, data))
+    answer = operator.post(address, data | {"confirm": "1", "reason": "Grève", "to_card": "on"}, follow=True)
+    assert "7,90 € repartent vers les cartes" in text(answer) and shop.balance == 0
+    mairie = client_of(agent_of(shop.activity.service.commune))
+    assert "peuvent y revenir" not in text(mairie.post(address, data | {"_selected_action": [first(shop).pk]}))
