@@ -1,6 +1,5 @@
 """What `manage.py check` refuses to start with."""
 
-import pkgutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,18 +39,29 @@ def demonstration_stays_at_home(**_kwargs: Any) -> list[CheckMessage]:
 @register()
 def card_providers_exist(**_kwargs: Any) -> list[CheckMessage]:
     """A provider that has no module would be found missing by the first parent who pays."""
-    modules = {module.name for module in pkgutil.iter_modules(providers.__path__)} - {"base"}
-    usable = sorted(modules if settings.DEMO else modules - {"demo"})
+    usable = providers.known_slugs()
     return [
         Error(
             f"CARD_PROVIDERS nomme « {slug} », qui n'existe pas.",
-            hint=f"Les modules de paiement sont : {', '.join(usable)}."
-            if usable
-            else "Aucun module n'existe encore : laissez CARD_PROVIDERS vide, le porte-monnaie paie seul.",
+            hint=f"Les modules de paiement sont : {', '.join(usable)}.",
             id="portal.E005",
         )
         for slug in settings.CARD_PROVIDERS
-        if slug not in modules
+        if slug not in {*usable, "demo"}  # which demonstration_stays_at_home refuses elsewhere
+    ]
+
+
+@register()
+def card_providers_are_configured(**_kwargs: Any) -> list[CheckMessage]:
+    """A provider without its secrets would be found out by the first parent who pays."""
+    return [
+        Error(
+            f"CARD_PROVIDERS nomme « {provider.slug} », à qui il manque {', '.join(provider.missing)}.",
+            hint="Donnez ces variables d'environnement (voir .env.example), ou retirez ce prestataire.",
+            id="portal.E006",
+        )
+        for provider in map(providers.provider, set(settings.CARD_PROVIDERS) & set(providers.known_slugs()))
+        if provider.missing
     ]
 
 

@@ -352,6 +352,12 @@ CONTENT_SECURITY_POLICY = {
 CARD_PROVIDERS = env.list("CARD_PROVIDERS", default=["demo"] if DEMO else [])
 # Whether a family that cancels may have a card's money back on the card; operators may always give it back.
 CARD_REFUNDS = switch("CARD_REFUNDS", default=DEMO)
+# Stripe: the key and the signing secret of the webhook come from its dashboard; the addresses change only for a test
+# server, or for a Checkout page under a domain of one's own.
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
+STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com").rstrip("/")
+STRIPE_CHECKOUT_ORIGIN = env.str("STRIPE_CHECKOUT_ORIGIN", default="https://checkout.stripe.com").rstrip("/")
 HOLD_MINUTES = number("HOLD_MINUTES", 30, least=1)
 # How long a certificate of an absence or the proof of a quotient is kept once it is decided (minimisation, GDPR art. 5).
 PROOFS_KEPT_DAYS = number("PROOFS_KEPT_DAYS", 90, least=1)

@@ -109,16 +109,26 @@ def test_the_demonstration_bank_is_refused_elsewhere(settings: Settings) -> None
 
 def test_a_provider_without_a_module_is_refused(settings: Settings) -> None:
     assert card_providers_exist() == []
-    settings.CARD_PROVIDERS = ["stripe"]
+    settings.CARD_PROVIDERS = ["tirelire"]
     (error,) = card_providers_exist()
-    assert error.id == "portal.E005" and "« stripe »" in error.msg and "demo" in str(error.hint)
+    assert error.id == "portal.E005" and "« tirelire »" in error.msg and "demo" in str(error.hint)
     settings.DEMO = False
     assert "demo" not in str(card_providers_exist()[0].hint)  # E002 would refuse it
 
 
 def test_the_check_knows_the_providers() -> None:
-    result = load("manage.py", "check", CARD_PROVIDERS="stripe")
+    result = load("manage.py", "check", CARD_PROVIDERS="tirelire")
     assert result.returncode == 1 and "portal.E005" in result.stderr
+
+
+@pytest.mark.parametrize("missing", ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRET"])
+def test_a_provider_without_its_secrets_is_refused(missing: str) -> None:
+    secrets = {"STRIPE_SECRET_KEY": "sk_test_x", "STRIPE_WEBHOOK_SECRET": "whsec_x"}
+    given = load("manage.py", "check", CARD_PROVIDERS="stripe", **secrets)
+    assert given.returncode == 0, given.stderr
+    result = load("manage.py", "check", CARD_PROVIDERS="stripe", **{**secrets, missing: ""})
+    assert result.returncode == 1 and "portal.E006" in result.stderr and missing in result.stderr
+    assert "sk_test_x" not in result.stderr and "whsec_x" not in result.stderr, "a secret is never shown"
 
 
 @pytest.mark.django_db

@@ -13,7 +13,7 @@ from bookings import actions as bookings
 from bookings.models import Booking, Ticket
 from bookings.tickets import actions as tickets
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
-from checkout.providers.base import Message, Outcome
+from checkout.providers.base import EURO, Message, Outcome
 from checkout.summary import order_groups
 from portal.common.db import retry_on_deadlock
 from portal.common.errors import Refused
@@ -43,11 +43,10 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
         payment = Payment.objects.select_for_update().get(pk=found["pk"])
         payment.order = order
         event.payment = payment
-        if payment.amount != message.amount:
-            logger.error(
-                "Provider %s states %s for payment %s of %s", provider, message.amount, payment.pk, payment.amount
-            )
-            return _close(event, ProviderEvent.Outcome.REJECTED, f"amount {message.amount}, expected {payment.amount}")
+        if (message.amount, message.currency) != (payment.amount, EURO):
+            stated = f"{message.amount} {message.currency}"
+            logger.error("Provider %s states %s for payment %s of %s", provider, stated, payment.pk, payment.amount)
+            return _close(event, ProviderEvent.Outcome.REJECTED, f"amount {stated}, expected {payment.amount}"[:200])
         if payment.status in ENDED_WITH_MONEY:
             return _close(event, ProviderEvent.Outcome.REPEATED)
         if message.outcome == Outcome.CAPTURED:

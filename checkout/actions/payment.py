@@ -146,6 +146,7 @@ def start_at_provider(payment: Payment, user: User) -> base.Departure:
                 notify_url=settings.SITE_URL + reverse("payment_notification", args=[provider.slug]),
                 method=payment.method,
                 number=payment.order.number,
+                at=payment.created_at,
             )
         )
     except (base.Unreachable, base.Impossible) as error:

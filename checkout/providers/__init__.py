@@ -1,5 +1,6 @@
 """Means of payment by card: one module each, all with the same face (base.Provider)."""
 
+import pkgutil
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -12,8 +13,22 @@ def provider(slug: str) -> Provider:
     """The configured provider of that name. Raises KeyError for one that this installation does not use."""
     if slug not in settings.CARD_PROVIDERS:
         raise KeyError(slug)
-    module = import_module(f"checkout.providers.{slug}")
-    instance: Provider = module.provider()
+    return _load(slug)
+
+
+def known_slugs() -> Sequence[str]:
+    """The names that CARD_PROVIDERS may hold: one module each; the demonstration's only there."""
+    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
+    return [name for name in sorted(names) if settings.DEMO or name != "demo"]
+
+
+def known_providers() -> Sequence[Provider]:
+    """Every provider that could be used here, whether or not this installation does."""
+    return [_load(slug) for slug in known_slugs()]
+
+
+def _load(slug: str) -> Provider:
+    instance: Provider = import_module(f"checkout.providers.{slug}").provider()
     return instance
 
 

@@ -4,6 +4,7 @@ A provider is one module of this package. It declares what it can do; it starts 
 says how a payment stands and, where it can, pays back. It never touches our tables: actions apply what it says.
 """
 
+import datetime as dt
 import enum
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,9 +12,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from urllib.parse import parse_qsl
 
+from django.conf import settings
+from django.utils import timezone
+
 from portal.common.money import ZERO
 
 FORM = "application/x-www-form-urlencoded"
+EURO = "EUR"
 
 
 class Outcome(enum.StrEnum):
@@ -27,6 +32,13 @@ class Outcome(enum.StrEnum):
 
 class Forged(Exception):
     """A message that the provider has not signed, or that was changed on the way."""
+
+
+class Ignored(Exception):
+    """A message that is the provider's and says nothing of any payment's end: kept as it came, nothing to apply.
+
+    The text says what it was about. Providers repeat what is not answered with a success, so this is one.
+    """
 
 
 class Unreachable(Exception):
@@ -48,12 +60,13 @@ class Method:
 
 @dataclass(frozen=True)
 class Message:
-    """A verified statement of a provider about one payment: ours by `reference`, its amount in euros."""
+    """A verified statement of a provider about one payment: ours by `reference`, an amount of `currency` (ISO 4217)."""
 
     reference: str
     outcome: Outcome
     amount: Decimal
     provider_reference: str = ""
+    currency: str = EURO
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,8 @@ class Request:
     notify_url: str
     method: str = ""
     number: str = ""  # what people call the order, `2026-000123`
+    # When the payment was ordered: the same at each call for one reference, however late it is made.
+    at: dt.datetime = field(default_factory=timezone.now)
 
 
 @dataclass(frozen=True)
@@ -126,10 +141,12 @@ class Health:
 
 
 class Provider(ABC):
-    """One means of card payment. Secrets come from the environment."""
+    """One means of card payment. Secrets come from the environment; without them it can still be asked what it can do."""
 
     slug: str
     label: str
+    # The settings, each named like its environment variable, that it cannot do without.
+    variables: Sequence[str] = ()
     # What our page offers to choose from before leaving; none: the provider asks itself.
     methods: Sequence[Method] = ()
     # Less than this many euros it does not take.
@@ -137,6 +154,11 @@ class Provider(ABC):
     can_refund = False
     # Whether it signs what the browser brings back. Otherwise it is asked when the browser returns.
     signs_return = False
+
+    @property
+    def missing(self) -> Sequence[str]:
+        """Those of its variables that this installation's environment does not give."""
+        return [name for name in self.variables if not getattr(settings, name, "")]
 
     @property
     def origins(self) -> Sequence[str]:
@@ -149,7 +171,7 @@ class Provider(ABC):
 
     @abstractmethod
     def read(self, arrival: Arrival) -> Message:
-        """Verify a notification (or a signed return) and say what it states. Raises Forged, Unreachable."""
+        """Verify a notification (or a signed return) and say what it states. Raises Forged, Ignored, Unreachable."""
 
     @abstractmethod
     def query(self, known: Known) -> Message:

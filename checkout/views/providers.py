@@ -20,7 +20,7 @@ from checkout.actions.reconciliation import ask_provider
 from checkout.models import Order, Payment, ProviderEvent
 from checkout.providers import card_providers
 from checkout.providers import provider as find_provider
-from checkout.providers.base import Arrival, Forged, Provider, Unreachable
+from checkout.providers.base import Arrival, Forged, Ignored, Provider, Unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -153,4 +153,8 @@ def _receive(request: HttpRequest, slug: str, source: str) -> tuple[Payment | No
         event.outcome, event.note = ProviderEvent.Outcome.REJECTED, f"forged: {error}"[:200]
         event.save(update_fields=["outcome", "note"])
         return None, False
+    except Ignored as error:
+        event.note = f"{error}"[:200]
+        event.save(update_fields=["note"])
+        return None, True
     return apply_message(message=message, provider=slug, event=event), True

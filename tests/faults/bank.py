@@ -33,11 +33,12 @@ PATIENCE_SECONDS = 30
 # Which banks play, by the provider's name.
 BANKS = {
     "demo": "tests.faults.demo.DemoBank",
+    "stripe": "tests.faults.stripe.StripeBank",
 }
 # Those that are asked when a payment starts; the others only get a form.
-ASKED_AT_THE_START: tuple[str, ...] = ()
+ASKED_AT_THE_START = ("stripe",)
 # Those whose word is its signature. The others only say that there is something to ask about.
-SIGNING = ("demo",)
+SIGNING = ("demo", "stripe")
 
 
 @dataclass(frozen=True)
