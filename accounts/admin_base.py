@@ -300,6 +300,10 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         """What waits for somebody's decision, for the home page."""
         return []
 
+    def pages(self, request: HttpRequest) -> list[tuple[str, str]]:
+        """What the menu offers under the table's name: titles and addresses."""
+        return []
+
     # -- Rows --
 
     def reaches(self, request: HttpRequest, obj: Any) -> bool:

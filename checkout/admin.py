@@ -13,7 +13,8 @@ from django.utils.translation import gettext_lazy, ngettext
 import checkout.admin_absences
 import checkout.admin_cancelling
 import checkout.admin_closures
-import checkout.admin_refunds  # noqa: F401  registers the refunds
+import checkout.admin_refunds
+import checkout.regie.admin_closings  # noqa: F401  registers their tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.models import Order, OrderLine, Payment, ProviderEvent

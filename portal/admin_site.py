@@ -34,6 +34,7 @@ MODELS = (
     *("user", "subscription", "beneficiary", "enrolment", "booking", "absence", "waitinglistentry", "closure"),
     *("ticket", "ticketuse"),
     *("order", "payment"),
+    *("closing", "correction", "statement", "settlement", "verification", "wallet"),
     *(
         "service",
         "activity",
@@ -183,6 +184,9 @@ class PortalAdminSite(AdminSite):
         apps.sort(key=lambda app: _rank(APPS, app["app_label"]))
         for app in apps:
             app["models"].sort(key=lambda model: _rank(MODELS, model["object_name"].lower()))
+            for model in app["models"]:
+                # The pages of a table that are no list of its rows: the day's journal beside the closings.
+                model["pages"] = self._registry[model["model"]].pages(request)  # type: ignore[attr-defined]
         return apps
 
 

@@ -201,7 +201,7 @@ def verify() -> Iterator[str]:
     ):
         yield _("Compte %(code)s : son porte-monnaie manque, somme des écritures %(summed)s.") % {
             "code": account.code,
-            "summed": euros(account.summed),
+            "summed": euros(account.summed),  # type: ignore[attr-defined]
         }
     total = Entry.objects.aggregate(total=Sum("amount"))["total"] or ZERO
     if total:

@@ -1,11 +1,9 @@
 """The régie's ledger, to be read: a correction is a movement that an action posts (wallet.actions)."""
 
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -17,8 +15,9 @@ from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, ScopedAdmi
 from accounts.admin_history import Happening, told
 from accounts.models import User
 from families.admin import AccountAdmin as PeopleAdmin
-from portal.common.formats import euros, short_date, sort_key
+from portal.common.formats import euros, short_date
 from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
+from wallet.words import account_name, of
 
 
 @admin.register(Wallet)
@@ -49,40 +48,6 @@ class WalletAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("solde"), ordering="balance")
     def amount(self, obj: Wallet) -> str:
         return euros(obj.balance)
-
-
-def of(name: str) -> str:
-    """`de Rosières`, `d’Aiguilhe`, `du Puy-en-Velay`, `des Estables`."""
-    for article, short in (("Le ", "du "), ("Les ", "des ")):
-        if name.startswith(article):
-            return short + name.removeprefix(article)
-    return f"d’{name}" if sort_key(name)[:1] in tuple("aeiouh") else f"de {name}"
-
-
-TILLS = {
-    "cash": gettext_lazy("Caisse : espèces"),
-    "cheque": gettext_lazy("Caisse : chèques"),
-    "cesu": gettext_lazy("Caisse : CESU"),
-}
-
-
-def account_name(account: Account) -> str:
-    """An account as people say it: « Porte-monnaie de Claire Dupont », « Recettes de Rosières »."""
-    kinds = Account.Kind
-    match account.kind:
-        case kinds.WALLET if hasattr(account, "wallet"):
-            return _("Porte-monnaie %s") % of(str(account.wallet.user))
-        case kinds.REVENUE:
-            return _("Recettes %s") % (of(account.commune.name) if account.commune else _("de l’agglomération"))
-        case kinds.VOUCHER:
-            return _("Remises à la charge %s") % (
-                of(account.commune.name) if account.commune else _("de l’agglomération")
-            )
-        case kinds.TILL:
-            return str(TILLS.get(account.code.partition(":")[2], account.code))
-        case kinds.CLEARING | kinds.REFUNDING:
-            return f"{account.get_kind_display()} ({account.code.partition(':')[2]})"
-    return account.get_kind_display()
 
 
 def entries_of(account: int) -> str:
@@ -144,11 +109,12 @@ class AccountAdmin(ReadOnlyAdmin):
         return entries_of(obj.pk)
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).annotate(total=Sum("entries__amount"))
+        rows: Any = super().get_queryset(request)
+        return rows.with_totals()
 
     @admin.display(description=gettext_lazy("solde"))
     def total(self, obj: Account) -> str:
-        return euros(obj.total or Decimal(0))  # type: ignore[attr-defined]
+        return euros(obj.total)
 
 
 class EntryInline(ReadOnlyInline):

@@ -4,3 +4,6 @@ from django.apps import AppConfig
 class WalletConfig(AppConfig):
     name = "wallet"
     verbose_name = "Porte-monnaie et régie"
+
+    def ready(self) -> None:
+        import wallet.closings.models  # noqa: F401  its tables are the ledger's

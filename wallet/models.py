@@ -12,15 +12,28 @@ from typing import TYPE_CHECKING, Self
 import pgtrigger
 from django.conf import settings
 from django.db import models
-from django.db.models import Q, Sum
+from django.db.models import OuterRef, Q, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
-from portal.common.db import not_truncated
+from portal.common.db import annotated, not_truncated
 from portal.common.money import ZERO, MoneyField
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+
+class AccountQuerySet(models.QuerySet["Account"]):
+    def with_totals(self) -> Self:
+        """Each with its balance in euros as `total`."""
+        sums = Entry.objects.filter(account=OuterRef("pk")).order_by().values("account").annotate(sum=Sum("amount"))
+        return annotated(self, total=Coalesce("wallet__balance", Subquery(sums.values("sum")), ZERO))
+
+    def wallets_total(self) -> Decimal:
+        """What all the wallets hold together, in euros."""
+        total: Decimal = Wallet.objects.aggregate(total=Sum("balance"))["total"] or ZERO
+        return total
 
 
 class Account(models.Model):
@@ -46,6 +59,10 @@ class Account(models.Model):
     commune = models.ForeignKey(
         Commune, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("commune")
     )
+
+    total: Decimal  # read by with_totals
+
+    objects = AccountQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("compte")
@@ -121,6 +138,20 @@ class Wallet(models.Model):
         return str(self.user)
 
 
+# Whoever posts holds this key with the others until the commit; who has it alone (a closing, a checkpoint) reads a ledger
+# to which nothing is being added. The lock comes with the row: posting pays no statement for it.
+POSTING_LOCK = (43, 1)
+
+OUTSIDE_CLOSED_DAYS = """
+    PERFORM pg_advisory_xact_lock_shared(43, 1);
+    IF EXISTS (SELECT 1 FROM wallet_closing WHERE last_day >= (NEW.at AT TIME ZONE 'Europe/Paris')::date) THEN
+        RAISE EXCEPTION 'wallet_movement: % is closed', (NEW.at AT TIME ZONE 'Europe/Paris')::date
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class Movement(models.Model):
     """One event of the ledger: its entries sum to zero. A correction is another movement that reverses it."""
 
@@ -159,6 +190,12 @@ class Movement(models.Model):
         triggers = [
             pgtrigger.Protect(name="movements_are_append_only", operation=pgtrigger.Update | pgtrigger.Delete),
             not_truncated("movements_are_kept"),
+            pgtrigger.Trigger(
+                name="outside_closed_days",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=OUTSIDE_CLOSED_DAYS,
+            ),
             pgtrigger.Trigger(
                 name="movement_has_entries",
                 when=pgtrigger.After,

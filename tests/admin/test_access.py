@@ -44,6 +44,7 @@ RIGHTS = {
     "bookings.ticketuse": ("v", "v"),
     "bookings.controller": ("vad", "vad"),
     "wallet.wallet": ("", "v"),
+    "wallet.closing": ("", "v"),
     "wallet.account": ("", "v"),
     "wallet.movement": ("", "v"),
     "wallet.entry": ("", "v"),

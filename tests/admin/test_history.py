@@ -13,8 +13,8 @@ from checkout.models import Order, OrderLine, Payment
 from services.models import OpenDay, Tariff
 from tests.admin.world import Town, book, client_of, form_values, shared_family, url
 from tests.factories import agent_of
-from wallet.admin import account_name, of
 from wallet.models import Account, Entry
+from wallet.words import account_name, of
 
 pytestmark = pytest.mark.django_db
 

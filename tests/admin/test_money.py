@@ -14,6 +14,7 @@ pytestmark = pytest.mark.django_db
 READ_ONLY = (
     *("checkout.order", "checkout.payment", "checkout.providerevent"),
     *("wallet.wallet", "wallet.account", "wallet.movement", "wallet.entry"),
+    "wallet.closing",
     *("bookings.booking", "outbox.email"),
 )
 
@@ -54,7 +55,7 @@ def test_an_orders_page_writes_no_line(everything: dict[str, Any], rosieres: Tow
 
 def test_agents_do_not_read_balances_nor_payments(everything: dict[str, Any], rosieres: Town) -> None:
     client = client_of(rosieres.agent)
-    for label in READ_ONLY[1:7]:
+    for label in READ_ONLY[1:8]:
         assert client.get(url(label, "changelist")).status_code == 404
     page = client.get(url("checkout.order", "change", rosieres.rows["checkout.order"].pk)).content.decode()
     assert "Règlements" not in page and "demo" not in page

@@ -44,6 +44,7 @@ from tests.factories import (
     agent_of,
 )
 from wallet import actions as ledger
+from wallet.closings.models import Closing
 from wallet.models import Entry, Movement, TopUpPack
 
 PASSED = dt.timedelta(days=40)
@@ -220,6 +221,7 @@ def shared_rows(place: Town) -> dict[str, Any]:
         "wallet.account": wallet.account,
         "wallet.movement": Movement.objects.get(),
         "wallet.entry": Entry.objects.first(),
+        "wallet.closing": closed(place),
         "wallet.topuppack": TopUpPack.objects.create(amount=Decimal("25")),
         "checkout.payment": payment,
         "checkout.providerevent": ProviderEvent.objects.create(
@@ -228,6 +230,16 @@ def shared_rows(place: Town) -> dict[str, Any]:
         "outbox.email": Email.objects.create(key="world", to="a@exemple.fr", subject="Bonjour", body="…"),
         "outbox.call": Call.objects.create(key="world", name="test", payload={"payment": 1}),
     }
+
+
+def closed(place: Town) -> Closing:
+    """A day of long ago, without movements."""
+    row = Closing(
+        kind="day", first_day=dt.date(2020, 1, 6), last_day=dt.date(2020, 1, 6), movements=0, turnover=0,
+        totals={"accounts": [], "kinds": [], "receipts": "0.00"}, closed_by=place.agent,
+    )  # fmt: skip
+    row.save()
+    return row
 
 
 def document_of(user: User) -> SupportingDocument:

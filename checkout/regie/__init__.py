@@ -1,0 +1,1 @@
+"""What the régisseur works with: journal, closings, statements to the communes, settlements of providers, nightly checks."""

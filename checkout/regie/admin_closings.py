@@ -1,0 +1,186 @@
+"""The régie's pages: the day's journal, what every account holds, and closing what is over."""
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
+from accounts.admin_history import Happening, told
+from checkout.regie import journal
+from portal.common.errors import Refused
+from portal.common.exports import FORMATS, Cell
+from portal.common.formats import euros, long_date, month, today
+from portal.common.money import ZERO
+from wallet.closings import actions as closings
+from wallet.closings.models import Closing, accounts_in, kinds_in
+from wallet.models import Account
+
+Pages = list[tuple[str, str]]
+
+
+def asked_day(request: HttpRequest, name: str = "jour") -> dt.date:
+    """The day that the address names, today when it names none that we could show."""
+    try:
+        date = dt.date.fromisoformat(request.GET.get(name, ""))
+    except ValueError:
+        return today()
+    return date if 2000 <= date.year <= today().year + 1 else today()
+
+
+@admin.register(Closing)
+class ClosingAdmin(ReadOnlyAdmin):
+    """For the agglomération, which answers for the till."""
+
+    operators = Right.VIEW | Right.DECIDE
+    change_list_template = "admin/wallet/closing/change_list.html"
+    change_form_template = "admin/wallet/closing/change_form.html"
+    list_display = ["name", "kind", "movements", "sum", "closed_at", "closed_by"]
+    list_filter = ["kind"]
+    list_select_related = ["closed_by"]
+    date_hierarchy = "last_day"
+    ordering = ["-last_day", "-pk"]
+    fields = ["kind", "first_day", "last_day", "movements", "sum", "closed_at", "closed_by"]
+    readonly_fields = ["sum"]
+
+    def pages(self, request: HttpRequest) -> Pages:
+        """What the menu offers beside the table."""
+        if not self.has_view_permission(request):
+            return []
+        return [(_("Journal du jour"), self.url("journal")), (_("Soldes des comptes"), self.url("balances"))]
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.has_view_permission(request):
+            return []
+        count = closings.open_days_count()
+        words = _("Journée à arrêter") if count == 1 else _("Journées à arrêter")
+        return [Todo(words, count, self.url("new"))]
+
+    def story(self, request: HttpRequest, obj: Closing) -> list[Happening]:
+        return told(staff(request), [(obj.closed_at, obj.closed_by_id, _("Arrêté."))])
+
+    @admin.display(description=gettext_lazy("période"), ordering="last_day")
+    def name(self, obj: Closing) -> str:
+        return str(obj)
+
+    @admin.display(description=gettext_lazy("total des crédits"), ordering="turnover")
+    def sum(self, obj: Closing) -> str:
+        return euros(obj.turnover)
+
+    def get_urls(self) -> list[Any]:
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "new": ("nouveau/", self.new_view),
+            "journal": ("journal/", self.journal_view),
+            "journal_file": ("journal/<str:kind>/", self.journal_file),
+            "balances": ("soldes/", self.balances_view),
+            "balances_file": ("soldes/<str:kind>/", self.balances_file),
+            "file": ("<int:pk>/fichier/<str:kind>/", self.closing_file),
+        }
+        own = [path(route, self.guarded(view), name=f"wallet_closing_{name}") for name, (route, view) in views.items()]
+        return [*own, *super().get_urls()]
+
+    # -- Closing --
+
+    def new_view(self, request: HttpRequest) -> HttpResponse:
+        """GET shows what is open and what it comes to; POST closes it as it was shown."""
+        if not self.may(request, Right.DECIDE):
+            raise PermissionDenied
+        if request.method == "POST":
+            return self._close(request)
+        days, months = closings.open_days(), closings.open_months()
+        before = closings.opening_of(Closing.Kind.DAY)
+        context = {
+            "title": _("Arrêter une journée ou un mois"),
+            "days": days,
+            "months": [(first, month(first)) for first in months[:1]],
+            "until": closings.closed_until(),
+            "movements": sum(row.movements for row in days),
+            "receipts": sum((row.receipts for row in days), ZERO),
+            "preview": accounts_in(closings.totals_of(days[0].date, days[-1].date, opening=before)) if days else [],
+        }
+        return self.page(request, "admin/wallet/closing/new.html", context)
+
+    def _close(self, request: HttpRequest) -> HttpResponse:
+        try:
+            date = dt.date.fromisoformat(request.POST.get("jusqu_au", "") or request.POST.get("mois", ""))
+        except ValueError:
+            self.say(request, messages.ERROR, [_("Choisissez la dernière journée à arrêter. Rien n’a été arrêté.")])
+            return redirect(self.url("new"))
+        try:
+            if request.POST.get("jusqu_au"):
+                rows = closings.close_days(until=date, by=staff(request))
+                last = long_date(rows[-1].last_day)
+                said = _("Arrêté jusqu’au %s inclus\u00a0: plus rien ne peut y être écrit.") % last
+            else:
+                row = closings.close_month(first_day=date, by=staff(request))
+                said = _("%s est arrêté\u00a0: plus rien ne peut y être écrit.") % row
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+            return redirect(self.url("new"))
+        self.say(request, messages.SUCCESS, [said])
+        return redirect(self.url("changelist"))
+
+    def closing_file(self, request: HttpRequest, pk: int, kind: str) -> HttpResponse:
+        closing: Closing = self.object_or_404(request, str(pk))
+        heads = [_("Compte"), _("Code"), _("Solde avant"), _("Débit"), _("Crédit"), _("Solde après")]
+        rows: list[list[Cell]] = [
+            [row["name"], row["code"], row["opening"], row["debit"], row["credit"], row["closing"]]
+            for row in closing.accounts
+        ]
+        return self._file(kind, f"arrete-{closing.first_day}-{closing.last_day}", heads, rows)
+
+    # -- Journal and balances --
+
+    def journal_view(self, request: HttpRequest) -> HttpResponse:
+        """The movements of a day, by kind, by account and one by one; the month's receipts as a chart."""
+        date = asked_day(request)
+        totals = closings.totals_of(date, date)
+        accounts = accounts_in(totals)
+        page = journal.page_of(date, request.GET.get("page", "1"))
+        context = {
+            "title": _("Journal du %s") % long_date(date),
+            "date": date,
+            "before": date - dt.timedelta(days=1),
+            "after": date + dt.timedelta(days=1) if date < today() else None,
+            "closed": (reach := closings.closed_until()) is not None and date <= reach,
+            "kinds": kinds_in(totals),
+            "accounts": accounts,
+            "debit": sum((row["debit"] for row in accounts), ZERO),
+            "credit": sum((row["credit"] for row in accounts), ZERO),
+            "receipts": Decimal(totals["receipts"]),
+            "page": page,
+            "chart": journal.receipts_chart(date),
+        }
+        return self.page(request, "admin/wallet/closing/journal.html", context)
+
+    def journal_file(self, request: HttpRequest, kind: str) -> HttpResponse:
+        date = asked_day(request)
+        heads, rows = journal.export_rows(date)
+        return self._file(kind, f"journal-{date}", heads, rows)
+
+    def balances_view(self, request: HttpRequest) -> HttpResponse:
+        """What every account holds now, and what that means."""
+        rows = journal.balances()
+        context = {"title": _("Soldes des comptes"), "rows": rows, "total": sum((row.total for row in rows), ZERO)}
+        return self.page(request, "admin/wallet/closing/balances.html", context)
+
+    def balances_file(self, request: HttpRequest, kind: str) -> HttpResponse:
+        heads = [_("Compte"), _("Code"), _("Solde"), _("Ce que cela veut dire")]
+        rows: list[list[Cell]] = [
+            [row.name, row.account.code if row.account else Account.Kind.WALLET.value, row.total, row.meaning]
+            for row in journal.balances()
+        ]
+        return self._file(kind, f"soldes-{today()}", heads, rows)
+
+    def _file(self, kind: str, name: str, heads: list[str], rows: list[list[Cell]]) -> HttpResponse:
+        if kind not in FORMATS:
+            raise Http404
+        return FORMATS[kind](name, heads, rows)

@@ -1,0 +1,75 @@
+"""Tables as files that a spreadsheet opens: CSV as French spreadsheets read it, and XLSX. No cell is ever a formula."""
+
+import csv
+import datetime as dt
+import io
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import xlsxwriter
+from django.http import HttpResponse
+
+Cell = str | int | Decimal | dt.date | None
+
+# A text that begins so is computed by a spreadsheet: a name typed by anybody must not be.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def as_csv(name: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> HttpResponse:
+    """`name`.csv to be downloaded: UTF-8 with its mark, semicolons, decimal commas."""
+    text = io.StringIO()
+    writer = csv.writer(text, delimiter=";", lineterminator="\r\n")
+    writer.writerow([_plain(head) for head in heads])
+    writer.writerows([_plain(cell) for cell in row] for row in rows)
+    return _download(f"{name}.csv", "text/csv; charset=utf-8", b"\xef\xbb\xbf" + text.getvalue().encode())
+
+
+def as_xlsx(name: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> HttpResponse:
+    """`name`.xlsx to be downloaded: one sheet, its head frozen, amounts and dates as such."""
+    file = io.BytesIO()
+    book = xlsxwriter.Workbook(
+        file, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
+    )
+    sheet = book.add_worksheet()
+    bold, money = book.add_format({"bold": True}), book.add_format({"num_format": '# ##0.00" €"'})
+    day = book.add_format({"num_format": "dd/mm/yyyy"})
+    widths = [len(head) for head in heads]
+    sheet.write_row(0, 0, heads, bold)
+    for number, row in enumerate(rows, start=1):
+        for column, cell in enumerate(row):
+            match cell:
+                case Decimal():
+                    sheet.write_number(number, column, float(cell), money)
+                case dt.date():
+                    sheet.write_datetime(number, column, dt.datetime.combine(cell, dt.time()), day)
+                case int():
+                    sheet.write_number(number, column, cell)
+                case str():
+                    sheet.write_string(number, column, cell)
+            widths[column] = min(max(widths[column], len(str(cell or "")) + 2), 60)
+    for column, width in enumerate(widths):
+        sheet.set_column(column, column, max(width, 10))
+    sheet.freeze_panes(1, 0)
+    book.close()
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    return _download(f"{name}.xlsx", kind, file.getvalue())
+
+
+FORMATS = {"csv": as_csv, "xlsx": as_xlsx}
+
+
+def _plain(cell: Cell) -> str:
+    match cell:
+        case None:
+            return ""
+        case Decimal():
+            return f"{cell:.2f}".replace(".", ",")
+        case dt.date():
+            return f"{cell:%d/%m/%Y}"
+        case int():
+            return str(cell)
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+def _download(name: str, kind: str, content: bytes) -> HttpResponse:
+    return HttpResponse(content, content_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})

@@ -1,0 +1,30 @@
+"""A ledger with a past: movements dated on other days, which only a test may write."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pgtrigger
+from django.db import transaction
+
+from portal.common.formats import today
+from wallet import actions as ledger
+from wallet.closings.actions import midnight
+from wallet.models import Movement
+
+
+def days_ago(days: int) -> dt.date:
+    return today() - dt.timedelta(days=days)
+
+
+def dated(movement: int, date: dt.date, hours: int = 12) -> Movement:
+    """The movement as if it had been written on this day."""
+    with pgtrigger.ignore("wallet.Movement:movements_are_append_only"):
+        Movement.objects.filter(pk=movement).update(at=midnight(date) + dt.timedelta(hours=hours))
+    return Movement.objects.get(pk=movement)
+
+
+def posted(date: dt.date, key: str = "k", kind: Movement.Kind = Movement.Kind.COUNTER, **amounts: str) -> Movement:
+    """A movement of a day: `posted(day, revenue__12="10.00", till__cash="-10.00")`."""
+    found = {code.replace("__", ":"): Decimal(amount) for code, amount in amounts.items()}
+    with transaction.atomic():
+        return dated(ledger.post(kind=kind, key=key, label=f"Essai {key}", amounts=found, by=None), date)

@@ -1,0 +1,170 @@
+"""The régie's pages in the administration: what they show, to whom, at what cost; their files."""
+
+import csv
+import io
+from decimal import Decimal
+from typing import Any
+
+import openpyxl
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from accounts.models import User
+from portal.common.exports import as_csv, as_xlsx
+from tests.admin.world import client_of
+from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.guards import bought
+from tests.regie.ledger import dated, days_ago, posted
+from wallet import actions as ledger
+from wallet.closings.models import Closing
+from wallet.models import Movement
+
+pytestmark = pytest.mark.django_db
+
+PAGES = ("new", "journal", "balances")
+FILES = ("journal_file", "balances_file")
+
+
+def page(name: str, *args: Any) -> str:
+    return reverse(f"admin:wallet_closing_{name}", args=args)
+
+
+@pytest.fixture
+def operator() -> User:
+    return agent_of()
+
+
+@pytest.fixture
+def client(operator: User) -> Client:
+    return client_of(operator)
+
+
+def test_only_the_agglomeration_reads_them(operator: User) -> None:
+    addresses = [page(name) for name in PAGES] + [page(name, "csv") for name in FILES]
+    for user in (UserFactory(), agent_of(CommuneFactory())):
+        assert {client_of(user).get(address).status_code for address in addresses} == {404}
+        assert client_of(user).post(page("new"), {"jusqu_au": days_ago(1)}).status_code == 404
+    assert {Client().get(address).status_code for address in addresses} == {302}
+    assert {client_of(operator).get(address).status_code for address in addresses} == {200}
+    assert client_of(operator).get(page("journal_file", "exe")).status_code == 404
+
+
+def test_the_journal_tells_kinds_accounts_and_orders(client: Client) -> None:
+    bought()
+    text = client.get(page("journal")).content.decode()
+    order = Movement.objects.get(kind="order")
+    assert order.label in text and "Règlement de commande" in text and "7,90" in text
+    assert reverse("admin:checkout_order_change", args=[order.key.split(":")[1]]) in text
+    assert "Aucun mouvement ce jour-là" in client.get(page("journal"), {"jour": days_ago(9)}).content.decode()
+    for nonsense in ("2026-99-99", "x", "0001-01-01", "9999-12-31"):
+        assert client.get(page("journal"), {"jour": nonsense, "page": "x"}).status_code == 200
+
+
+def test_the_journal_costs_the_same_with_forty_movements_more(client: Client) -> None:
+    bought()
+    client.get(page("journal"))
+    with CaptureQueriesContext(connection) as before:
+        client.get(page("journal"))
+    for index in range(40):
+        user = UserFactory()
+        ledger.adjust(user=user, amount=Decimal(1), reason="Dépôt", key=f"j:{index}", by=agent_of())
+    with CaptureQueriesContext(connection) as after:
+        client.get(page("journal"))
+    assert len(after) == len(before) <= 16
+
+
+def test_the_chart_takes_closed_days_as_they_were_kept(client: Client) -> None:
+    date = days_ago(1)
+    posted(date, "a", revenue__agglo="12.00", till__cash="-12.00")
+    before = client.get(page("journal"), {"jour": date}).context["chart"]
+    client.post(page("new"), {"jusqu_au": date})
+    after = client.get(page("journal"), {"jour": date}).context["chart"]
+    assert [bar.amount for bar in after.bars] == [bar.amount for bar in before.bars]
+    assert Decimal("12.00") in [bar.amount for bar in after.bars] and after.top == 20
+
+
+def test_the_balances_sum_to_zero(client: Client) -> None:
+    bought()
+    answer = client.get(page("balances"))
+    assert answer.context["total"] == 0
+    rows = {row.name: row.total for row in answer.context["rows"]}
+    assert rows["Porte-monnaie des familles"] == Decimal("42.10")
+    assert "Juste." in answer.content.decode()
+
+
+def test_days_then_their_month_are_closed_from_the_page(client: Client, operator: User) -> None:
+    movement = posted(days_ago(2), "a", revenue__agglo="12.00", till__cash="-12.00")
+    answer = client.get(page("new"))
+    assert [row.date for row in answer.context["days"]] == [days_ago(2)] and "12,00" in answer.content.decode()
+    home = client.get("/admin/").content.decode()
+    assert "Journée à arrêter" in home and "Journal du jour" in home
+    said = client.post(page("new"), {"jusqu_au": days_ago(2)}, follow=True).content.decode()
+    assert "plus rien ne peut y être écrit" in said
+    closing = Closing.objects.get()
+    assert closing.closed_by == operator
+    shown = client.get(page("change", closing.pk)).content.decode()
+    assert "Caisse : espèces" in shown and "Encaissement au guichet" in shown
+    assert "arrêtée" in client.get(page("journal"), {"jour": days_ago(2)}).content.decode()
+    assert movement.label in client.get(page("journal"), {"jour": days_ago(2)}).content.decode()
+
+
+@pytest.mark.parametrize(
+    "posted_values", [{}, {"jusqu_au": "demain"}, {"jusqu_au": "2999-01-01"}, {"mois": "2026-01-01"}]
+)
+def test_what_cannot_be_closed_is_said_on_the_page(client: Client, posted_values: dict[str, str]) -> None:
+    said = client.post(page("new"), posted_values, follow=True)
+    assert said.status_code == 200 and "Rien n’a été arrêté" in said.content.decode()
+    assert not Closing.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["journal_file", "balances_file"])
+def test_the_files_read_back(client: Client, name: str) -> None:
+    bought()
+    raw = client.get(page(name, "csv"))
+    assert raw.headers["Content-Type"] == "text/csv; charset=utf-8" and raw.content.startswith(b"\xef\xbb\xbf")
+    rows = list(csv.reader(io.StringIO(raw.content.decode("utf-8-sig")), delimiter=";"))
+    sheet = openpyxl.load_workbook(io.BytesIO(client.get(page(name, "xlsx")).content)).active
+    assert sheet is not None and sheet.max_row == len(rows) > 2
+    assert [cell.value for cell in sheet[1]] == rows[0]
+    if name == "journal_file":
+        column = rows[0].index("Débit")
+        debits = sum(Decimal(row[column].replace(",", ".")) for row in rows[1:] if row[column])
+        assert debits == sum(Decimal(str(row[column].value)) for row in list(sheet.rows)[1:] if row[column].value)
+        assert debits == Decimal("57.90")
+
+
+def test_a_closing_is_taken_along(client: Client) -> None:
+    posted(days_ago(2), "a", revenue__agglo="12.00", till__cash="-12.00")
+    client.post(page("new"), {"jusqu_au": days_ago(2)})
+    closing = Closing.objects.get()
+    text = client.get(page("file", closing.pk, "csv")).content.decode("utf-8-sig")
+    assert "Caisse : espèces;till:cash;0,00;12,00;0,00;" in text and "-12,00" in text
+    assert client.get(page("file", closing.pk + 1, "csv")).status_code == 404
+
+
+@pytest.mark.parametrize("evil", ["=1+1", "+33", "-2", "@SUM(A1)", "\t=1", "\r=1", "＝1"])
+def test_no_cell_is_a_formula(evil: str) -> None:
+    text = as_csv("x", ["a"], [[evil]]).content.decode("utf-8-sig")
+    assert next(iter(csv.reader(io.StringIO(text.split("\r\n", 1)[1]), delimiter=";")))[0][0] == "'"
+    sheet = openpyxl.load_workbook(io.BytesIO(as_xlsx("x", ["a"], [[evil]]).content)).active
+    assert sheet is not None and sheet["A2"].data_type == "s"
+
+
+def test_amounts_of_a_file_are_numbers() -> None:
+    assert "-3,50" in as_csv("x", ["a"], [[Decimal("-3.5")]]).content.decode("utf-8-sig")
+
+
+def test_a_payback_leads_to_its_order(client: Client) -> None:
+    from bookings.models import Booking
+    from checkout.actions import cancel_bookings
+    from checkout.models import Order
+
+    shop = bought()
+    cancel_bookings(ids=[Booking.objects.get().pk], by=shop.user)
+    movement = Movement.objects.get(kind="cancellation")
+    dated(movement.pk, days_ago(1))
+    text = client.get(page("journal"), {"jour": days_ago(1)}).content.decode()
+    assert reverse("admin:checkout_order_change", args=[Order.objects.get().pk]) in text

@@ -1,0 +1,58 @@
+"""What people call an account of the ledger, and what its balance means."""
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from portal.common.formats import sort_key
+from wallet.models import Account
+
+
+def of(name: str) -> str:
+    """`de Rosières`, `d’Aiguilhe`, `du Puy-en-Velay`, `des Estables`."""
+    for article, short in (("Le ", "du "), ("Les ", "des ")):
+        if name.startswith(article):
+            return short + name.removeprefix(article)
+    return f"d’{name}" if sort_key(name)[:1] in tuple("aeiouh") else f"de {name}"
+
+
+TILLS = {
+    "cash": gettext_lazy("Caisse : espèces"),
+    "cheque": gettext_lazy("Caisse : chèques"),
+    "cesu": gettext_lazy("Caisse : CESU"),
+}
+
+# Credits are positive: what the régie owes. What is owed to it, or lies at the bank, is negative.
+MEANINGS = {
+    Account.Kind.WALLET: gettext_lazy("Ce que la régie doit aux familles : leurs crédits."),
+    Account.Kind.RESERVED: gettext_lazy("Parts de porte-monnaie mises de côté pendant qu’une carte est attendue."),
+    Account.Kind.CLEARING: gettext_lazy("Négatif : ce que le prestataire a encaissé et doit encore verser."),
+    Account.Kind.REVENUE: gettext_lazy("Ce que la régie doit reverser pour les services rendus."),
+    Account.Kind.FEES: gettext_lazy("Frais payés par les familles."),
+    Account.Kind.VOUCHER: gettext_lazy("Négatif : remises accordées, à déduire du reversement."),
+    Account.Kind.REFUNDING: gettext_lazy("Ce qui repart vers des cartes et que le prestataire n’a pas encore rendu."),
+    Account.Kind.TRANSFERS: gettext_lazy("Virements demandés par des familles et pas encore émis."),
+    Account.Kind.TILL: gettext_lazy("Négatif : ce qui se trouve dans la caisse du guichet."),
+    Account.Kind.BANK: gettext_lazy("Négatif : ce que la régie a sur son compte de dépôt de fonds."),
+    Account.Kind.BANK_FEES: gettext_lazy("Négatif : ce que les prestataires ont retenu."),
+    Account.Kind.EXPIRED: gettext_lazy("Crédits acquis à la régie, quatre ans après leur dernier mouvement."),
+    Account.Kind.ADJUSTMENT: gettext_lazy("Contrepartie des régularisations faites à la main."),
+}
+
+
+def account_name(account: Account) -> str:
+    """An account as people say it: « Porte-monnaie de Claire Dupont », « Recettes de Rosières »."""
+    kinds = Account.Kind
+    match account.kind:
+        case kinds.WALLET if hasattr(account, "wallet"):
+            return _("Porte-monnaie %s") % of(str(account.wallet.user))
+        case kinds.REVENUE:
+            return _("Recettes %s") % (of(account.commune.name) if account.commune else _("de l’agglomération"))
+        case kinds.VOUCHER:
+            return _("Remises à la charge %s") % (
+                of(account.commune.name) if account.commune else _("de l’agglomération")
+            )
+        case kinds.TILL:
+            return str(TILLS.get(account.code.partition(":")[2], account.code))
+        case kinds.CLEARING | kinds.REFUNDING:
+            return f"{account.get_kind_display()} ({account.code.partition(':')[2]})"
+    return account.get_kind_display()
