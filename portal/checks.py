@@ -65,6 +65,16 @@ def card_providers_are_configured(**_kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+@register()
+def card_providers_are_readable(**_kwargs: Any) -> list[CheckMessage]:
+    """What a provider was given and cannot be right is said at the start, not by a bank in front of a parent."""
+    return [
+        Error(fault, hint="Corrigez cette variable d'environnement (voir .env.example).", id="portal.E007")
+        for provider in map(providers.provider, set(settings.CARD_PROVIDERS) & set(providers.known_slugs()))
+        for fault in provider.faults()
+    ]
+
+
 @register(Tags.security, deploy=True)
 def demonstration_is_not_deployed(**_kwargs: Any) -> list[CheckMessage]:
     """`check --deploy` never passes with the demonstration on."""

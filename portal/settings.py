@@ -358,6 +358,22 @@ STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
 STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", default="")
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com").rstrip("/")
 STRIPE_CHECKOUT_ORIGIN = env.str("STRIPE_CHECKOUT_ORIGIN", default="https://checkout.stripe.com").rstrip("/")
+# Paybox: what its contract says; the key of Paybox Direct, where there is one, lets payments be verified and paid back.
+PAYBOX_SITE = env.str("PAYBOX_SITE", default="")
+PAYBOX_RANG = env.str("PAYBOX_RANG", default="")
+PAYBOX_IDENTIFIANT = env.str("PAYBOX_IDENTIFIANT", default="")
+PAYBOX_HMAC_KEY = env.str("PAYBOX_HMAC_KEY", default="")
+PAYBOX_DIRECT_KEY = env.str("PAYBOX_DIRECT_KEY", default="")
+PAYBOX_MODE = env.str("PAYBOX_MODE", default="production")
+# Its addresses and its public key by default; other ones for a bank that sells it under another name.
+PAYBOX_PAGE_URLS = env.list("PAYBOX_PAGE_URLS", default=[])
+PAYBOX_DIRECT_URL = env.str("PAYBOX_DIRECT_URL", default="")
+PAYBOX_PUBLIC_KEY_FILE = env.str("PAYBOX_PUBLIC_KEY_FILE", default="")
+# PayFiP: the number that the DGFiP gave the régie; W in production, X for the payment that activates it, T for tests.
+PAYFIP_NUMCLI = env.str("PAYFIP_NUMCLI", default="")
+PAYFIP_SAISIE = env.str("PAYFIP_SAISIE", default="W")
+PAYFIP_SERVICE_URL = env.str("PAYFIP_SERVICE_URL", default="https://www.payfip.gouv.fr/tpa/services/securite")
+PAYFIP_PAGE_URL = env.str("PAYFIP_PAGE_URL", default="https://www.payfip.gouv.fr/tpa/paiementws.web")
 HOLD_MINUTES = number("HOLD_MINUTES", 30, least=1)
 # How long a certificate of an absence or the proof of a quotient is kept once it is decided (minimisation, GDPR art. 5).
 PROOFS_KEPT_DAYS = number("PROOFS_KEPT_DAYS", 90, least=1)

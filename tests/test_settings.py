@@ -131,6 +131,13 @@ def test_a_provider_without_its_secrets_is_refused(missing: str) -> None:
     assert "sk_test_x" not in result.stderr and "whsec_x" not in result.stderr, "a secret is never shown"
 
 
+def test_what_a_provider_was_given_and_cannot_be_right_is_refused() -> None:
+    result = load("manage.py", "check", CARD_PROVIDERS="paybox,payfip", PAYBOX_SITE="12", PAYFIP_NUMCLI="abc")
+    assert result.returncode == 1 and "PAYBOX_HMAC_KEY" in result.stderr
+    assert "portal.E007" in result.stderr
+    assert "PAYBOX_SITE doit être" in result.stderr and "PAYFIP_NUMCLI doit être" in result.stderr
+
+
 @pytest.mark.django_db
 def test_an_old_postgresql_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert postgresql_is_recent(databases=["default"]) == []

@@ -20,6 +20,7 @@ from bookings.tickets import actions as tickets
 from bookings.tickets.words import note
 from checkout.actions.cart import SENTENCES, extend, retake, retake_items
 from checkout.actions.completion import complete, end_payment, end_running, expired
+from checkout.actions.payer import payer_of
 from checkout.actions.reconciliation import ask_about
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment
 from checkout.providers import base, default_provider
@@ -147,6 +148,8 @@ def start_at_provider(payment: Payment, user: User) -> base.Departure:
                 method=payment.method,
                 number=payment.order.number,
                 at=payment.created_at,
+                payer=payer_of(payment.order, user) if provider.wants_payer else None,
+                quantity=payment.order.lines.count() if provider.wants_payer else 1,
             )
         )
     except (base.Unreachable, base.Impossible) as error:

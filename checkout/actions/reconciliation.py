@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 def known(payment: Payment) -> Known:
     """The payment as its provider knows it."""
-    return Known(payment.reference, payment.provider_reference, payment.amount)
+    return Known(payment.reference, payment.provider_reference, payment.amount, payment.created_at)
 
 
 def ask_provider(payment: Payment) -> bool:

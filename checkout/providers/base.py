@@ -70,6 +70,17 @@ class Message:
 
 
 @dataclass(frozen=True)
+class Payer:
+    """Who pays and from where, for the bank's strong authentication (3-D Secure 2)."""
+
+    first_name: str
+    last_name: str
+    street: str
+    postal_code: str
+    city: str
+
+
+@dataclass(frozen=True)
 class Request:
     """What a provider needs to start a payment: amount in euros, and where to send the browser and the notification.
 
@@ -86,6 +97,9 @@ class Request:
     number: str = ""  # what people call the order, `2026-000123`
     # When the payment was ordered: the same at each call for one reference, however late it is made.
     at: dt.datetime = field(default_factory=timezone.now)
+    # Told to a provider that declares `wants_payer`, and to nobody else; None where the person gave us no place at all.
+    payer: Payer | None = None
+    quantity: int = 1  # how many articles
 
 
 @dataclass(frozen=True)
@@ -99,11 +113,12 @@ class Departure:
 
 @dataclass(frozen=True)
 class Known:
-    """A payment as both sides know it: our reference, the provider's own (empty until it told us), euros."""
+    """A payment as both sides know it: our reference, the provider's own (empty until it told us), euros, when it started."""
 
     reference: str
     provider_reference: str
     amount: Decimal
+    since: dt.datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,8 @@ class Provider(ABC):
     # Less than this many euros it does not take.
     smallest: Decimal = ZERO
     can_refund = False
+    # Whether it must be told who pays and how many articles. What a provider does not need it is not told (GDPR, art. 5).
+    wants_payer = False
     # Whether it signs what the browser brings back. Otherwise it is asked when the browser returns.
     signs_return = False
 
@@ -163,6 +180,10 @@ class Provider(ABC):
     @property
     def origins(self) -> Sequence[str]:
         """The origins (`https://pay.example`) that the browser is sent to: our pages' forms may lead there."""
+        return ()
+
+    def faults(self) -> Sequence[str]:
+        """What its variables must hold and do not, a French sentence each. Asks nobody."""
         return ()
 
     @abstractmethod

@@ -34,11 +34,12 @@ PATIENCE_SECONDS = 30
 BANKS = {
     "demo": "tests.faults.demo.DemoBank",
     "stripe": "tests.faults.stripe.StripeBank",
+    "paybox": "tests.faults.paybox.PayboxBank",
 }
 # Those that are asked when a payment starts; the others only get a form.
-ASKED_AT_THE_START = ("stripe",)
+ASKED_AT_THE_START = ("stripe", "paybox")
 # Those whose word is its signature. The others only say that there is something to ask about.
-SIGNING = ("demo", "stripe")
+SIGNING = ("demo", "stripe", "paybox")
 
 
 @dataclass(frozen=True)
