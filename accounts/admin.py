@@ -28,7 +28,7 @@ class CommuneAdmin(ScopedAdmin):
 class StaffRoleForm(ScopedForm):
     class Meta:
         model = StaffRole
-        fields = ["user", "kind", "commune"]
+        fields = ["user", "kind", "commune", "takes_money"]
         help_texts = {
             "commune": gettext_lazy("Vide pour un opérateur de l’agglomération, qui voit toutes les communes.")
         }
@@ -46,8 +46,8 @@ class StaffRoleForm(ScopedForm):
 class StaffRoleAdmin(ScopedAdmin):
     operators = Right.VIEW | Right.ADD | Right.DELETE  # another role is another row: the history stays plain
     form = StaffRoleForm
-    list_display = ["user", "email", "kind", "commune_name"]
-    list_filter = ["kind", "commune"]
+    list_display = ["user", "email", "kind", "commune_name", "takes_money"]
+    list_filter = ["kind", "takes_money", "commune"]
     list_select_related = ["user", "commune"]
     search_fields = ["user__last_name", "user__first_name", "user__email", "commune__name"]
     autocomplete_fields = ["user"]

@@ -217,11 +217,26 @@ class User(AbstractBaseUser, PermissionsMixin):
     @property
     def staff_communes(self) -> frozenset[int | None]:
         """The communes of all staff roles, None standing for the agglomération; read once per request."""
-        if not (self.is_staff and self.is_active):
-            return frozenset()
-        if not hasattr(self, "_staff_communes"):
-            self._staff_communes = frozenset(StaffRole.objects.filter(user=self).values_list("commune", flat=True))
-        return self._staff_communes
+        return frozenset(self._roles) if self.is_staff and self.is_active else frozenset()
+
+    @property
+    def till_communes(self) -> frozenset[int]:
+        """The communes at whose counter this person takes money for the régie (« mandataire »)."""
+        return frozenset(pk for pk, takes_money in self._roles.items() if pk is not None and takes_money)
+
+    @property
+    def takes_money(self) -> bool:
+        """Whether this person takes money at a counter: the agglomération's operators, and agents named for it."""
+        return self.is_operator or bool(self.till_communes)
+
+    @property
+    def _roles(self) -> dict[int | None, bool]:
+        if not hasattr(self, "_staff_roles"):
+            roles = (
+                StaffRole.objects.filter(user=self) if self.is_staff and self.is_active else StaffRole.objects.none()
+            )
+            self._staff_roles: dict[int | None, bool] = {role.commune_id: role.takes_money for role in roles}
+        return self._staff_roles
 
 
 @pghistory.track(append_only=True)
@@ -235,6 +250,12 @@ class StaffRole(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="staff_roles", verbose_name=_("personne"))
     kind = models.CharField(_("rôle"), max_length=10, choices=Kind)
     commune = models.ForeignKey(Commune, on_delete=models.PROTECT, null=True, blank=True, verbose_name=_("commune"))
+    takes_money = models.BooleanField(
+        _("mandataire de la régie"),
+        default=False,
+        db_default=False,
+        help_text=_("Encaisse au guichet de sa commune\u00a0; nommé par un acte de l’agglomération."),
+    )
 
     class Meta:
         verbose_name = _("rôle")

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 import checkout.admin_absences
 import checkout.admin_cancelling
 import checkout.admin_closures
+import checkout.admin_counter
 import checkout.admin_refunds
 import checkout.regie.admin_closings  # noqa: F401  registers their tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
@@ -25,6 +26,8 @@ Fact = tuple[dt.datetime | None, int | None, str]
 
 
 def means(payment: Payment) -> str:
+    if payment.is_counter:
+        return payment.means_name.lower()
     return _("porte-monnaie") if payment.is_wallet else _("carte (%s)") % payment.provider
 
 

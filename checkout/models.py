@@ -13,10 +13,12 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Address, Commune, Terms
 from bookings.models import Booking, Hold, Ticket
+from checkout.counter.models import CounterReceipt, Means
 from checkout.refunds.models import Refund
 from portal.common.db import not_truncated
 from portal.common.money import ZERO, MoneyField
 from services.models import Tariff
+from wallet.actions import clearing_code, till_code
 from wallet.models import Movement
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Cart",
     "CartLine",
+    "CounterReceipt",
     "Order",
     "OrderLine",
     "Payment",
@@ -366,6 +369,7 @@ class Payment(models.Model):
     """
 
     WALLET = "wallet"
+    COUNTER = frozenset(Means.values)
 
     class Status(models.TextChoices):
         STARTED = "started", _("Commencé")
@@ -447,6 +451,20 @@ class Payment(models.Model):
                     RETURN NULL;
                 """,
             ),
+            pgtrigger.Trigger(
+                name="counter_payment_has_its_receipt",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("status"),
+                timing=pgtrigger.Deferred,
+                condition=pgtrigger.Condition("NEW.provider IN ('cash', 'cheque', 'cesu')"),
+                func="""
+                    IF NOT EXISTS (SELECT 1 FROM checkout_counterreceipt WHERE payment_id = NEW.id) THEN
+                        RAISE EXCEPTION 'checkout_payment % was taken at a counter without a receipt', NEW.id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
         ]
         indexes = [
             models.Index(fields=["created_at"], condition=Q(status="started"), name="payment_started"),
@@ -460,6 +478,23 @@ class Payment(models.Model):
     def is_wallet(self) -> bool:
         """Whether this part is paid from the prepaid wallet."""
         return self.provider == self.WALLET
+
+    @property
+    def is_counter(self) -> bool:
+        """Whether it was taken at a counter."""
+        return self.provider in self.COUNTER
+
+    @property
+    def means_name(self) -> str:
+        """How its payer calls the means: « Porte-monnaie », « Carte bancaire », « Chèque »."""
+        if self.is_counter:
+            return str(Means(self.provider).label)
+        return str(_("Porte-monnaie") if self.is_wallet else _("Carte bancaire"))
+
+    @property
+    def source(self) -> str:
+        """The code of the ledger's account that its money comes from, but for the wallet's part."""
+        return till_code(self.provider) if self.is_counter else clearing_code(self.provider)
 
 
 class ProviderEvent(models.Model):

@@ -7,6 +7,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from bookings import actions as bookings
@@ -158,12 +159,15 @@ def _movement_label(order: Order, lost: Sequence[OrderLine]) -> str:
     return _("Commande %s") % order.number
 
 
+PAID_FROM = {"clearing": gettext_lazy("carte bancaire"), "till": gettext_lazy("guichet")}
+
+
 def _paid_with(sources: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
     """What paid an order, as its owner calls it: « carte bancaire », « porte-monnaie », and how many euros each."""
     found: dict[str, Decimal] = {}
     for code, amount in sources.items():
-        name = _("carte bancaire") if code.startswith(ledger.clearing_code("")) else _("porte-monnaie")
-        found[name] = found.get(name, ZERO) + amount
+        name = PAID_FROM.get(code.partition(":")[0], _("porte-monnaie"))
+        found[str(name)] = found.get(str(name), ZERO) + amount
     return list(found.items())
 
 
@@ -218,7 +222,7 @@ def _sources(order: Order, card: Payment | None) -> dict[str, Decimal]:
     sources: dict[str, Decimal] = {}
     rest = order.total
     if card is not None:
-        sources[ledger.clearing_code(card.provider)] = card.amount
+        sources[card.source] = card.amount
         rest -= card.amount
     if not rest:
         return sources

@@ -105,28 +105,40 @@ def _order_and_start(
 ) -> tuple[Started, Payment | None]:
     """One transaction: the order, its payments, and the card's payment when a provider must be asked."""
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
-        cart = (
-            Cart.objects.filter(user=user, pk=cart_id)
-            .select_related("hold", "address")
-            .with_terms_in_force()
-            .select_for_update(of=("self",))
-            .first()
-        )
-        if cart is None:
-            raise Refused(_("Ce panier n’existe pas."), code="no_cart")
-        order = Order.objects.filter(cart=cart).exclude(status=Order.Status.CANCELLED).select_for_update().first()
-        if order is None:
-            order, lines = _place_order(user, cart, shown_total)
-        elif order.status == Order.Status.PAID:
+        order, lines = order_of_cart(user, cart_id, shown_total)
+        if lines is None:
             return Started(order), None
-        else:
-            lines = _lines_still_had(order, shown_total)
-            _end_running(order)
         payment = _start(order, user, means, card, lines)
         if payment is not None:
-            extend(cart)
-            Cart.objects.filter(pk=cart.pk).update(status=Cart.Status.PAYING)
+            assert order.cart is not None
+            extend(order.cart)
+            Cart.objects.filter(pk=order.cart.pk).update(status=Cart.Status.PAYING)
     return Started(order), payment
+
+
+def order_of_cart(user: User, cart_id: int, shown_total: Decimal) -> tuple[Order, Sequence[OrderLine] | None]:
+    """The pending order of a live cart, placed when there is none, with its lines; no lines when it is paid already.
+
+    In the caller's transaction, which pays it; the cart and the order stay locked. What an earlier try left open ends.
+    """
+    cart = (
+        Cart.objects.filter(user=user, pk=cart_id)
+        .select_related("hold", "address")
+        .with_terms_in_force()
+        .select_for_update(of=("self",))
+        .first()
+    )
+    if cart is None:
+        raise Refused(_("Ce panier n’existe pas."), code="no_cart")
+    order = Order.objects.filter(cart=cart).exclude(status=Order.Status.CANCELLED).select_for_update().first()
+    if order is None:
+        return _place_order(user, cart, shown_total)
+    if order.status == Order.Status.PAID:
+        return order, None
+    order.cart = cart
+    lines = _lines_still_had(order, shown_total)
+    _end_running(order)
+    return order, lines
 
 
 def start_at_provider(payment: Payment, user: User) -> base.Departure:

@@ -53,6 +53,7 @@ RIGHTS = {
     "checkout.payment": ("", "v"),
     "checkout.providerevent": ("", "v"),
     "checkout.refund": ("", "v"),
+    "checkout.counterreceipt": ("", "v"),  # and for agents who are named for it: tests/counter
     "outbox.email": ("", "v"),
     "outbox.call": ("", "v"),
 }

@@ -36,7 +36,7 @@ def many_more(town: Town) -> None:
     """Forty more rows of every table, each with parents of its own where it may have."""
     from decimal import Decimal
 
-    from checkout.models import Payment, ProviderEvent, Refund
+    from checkout.models import CounterReceipt, Payment, ProviderEvent, Refund
     from portal.outbox.models import Call, Email
     from services.models import SchoolHoliday
     from wallet import actions as ledger
@@ -66,6 +66,7 @@ def many_more(town: Town) -> None:
         credited = Payment.objects.create(
             order=order, provider="demo", amount=Decimal(1), status="credited", ended_at=timezone.now()
         )
+        CounterReceipt.objects.create(payment=credited, number=f"C-{index}", by=town.agent)
         moved = Movement.objects.get(key=f"cost:{index}")
         Refund.objects.create(payment=credited, amount=Decimal(1), reason="x", movement=moved, by=town.agent)
         Email.objects.create(key=f"cost:{index}", to="a@exemple.fr", subject="x", body="y", status="dead")

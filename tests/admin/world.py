@@ -16,7 +16,7 @@ from accounts.models import Commune, CommuneFile, SupportingDocument, User
 from bookings.closures.models import Closure
 from bookings.models import Absence, AbsenceDay, Booking, Controller, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
-from checkout.models import Order, OrderLine, Payment, ProviderEvent, Refund
+from checkout.models import CounterReceipt, Order, OrderLine, Payment, ProviderEvent, Refund
 from portal.common.formats import PARIS, today
 from portal.outbox.models import Call, Email
 from services.models import Category, SchoolHoliday
@@ -209,6 +209,7 @@ def shared_rows(place: Town) -> dict[str, Any]:
     )
     return {
         "checkout.refund": refund,
+        "checkout.counterreceipt": CounterReceipt.objects.create(payment=late, number="W-1", by=place.agent),
         "accounts.commune": place.commune,
         "accounts.staffrole": place.agent.staff_roles.get(),
         "accounts.terms": TermsFactory(published_at=timezone.now() + PASSED),  # a draft: what is published stays

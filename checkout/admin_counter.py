@@ -1,0 +1,207 @@
+"""« Encaissements au guichet »: find the family, take the money, hand over the receipt."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.admin_base import ReadOnlyAdmin, Right, staff
+from accounts.admin_history import Happening, told
+from accounts.models import Commune, User
+from checkout.counter.actions import Paper, take_payment, take_top_up
+from checkout.counter.models import CounterReceipt, Means
+from checkout.forms import keys
+from checkout.summary import CartSummary
+from portal.common.errors import Refused
+from portal.common.formats import euros
+from wallet.actions import wallet_of
+
+FOUND = 20  # families listed: who is not among them is searched for more closely
+TOP_UP, CART = "top_up", "cart"
+
+
+class TakingForm(forms.Form):
+    """What is paid, how, and the number of the receipt; `cart` is what the family's cart is worth (None: empty)."""
+
+    what = forms.ChoiceField(label=gettext_lazy("Pour quoi\u00a0?"), widget=forms.RadioSelect)
+    amount = forms.DecimalField(
+        label=gettext_lazy("Montant du dépôt, en euros"),
+        localize=True,
+        required=False,
+        max_digits=10,
+        decimal_places=2,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 10}),
+        error_messages={
+            "invalid": gettext_lazy("Écrivez le montant en chiffres, par exemple 30,00."),
+            "max_decimal_places": gettext_lazy("Un montant a au plus deux chiffres après la virgule."),
+        },
+    )
+    means = forms.ChoiceField(
+        label=gettext_lazy("Comment\u00a0?"),
+        choices=Means.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": gettext_lazy("Choisissez espèces, chèque ou CESU.")},
+    )
+    cheque = forms.CharField(
+        label=gettext_lazy("Banque et numéro du chèque"),
+        help_text=gettext_lazy("Pour un chèque."),
+        max_length=80,
+        required=False,
+    )
+    number = forms.CharField(
+        label=gettext_lazy("Numéro de la quittance remise"),
+        max_length=30,
+        error_messages={"required": gettext_lazy("Écrivez le numéro de la quittance remise.")},
+    )
+    counter = forms.ModelChoiceField(
+        label=gettext_lazy("Guichet"), queryset=Commune.objects.none(), required=False, empty_label=_("Agglomération")
+    )
+    shown = forms.DecimalField(widget=forms.HiddenInput, required=False)
+
+    def __init__(self, data: Any, *, cart: Decimal | None, by: User) -> None:
+        super().__init__(data, initial={"what": CART if cart else TOP_UP, "shown": cart})
+        choices = [(TOP_UP, _("Un dépôt dans le porte-monnaie"))]
+        if cart:
+            choices.insert(0, (CART, _("Le panier de la famille\u00a0: %s") % euros(cart)))
+        self.fields["what"].choices = choices  # type: ignore[attr-defined]
+        counter: Any = self.fields["counter"]
+        communes = Commune.objects.order_by("name_key")
+        counter.queryset = communes if by.is_operator else communes.filter(pk__in=by.till_communes)
+        if not by.is_operator:
+            counter.empty_label, counter.required = None, True
+            counter.initial = communes.filter(pk__in=by.till_communes).first()
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("what") == TOP_UP and data.get("amount") is None and "amount" not in self.errors:
+            self.add_error("amount", _("Écrivez le montant déposé, par exemple 30,00."))
+        return data
+
+
+@admin.register(CounterReceipt)
+class CounterReceiptAdmin(ReadOnlyAdmin):
+    """For the agglomération, and the agents whom it has named for a counter (« mandataires »)."""
+
+    agents = operators = Right.VIEW | Right.DECIDE
+    change_list_template = "admin/checkout/counterreceipt/change_list.html"
+    list_display = ["at", "number", "person", "means", "sum", "counter", "by"]
+    list_select_related = ["payment__order__user", "commune", "by"]
+    date_hierarchy = "at"
+    search_fields = ["number", "cheque", "payment__order__user__last_name", "payment__order__user__email"]
+    ordering = ["-at", "-pk"]
+    fields = ["number", "person", "means", "sum", "cheque", "order_number", "counter", "by", "at"]
+    readonly_fields = ["person", "means", "sum", "order_number", "counter"]
+
+    def rights(self, request: HttpRequest) -> Right:
+        return super().rights(request) if staff(request).takes_money else Right.NONE
+
+    def label_for(self, obj: CounterReceipt) -> str:
+        return _("Quittance %s") % obj.number
+
+    def story(self, request: HttpRequest, obj: CounterReceipt) -> list[Happening]:
+        return told(staff(request), [(obj.at, obj.by_id, _("Encaissé\u00a0: %s.") % self.sum(obj))])
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("encaisser/", self.guarded(self.take_view), name="checkout_counterreceipt_take"),
+            *super().get_urls(),
+        ]
+
+    def take_view(self, request: HttpRequest) -> HttpResponse:
+        """Search a family (`q`), then take its money (`usager`)."""
+        if not self.may(request, Right.DECIDE):
+            raise PermissionDenied
+        by = staff(request)
+        people = User.objects.visible_to(by).filter(status=User.Status.APPROVED)
+        chosen = next(iter(keys([request.GET.get("usager", "")])), None)
+        family = people.filter(pk=chosen).first() if chosen else None
+        if chosen and family is None:
+            raise Http404
+        words = request.GET.get("q", "").strip()
+        context = {
+            "title": _("Encaisser au guichet"),
+            "words": words,
+            "found": list(_search(people, words)) if words and family is None else [],
+            "most": FOUND,
+            "family": family,
+            "form": None,
+        }
+        if family is not None:
+            cart = CartSummary.of(family)
+            total = cart.total if cart and not cart.is_late else None
+            form = TakingForm(request.POST or None, cart=total, by=by)
+            if request.method == "POST" and form.is_valid() and (taken := self._take(request, family, form)):
+                return taken
+            context |= {
+                "form": form,
+                "cart": cart,
+                "late": bool(cart and cart.is_late),
+                # A mairie has no business with a family's balance.
+                "balance": wallet_of(family).balance if by.is_operator else None,
+            }
+        return self.page(request, "admin/checkout/counterreceipt/take.html", context)
+
+    def _take(self, request: HttpRequest, family: User, form: TakingForm) -> HttpResponse | None:
+        data = form.cleaned_data
+        paper = Paper(Means(data["means"]), data["number"].strip(), data["cheque"].strip())
+        try:
+            if data["what"] == CART:
+                order = take_payment(
+                    user=family,
+                    shown_total=data["shown"] or Decimal(0),
+                    paper=paper,
+                    commune=data["counter"],
+                    by=staff(request),
+                )
+            else:
+                order = take_top_up(
+                    user=family, amount=data["amount"], paper=paper, commune=data["counter"], by=staff(request)
+                )
+        except Refused as refusal:
+            form.add_error(None, list(refusal.messages))
+            return None
+        said = _("%(sum)s encaissés pour %(family)s, quittance %(number)s. La famille reçoit un courriel.")
+        facts = {"sum": euros(order.total), "family": family, "number": paper.number}
+        self.say(request, messages.SUCCESS, [said % facts])
+        return redirect(f"{reverse('admin:checkout_counterreceipt_take')}?usager={family.pk}")
+
+    @admin.display(description=gettext_lazy("usager"), ordering="payment__order__user__last_name")
+    def person(self, obj: CounterReceipt) -> str:
+        return str(obj.payment.order.user)
+
+    @admin.display(description=gettext_lazy("moyen"), ordering="payment__provider")
+    def means(self, obj: CounterReceipt) -> str:
+        return obj.payment.means_name
+
+    @admin.display(description=gettext_lazy("montant"), ordering="payment__amount")
+    def sum(self, obj: CounterReceipt) -> str:
+        return euros(obj.payment.amount)
+
+    @admin.display(description=gettext_lazy("commande"))
+    def order_number(self, obj: CounterReceipt) -> str:
+        return obj.payment.order.number
+
+    @admin.display(description=gettext_lazy("guichet"), ordering="commune__name_key")
+    def counter(self, obj: CounterReceipt) -> str:
+        return str(obj.commune or _("Agglomération"))
+
+
+def _search(people: Any, words: str) -> Any:
+    """Families by name, address or a child's name; each word must be found somewhere."""
+    for word in words.split()[:6]:
+        people = people.filter(
+            Q(last_name__unaccent__icontains=word)
+            | Q(first_name__unaccent__icontains=word)
+            | Q(email__icontains=word)
+            | Q(filiations__beneficiary__first_name__unaccent__icontains=word)
+            | Q(filiations__beneficiary__last_name__unaccent__icontains=word)
+        )
+    return people.distinct().order_by("last_name", "first_name", "pk")[:FOUND]

@@ -1,0 +1,133 @@
+"""Taking money at a counter: into a wallet, or for what a family has in its cart. The receipt's number comes with it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import Address, Commune, Terms, User
+from checkout.actions.completion import complete
+from checkout.actions.payment import order_of_cart
+from checkout.actions.reconciliation import ask_about
+from checkout.counter.models import CounterReceipt, Means
+from checkout.models import Cart, Order, OrderLine, Payment
+from portal.common.db import refusing, retry_on_deadlock
+from portal.common.errors import Refused
+from portal.common.formats import euros
+from portal.common.money import ZERO, round_cents
+from wallet import actions as ledger
+
+# Public accountants take no more in cash (code général des impôts, article 1680).
+CASH_LIMIT = Decimal("300.00")
+LARGEST = Decimal("2000.00")
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What the agent holds: how it is paid, the number of the receipt, the cheque's bank and number."""
+
+    means: Means
+    number: str
+    cheque: str = ""
+
+
+@retry_on_deadlock
+def take_top_up(*, user: User, amount: Decimal, paper: Paper, commune: Commune | None, by: User) -> Order:
+    """Put `amount` euros taken at a counter (of a commune, None: the agglomération's) into a family's wallet, without fee.
+
+    Raises Refused for a counter that is not the agent's, a number that was used, an amount that may not be taken.
+    """
+    _check(user, amount, paper, commune, by)
+    with refusing(_sentences()):
+        ledger.wallet_of(user)
+        order = Order.objects.create(user=user, kind=Order.Kind.TOP_UP, total=amount)
+        line = OrderLine.objects.create(
+            order=order, kind=OrderLine.Kind.CREDIT, label=_("Crédits du porte-monnaie"), unit_price=amount
+        )
+        _take(order, [line], paper, commune, by)
+    return order
+
+
+def take_payment(*, user: User, shown_total: Decimal, paper: Paper, commune: Commune | None, by: User) -> Order:
+    """Have a family's cart (or the order that waits for its payment) paid at a counter, whole; returns the paid order.
+
+    The person stands at the counter and accepts the conditions of sale in force there. A card payment that still runs is
+    asked about first. Raises Refused as checkout.actions.pay does, and as take_top_up.
+    """
+    _check(user, shown_total, paper, commune, by)
+    ask_about(Order.objects.filter(user=user))
+    return _take_payment(user, shown_total, paper, commune, by)
+
+
+@retry_on_deadlock
+def _take_payment(user: User, shown_total: Decimal, paper: Paper, commune: Commune | None, by: User) -> Order:
+    with refusing(_sentences()):
+        cart = Cart.objects.live().filter(user=user).select_related("user").first()
+        if cart is None:
+            raise Refused(_("Le panier de cette famille est vide. Rien n’a été encaissé."), code="empty")
+        _answer_steps(cart)
+        order, lines = order_of_cart(user, cart.pk, shown_total)
+        if lines is None:
+            raise Refused(_("Cette commande vient d’être payée autrement. Rien n’a été encaissé."), code="paid")
+        _take(order, lines, paper, commune, by)
+    return order
+
+
+def _answer_steps(cart: Cart) -> None:
+    """What the person has not answered online: their main address, and the conditions that they accept at the counter."""
+    if cart.address_id is None:
+        address = Address.objects.of(cart.user).order_by("-is_default", "pk").first()
+        if address is None:
+            raise Refused(
+                _(
+                    "Cette famille n’a pas encore d’adresse : elle l’ajoute dans « Mes adresses ». Rien n’a été encaissé."
+                ),
+                code="no_address",
+            )
+        Cart.objects.filter(pk=cart.pk).update(address=address)
+    Cart.objects.filter(pk=cart.pk).update(terms=Terms.objects.newest(Terms.Kind.SALE).values("pk")[:1])
+
+
+def _take(order: Order, lines: Sequence[OrderLine], paper: Paper, commune: Commune | None, by: User) -> None:
+    payment = Payment.objects.create(
+        order=order,
+        provider=paper.means,
+        amount=order.total,
+        provider_reference=paper.number,
+        status=Payment.Status.CAPTURED,
+        ended_at=timezone.now(),
+    )
+    CounterReceipt.objects.create(payment=payment, number=paper.number, cheque=paper.cheque, commune=commune, by=by)
+    complete(order, card=payment, lines=lines)
+
+
+def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, by: User) -> None:
+    own = by.is_operator or (commune is not None and commune.pk in by.till_communes)
+    if not own or not User.objects.visible_to(by).filter(pk=user.pk).exists():
+        raise Refused(
+            _("Vous n’encaissez pas à ce guichet, ou pas pour cette famille. Rien n’a été encaissé."), code="not_yours"
+        )
+    if not user.is_approved:
+        raise Refused(_("Le compte de %s n’est pas validé. Rien n’a été encaissé.") % user, code="not_approved")
+    if not paper.number.strip():
+        raise Refused(_("Écrivez le numéro de la quittance remise."), code="number_missing")
+    if paper.means == Means.CHEQUE and not paper.cheque.strip():
+        raise Refused(_("Écrivez la banque et le numéro du chèque."), code="cheque_missing")
+    if amount != round_cents(amount) or not ZERO < amount <= LARGEST:
+        raise Refused(
+            _("Le montant va de 0,01\u00a0€ à %s, au centime près. Rien n’a été encaissé.") % euros(LARGEST),
+            code="amount",
+        )
+    if paper.means == Means.CASH and amount > CASH_LIMIT:
+        raise Refused(
+            _("En espèces, la loi limite l’encaissement à %s. Rien n’a été encaissé.") % euros(CASH_LIMIT),
+            code="too_much_cash",
+        )
+
+
+def _sentences() -> dict[str, str]:
+    return {
+        "receipt_number_once": _("Ce numéro de quittance a déjà servi à ce guichet. Rien n’a été encaissé."),
+    }

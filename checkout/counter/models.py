@@ -1,0 +1,68 @@
+"""What is taken at a counter: cash, cheques, CESU, each with the number of the receipt that the payer was given."""
+
+from typing import TYPE_CHECKING, Self
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Commune
+from portal.common.db import not_truncated
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+class Means(models.TextChoices):
+    """How somebody pays at a counter; the values stand in Payment.provider."""
+
+    CASH = "cash", _("Espèces")
+    CHEQUE = "cheque", _("Chèque")
+    CESU = "cesu", _("CESU préfinancé")
+
+
+class CounterReceiptQuerySet(models.QuerySet["CounterReceipt"]):
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(commune__in=user.till_communes)
+
+
+class CounterReceipt(models.Model):
+    """The receipt (« quittance ») of a payment at a counter: who took it, where, under which number of the receipt book."""
+
+    payment = models.OneToOneField(
+        "checkout.Payment", on_delete=models.PROTECT, related_name="counter_receipt", verbose_name=_("règlement")
+    )
+    number = models.CharField(_("numéro de quittance"), max_length=30)
+    cheque = models.CharField(_("banque et numéro du chèque"), max_length=80, blank=True)
+    commune = models.ForeignKey(
+        Commune,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        verbose_name=_("guichet"),
+        help_text=_("Vide\u00a0: le guichet de l’agglomération."),
+    )
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("encaissé par")
+    )
+    at = models.DateTimeField(_("encaissé le"), auto_now_add=True)
+
+    objects = CounterReceiptQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("encaissement au guichet")
+        verbose_name_plural = _("encaissements au guichet")
+        ordering = ["-at", "-pk"]
+        constraints = [
+            # Each counter has a receipt book of its own.
+            models.UniqueConstraint(fields=["commune", "number"], nulls_distinct=False, name="receipt_number_once"),
+            models.CheckConstraint(condition=~models.Q(number=""), name="counter_receipt_has_a_number"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="counter_receipts_stay", operation=pgtrigger.Update | pgtrigger.Delete),
+            not_truncated("counter_receipts_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number

@@ -1,0 +1,272 @@
+"""Cash, cheques and CESU at a counter: into the wallet or for the cart, with a receipt, by whoever was named for it."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.urls import reverse
+
+from accounts.models import Commune, User
+from bookings.models import Booking
+from checkout.actions import Means as OnlineMeans
+from checkout.counter.actions import CASH_LIMIT, Paper, take_payment, take_top_up
+from checkout.counter.models import CounterReceipt, Means
+from checkout.models import Order, OrderLine, Payment
+from checkout.verification import verify
+from portal.common.errors import Refused
+from portal.outbox.models import Email
+from tests.admin.world import client_of
+from tests.checkout.http import text
+from tests.factories import AddressFactory, CommuneFactory, TermsFactory, agent_of
+from tests.guards import guarded
+from tests.shop import Shop, open_shop
+from wallet.models import Account
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def shop() -> Shop:
+    shop = open_shop()
+    TermsFactory(kind="sale")
+    AddressFactory(user=shop.user)
+    return shop
+
+
+@pytest.fixture
+def operator() -> User:
+    return agent_of()
+
+
+def cashier_of(commune: Commune) -> User:
+    """An agent who was named for the counter of a commune."""
+    agent = agent_of(commune)
+    agent.staff_roles.update(takes_money=True)  # type: ignore[attr-defined]
+    return agent
+
+
+def paper(number: str = "Q-1", means: Means = Means.CASH, cheque: str = "") -> Paper:
+    return Paper(means, number, cheque)
+
+
+def refused(code: str, action: Any, **arguments: Any) -> str:
+    with pytest.raises(Refused) as refusal, transaction.atomic():
+        action(**arguments)
+    assert refusal.value.code == code
+    assert list(verify()) == []
+    return str(refusal.value)
+
+
+class TestTopUp:
+    def test_cash_enters_the_wallet(self, shop: Shop, operator: User) -> None:
+        order = take_top_up(user=shop.user, amount=Decimal("30"), paper=paper(), commune=None, by=operator)
+        assert shop.balance == 30 and order.status == "paid" and order.total == 30
+        assert Account.objects.get(code="till:cash").balance() == -30
+        receipt = CounterReceipt.objects.get()
+        assert (receipt.number, receipt.by, receipt.commune) == ("Q-1", operator, None)
+        assert "guichet" in Email.objects.get(to=shop.user.email).body
+        assert list(verify()) == []
+
+    def test_a_cheque_needs_its_number(self, shop: Shop, operator: User) -> None:
+        data = {"user": shop.user, "amount": Decimal(30), "commune": None, "by": operator}
+        refused("cheque_missing", take_top_up, paper=paper(means=Means.CHEQUE), **data)
+        take_top_up(paper=paper(means=Means.CHEQUE, cheque="Crédit Agricole 1234567"), **data)
+        assert Account.objects.get(code="till:cheque").balance() == -30
+
+    @pytest.mark.parametrize("amount", ["0", "-5", "2000.01", "0.001"])
+    def test_amounts_that_are_not_taken(self, shop: Shop, operator: User, amount: str) -> None:
+        refused("amount", take_top_up, user=shop.user, amount=Decimal(amount), paper=paper(), commune=None, by=operator)
+
+    def test_the_law_limits_cash(self, shop: Shop, operator: User) -> None:
+        data = {"user": shop.user, "paper": paper(), "commune": None, "by": operator}
+        words = refused("too_much_cash", take_top_up, amount=CASH_LIMIT + Decimal("0.01"), **data)
+        assert "300,00" in words and "Rien n’a été encaissé" in words
+        take_top_up(amount=CASH_LIMIT, **data)
+
+    def test_a_number_serves_once_at_each_counter(self, shop: Shop, operator: User) -> None:
+        data = {"user": shop.user, "amount": Decimal(5), "by": operator}
+        take_top_up(paper=paper(), commune=None, **data)
+        assert "déjà servi" in refused("receipt_number_once", take_top_up, paper=paper(), commune=None, **data)
+        assert shop.balance == 5
+        take_top_up(paper=paper(), commune=CommuneFactory(), **data)
+        refused("number_missing", take_top_up, paper=paper(" "), commune=None, **data)
+
+
+class TestPayment:
+    def test_the_cart_is_paid(self, shop: Shop, operator: User) -> None:
+        shop.add()
+        order = take_payment(user=shop.user, shown_total=Decimal("31.60"), paper=paper(), commune=None, by=operator)
+        assert order.status == "paid" and Booking.objects.booked().count() == 4 and shop.balance == 0
+        assert order.billing_address and order.terms is not None
+        assert Account.objects.get(code="till:cash").balance() == Decimal("-31.60")
+        assert list(verify()) == []
+
+    def test_an_order_that_waits_for_its_card_is_paid(self, shop: Shop, operator: User) -> None:
+        shop.add()
+        started = shop.pay(OnlineMeans.CARD, "31.60")
+        order = take_payment(user=shop.user, shown_total=Decimal("31.60"), paper=paper(), commune=None, by=operator)
+        assert order == started.order and order.status == "paid"
+        assert sorted(Payment.objects.values_list("provider", "status")) == [
+            ("cash", "captured"),
+            ("demo", "abandoned"),
+        ]
+        assert list(verify()) == []
+
+    def test_another_total_takes_nothing(self, shop: Shop, operator: User) -> None:
+        shop.add()
+        data = {"user": shop.user, "paper": paper(), "commune": None, "by": operator}
+        refused("changed", take_payment, shown_total=Decimal("23.70"), **data)
+        assert not Payment.objects.exists() and not Order.objects.exists()
+
+    def test_an_empty_cart(self, shop: Shop, operator: User) -> None:
+        refused("empty", take_payment, user=shop.user, shown_total=Decimal(5), paper=paper(), commune=None, by=operator)
+
+    def test_without_an_address(self, operator: User) -> None:
+        shop = open_shop()
+        TermsFactory(kind="sale")
+        shop.add()
+        data = {"user": shop.user, "paper": paper(), "commune": None, "by": operator}
+        assert "Mes adresses" in refused("no_address", take_payment, shown_total=Decimal("31.60"), **data)
+
+    def test_cancelling_gives_back_to_the_wallet(self, shop: Shop, operator: User, settings: Any) -> None:
+        """A till pays nothing back by itself: what was paid in cash has no card to return to."""
+        from checkout.actions import cancel_bookings
+
+        settings.CARD_REFUNDS = True
+        shop.add()
+        take_payment(user=shop.user, shown_total=Decimal("31.60"), paper=paper(), commune=None, by=operator)
+        ids = list(Booking.objects.booked().values_list("pk", flat=True))
+        returned = cancel_bookings(ids=ids, by=shop.user, to_card=True)
+        assert returned.to_card == 0 and shop.balance == Decimal("31.60")
+
+
+class TestWhoMay:
+    def test_an_agent_who_was_named_takes_at_the_own_counter(self, shop: Shop) -> None:
+        commune = shop.activity.service.commune
+        cashier = cashier_of(commune)
+        data = {"user": shop.user, "amount": Decimal(5), "paper": paper(), "by": cashier}
+        refused("not_yours", take_top_up, commune=None, **data)
+        refused("not_yours", take_top_up, commune=CommuneFactory(), **data)
+        from accounts.models import CommuneFile
+
+        CommuneFile.objects.get_or_create(user=shop.user, commune=commune, reason="request")
+        take_top_up(commune=commune, **data)
+        assert shop.balance == 5
+
+    def test_an_agent_who_was_not_named_takes_nothing(self, shop: Shop) -> None:
+        commune = shop.activity.service.commune
+        data = {"user": shop.user, "amount": Decimal(5), "paper": paper()}
+        refused("not_yours", take_top_up, commune=commune, by=agent_of(commune), **data)
+
+    def test_another_communes_family_is_out_of_reach(self) -> None:
+        elsewhere = CommuneFactory()
+        cashier, stranger = cashier_of(elsewhere), open_shop().user
+        data = {"user": stranger, "amount": Decimal(5), "paper": paper()}
+        refused("not_yours", take_top_up, commune=elsewhere, by=cashier, **data)
+
+
+class TestGuards:
+    def payment(self, shop: Shop, status: str = "credited") -> Payment:
+        from django.utils import timezone
+
+        order = Order.objects.create(user=shop.user, kind="top_up", total=Decimal(5))
+        return Payment.objects.create(
+            order=order, provider="cash", amount=Decimal(5), status=status, ended_at=timezone.now()
+        )
+
+    def test_no_money_at_the_counter_without_a_receipt(self, shop: Shop) -> None:
+        def fault() -> None:
+            self.payment(shop)
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+
+        guarded(
+            "checkout.Payment:counter_payment_has_its_receipt",
+            fault,
+            "without a receipt",
+            lambda: Payment.objects.filter(provider="cash").exists(),
+        )
+
+    def test_a_receipt_stays_as_it_was_given(self, shop: Shop, operator: User) -> None:
+        take_top_up(user=shop.user, amount=Decimal(5), paper=paper(), commune=None, by=operator)
+        for fault, seen in (
+            (lambda: CounterReceipt.objects.update(number="Q-2"), lambda: CounterReceipt.objects.filter(number="Q-2")),
+            (
+                lambda: CounterReceipt.objects.all()._raw_delete("default"),
+                lambda: CounterReceipt.objects.all()[:0] if CounterReceipt.objects.exists() else Order.objects.all(),
+            ),
+        ):
+            guarded("checkout.CounterReceipt:counter_receipts_stay", fault, "Cannot", lambda seen=seen: seen().exists())
+
+    def test_a_receipt_has_a_number(self, shop: Shop, operator: User) -> None:
+        with pytest.raises(IntegrityError, match="counter_receipt_has_a_number"), transaction.atomic():
+            CounterReceipt.objects.create(payment=self.payment(shop), number="", by=operator)
+
+
+class TestPages:
+    TAKE = "/admin/checkout/counterreceipt/encaisser/"
+
+    def test_find_a_family_and_take_its_cart(self, shop: Shop, operator: User) -> None:
+        assert reverse("admin:checkout_counterreceipt_take") == self.TAKE
+        shop.add()
+        client = client_of(operator)
+        for words in (shop.user.last_name.upper(), shop.user.email, shop.children[0].first_name):
+            assert shop.user.email in text(client.get(self.TAKE, {"q": words})), words
+        assert "Aucune famille" in text(client.get(self.TAKE, {"q": "personne de ce nom"}))
+        address = f"{self.TAKE}?usager={shop.user.pk}"
+        page = text(client.get(address))
+        assert "Panier : 4 produits, 31,60 €" in page and "Porte-monnaie : 0,00 €" in page
+        data = {"what": "cart", "shown": "31.60", "means": "cheque", "number": "Q-7"}
+        assert "Écrivez la banque" in text(client.post(address, data))
+        answer = client.post(address, data | {"cheque": "La Banque postale 99"}, follow=True)
+        assert "31,60 € encaissés" in text(answer) and Order.objects.get().status == "paid"
+        assert "Q-7" in text(client.get("/admin/checkout/counterreceipt/"))
+
+    @pytest.mark.parametrize(
+        "changes, words",
+        [
+            ({"amount": ""}, "Écrivez le montant déposé"),
+            ({"amount": "abc"}, "en chiffres"),
+            ({"amount": "301"}, "limite l’encaissement à 300,00"),
+            ({"number": ""}, "numéro de la quittance"),
+            ({"means": ""}, "Choisissez espèces"),
+            ({"what": "cart"}, ""),
+        ],
+    )
+    def test_what_is_missing_is_said(self, shop: Shop, operator: User, changes: dict[str, str], words: str) -> None:
+        data = {"what": "top_up", "amount": "30,00", "means": "cash", "number": "Q-1"} | changes
+        answer = client_of(operator).post(f"{self.TAKE}?usager={shop.user.pk}", data)
+        assert answer.status_code == 200 and words in text(answer)
+        assert not Payment.objects.exists()
+
+    def test_a_cashier_sees_the_own_counter_and_no_balance(self, shop: Shop) -> None:
+        from accounts.models import CommuneFile
+
+        commune = shop.activity.service.commune
+        CommuneFile.objects.get_or_create(user=shop.user, commune=commune, reason="request")
+        client = client_of(cashier_of(commune))
+        address = f"{self.TAKE}?usager={shop.user.pk}"
+        page = text(client.get(address))
+        assert "Porte-monnaie" not in page and "Agglomération" not in page.partition("Guichet")[2][:40]
+        client.post(
+            address,
+            {"what": "top_up", "amount": "5", "means": "cash", "number": "A-1", "counter": commune.pk},
+        )
+        assert shop.balance == 5
+        assert "A-1" in text(client.get("/admin/checkout/counterreceipt/"))
+        other = client_of(cashier_of(CommuneFactory()))
+        assert "A-1" not in text(other.get("/admin/checkout/counterreceipt/"))
+        assert other.get(address).status_code == 404
+
+    def test_who_was_not_named_finds_nothing(self, shop: Shop) -> None:
+        commune = shop.activity.service.commune
+        for user in (shop.user, agent_of(commune)):
+            assert client_of(user).get(self.TAKE).status_code == 404
+            assert client_of(user).post(f"{self.TAKE}?usager={shop.user.pk}").status_code == 404
+
+    def test_lines_of_a_deposit(self, shop: Shop, operator: User) -> None:
+        take_top_up(user=shop.user, amount=Decimal(5), paper=paper(), commune=None, by=operator)
+        assert OrderLine.objects.get().kind == "credit"
+        client = client_of(shop.user)
+        assert "Espèces 5,00 €" in text(client.get(Order.objects.get().get_absolute_url()))
