@@ -35,9 +35,10 @@ BANKS = {
     "demo": "tests.faults.demo.DemoBank",
     "stripe": "tests.faults.stripe.StripeBank",
     "paybox": "tests.faults.paybox.PayboxBank",
+    "payfip": "tests.faults.payfip.PayfipBank",
 }
 # Those that are asked when a payment starts; the others only get a form.
-ASKED_AT_THE_START = ("stripe", "paybox")
+ASKED_AT_THE_START = ("stripe", "paybox", "payfip")
 # Those whose word is its signature. The others only say that there is something to ask about.
 SIGNING = ("demo", "stripe", "paybox")
 
