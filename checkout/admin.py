@@ -15,7 +15,9 @@ import checkout.admin_cancelling
 import checkout.admin_closures
 import checkout.admin_counter
 import checkout.admin_refunds
-import checkout.regie.admin_closings  # noqa: F401  registers their tables
+import checkout.regie.admin_closings
+import checkout.regie.admin_statements
+import checkout.regie.admin_verifications  # noqa: F401  registers their tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.models import Order, OrderLine, Payment, ProviderEvent

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
@@ -220,9 +221,10 @@ CELERY_BEAT_SCHEDULE = {
     "payments": {"task": "checkout.reconcile_payments", "schedule": 120},
     "given-up-payments": {"task": "checkout.ask_again", "schedule": 300},
     "forgotten-orders": {"task": "checkout.close_forgotten_orders", "schedule": 600},
-    "proofs": {"task": "bookings.forget_proofs", "schedule": 24 * 3600},
-    "ledger": {"task": "checkout.verify_ledger", "schedule": 24 * 3600},
-    "sessions": {"task": "accounts.clear_sessions", "schedule": 24 * 3600},
+    "proofs": {"task": "bookings.forget_proofs", "schedule": crontab(hour=2, minute=30)},
+    # At an hour, not a day after beat was started: a deployment each evening would put it off for ever.
+    "ledger": {"task": "checkout.verify_ledger", "schedule": crontab(hour=3, minute=30)},
+    "sessions": {"task": "accounts.clear_sessions", "schedule": crontab(hour=2, minute=45)},
 }
 
 # --- Accounts --------------------------------------------------------------------------------------------------------
@@ -374,6 +376,9 @@ PAYFIP_NUMCLI = env.str("PAYFIP_NUMCLI", default="")
 PAYFIP_SAISIE = env.str("PAYFIP_SAISIE", default="W")
 PAYFIP_SERVICE_URL = env.str("PAYFIP_SERVICE_URL", default="https://www.payfip.gouv.fr/tpa/services/securite")
 PAYFIP_PAGE_URL = env.str("PAYFIP_PAGE_URL", default="https://www.payfip.gouv.fr/tpa/paiementws.web")
+# What the régie keeps of a commune's revenue as its part of the providers' fees, in hundredths of a percent; by default
+# it pays all of them itself.
+REMITTANCE_FEE_BASIS_POINTS = number("REMITTANCE_FEE_BASIS_POINTS", 0)
 HOLD_MINUTES = number("HOLD_MINUTES", 30, least=1)
 # How long a certificate of an absence or the proof of a quotient is kept once it is decided (minimisation, GDPR art. 5).
 PROOFS_KEPT_DAYS = number("PROOFS_KEPT_DAYS", 90, least=1)

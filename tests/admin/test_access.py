@@ -43,6 +43,8 @@ RIGHTS = {
     "bookings.ticket": ("v", "v"),
     "bookings.ticketuse": ("v", "v"),
     "bookings.controller": ("vad", "vad"),
+    "checkout.statement": ("v", "v"),
+    "checkout.verification": ("", "v"),
     "wallet.wallet": ("", "v"),
     "wallet.closing": ("", "v"),
     "wallet.account": ("", "v"),

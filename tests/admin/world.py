@@ -17,6 +17,7 @@ from bookings.closures.models import Closure
 from bookings.models import Absence, AbsenceDay, Booking, Controller, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import CounterReceipt, Order, OrderLine, Payment, ProviderEvent, Refund
+from checkout.regie.models import Statement, Verification
 from portal.common.formats import PARIS, today
 from portal.outbox.models import Call, Email
 from services.models import Category, SchoolHoliday
@@ -45,7 +46,7 @@ from tests.factories import (
 )
 from wallet import actions as ledger
 from wallet.closings.models import Closing
-from wallet.models import Entry, Movement, TopUpPack
+from wallet.models import Account, Entry, Movement, TopUpPack
 
 PASSED = dt.timedelta(days=40)
 
@@ -111,6 +112,7 @@ def town(name: str) -> Town:
     )
     place.rows |= {
         "bookings.booking": booking,
+        "checkout.statement": statement_of(place),
         "bookings.absence": absence,
         "bookings.waitinglistentry": waiting(place, child),
         "checkout.order": order,
@@ -205,7 +207,11 @@ def shared_rows(place: Town) -> dict[str, Any]:
         ended_at=timezone.now(),
     )
     refund = Refund.objects.create(
-        payment=late, amount=Decimal("7.90"), reason="Erreur", movement=Movement.objects.get(), by=place.agent
+        payment=late,
+        amount=Decimal("7.90"),
+        reason="Erreur",
+        movement=Movement.objects.get(key="world"),
+        by=place.agent,
     )
     return {
         "checkout.refund": refund,
@@ -220,9 +226,12 @@ def shared_rows(place: Town) -> dict[str, Any]:
         ),
         "wallet.wallet": wallet,
         "wallet.account": wallet.account,
-        "wallet.movement": Movement.objects.get(),
-        "wallet.entry": Entry.objects.first(),
-        "wallet.closing": closed(place),
+        "wallet.movement": Movement.objects.get(key="world"),
+        "wallet.entry": Entry.objects.filter(movement__key="world").first(),
+        "wallet.closing": Closing.objects.get(),
+        "checkout.verification": Verification.objects.create(
+            started_at=timezone.now(), ended_at=timezone.now(), count=0, differences=[], entries=1
+        ),
         "wallet.topuppack": TopUpPack.objects.create(amount=Decimal("25")),
         "checkout.payment": payment,
         "checkout.providerevent": ProviderEvent.objects.create(
@@ -241,6 +250,33 @@ def closed(place: Town) -> Closing:
     )  # fmt: skip
     row.save()
     return row
+
+
+def statement_of(place: Town) -> Statement:
+    """One euro that was paid over for days of long ago."""
+    if not Closing.objects.exists():
+        closed(place)
+    revenue = ledger.revenue_code(place.commune)
+    movement = ledger.post(
+        kind=Movement.Kind.REMITTANCE,
+        key=f"world:{place.commune.pk}",
+        label="Reversement",
+        amounts={revenue: Decimal(-1), ledger.BANK: Decimal(1)},
+        by=place.agent,
+    )
+    return Statement.objects.create(
+        account=Account.objects.get(code=revenue),
+        commune=place.commune,
+        period=DateRange(dt.date(2020, 1, 1), dt.date(2020, 1, 6), "[)"),
+        gross=1,
+        cancelled=0,
+        vouchers=0,
+        fees=0,
+        net=1,
+        rows=[],
+        movement_id=movement,
+        issued_by=place.agent,
+    )
 
 
 def document_of(user: User) -> SupportingDocument:

@@ -1,0 +1,177 @@
+"""Statements to the communes: what is owed, paying it over, taking one back; a commune reads its own."""
+
+import datetime as dt
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_base import ReadOnlyAdmin, Right, staff
+from accounts.admin_history import Happening, told
+from checkout.regie import statements
+from checkout.regie.models import Statement
+from portal.common.errors import Refused
+from portal.common.exports import FORMATS, Cell
+from portal.common.formats import euros, period_words
+from portal.common.money import ZERO
+from wallet.closings.actions import closed_until
+
+
+@admin.register(Statement)
+class StatementAdmin(ReadOnlyAdmin):
+    agents = Right.VIEW
+    operators = Right.VIEW | Right.DECIDE
+    change_list_template = "admin/checkout/statement/change_list.html"
+    change_form_template = "admin/checkout/statement/change_form.html"
+    list_display = ["number", "holder", "dates", "sum", "issued_at", "state"]
+    list_select_related = ["commune"]
+    date_hierarchy = "issued_at"
+    search_fields = ["commune__name"]
+    ordering = ["-pk"]
+    fields = ["holder", "dates", "issued_at", "issuer"]
+    readonly_fields = ["holder", "dates", "issuer"]
+    signers = ["issued_by", "cancelled_by"]
+
+    def label_for(self, obj: Statement) -> str:
+        return _("Relevé %(number)s\u00a0: %(holder)s") % {"number": obj.number, "holder": obj.holder}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        may = {"may_decide": self.may(request, Right.DECIDE)}
+        return super().changelist_view(request, {**may, **(extra_context or {})})
+
+    def story(self, request: HttpRequest, obj: Statement) -> list[Happening]:
+        facts = [
+            (obj.issued_at, obj.issued_by_id, _("Relevé émis\u00a0: %s reversés.") % euros(obj.net)),
+            (obj.cancelled_at, obj.cancelled_by_id, _("Relevé annulé\u00a0: %s") % obj.reason),
+        ]
+        return told(staff(request), facts)
+
+    @admin.display(description=gettext_lazy("numéro"), ordering="pk")
+    def number(self, obj: Statement) -> str:
+        return obj.number
+
+    @admin.display(description=gettext_lazy("à qui"), ordering="commune__name_key")
+    def holder(self, obj: Statement) -> str:
+        return obj.holder
+
+    @admin.display(description=gettext_lazy("période"), ordering="period")
+    def dates(self, obj: Statement) -> str:
+        return period_words(obj.period)
+
+    @admin.display(description=gettext_lazy("net reversé"), ordering="net")
+    def sum(self, obj: Statement) -> str:
+        return euros(obj.net)
+
+    @admin.display(description=gettext_lazy("état"))
+    def state(self, obj: Statement) -> str:
+        return _("annulé") if obj.cancelled_at else _("émis")
+
+    @admin.display(description=gettext_lazy("émis par"))
+    def issuer(self, obj: Statement) -> str:
+        return self.signature(obj, "issued_by")
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("nouveau/", self.guarded(self.new_view), name="checkout_statement_new"),
+            path("<int:pk>/annuler/", self.guarded(self.cancel_view), name="checkout_statement_cancel"),
+            path("<int:pk>/fichier/<str:kind>/", self.guarded(self.file_view), name="checkout_statement_file"),
+            *super().get_urls(),
+        ]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj: Statement = kwargs["obj"]  # nothing is added here
+        context["may_decide"] = obj.cancelled_at is None and self.may(request, Right.DECIDE, obj)
+        context["canceller"] = self.signature(obj, "cancelled_by")
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def new_view(self, request: HttpRequest) -> HttpResponse:
+        """GET shows what is owed up to a closed day; POST pays over to those that are ticked."""
+        if not self.may(request, Right.DECIDE):
+            raise PermissionDenied
+        reach = closed_until()
+        data = request.POST if request.method == "POST" else request.GET
+        until = _date(data.get("jusqu_au", "")) or _end_of_last_month(reach)
+        if request.method == "POST" and until:
+            try:
+                issued = statements.issue(codes=set(data.getlist("a")), until=until, by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                total = euros(sum((row.net for row in issued), ZERO))
+                said = ngettext(
+                    "%(count)d relevé est émis\u00a0: %(total)s à virer.",
+                    "%(count)d relevés sont émis\u00a0: %(total)s à virer.",
+                    len(issued),
+                )
+                self.say(request, messages.SUCCESS, [said % {"count": len(issued), "total": total}])
+                return redirect(self.url("changelist"))
+        rows = statements.owed(until) if until else []
+        rows = [row for row in rows if row.gross or row.cancelled or row.vouchers]
+        context = {
+            "title": _("Reverser aux communes"),
+            "until": until,
+            "reach": reach,
+            "open": bool(until and reach and until > reach),
+            "rows": rows,
+            "total": sum((row.net for row in rows if row.net > 0), ZERO),
+        }
+        return self.page(request, "admin/checkout/statement/new.html", context)
+
+    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Take a statement back, with its reason: POST only."""
+        obj: Statement = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, obj):
+            raise PermissionDenied
+        if request.method == "POST":
+            try:
+                statements.cancel(statement=obj, reason=request.POST.get("motif", ""), by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                said = _("Relevé annulé par un mouvement contraire\u00a0: sa période est de nouveau due.")
+                self.say(request, messages.SUCCESS, [said])
+        return redirect(self.url("change", pk))
+
+    def file_view(self, request: HttpRequest, pk: int, kind: str) -> HttpResponse:
+        obj: Statement = self.object_or_404(request, str(pk))
+        if kind not in FORMATS:
+            raise Http404
+        heads = [_("Service"), _("Activité"), _("Prestation"), _("Vendues"), _("Recettes"), _("Rendues"),
+                 _("Annulations et remboursements"), _("Reste")]  # fmt: skip
+        rows: list[list[Cell]] = [
+            [row["service"], row["activity"], row["detail"], row["sold"], row["gross"], row["returned"],
+             row["cancelled"], row["net"]]
+            for row in obj.lines
+        ]  # fmt: skip
+        for name, amount in (
+            (_("Ensemble"), obj.earned),
+            (_("Remises à la charge de la commune"), -obj.vouchers),
+            (_("Part des commissions bancaires"), -obj.fees),
+            (_("Net reversé"), obj.net),
+        ):
+            rows.append([name, "", "", None, None, None, None, amount])
+        return FORMATS[kind](f"releve-{obj.number}-{obj.last_day}", heads, rows)
+
+
+def _date(text: str) -> dt.date | None:
+    try:
+        date = dt.date.fromisoformat(text)
+    except ValueError:
+        return None
+    return date if 2000 <= date.year <= 2100 else None
+
+
+def _end_of_last_month(reach: dt.date | None) -> dt.date | None:
+    """The end of the newest month that is closed whole, or else the last closed day: what is usually paid over."""
+    if reach is None:
+        return None
+    after = reach + dt.timedelta(days=1)
+    if after.day == 1:
+        return reach
+    end = reach.replace(day=1) - dt.timedelta(days=1)
+    return end if any(row.net > 0 for row in statements.owed(end)) else reach

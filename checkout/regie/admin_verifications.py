@@ -1,0 +1,148 @@
+"""The checks of the accounts and what they found; with the newest, what still has to come together (« rapprochement »)."""
+
+import datetime as dt
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import Count, Sum
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
+from accounts.admin_history import Happening, told
+from checkout.models import Payment
+from checkout.regie.models import Verification
+from checkout.tasks import verify_ledger
+from portal.common.formats import euros, moment, thousands
+from portal.common.money import ZERO
+from portal.outbox.models import Call, Email
+from wallet.models import Account
+from wallet.words import account_name
+
+# A night that did not run is as wrong as one that found something.
+LATE_AFTER = dt.timedelta(hours=30)
+
+
+@admin.register(Verification)
+class VerificationAdmin(ReadOnlyAdmin):
+    operators = Right.VIEW | Right.DECIDE
+    change_list_template = "admin/checkout/verification/change_list.html"
+    change_form_template = "admin/checkout/verification/change_form.html"
+    list_display = ["when", "count", "read", "duration", "by"]
+    list_select_related = ["by"]
+    date_hierarchy = "ended_at"
+    ordering = ["-pk"]
+    fields = ["when", "duration", "read", "by"]
+    readonly_fields = ["when", "duration", "read"]
+
+    def pages(self, request: HttpRequest) -> list[tuple[str, str]]:
+        return [(_("Rapport de rapprochement"), self.url("report"))] if self.has_view_permission(request) else []
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.has_view_permission(request):
+            return []
+        newest = Verification.objects.order_by("-pk").first()
+        count = newest.count if newest else 0
+        words = _("Différence dans les comptes") if count == 1 else _("Différences dans les comptes")
+        return [Todo(words, count, self.url("report"))]
+
+    def story(self, request: HttpRequest, obj: Verification) -> list[Happening]:
+        found = _("Contrôle terminé\u00a0: rien à redire.")
+        if obj.count:
+            found = _("Contrôle terminé\u00a0: différences trouvées (%d).") % obj.count
+        return told(staff(request), [(obj.started_at, obj.by_id, _("Contrôle commencé.")), (obj.ended_at, None, found)])
+
+    @admin.display(description=gettext_lazy("contrôle"), ordering="ended_at")
+    def when(self, obj: Verification) -> str:
+        return moment(obj.ended_at)
+
+    @admin.display(description=gettext_lazy("durée"))
+    def duration(self, obj: Verification) -> str:
+        return f"{obj.seconds:.1f}\u00a0s".replace(".", ",")
+
+    @admin.display(description=gettext_lazy("écritures relues"), ordering="entries")
+    def read(self, obj: Verification) -> str:
+        return thousands(obj.entries)
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("rapprochement/", self.guarded(self.report_view), name="checkout_verification_report"),
+            path("lancer/", self.guarded(self.run_view), name="checkout_verification_run"),
+            *super().get_urls(),
+        ]
+
+    def report_view(self, request: HttpRequest) -> HttpResponse:
+        """The newest check, and all money that is on its way between two places."""
+        newest = Verification.objects.order_by("-pk").select_related("by").first()
+        context = {
+            "title": _("Rapport de rapprochement"),
+            "newest": newest,
+            "late": newest is None or newest.ended_at < timezone.now() - LATE_AFTER,
+            "sections": _sections(),
+            "may_run": self.may(request, Right.DECIDE),
+        }
+        return self.page(request, "admin/checkout/verification/report.html", context)
+
+    def run_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask a worker for a check now: POST only. It reads all the ledger, which no page waits for."""
+        if not self.may(request, Right.DECIDE):
+            raise PermissionDenied
+        if request.method == "POST":
+            asker = staff(request).pk
+            transaction.on_commit(lambda: _ask(asker), robust=True)
+            said = _("Contrôle demandé\u00a0: son résultat sera ici dans quelques instants.")
+            self.say(request, messages.SUCCESS, [said])
+        return redirect(self.url("report"))
+
+
+def _ask(by: int) -> None:
+    try:
+        verify_ledger.delay(by=by)
+    except verify_ledger.OperationalError:  # the broker is down: the night's own run comes all the same
+        return
+
+
+def _sections() -> list[dict[str, Any]]:
+    """What is on its way: where it is, how much, and where to look; five statements."""
+    kinds = [Account.Kind.CLEARING, Account.Kind.REFUNDING, Account.Kind.TRANSFERS, Account.Kind.TILL]
+    moving = Account.objects.filter(kind__in=kinds).select_related("commune").with_totals().order_by("code")
+    entries = reverse("admin:wallet_entry_changelist")
+    payments = reverse("admin:checkout_payment_changelist")
+    waiting = Payment.objects.awaiting_provider().aggregate(count=Count("pk"), sum=Sum("amount"))
+    reserved = Payment.objects.filter(status=Payment.Status.RESERVED).aggregate(count=Count("pk"), sum=Sum("amount"))
+    dead_calls = Call.objects.filter(status=Call.Status.DEAD).count()
+    dead_emails = Email.objects.filter(status=Email.Status.DEAD).count()
+    return [
+        {
+            "title": _("Argent en chemin"),
+            "rows": [
+                (account_name(account), euros(account.total), f"{entries}?compte={account.pk}")
+                for account in moving
+                if account.total
+            ],
+        },
+        {
+            "title": _("Règlements sans fin connue"),
+            "rows": [
+                (_("Attendent leur prestataire\u00a0: %d") % waiting["count"], euros(waiting["sum"] or ZERO),
+                 f"{payments}?status__exact=started"),
+                (_("Parts de porte-monnaie réservées\u00a0: %d") % reserved["count"], euros(reserved["sum"] or ZERO),
+                 f"{payments}?status__exact=reserved"),
+            ],
+        },
+        {
+            "title": _("Envois abandonnés"),
+            "rows": [
+                (_("Appels à un prestataire"), str(dead_calls),
+                 f"{reverse('admin:outbox_call_changelist')}?status__exact=dead"),
+                (_("Courriels"), str(dead_emails),
+                 f"{reverse('admin:outbox_email_changelist')}?status__exact=dead"),
+            ],
+        },
+    ]  # fmt: skip

@@ -1,0 +1,197 @@
+"""What the régie keeps of its own work: statements to the communes, and what each night's check found."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Self
+
+import pgtrigger
+from django.conf import settings
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import DateRangeField, RangeOperators
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Commune
+from portal.common.db import not_truncated
+from portal.common.formats import moment, period_words
+from portal.common.money import ZERO, MoneyField
+from wallet.models import Account, Movement
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+# A statement says what the ledger paid, over days that nobody changes any more.
+STATES_WHAT_IS_CLOSED = """
+    IF upper(NEW.period) - 1 > coalesce((SELECT max(last_day) FROM wallet_closing), '-infinity'::date) THEN
+        RAISE EXCEPTION 'checkout_statement: % has days that are not closed', NEW.period
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF NOT EXISTS (SELECT 1 FROM wallet_movement WHERE id = NEW.movement_id AND kind = 'remittance') OR NEW.net <> (
+        SELECT coalesce(sum(e.amount), 0) FROM wallet_entry e JOIN wallet_account a ON a.id = e.account_id
+        WHERE e.movement_id = NEW.movement_id AND a.kind = 'bank'
+    ) OR NEW.gross - NEW.cancelled <> (
+        SELECT coalesce(-sum(amount), 0) FROM wallet_entry
+        WHERE movement_id = NEW.movement_id AND account_id = NEW.account_id
+    ) THEN
+        RAISE EXCEPTION 'checkout_statement: its movement pays something else'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
+class StatementQuerySet(models.QuerySet["Statement"]):
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.filter(commune__in=user.commune_ids)
+
+    def in_force(self) -> Self:
+        """Statements that were not cancelled."""
+        return self.filter(cancelled_at=None)
+
+
+class Statement(models.Model):
+    """What the régie pays over to a commune for a period (« relevé de reversement »), frozen when it is issued.
+
+    Net is what was earned, less what was given back, less the discounts that the commune bears, less its share of fees.
+    """
+
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, related_name="statements", verbose_name=_("compte de recettes")
+    )
+    commune = models.ForeignKey(
+        Commune, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("commune")
+    )
+    period = DateRangeField(_("période"))
+    gross = MoneyField(_("recettes"))
+    cancelled = MoneyField(_("annulations et remboursements"))
+    vouchers = MoneyField(_("remises à sa charge"))
+    fees = MoneyField(_("part des commissions bancaires"))
+    net = MoneyField(_("net reversé"))
+    # [{service, activity, detail, sold, gross, returned, cancelled}]
+    rows = models.JSONField(_("détail"))
+    movement = models.OneToOneField(
+        Movement, on_delete=models.PROTECT, related_name="statement", verbose_name=_("mouvement")
+    )
+    issued_at = models.DateTimeField(_("émis le"), auto_now_add=True)
+    issued_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("émis par")
+    )
+    cancelled_at = models.DateTimeField(_("annulé le"), null=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("annulé par")
+    )
+    reason = models.CharField(_("motif de l’annulation"), max_length=160, blank=True)
+
+    objects = StatementQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("relevé de reversement")
+        verbose_name_plural = _("relevés de reversement")
+        ordering = ["-pk"]
+        constraints = [
+            ExclusionConstraint(
+                name="paid_over_once",
+                expressions=[("account", RangeOperators.EQUAL), ("period", RangeOperators.OVERLAPS)],
+                condition=Q(cancelled_at=None),
+            ),
+            models.CheckConstraint(
+                condition=Q(net=F("gross") - F("cancelled") - F("vouchers") - F("fees"), net__gt=0),
+                name="statement_adds_up",
+            ),
+            models.CheckConstraint(
+                condition=Q(cancelled_at=None, cancelled_by=None, reason="")
+                | (Q(cancelled_at__isnull=False, cancelled_by__isnull=False) & ~Q(reason="")),
+                name="cancelled_statement_says_why",
+            ),
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="states_what_is_closed",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=STATES_WHAT_IS_CLOSED,
+            ),
+            pgtrigger.ReadOnly(name="statement_is_frozen", exclude=["cancelled_at", "cancelled_by", "reason"]),
+            pgtrigger.Trigger(
+                name="cancelled_statement_is_paid_back",
+                when=pgtrigger.After,
+                operation=pgtrigger.UpdateOf("cancelled_at"),
+                timing=pgtrigger.Deferred,
+                func="""
+                    IF NEW.cancelled_at IS NULL OR OLD.cancelled_at IS NOT NULL
+                        OR NOT EXISTS (SELECT 1 FROM wallet_movement WHERE reverses_id = NEW.movement_id) THEN
+                        RAISE EXCEPTION 'checkout_statement %: it is cancelled once, by a movement', NEW.id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
+            pgtrigger.Protect(name="statements_are_kept", operation=pgtrigger.Delete),
+            not_truncated("statements_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.number}\u00a0: {self.holder}, {period_words(self.period)}"
+
+    @property
+    def number(self) -> str:
+        """What people quote: `R-000012`."""
+        return f"R-{self.pk:06d}"
+
+    @property
+    def holder(self) -> str:
+        """Whom it pays: a commune, or the agglomération for its own services."""
+        return str(self.commune) if self.commune else str(_("Agglomération"))
+
+    @property
+    def last_day(self) -> dt.date:
+        """The last day of the period."""
+        last: dt.date = self.period.upper - dt.timedelta(days=1)
+        return last
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """The detail, its amounts as decimals, each with what remains of it as `net`."""
+        rows = [{**row, "gross": Decimal(row["gross"]), "cancelled": Decimal(row["cancelled"])} for row in self.rows]
+        return [{**row, "net": row["gross"] - row["cancelled"]} for row in rows]
+
+    @property
+    def earned(self) -> Decimal:
+        """What remains of what was earned before discounts and fees."""
+        return self.gross - self.cancelled or ZERO
+
+
+class Verification(models.Model):
+    """One run of the check of ledger, orders and places, and every difference that it found."""
+
+    started_at = models.DateTimeField(_("commencé le"))
+    ended_at = models.DateTimeField(_("terminé le"))
+    # The night's own run has nobody; an operator may ask for one at any time.
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("demandé par")
+    )
+    count = models.PositiveIntegerField(_("différences"))
+    # The first of them, as sentences: a thousand more would say nothing new.
+    differences = models.JSONField(_("premières différences"))
+    entries = models.PositiveBigIntegerField(_("écritures relues"))
+
+    class Meta:
+        verbose_name = _("contrôle des comptes")
+        verbose_name_plural = _("contrôles des comptes")
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(ended_at__gte=F("started_at")), name="verification_ends_after_it_starts")
+        ]
+        triggers = [
+            pgtrigger.Protect(name="verifications_are_kept", operation=pgtrigger.Update | pgtrigger.Delete),
+            not_truncated("verifications_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        return str(_("Contrôle du %s") % moment(self.ended_at))
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.ended_at - self.started_at).total_seconds()

@@ -1,0 +1,243 @@
+"""What the régie owes each commune, and paying it over: a statement for a period that is closed."""
+
+import datetime as dt
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.backends.postgresql.psycopg_any import DateRange
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import Commune, User
+from checkout.regie.models import Statement
+from portal.common.db import one_at_a_time
+from portal.common.errors import Refused
+from portal.common.formats import long_date
+from portal.common.money import ZERO, round_cents
+from wallet import actions as ledger
+from wallet.closings.actions import closed_until, midnight
+from wallet.models import Account, Entry, Movement
+
+# Since the day after its last statement, whatever moved on a commune's accounts of revenue and discounts. A statement
+# itself, and the movement that takes one back, are no revenue.
+OWED = """
+    WITH since AS (
+        SELECT a.code, max(upper(s.period)) AS day
+        FROM checkout_statement s JOIN wallet_account a ON a.id = s.account_id WHERE s.cancelled_at IS NULL GROUP BY 1
+    )
+    SELECT split_part(a.code, ':', 2),
+           min((m.at AT TIME ZONE 'Europe/Paris')::date),
+           max(since.day),
+           coalesce(sum(e.amount) FILTER (WHERE a.kind = 'revenue' AND e.amount > 0), 0),
+           coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'revenue' AND e.amount < 0), 0),
+           coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'voucher'), 0)
+    FROM wallet_account a
+    LEFT JOIN since ON since.code = 'revenue:' || split_part(a.code, ':', 2)
+    JOIN wallet_entry e ON e.account_id = a.id
+    JOIN wallet_movement m ON m.id = e.movement_id
+    WHERE a.kind IN ('revenue', 'voucher') AND m.kind <> 'remittance' AND m.at < %s
+      AND (since.day IS NULL OR m.at >= since.day::timestamp AT TIME ZONE 'Europe/Paris')
+    GROUP BY 1
+"""
+
+# An order's movement carries its key; what was paid back names the movement that did it.
+SOLD = """
+    SELECT s.name, l.label, l.detail, count(*), sum(l.unit_price)
+    FROM wallet_movement m
+    JOIN checkout_orderline l ON l.order_id =
+        CASE WHEN m.key ~ '^order:[0-9]+:paid$' THEN split_part(m.key, ':', 2)::bigint END
+    LEFT JOIN bookings_booking b ON b.id = l.booking_id
+    LEFT JOIN services_openday d ON d.id = b.open_day_id
+    LEFT JOIN bookings_ticket t ON t.id = l.ticket_id
+    LEFT JOIN services_activity a ON a.id = coalesce(d.activity_id, t.activity_id)
+    LEFT JOIN services_service s ON s.id = a.service_id
+    WHERE m.kind = 'order' AND m.at >= %(start)s AND m.at < %(end)s AND l.kind IN ('booking', 'ticket')
+      AND l.commune_id IS NOT DISTINCT FROM %(commune)s AND l.refund_id IS DISTINCT FROM m.id
+    GROUP BY 1, 2, 3
+"""
+RETURNED = """
+    SELECT s.name, l.label, l.detail, count(*), sum(l.unit_price)
+    FROM wallet_movement m
+    JOIN checkout_orderline l ON l.refund_id = m.id
+    LEFT JOIN bookings_booking b ON b.id = l.booking_id
+    LEFT JOIN services_openday d ON d.id = b.open_day_id
+    LEFT JOIN bookings_ticket t ON t.id = l.ticket_id
+    LEFT JOIN services_activity a ON a.id = coalesce(d.activity_id, t.activity_id)
+    LEFT JOIN services_service s ON s.id = a.service_id
+    WHERE m.at >= %(start)s AND m.at < %(end)s AND l.kind IN ('booking', 'ticket')
+      AND l.commune_id IS NOT DISTINCT FROM %(commune)s AND m.key <> 'order:' || l.order_id || ':paid'
+    GROUP BY 1, 2, 3
+"""
+
+
+@dataclass
+class Owed:
+    """What is owed to a holder of revenue (a commune, or the agglomération itself) up to a day, in euros."""
+
+    code: str  # what stands behind `revenue:`
+    first_day: dt.date
+    last_day: dt.date
+    gross: Decimal
+    cancelled: Decimal
+    vouchers: Decimal
+    fees: Decimal = field(init=False)
+    commune: Commune | None = None
+
+    def __post_init__(self) -> None:
+        self.fees = fee_share(self.gross - self.cancelled)
+
+    @property
+    def net(self) -> Decimal:
+        return self.gross - self.cancelled - self.vouchers - self.fees
+
+    @property
+    def holder(self) -> str:
+        return str(self.commune) if self.commune else _("Agglomération")
+
+
+def fee_share(earned: Decimal) -> Decimal:
+    """The commune's part of the providers' fees: so many hundredths of a percent of what it earned.
+
+    REMITTANCE_FEE_BASIS_POINTS is zero unless its council decided otherwise: the agglomération pays the fees itself.
+    """
+    return max(round_cents(earned * settings.REMITTANCE_FEE_BASIS_POINTS / 10_000), ZERO)
+
+
+def owed(until: dt.date) -> list[Owed]:
+    """What is owed to each commune up to the end of a day, by name; two statements."""
+    with connection.cursor() as cursor:
+        cursor.execute(OWED, [midnight(until + dt.timedelta(days=1))])
+        rows = cursor.fetchall()
+    communes = Commune.objects.in_bulk([int(row[0]) for row in rows if row[0].isdecimal()])
+    found = [
+        Owed(
+            code,
+            since or first,
+            until,
+            gross,
+            cancelled,
+            vouchers,
+            communes.get(int(code)) if code.isdecimal() else None,
+        )
+        for code, first, since, gross, cancelled, vouchers in rows
+    ]
+    return sorted(found, key=lambda row: (row.commune is None, row.commune.name_key if row.commune else ""))
+
+
+def detail(row: Owed) -> list[dict[str, Any]]:
+    """What the amounts are made of, by service, activity and slot; the last line is what no order explains."""
+    words = {
+        "start": midnight(row.first_day),
+        "end": midnight(row.last_day + dt.timedelta(days=1)),
+        "commune": row.commune.pk if row.commune else None,
+    }
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    with connection.cursor() as cursor:
+        for statement, count, amount in ((SOLD, "sold", "gross"), (RETURNED, "returned", "cancelled")):
+            cursor.execute(statement, words)
+            for service, activity, slot, number, total in cursor.fetchall():
+                line = found.setdefault(
+                    (service or "", activity, slot),
+                    {"service": service or "", "activity": activity, "detail": slot, "sold": 0, "gross": ZERO,
+                     "returned": 0, "cancelled": ZERO},
+                )  # fmt: skip
+                line[count], line[amount] = number, total
+    lines = [found[key] for key in sorted(found)]
+    gross = row.gross - sum((line["gross"] for line in lines), ZERO)
+    cancelled = row.cancelled - sum((line["cancelled"] for line in lines), ZERO)
+    if gross or cancelled:
+        lines.append(
+            {"service": "", "activity": _("Autres mouvements"), "detail": "", "sold": 0, "gross": gross, "returned": 0,
+             "cancelled": cancelled}
+        )  # fmt: skip
+    return [{**line, "gross": str(line["gross"]), "cancelled": str(line["cancelled"])} for line in lines]
+
+
+@transaction.atomic
+def issue(*, codes: Collection[str], until: dt.date, by: User) -> list[Statement]:
+    """Pay over what is owed up to a closed day to the named holders; returns their statements.
+
+    Nothing is issued to those whom nothing is owed: what they owe is counted in their next statement. Raises Refused
+    when the day is not closed, and when nobody of those named is owed anything.
+    """
+    reach = closed_until()
+    if reach is None or until > reach:
+        raise Refused(
+            _("Les journées jusqu’au %s ne sont pas toutes arrêtées\u00a0: arrêtez-les d’abord. Rien n’a été reversé.")
+            % long_date(until),
+            code="not_closed",
+        )
+    one_at_a_time("statements")
+    due = [row for row in owed(until) if row.code in codes and row.net > 0]
+    if not due:
+        raise Refused(_("Rien n’est dû à ces communes jusqu’à cette date. Rien n’a été reversé."), code="nothing_owed")
+    return [_issue(row, by) for row in due]
+
+
+@transaction.atomic
+def cancel(*, statement: Statement, reason: str, by: User) -> None:
+    """Take back a statement by the mirror image of its movement; its period is owed again.
+
+    Raises Refused without a reason, for one that is cancelled, and unless it is its commune's newest.
+    """
+    reason = reason.strip()[:160]
+    if not reason:
+        raise Refused(_("Écrivez le motif\u00a0: la commune le lira. Rien n’a été annulé."), code="reason_missing")
+    one_at_a_time("statements")
+    statement = Statement.objects.select_for_update(of=("self",)).select_related("movement").get(pk=statement.pk)
+    if statement.cancelled_at:
+        raise Refused(_("Ce relevé est déjà annulé. Rien n’a été changé."), code="already_cancelled")
+    theirs = Statement.objects.in_force().filter(account=statement.account_id)
+    if theirs.filter(period__fully_gt=statement.period).exists():
+        raise Refused(
+            _("Un relevé plus récent de cette commune existe\u00a0: annulez-le d’abord. Rien n’a été changé."),
+            code="not_newest",
+        )
+    entries = Entry.objects.filter(movement=statement.movement_id).values_list("account__code", "amount")
+    ledger.post(
+        kind=Movement.Kind.REMITTANCE,
+        key=f"statement:{statement.movement.key.partition(':')[2]}:cancelled",
+        label=_("Annulation du relevé %(number)s\u00a0: %(reason)s") % {"number": statement.number, "reason": reason},
+        amounts={code: -amount for code, amount in entries},
+        by=by,
+        reverses=statement.movement,
+    )
+    Statement.objects.filter(pk=statement.pk).update(cancelled_at=timezone.now(), cancelled_by=by, reason=reason)
+
+
+def _issue(row: Owed, by: User) -> Statement:
+    account = Account.objects.get_or_create(
+        code=ledger.revenue_code(row.commune), defaults={"kind": Account.Kind.REVENUE, "commune": row.commune}
+    )[0]
+    # A period that was taken back is paid over again, under another key.
+    tries = Statement.objects.filter(account=account).count()
+    movement = ledger.post(
+        kind=Movement.Kind.REMITTANCE,
+        key=f"statement:{row.code}:{row.last_day}:{tries}",
+        label=_("Reversement\u00a0: %(holder)s, jusqu’au %(date)s")
+        % {"holder": row.holder, "date": long_date(row.last_day)},
+        amounts={
+            ledger.revenue_code(row.commune): row.cancelled - row.gross,
+            ledger.voucher_code(row.commune): row.vouchers,
+            ledger.BANK_FEES: row.fees,
+            ledger.BANK: row.net,
+        },
+        by=by,
+    )
+    return Statement.objects.create(
+        account=account,
+        commune=row.commune,
+        period=DateRange(row.first_day, row.last_day + dt.timedelta(days=1), "[)"),
+        gross=row.gross,
+        cancelled=row.cancelled,
+        vouchers=row.vouchers,
+        fees=row.fees,
+        net=row.net,
+        rows=detail(row),
+        movement_id=movement,
+        issued_by=by,
+    )

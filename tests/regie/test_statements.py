@@ -1,0 +1,287 @@
+"""What is owed to each commune, paying it over, taking it back; the ledger, the statement and its detail agree."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from pytest_django.fixtures import Settings
+
+from accounts.models import Commune
+from bookings.models import Booking
+from checkout.actions import Means, cancel_bookings
+from checkout.regie import statements
+from checkout.regie.models import Statement
+from checkout.verification import verify
+from portal.common.errors import Refused
+from tests.admin.world import client_of
+from tests.concurrency.conftest import race
+from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.guards import guarded, sql
+from tests.regie.ledger import dated, days_ago, posted
+from tests.shop import open_shop
+from wallet import actions as ledger
+from wallet.closings.actions import close_days
+from wallet.models import Account, Movement
+
+pytestmark = pytest.mark.django_db
+
+
+def page(name: str, *args: object) -> str:
+    return reverse(f"admin:checkout_statement_{name}", args=args)
+
+
+def sold(*, days: int = 3, cancelled: int = 1) -> Commune:
+    """A commune that sold `days` bookings at 7,90 € five days ago, of which some were given back two days later."""
+    shop = open_shop(days=days, credit="50")
+    shop.add()
+    shop.pay(Means.WALLET, Decimal("7.90") * days)
+    ids = list(Booking.objects.filter(made_by=shop.user).order_by("pk").values_list("pk", flat=True)[:cancelled])
+    if ids:
+        cancel_bookings(ids=ids, by=shop.user)
+    for movement in Movement.objects.filter(entries__account__code=ledger.wallet_code(shop.user)).distinct():
+        dated(movement.pk, days_ago(3 if movement.kind == "cancellation" else 5))
+    commune = shop.activity.service.commune
+    assert commune is not None
+    return commune
+
+
+def close(days: int = 1) -> None:
+    close_days(until=days_ago(days), by=agent_of())
+
+
+def revenue(commune: Commune) -> Decimal:
+    return Account.objects.get(code=ledger.revenue_code(commune)).balance()
+
+
+def test_a_statement_pays_over_what_was_earned_and_says_of_what() -> None:
+    commune, operator = sold(), agent_of()
+    voucher = posted(days_ago(4), "v", **{f"voucher__{commune.pk}": "-2.00", f"revenue__{commune.pk}": "2.00"})
+    close()
+    (row,) = statements.owed(days_ago(1))
+    assert (row.commune, row.first_day, row.gross, row.cancelled, row.vouchers, row.fees, row.net) == (
+        commune, days_ago(5), Decimal("25.70"), Decimal("7.90"), Decimal("2.00"), Decimal("0.00"), Decimal("15.80"),
+    )  # fmt: skip
+    (statement,) = statements.issue(codes={row.code}, until=days_ago(1), by=operator)
+    assert [(line["activity"] != "", line["sold"], line["gross"], line["returned"], line["cancelled"]) for line in statement.lines] == [
+        (True, 3, Decimal("23.70"), 1, Decimal("7.90")),
+        (True, 0, Decimal("2.00"), 0, Decimal("0.00")),  # « Autres mouvements »: the test's own
+    ]  # fmt: skip
+    assert statement.lines[0]["service"] and statement.lines[1]["activity"] == "Autres mouvements"
+    assert sum(line["net"] for line in statement.lines) == statement.earned
+    assert revenue(commune) == 0 and Account.objects.get(code=f"voucher:{commune.pk}").balance() == 0
+    assert Account.objects.get(code="bank").balance() == Decimal("15.80")
+    assert voucher.kind == "counter" and list(verify()) == []
+    assert statements.owed(days_ago(1)) == []
+
+
+def test_the_next_statement_starts_where_this_one_ends() -> None:
+    commune, operator = sold(), agent_of()
+    close(4)
+    (first,) = statements.issue(codes={str(commune.pk)}, until=days_ago(4), by=operator)
+    assert (first.gross, first.cancelled, first.net) == (Decimal("23.70"), 0, Decimal("23.70"))
+    close()
+    (row,) = statements.owed(days_ago(1))
+    assert (row.first_day, row.gross, row.cancelled, row.net) == (days_ago(3), 0, Decimal("7.90"), Decimal("-7.90"))
+    with pytest.raises(Refused) as refusal:  # the commune owes: it counts in the next one
+        statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=operator)
+    assert refusal.value.code == "nothing_owed"
+    assert revenue(commune) == Decimal("-7.90")
+
+
+def test_the_communes_part_of_the_fees_stays_with_the_regie(settings: Settings) -> None:
+    settings.REMITTANCE_FEE_BASIS_POINTS = 120
+    commune = sold(cancelled=0)
+    close()
+    (statement,) = statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=agent_of())
+    assert (statement.fees, statement.net) == (Decimal("0.28"), Decimal("23.42"))
+    assert Account.objects.get(code="bank_fees").balance() == Decimal("0.28") and revenue(commune) == 0
+
+
+def test_the_agglomerations_own_services_are_paid_over_too() -> None:
+    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    close()
+    (statement,) = statements.issue(codes={"agglo"}, until=days_ago(1), by=agent_of())
+    assert statement.commune is None and statement.net == 12 and statement.holder == "Agglomération"
+
+
+def test_open_days_are_not_paid_over() -> None:
+    commune, operator = sold(), agent_of()
+    close(4)
+    with pytest.raises(Refused) as refusal:
+        statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=operator)
+    assert refusal.value.code == "not_closed" and not Statement.objects.exists()
+
+
+def test_a_statement_is_taken_back_by_a_movement_and_its_period_owed_again() -> None:
+    commune, operator = sold(), agent_of()
+    close()
+    (first,) = statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=operator)
+    for reason, code in ((" ", "reason_missing"), ("Compte bancaire changé", "")):
+        if code:
+            with pytest.raises(Refused) as refusal:
+                statements.cancel(statement=first, reason=reason, by=operator)
+            assert refusal.value.code == code
+        else:
+            statements.cancel(statement=first, reason=reason, by=operator)
+    assert revenue(commune) == first.net and Account.objects.get(code="bank").balance() == 0
+    with pytest.raises(Refused) as refusal:
+        statements.cancel(statement=first, reason="Encore", by=operator)
+    assert refusal.value.code == "already_cancelled"
+    (second,) = statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=operator)
+    assert (second.net, second.period) == (first.net, first.period) and list(verify()) == []
+    statements.cancel(statement=second, reason="Encore", by=operator)
+
+
+def test_only_the_newest_is_taken_back() -> None:
+    operator = agent_of()
+    for days, key in ((5, "a"), (3, "b")):
+        posted(days_ago(days), key, revenue__agglo="12.00", till__cash="-12.00")
+    close(4)
+    (first,) = statements.issue(codes={"agglo"}, until=days_ago(4), by=operator)
+    close()
+    statements.issue(codes={"agglo"}, until=days_ago(1), by=operator)
+    with pytest.raises(Refused) as refusal:
+        statements.cancel(statement=first, reason="Erreur", by=operator)
+    assert refusal.value.code == "not_newest"
+
+
+class TestGuards:
+    def issued(self) -> Statement:
+        posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+        close()
+        (statement,) = statements.issue(codes={"agglo"}, until=days_ago(1), by=agent_of())
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        sql("SET CONSTRAINTS ALL DEFERRED")
+        return statement
+
+    def test_what_was_issued_stays(self) -> None:
+        self.issued()
+        guarded(
+            "checkout.Statement:statement_is_frozen",
+            lambda: Statement.objects.update(rows=[]),
+            "Cannot update",
+            lambda: Statement.objects.filter(rows=[]).exists(),
+        )
+        guarded(
+            "checkout.Statement:statements_are_kept",
+            lambda: Statement.objects.all()._raw_delete("default"),
+            "Cannot delete",
+            lambda: not Statement.objects.exists(),
+        )
+
+    def test_a_day_is_paid_over_once(self) -> None:
+        statement = self.issued()
+        entries = {"revenue:agglo": Decimal(-12), "bank": Decimal(12)}
+        movement = ledger.post(kind=Movement.Kind.REMITTANCE, key="x", label="x", amounts=entries, by=None)
+        copy = Statement.objects.get(pk=statement.pk)
+        copy.pk, copy.movement_id = None, movement
+        with pytest.raises(Exception, match="paid_over_once"), transaction.atomic():
+            copy.save()
+        with transaction.atomic():
+            sql("ALTER TABLE checkout_statement DROP CONSTRAINT paid_over_once")  # the fault with the guard off
+            copy.save()
+            assert Statement.objects.count() == 2
+            transaction.set_rollback(True)
+
+    @pytest.mark.parametrize(
+        "change, says",
+        [
+            ({"net": Decimal("11.00"), "gross": Decimal("11.00")}, "pays something else"),
+            ({"period": (days_ago(0), days_ago(-2))}, "not closed"),
+        ],
+    )
+    def test_a_statement_says_what_was_paid_for_closed_days(self, change: dict[str, object], says: str) -> None:
+        from django.db.backends.postgresql.psycopg_any import DateRange
+
+        statement = self.issued()
+        entries = {"revenue:agglo": Decimal(-12), "bank": Decimal(12)}
+        movement = ledger.post(kind=Movement.Kind.REMITTANCE, key="x", label="x", amounts=entries, by=None)
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        copy = Statement.objects.get(pk=statement.pk)
+        copy.pk, copy.movement_id, copy.period = None, movement, DateRange(dt.date(2020, 1, 1), dt.date(2020, 2, 1))
+        for name, value in change.items():
+            setattr(copy, name, DateRange(*value) if name == "period" else value)  # type: ignore[misc]
+        guarded(
+            "checkout.Statement:states_what_is_closed",
+            lambda: Statement.objects.bulk_create([copy]),
+            says,
+            lambda: Statement.objects.count() == 2,
+        )
+
+    def test_it_is_cancelled_by_a_movement(self) -> None:
+        statement = self.issued()
+
+        def cross_out() -> None:
+            Statement.objects.update(cancelled_at=statement.issued_at, cancelled_by=statement.issued_by, reason="x")
+            sql("SET CONSTRAINTS ALL IMMEDIATE")
+
+        guarded(
+            "checkout.Statement:cancelled_statement_is_paid_back",
+            cross_out,
+            "cancelled once, by a movement",
+            lambda: Statement.objects.exclude(cancelled_at=None).exists(),
+        )
+
+
+class TestPages:
+    def test_paying_over_from_the_page(self) -> None:
+        commune, operator = sold(), agent_of()
+        client = client_of(operator)
+        assert "Aucune journée n’est arrêtée" in client.get(page("new")).content.decode()
+        close()
+        text = client.get(page("new")).content.decode()
+        assert commune.name in text and "15,80" in text
+        values = {"jusqu_au": days_ago(1), "a": [str(commune.pk)]}
+        said = client.post(page("new"), values, follow=True).content.decode()
+        assert "1 relevé est émis" in said and "15,80" in said
+        statement = Statement.objects.get()
+        assert "Par service et par activité" in client.get(page("change", statement.pk)).content.decode()
+        text = client.get(page("file", statement.pk, "csv")).content.decode("utf-8-sig")
+        assert "Net reversé" in text and "15,80" in text
+        assert client.get(page("file", statement.pk, "exe")).status_code == 404
+        said = client.post(page("cancel", statement.pk), {"motif": ""}, follow=True).content.decode()
+        assert "Écrivez le motif" in said
+        said = client.post(page("cancel", statement.pk), {"motif": "Mauvais compte"}, follow=True).content.decode()
+        assert "de nouveau due" in said and "Mauvais compte" in said
+
+    def test_a_commune_reads_its_own_and_decides_nothing(self) -> None:
+        commune = sold()
+        close()
+        (statement,) = statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=agent_of())
+        theirs, others = client_of(agent_of(commune)), client_of(agent_of(CommuneFactory()))
+        assert "15,80" in theirs.get(page("change", statement.pk)).content.decode()
+        assert theirs.get(page("file", statement.pk, "xlsx")).status_code == 200
+        assert theirs.get(page("new")).status_code == 403
+        assert theirs.post(page("cancel", statement.pk), {"motif": "x"}).status_code == 403
+        for address in (page("change", statement.pk), page("file", statement.pk, "csv"), page("cancel", statement.pk)):
+            assert others.get(address).status_code == 404
+            assert others.post(address, {"motif": "x"}).status_code in (403, 404)
+        assert client_of(UserFactory()).get(page("new")).status_code == 404
+        assert Statement.objects.get().cancelled_at is None
+
+    def test_what_is_owed_costs_the_same_for_ten_communes(self) -> None:
+        client, communes = client_of(agent_of()), [CommuneFactory() for _index in range(10)]
+        posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+        close(2)
+        client.get(page("new"))
+        with CaptureQueriesContext(connection) as before:
+            client.get(page("new"))
+        for index, commune in enumerate(communes):
+            posted(days_ago(1), f"b{index}", **{f"revenue__{commune.pk}": "5.00", "till__cash": "-5.00"})
+        close(1)
+        with CaptureQueriesContext(connection) as after:
+            assert len(client.get(page("new"), {"jusqu_au": days_ago(1)}).context["rows"]) == 11
+        assert len(after) <= len(before) <= 16
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_pay_over_at_once_one_does() -> None:
+    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    close()
+    operator = agent_of()
+    outcomes = race([lambda: statements.issue(codes={"agglo"}, until=days_ago(1), by=operator)] * 4)
+    assert sorted(type(each).__name__ for each in outcomes) == ["Refused", "Refused", "Refused", "list"]
+    assert Statement.objects.count() == 1 and Account.objects.get(code="bank").balance() == 12

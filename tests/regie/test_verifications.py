@@ -1,0 +1,136 @@
+"""The nightly check: kept, told to every operator once a night, shown with all money that is on its way."""
+
+import datetime as dt
+from decimal import Decimal
+
+import pgtrigger
+import pytest
+from celery.schedules import crontab
+from django.conf import settings
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from checkout.models import Order, Payment
+from checkout.regie import verifications
+from checkout.regie.models import Verification
+from checkout.tasks import verify_ledger
+from portal.outbox.models import Call, Email
+from tests.admin.world import client_of
+from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.guards import bought, guarded
+from wallet.models import Wallet
+
+pytestmark = pytest.mark.django_db
+
+
+def page(name: str, *args: object) -> str:
+    return reverse(f"admin:checkout_verification_{name}", args=args)
+
+
+def break_a_balance() -> None:
+    with pgtrigger.ignore("wallet.Wallet:balance_follows_entries"):
+        Wallet.objects.update(balance=Decimal("99.00"))
+
+
+def test_a_night_without_differences_is_kept_and_told_to_nobody() -> None:
+    operator = agent_of()
+    bought()
+    Email.objects.all().delete()
+    assert verify_ledger() == 0
+    row = Verification.objects.get()
+    assert (row.count, row.differences, row.by) == (0, [], None) and row.entries > 0 and row.seconds >= 0
+    assert not Email.objects.exists()
+    text = client_of(operator).get(page("report")).content.decode()
+    assert "Rien à redire" in text and "Aucun contrôle depuis" not in text
+
+
+def test_differences_are_told_to_each_operator_once_a_night() -> None:
+    operators = [agent_of(), agent_of()]
+    agent_of(CommuneFactory())
+    User.objects.filter(pk=agent_of().pk).update(is_active=False)
+    bought()
+    break_a_balance()
+    Email.objects.all().delete()
+    assert verify_ledger() == verify_ledger() > 0
+    mails = Email.objects.order_by("to")
+    assert {mail.to for mail in mails} == {operator.email for operator in operators} and len(mails) == 2
+    assert "99,00" in mails[0].body and "Aucune écriture n’a été changée" in mails[0].body
+    assert page("change", Verification.objects.order_by("pk")[0].pk) in mails[0].body
+    client = client_of(operators[0])
+    home = client.get("/admin/").content.decode()
+    assert "dans les comptes" in home and page("report") in home
+    assert "99,00" in client.get(page("report")).content.decode()
+    assert "99,00" in client.get(page("change", Verification.objects.order_by("-pk")[0].pk)).content.decode()
+
+
+def test_a_thousand_differences_are_counted_and_the_first_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent_of()
+    monkeypatch.setattr(verifications, "MOST_KEPT", 1)
+    for _index in range(3):
+        bought()
+    break_a_balance()
+    row = verifications.run(by=None)
+    assert row is not None and row.count >= 3 and len(row.differences) == 1
+
+
+def test_a_night_that_did_not_run_shows() -> None:
+    client = client_of(agent_of())
+    assert "Aucun contrôle depuis" in client.get(page("report")).content.decode()
+    long_ago = timezone.now() - dt.timedelta(hours=31)
+    Verification.objects.create(started_at=long_ago, ended_at=long_ago, count=0, differences=[], entries=0)
+    assert "Aucun contrôle depuis" in client.get(page("report")).content.decode()
+
+
+def test_the_report_shows_what_is_on_its_way_at_one_cost() -> None:
+    client = client_of(agent_of())
+    shop = bought()
+    client.get(page("report"))
+    with CaptureQueriesContext(connection) as before:
+        client.get(page("report"))
+    for index in range(10):
+        order = Order.objects.create(user=shop.user, total=Decimal(5))
+        Payment.objects.create(order=order, provider="demo", amount=Decimal(5), status=Payment.Status.STARTED)
+        Call.objects.create(key=f"c{index}", name="x", payload={}, status="dead")
+    with CaptureQueriesContext(connection) as after:
+        text = client.get(page("report")).content.decode()
+    assert "Attendent leur prestataire\u00a0: 10" in text and "50,00" in text
+    assert len(after) == len(before) <= 14
+
+
+def test_an_operator_asks_for_a_check_and_nobody_else() -> None:
+    assert client_of(agent_of(CommuneFactory())).post(page("run")).status_code == 404
+    assert client_of(UserFactory()).get(page("report")).status_code == 404
+    client = client_of(agent_of())
+    assert client.get(page("run")).status_code == 302 and client.get(page("run"), follow=True).status_code == 200
+    assert "Contrôle demandé" in client.post(page("run"), follow=True).content.decode()
+
+
+def test_what_a_check_found_stays() -> None:
+    verify_ledger()
+    guarded(
+        "checkout.Verification:verifications_are_kept",
+        lambda: Verification.objects.update(count=7),
+        "Cannot update or delete",
+        lambda: Verification.objects.filter(count=7).exists(),
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_one_check_runs_another_leaves() -> None:
+    from tests.concurrency.conftest import race
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [verifications.RUNNING])
+    assert race([verify_ledger]) == [0]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [verifications.RUNNING])
+    assert not Verification.objects.exists()
+
+
+def test_what_runs_each_night_runs_at_an_hour_in_paris() -> None:
+    assert settings.CELERY_TIMEZONE == "Europe/Paris"
+    schedule = settings.CELERY_BEAT_SCHEDULE["ledger"]["schedule"]
+    assert isinstance(schedule, crontab) and (schedule.hour, schedule.minute) == ({3}, {30})
