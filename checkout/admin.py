@@ -14,6 +14,7 @@ import checkout.admin_absences
 import checkout.admin_cancelling
 import checkout.admin_closures
 import checkout.admin_counter
+import checkout.admin_means
 import checkout.admin_refunds
 import checkout.regie.admin_closings
 import checkout.regie.admin_statements

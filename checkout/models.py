@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Address, Commune, Terms
 from bookings.models import Booking, Hold, Ticket
 from checkout.counter.models import CounterReceipt, Means
+from checkout.means.models import ProviderCheck
 from checkout.refunds.models import Refund
 from portal.common.db import not_truncated
 from portal.common.money import ZERO, MoneyField
@@ -31,6 +32,7 @@ __all__ = [
     "Order",
     "OrderLine",
     "Payment",
+    "ProviderCheck",
     "ProviderEvent",
     "Refund",
     "new_reference",
@@ -497,6 +499,12 @@ class Payment(models.Model):
         return till_code(self.provider) if self.is_counter else clearing_code(self.provider)
 
 
+class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
+    def notified_by(self, provider: str) -> Self:
+        """What a provider has sent by itself, newest first."""
+        return self.filter(provider=provider, source=ProviderEvent.NOTIFICATION).order_by("-received_at", "-pk")
+
+
 class ProviderEvent(models.Model):
     """What a provider told us, stored as it came before anything is made of it."""
 
@@ -506,6 +514,8 @@ class ProviderEvent(models.Model):
         REPEATED = "repeated", _("Déjà connu")
         REJECTED = "rejected", _("Rejeté")
 
+    NOTIFICATION = "notification"
+
     provider = models.CharField(_("prestataire"), max_length=20)
     payment = models.ForeignKey(Payment, on_delete=models.PROTECT, null=True, related_name="events")
     source = models.CharField(_("origine"), max_length=20)
@@ -514,10 +524,15 @@ class ProviderEvent(models.Model):
     note = models.CharField(_("remarque"), max_length=200, blank=True)
     received_at = models.DateTimeField(_("reçu le"), auto_now_add=True)
 
+    objects = ProviderEventQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("message d’un prestataire")
         verbose_name_plural = _("messages des prestataires")
         ordering = ["-received_at"]
+        indexes = [
+            models.Index(fields=["provider", "-received_at"], condition=Q(source="notification"), name="event_notified")
+        ]
         triggers = [
             pgtrigger.ReadOnly(name="event_is_kept_raw", fields=["provider", "source", "raw", "received_at"]),
             pgtrigger.Protect(name="events_are_kept", operation=pgtrigger.Delete),

@@ -12,6 +12,7 @@ from checkout.actions.closures import apply_due
 from checkout.actions.completion import end_payment
 from checkout.actions.payment import close_forgotten
 from checkout.actions.reconciliation import ask_provider
+from checkout.means.actions import check_used_providers
 from checkout.models import Order, Payment
 from checkout.regie import verifications
 
@@ -57,6 +58,12 @@ def ask_again() -> int:
         Q(checked_at=None) | Q(checked_at__lt=now - ASK_AGAIN_AFTER), created_at__gt=now - ASK_FOR
     )
     return sum(ask_provider(payment) for payment in given_up.order_by(NEVER_ASKED_FIRST, "pk")[:MOST_AT_ONCE])
+
+
+@shared_task(name="checkout.check_providers")
+def check_providers() -> int:
+    """Ask each hour whether the providers that parents may choose answer; returns how many do not."""
+    return check_used_providers()
 
 
 @shared_task(name="checkout.close_forgotten_orders")

@@ -220,6 +220,7 @@ CELERY_BEAT_SCHEDULE = {
     "closures": {"task": "checkout.apply_closures", "schedule": 60},
     "payments": {"task": "checkout.reconcile_payments", "schedule": 120},
     "given-up-payments": {"task": "checkout.ask_again", "schedule": 300},
+    "providers": {"task": "checkout.check_providers", "schedule": 3600},
     "forgotten-orders": {"task": "checkout.close_forgotten_orders", "schedule": 600},
     "proofs": {"task": "bookings.forget_proofs", "schedule": crontab(hour=2, minute=30)},
     # At an hour, not a day after beat was started: a deployment each evening would put it off for ever.

@@ -7,6 +7,7 @@ https://docs.stripe.com/api/checkout/sessions, https://docs.stripe.com/webhooks
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -35,6 +36,8 @@ from checkout.providers.base import (
 
 if TYPE_CHECKING:
     from stripe.params.checkout import SessionCreateParams
+
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS, READ_SECONDS = 5, 10
 # How long the page at Stripe can be paid; Stripe takes from 30 minutes to 24 hours.
@@ -149,7 +152,10 @@ class StripeProvider(Provider):
             with spoken_to(), self._client() as client:
                 balance = client.v1.balance.retrieve()
         except (Unreachable, Impossible) as error:
-            return Health(True, False, _("Stripe ne répond pas comme attendu : %s") % error)
+            logger.warning("Stripe does not answer as it should: %s", error)
+            if isinstance(error.__cause__, stripe.AuthenticationError | stripe.PermissionError):
+                return Health(True, False, _("Stripe répond et refuse la clé : vérifiez STRIPE_SECRET_KEY."))
+            return Health(True, False, _("Stripe ne répond pas. Si cela dure : status.stripe.com."))
         if balance.livemode:
             return Health(True, True, _("Stripe répond et accepte la clé."))
         return Health(

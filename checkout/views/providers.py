@@ -34,7 +34,7 @@ def notification(request: HttpRequest, provider: str) -> HttpResponse:
     503 when the provider has to be asked what it means and does not answer: it will say it again.
     """
     try:
-        _payment, genuine = _receive(request, provider, "notification")
+        _payment, genuine = _receive(request, provider, ProviderEvent.NOTIFICATION)
     except Unreachable:
         return HttpResponse("later", status=503, content_type="text/plain")
     return HttpResponse("ok" if genuine else "invalid", status=200 if genuine else 400, content_type="text/plain")

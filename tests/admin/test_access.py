@@ -56,6 +56,7 @@ RIGHTS = {
     "checkout.providerevent": ("", "v"),
     "checkout.refund": ("", "v"),
     "checkout.counterreceipt": ("", "v"),  # and for agents who are named for it: tests/counter
+    "checkout.providercheck": ("", "v"),
     "outbox.email": ("", "v"),
     "outbox.call": ("", "v"),
 }

@@ -36,7 +36,7 @@ def many_more(town: Town) -> None:
     """Forty more rows of every table, each with parents of its own where it may have."""
     from decimal import Decimal
 
-    from checkout.models import CounterReceipt, Payment, ProviderEvent, Refund
+    from checkout.models import CounterReceipt, Payment, ProviderCheck, ProviderEvent, Refund
     from portal.outbox.models import Call, Email
     from services.models import SchoolHoliday
     from wallet import actions as ledger
@@ -62,6 +62,8 @@ def many_more(town: Town) -> None:
         tickets_of(town)
         payment = Payment.objects.create(order=order, provider="demo", amount=Decimal(1), status="started")
         ProviderEvent.objects.create(provider="demo", payment=payment, source="test", raw="x")
+        ProviderEvent.objects.create(provider="demo", source="notification", raw="x")
+        ProviderCheck.objects.create(provider="demo", configured=True, answers=True, sentence="x", asked_by=user)
         ledger.adjust(user=user, amount=Decimal(1), reason="Dépôt", key=f"cost:{index}", by=town.agent)
         credited = Payment.objects.create(
             order=order, provider="demo", amount=Decimal(1), status="credited", ended_at=timezone.now()

@@ -16,7 +16,7 @@ from accounts.models import Commune, CommuneFile, SupportingDocument, User
 from bookings.closures.models import Closure
 from bookings.models import Absence, AbsenceDay, Booking, Controller, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
-from checkout.models import CounterReceipt, Order, OrderLine, Payment, ProviderEvent, Refund
+from checkout.models import CounterReceipt, Order, OrderLine, Payment, ProviderCheck, ProviderEvent, Refund
 from checkout.regie.models import Statement, Verification
 from portal.common.formats import PARIS, today
 from portal.outbox.models import Call, Email
@@ -236,6 +236,9 @@ def shared_rows(place: Town) -> dict[str, Any]:
         "checkout.payment": payment,
         "checkout.providerevent": ProviderEvent.objects.create(
             provider="demo", payment=payment, source="test", raw="x"
+        ),
+        "checkout.providercheck": ProviderCheck.objects.create(
+            provider="demo", configured=True, answers=True, sentence="Elle répond.", asked_by=place.agent
         ),
         "outbox.email": Email.objects.create(key="world", to="a@exemple.fr", subject="Bonjour", body="…"),
         "outbox.call": Call.objects.create(key="world", name="test", payload={"payment": 1}),
