@@ -57,7 +57,7 @@ def overview() -> Sequence[MeansOfPayment]:
 
 
 def broken_providers() -> int:
-    """How many providers that parents may choose lack a secret, or did not answer when they were last asked."""
+    """How many providers that parents may choose lack a secret, or hold a wrong one, or did not answer the last time."""
     checks = _checks()
     return sum(_is_broken(provider, checks.get(provider.slug)) for provider in _used_providers())
 
@@ -105,4 +105,4 @@ def _used_providers() -> list[Provider]:
 
 
 def _is_broken(provider: Provider, check: ProviderCheck | None) -> bool:
-    return bool(provider.missing) or (check is not None and not check.answers)
+    return bool(provider.missing or provider.faults()) or (check is not None and not check.answers)

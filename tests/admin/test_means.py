@@ -40,7 +40,8 @@ def ask(slug: str) -> str:
 def section(page: str, label: str) -> str:
     """What the page says of one provider."""
     found = re.search(
-        rf"{re.escape(label)} Proposé aux parents (.*?) (Vérifier maintenant|Dernières vérifications)", page
+        rf"{re.escape(label)} Nom pour CARD_PROVIDERS \w+ Proposé aux parents (.*?) (Vérifier maintenant|Dernières vérifications)",
+        page,
     )
     assert found, page
     return found[1]
