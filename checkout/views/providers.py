@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -81,7 +82,8 @@ def leave(request: HttpRequest, started: Started) -> HttpResponse:
         return redirect(started.order)
     if not departure.fields:
         return redirect(departure.url)
-    kept = {"url": departure.url, "fields": dict(departure.fields)}
+    # A token of its own: each press of « Payer » leads on by itself once, also the second one for the same order.
+    kept = {"url": departure.url, "fields": dict(departure.fields), "token": get_random_string(12)}
     request.session[DEPARTURES] = {started.order.reference: kept}
     return redirect("payment_departure", started.order.reference)
 

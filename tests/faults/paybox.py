@@ -186,7 +186,7 @@ class PayboxBank(Bank):
             for code, words in ((PAID, "Valider"), (REFUSED, "Carte refusée"), (GIVEN_UP, "Retour boutique"))
         )
         return (
-            f'<!doctype html><html lang="fr"><title>Paiement</title><h1>Paiement sécurisé</h1>'
+            f'<!doctype html><html lang="fr"><link rel="icon" href="data:,"><title>Paiement</title><h1>Paiement sécurisé</h1>'
             f"<p>{int(form['PBX_TOTAL']) / 100:.2f} EUR, {html.escape(form.get('PBX_TYPECARTE', ''))}</p>"
             f'<form method="post" action="/decision"><input type="hidden" name="reference" value="{form["PBX_CMD"]}">'
             f"{buttons}</form></html>"

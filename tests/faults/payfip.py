@@ -221,7 +221,7 @@ class PayfipBank(Bank):
             for result, words in ((PAID, "Payer par carte"), (REFUSED, "Carte refusée"), (GIVEN_UP, "Annuler"))
         )
         return (
-            f'<!doctype html><html lang="fr"><title>PayFiP</title><h1>Paiement en ligne PayFiP</h1>'
+            f'<!doctype html><html lang="fr"><link rel="icon" href="data:,"><title>PayFiP</title><h1>Paiement en ligne PayFiP</h1>'
             f"<p>{html.escape(row.values['objet'])}, {int(row.values['montant']) / 100:.2f} EUR</p>"
             f'<form method="post" action="{DECISION}"><input type="hidden" name="idop" value="{row.idop}">'
             f"{buttons}</form></html>"
