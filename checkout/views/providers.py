@@ -54,6 +54,14 @@ def back(request: HttpRequest, provider: str, reference: str) -> HttpResponse:
         if known.status == Payment.Status.STARTED:
             ask_provider(known)
             known.refresh_from_db()
+        if known.status == Payment.Status.STARTED:
+            messages.info(
+                request,
+                _(
+                    "La banque n’a pas encore confirmé ce paiement : nous le vérifions auprès d’elle toutes les deux minutes. "
+                    "S’il aboutit, vous recevrez un courriel."
+                ),
+            )
         return _after(request, known)
     try:
         payment, genuine = _receive(request, provider, "return")
