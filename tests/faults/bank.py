@@ -41,6 +41,8 @@ BANKS = {
 ASKED_AT_THE_START = ("stripe", "paybox", "payfip")
 # Those whose word is its signature. The others only say that there is something to ask about.
 SIGNING = ("demo", "stripe", "paybox")
+# Those that pay back to the card.
+REFUNDING = ("demo", "stripe", "paybox")
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from django.utils import timezone
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout.actions import Means
-from checkout.models import Order, Payment, ProviderEvent
+from checkout.models import Order, Payment, ProviderEvent, Refund
 from checkout.providers.base import Departure
 from checkout.tasks import GIVE_UP_AFTER, ask_again, reconcile_payments
 from checkout.verification import verify
 from portal.common.money import ZERO
+from portal.outbox.calls import make_due
 from portal.outbox.models import Email
 from tests.faults.bank import Bank
 from tests.shop import Shop, open_shop
@@ -148,6 +149,8 @@ def ends_right(bank: Bank) -> None:
     let_time_pass(GIVE_UP_AFTER)
     reconcile_payments()
     ask_again()
+    make_due()
+    assert not Refund.objects.filter(status=Refund.Status.REQUESTED).exists(), "a refund is left open"
     assert not Payment.objects.filter(status__in=Payment.RUNNING).exists(), "a payment is left open"
     assert list(verify()) == []
     clearing = Entry.objects.filter(account__code=ledger.clearing_code(bank.slug)).aggregate(sum=Sum("amount"))
