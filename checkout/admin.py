@@ -17,6 +17,7 @@ import checkout.admin_counter
 import checkout.admin_means
 import checkout.admin_refunds
 import checkout.regie.admin_closings
+import checkout.regie.admin_corrections
 import checkout.regie.admin_statements
 import checkout.regie.admin_verifications  # noqa: F401  registers their tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff

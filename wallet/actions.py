@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
@@ -126,13 +127,18 @@ def post(
 
 @transaction.atomic
 def adjust(*, user: User, amount: Decimal, reason: str, key: str, by: User) -> None:
-    """Credit (or debit) a wallet by hand, in euros, with a reason that its owner reads.
+    """Load a wallet in the demonstration and in tests, in euros: without the second person that a correction takes.
 
-    Raises Refused without a reason, and when the wallet holds too little.
+    Raises Refused anywhere else (wallet.corrections is the way there), without a reason, and when the wallet holds too
+    little.
     """
+    if not settings.DEMO:
+        raise Refused(_("Une régularisation se propose, et une autre personne en décide."), code="two_persons")
     if not reason.strip():
         raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
     wallet_of(user)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('wallet.loading', 'on', true)")
     post(
         kind=Movement.Kind.ADJUSTMENT,
         key=key,
@@ -140,36 +146,8 @@ def adjust(*, user: User, amount: Decimal, reason: str, key: str, by: User) -> N
         amounts={wallet_code(user): amount, ADJUSTMENT: -amount},
         by=by,
     )
-
-
-# The others follow orders and payments, whose own actions give money back.
-REVERSIBLE = {Movement.Kind.ADJUSTMENT}
-
-
-@transaction.atomic
-def reverse(*, movement: Movement, by: User, reason: str) -> int:
-    """Undo a movement by its mirror image, with a reason that the wallet's owner reads; returns the new one's key.
-
-    Raises Refused without a reason, for a movement of an order or a payment, when it was reversed before, and when a wallet no longer holds what it gives back.
-    """
-    if not reason.strip():
-        raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
-    if movement.kind not in REVERSIBLE:
-        raise Refused(_("Ce mouvement suit une commande : c’est elle qui s’annule."), code="not_reversible")
-    Movement.objects.select_for_update().get(pk=movement.pk)  # the second of two waits here, then finds the first's
-    if Movement.objects.filter(reverses=movement).exists():
-        raise Refused(_("Ce mouvement a déjà été contre-passé. Rien n’a été changé."), code="already_reversed")
-    amounts: dict[str, Decimal] = {}
-    for code, amount in Entry.objects.filter(movement=movement).values_list("account__code", "amount"):
-        amounts[code] = amounts.get(code, ZERO) - amount
-    return post(
-        kind=Movement.Kind.ADJUSTMENT,
-        key=f"movement:{movement.pk}:reversed",
-        label=reason.strip(),
-        amounts=amounts,
-        by=by,
-        reverses=movement,
-    )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('wallet.loading', 'off', true)")
 
 
 def verify() -> Iterator[str]:

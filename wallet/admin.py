@@ -147,6 +147,7 @@ def movement_story(movement: Movement, viewer: User) -> list[Happening]:
 
 @admin.register(Movement)
 class MovementAdmin(ReadOnlyAdmin):
+    change_form_template = "admin/wallet/movement/change_form.html"
     inlines = [EntryInline]
     list_display = ["at", "kind", "label", "by"]
     list_filter = ["kind"]

@@ -6,4 +6,5 @@ class WalletConfig(AppConfig):
     verbose_name = "Porte-monnaie et régie"
 
     def ready(self) -> None:
-        import wallet.closings.models  # noqa: F401  its tables are the ledger's
+        import wallet.closings.models
+        import wallet.corrections.models  # noqa: F401  their tables are the ledger's

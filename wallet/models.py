@@ -151,6 +151,19 @@ OUTSIDE_CLOSED_DAYS = """
     RETURN NEW;
 """
 
+# A manual movement is somebody's proposal that somebody else approved. Balances that are loaded (wallet.actions.adjust, in
+# the demonstration and its tests alone) say so for the one INSERT.
+CORRECTED_BY_TWO = """
+    IF current_setting('wallet.loading', true) IS DISTINCT FROM 'on' AND NOT EXISTS (
+        SELECT 1 FROM wallet_correction WHERE status = 'approved'
+        AND id = CASE WHEN NEW.key ~ '^correction:[0-9]{1,18}$' THEN split_part(NEW.key, ':', 2)::bigint END
+    ) THEN
+        RAISE EXCEPTION 'wallet_movement: % is no approved correction', NEW.key
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
 
 class Movement(models.Model):
     """One event of the ledger: its entries sum to zero. A correction is another movement that reverses it."""
@@ -195,6 +208,13 @@ class Movement(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert,
                 func=OUTSIDE_CLOSED_DAYS,
+            ),
+            pgtrigger.Trigger(
+                name="corrected_by_two",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.kind IN ('adjustment', 'expiry')"),
+                func=CORRECTED_BY_TWO,
             ),
             pgtrigger.Trigger(
                 name="movement_has_entries",

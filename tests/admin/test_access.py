@@ -47,6 +47,7 @@ RIGHTS = {
     "checkout.verification": ("", "v"),
     "wallet.wallet": ("", "v"),
     "wallet.closing": ("", "v"),
+    "wallet.correction": ("", "v"),
     "wallet.account": ("", "v"),
     "wallet.movement": ("", "v"),
     "wallet.entry": ("", "v"),

@@ -15,6 +15,7 @@ READ_ONLY = (
     *("checkout.order", "checkout.payment", "checkout.providerevent"),
     *("wallet.wallet", "wallet.account", "wallet.movement", "wallet.entry"),
     "wallet.closing",
+    "wallet.correction",
     *("bookings.booking", "outbox.email"),
 )
 
@@ -55,7 +56,7 @@ def test_an_orders_page_writes_no_line(everything: dict[str, Any], rosieres: Tow
 
 def test_agents_do_not_read_balances_nor_payments(everything: dict[str, Any], rosieres: Town) -> None:
     client = client_of(rosieres.agent)
-    for label in READ_ONLY[1:8]:
+    for label in READ_ONLY[1:9]:
         assert client.get(url(label, "changelist")).status_code == 404
     page = client.get(url("checkout.order", "change", rosieres.rows["checkout.order"].pk)).content.decode()
     assert "Règlements" not in page and "demo" not in page

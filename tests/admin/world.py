@@ -46,6 +46,7 @@ from tests.factories import (
 )
 from wallet import actions as ledger
 from wallet.closings.models import Closing
+from wallet.corrections.models import Correction
 from wallet.models import Account, Entry, Movement, TopUpPack
 
 PASSED = dt.timedelta(days=40)
@@ -231,6 +232,9 @@ def shared_rows(place: Town) -> dict[str, Any]:
         "wallet.closing": Closing.objects.get(),
         "checkout.verification": Verification.objects.create(
             started_at=timezone.now(), ended_at=timezone.now(), count=0, differences=[], entries=1
+        ),
+        "wallet.correction": Correction.objects.create(
+            kind="wallet", wallet=wallet, amount=Decimal(3), reason="Erreur de caisse", proposed_by=place.agent
         ),
         "wallet.topuppack": TopUpPack.objects.create(amount=Decimal("25")),
         "checkout.payment": payment,

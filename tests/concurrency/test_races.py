@@ -164,7 +164,7 @@ class TestMoney:
         def debit() -> int:
             with transaction.atomic():
                 return ledger.post(
-                    kind=Movement.Kind.ADJUSTMENT,
+                    kind=Movement.Kind.COUNTER,
                     key="once",
                     label="Retrait",
                     amounts={ledger.wallet_code(shop.user): Decimal(-8), ledger.ADJUSTMENT: Decimal(8)},
@@ -180,14 +180,6 @@ class TestMoney:
         meet(ledger, "_covers", 2)
         race([self.spend(shop, "once"), self.spend(shop, "once")])
         assert shop.balance == 0 and Movement.objects.filter(key="once").count() == 1
-
-    def test_a_movement_is_reversed_once(self) -> None:
-        shop, agent = open_shop(credit="50"), agent_of()
-        movement = Movement.objects.get()
-        shop.credit("60")
-        outcomes = race([lambda: ledger.reverse(movement=movement, by=agent, reason="Erreur")] * 6)
-        assert codes(outcomes) == {"int": 1, "already_reversed": 5}
-        assert shop.balance == 60 and list(verify()) == []
 
     def test_the_running_balance_follows_the_order_of_the_entries(self) -> None:
         shop = open_shop(credit="100")

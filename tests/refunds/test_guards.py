@@ -25,7 +25,7 @@ def payment() -> Payment:
 
 def movement(key: str) -> int:
     return ledger.post(
-        kind=Movement.Kind.ADJUSTMENT,
+        kind=Movement.Kind.COUNTER,
         key=key,
         label="x",
         amounts={"fees": Decimal(1), "adjustment": Decimal(-1)},

@@ -80,7 +80,7 @@ def test_nothing_is_written_in_what_is_closed_nor_before(days: int) -> None:
     cash(days_ago(4), "a")
     closings.close_days(until=days_ago(3), by=agent_of())
     at = closings.midnight(days_ago(days)) + dt.timedelta(hours=23, minutes=59)
-    insert = "INSERT INTO wallet_movement (kind, key, label, at) VALUES ('adjustment', 'late', 'x', %s)"
+    insert = "INSERT INTO wallet_movement (kind, key, label, at) VALUES ('counter', 'late', 'x', %s)"
     guarded(
         "wallet.Movement:outside_closed_days",
         lambda: sql(insert, at),

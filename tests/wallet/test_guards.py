@@ -26,7 +26,7 @@ class TestLedger:
         ],
     )
     def test_what_is_written_is_not_rewritten(self, guard: str, model: Any, change: dict[str, object]) -> None:
-        ledger.post(kind=Movement.Kind.ADJUSTMENT, key="k", label="Essai", amounts=mirror("1.00"), by=None)
+        ledger.post(kind=Movement.Kind.COUNTER, key="k", label="Essai", amounts=mirror("1.00"), by=None)
         guarded(
             guard,
             lambda: model.objects.update(**change),
@@ -36,7 +36,7 @@ class TestLedger:
 
     @pytest.mark.parametrize("model", [Entry, Movement])
     def test_what_is_written_is_not_deleted(self, model: Any) -> None:
-        ledger.post(kind=Movement.Kind.ADJUSTMENT, key="k", label="Essai", amounts=mirror("1.00"), by=None)
+        ledger.post(kind=Movement.Kind.COUNTER, key="k", label="Essai", amounts=mirror("1.00"), by=None)
         name = {Entry: "entries_are_append_only", Movement: "movements_are_append_only"}[model]
         guarded(
             f"wallet.{model.__name__}:{name}",
@@ -77,7 +77,7 @@ class TestLedger:
 
     def test_a_wallet_is_not_opened_over_entries(self) -> None:
         """Its balance would start at zero above money that is there."""
-        ledger.post(kind=Movement.Kind.ADJUSTMENT, key="k", label="Essai", amounts=mirror("5.00"), by=None)
+        ledger.post(kind=Movement.Kind.COUNTER, key="k", label="Essai", amounts=mirror("5.00"), by=None)
         account, user = Account.objects.get(code="fees"), UserFactory()
         guarded(
             "wallet.Wallet:wallet_starts_empty",
@@ -89,7 +89,7 @@ class TestLedger:
     def test_money_does_not_go_to_a_wallet_that_is_not_open(self) -> None:
         with pytest.raises(Error, match="its wallet is not open"), transaction.atomic():
             ledger.post(
-                kind=Movement.Kind.ADJUSTMENT,
+                kind=Movement.Kind.COUNTER,
                 key="k",
                 label="Essai",
                 amounts={"wallet:987654": Decimal(1), "fees": Decimal(-1)},
@@ -132,7 +132,7 @@ class TestClosedMovement:
         with transaction.atomic():
             sql("SELECT pg_current_xact_id()")
             with transaction.atomic():
-                Movement.objects.create(kind="adjustment", key="mine", label="x")
+                Movement.objects.create(kind="counter", key="mine", label="x")
                 with pytest.raises(Error, match="is closed"), transaction.atomic():
                     self.add_entries(movement)
             transaction.set_rollback(True)
@@ -144,7 +144,7 @@ class TestClosedMovement:
             with transaction.atomic():
                 UserFactory()
                 with transaction.atomic():
-                    movement = Movement.objects.create(kind="adjustment", key="deep", label="x")
+                    movement = Movement.objects.create(kind="counter", key="deep", label="x")
                 self.add_entries(movement)
             with transaction.atomic():
                 self.add_entries(movement)
@@ -165,4 +165,4 @@ class TestClosedMovement:
 
 def ledger_post_committed(key: str = "k") -> None:
     with transaction.atomic():
-        ledger.post(kind=Movement.Kind.ADJUSTMENT, key=key, label="Essai", amounts=mirror("1.00"), by=None)
+        ledger.post(kind=Movement.Kind.COUNTER, key=key, label="Essai", amounts=mirror("1.00"), by=None)

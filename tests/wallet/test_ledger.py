@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 def post(key: str = "k", **amounts: str) -> int:
     return actions.post(
-        kind=Movement.Kind.ADJUSTMENT,
+        kind=Movement.Kind.COUNTER,
         key=key,
         label="Essai",
         amounts={code.replace("__", ":"): Decimal(amount) for code, amount in amounts.items()},
@@ -59,7 +59,7 @@ def test_a_repeated_debit_returns_the_first_movement_though_the_money_is_gone() 
 
     def debit(amount: str, key: str) -> int:
         return actions.post(
-            kind=Movement.Kind.ADJUSTMENT,
+            kind=Movement.Kind.COUNTER,
             key=key,
             label="Retrait",
             amounts={actions.wallet_code(user): -Decimal(amount), actions.ADJUSTMENT: Decimal(amount)},
@@ -72,32 +72,6 @@ def test_a_repeated_debit_returns_the_first_movement_though_the_money_is_gone() 
         debit("8.00", "another")
 
 
-def test_a_movement_is_reversed_once() -> None:
-    user, operator = UserFactory(), agent_of()
-    credit(user, "10.00")
-    first = Movement.objects.get()
-    second = Movement.objects.get(pk=actions.reverse(movement=first, by=operator, reason=" Saisi deux fois "))
-    assert (second.reverses, second.label, second.by) == (first, "Saisi deux fois", operator)
-    assert actions.wallet_of(user).balance == 0 and list(verify()) == []
-    with pytest.raises(Refused) as refusal:
-        actions.reverse(movement=first, by=operator, reason="Encore")
-    assert refusal.value.code == "already_reversed"
-    with pytest.raises(Refused) as refusal:
-        actions.reverse(movement=second, by=operator, reason=" ")
-    assert refusal.value.code == "reason_missing"
-    actions.reverse(movement=second, by=operator, reason="Finalement juste")
-    assert actions.wallet_of(user).balance == 10 and list(verify()) == []
-
-
-def test_money_that_was_spent_is_not_taken_back_by_a_reversal() -> None:
-    user = UserFactory()
-    credit(user, "10.00")
-    credit(user, "-4.00", key="spent")
-    with pytest.raises(Refused) as refusal:
-        actions.reverse(movement=Movement.objects.get(key="credit"), by=agent_of(), reason="Erreur")
-    assert refusal.value.code == "wallet_is_not_overdrawn" and Movement.objects.count() == 2
-
-
 def test_a_movement_that_does_not_balance_is_our_mistake() -> None:
     with pytest.raises(ValueError, match="does not sum to zero"):
         post(fees="1.00", adjustment="-0.99")
@@ -105,7 +79,7 @@ def test_a_movement_that_does_not_balance_is_our_mistake() -> None:
 
 def test_the_database_refuses_a_movement_that_does_not_balance() -> None:
     accounts = [Account.objects.create(code=code, kind="fees") for code in ("a", "b")]
-    movement = Movement.objects.create(kind="adjustment", key="x", label="x")
+    movement = Movement.objects.create(kind="counter", key="x", label="x")
     Entry.objects.create(movement=movement, account=accounts[0], amount=Decimal("1.00"))
     Entry.objects.create(movement=movement, account=accounts[1], amount=Decimal("-0.99"))
     with pytest.raises(IntegrityError, match="does not sum to zero"), transaction.atomic():
@@ -117,10 +91,10 @@ def test_the_database_refuses_a_movement_that_does_not_balance() -> None:
 
 def test_the_database_refuses_a_movement_without_entries() -> None:
     with pytest.raises(IntegrityError, match="fewer than two entries"), transaction.atomic():
-        Movement.objects.create(kind="adjustment", key="empty", label="x")
+        Movement.objects.create(kind="counter", key="empty", label="x")
         fire_deferred()
     with transaction.atomic():
-        Movement.objects.create(kind="adjustment", key="empty", label="x")
+        Movement.objects.create(kind="counter", key="empty", label="x")
         with pgtrigger.ignore("wallet.Movement:movement_has_entries"):  # the fault with the guard off
             fire_deferred()
         assert len(list(verify())) == 1
@@ -155,7 +129,7 @@ def test_a_wallet_is_never_overdrawn() -> None:
 def test_the_database_refuses_an_overdrawn_wallet() -> None:
     wallet = actions.wallet_of(UserFactory())
     with pytest.raises(IntegrityError, match="wallet_is_not_overdrawn"), transaction.atomic():
-        movement = Movement.objects.create(kind="adjustment", key="x", label="x")
+        movement = Movement.objects.create(kind="counter", key="x", label="x")
         Entry.objects.create(movement=movement, account=wallet.account, amount=Decimal("-0.01"))
 
 

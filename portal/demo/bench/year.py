@@ -44,7 +44,7 @@ from portal.demo.progress import say, step
 from portal.outbox.models import Email
 from services.models import Activity, OpenDay, Slot, Subscription, Tariff
 from services.school_calendar import school_year
-from wallet.actions import ADJUSTMENT, clearing_code, revenue_code, wallet_code
+from wallet.actions import clearing_code, revenue_code, till_code, wallet_code
 from wallet.models import Account, Entry, Movement, Wallet
 
 FIRST_NAMES = ("Louise", "Gabriel", "Jade", "Léo", "Ambre", "Raphaël", "Alba", "Maël", "Emma", "Noé", "Inès", "Adam")
@@ -351,10 +351,10 @@ class Year:
             family.user.pk: family.deposit + spent.get(family.user.pk, ZERO) + Decimal("50.00") for family in families
         }
         self.post(
-            Movement.Kind.ADJUSTMENT,
+            Movement.Kind.COUNTER,
             "Dépôt en mairie",
             [
-                (f"bench:deposit:{key}", {wallet_code(key): amount, ADJUSTMENT: -amount})
+                (f"bench:deposit:{key}", {wallet_code(key): amount, till_code("cash"): -amount})
                 for key, amount in deposits.items()
             ],
         )

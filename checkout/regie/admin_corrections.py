@@ -1,0 +1,245 @@
+"""Manual movements: proposed by one person of the agglomération, decided by another."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
+from accounts.admin_history import Happening, told
+from accounts.models import User
+from portal.common.errors import Refused
+from portal.common.formats import euros
+from portal.common.money import ZERO
+from wallet.corrections import actions as corrections
+from wallet.corrections.models import Correction
+from wallet.models import Entry, Movement
+from wallet.words import account_name
+
+PER_PAGE = 100
+
+
+class CorrectionForm(forms.Form):
+    """Whose wallet, how much, why."""
+
+    adresse = forms.EmailField(
+        label=gettext_lazy("Adresse e-mail de l’usager"),
+        help_text=gettext_lazy("Celle de son compte."),
+        error_messages={"required": gettext_lazy("Écrivez l’adresse e-mail de son compte.")},
+    )
+    montant = forms.DecimalField(
+        label=gettext_lazy("Montant en euros"),
+        help_text=gettext_lazy("10,00 pour ajouter, −10,00 pour retirer."),
+        max_digits=8,
+        decimal_places=2,
+        localize=True,
+        error_messages={
+            "required": gettext_lazy("Écrivez le montant."),
+            "invalid": gettext_lazy("Écrivez un montant comme 10,00."),
+            "max_decimal_places": gettext_lazy("Deux chiffres au plus après la virgule."),
+        },
+    )
+    motif = forms.CharField(
+        label=gettext_lazy("Motif"),
+        help_text=gettext_lazy("La personne le lira dans ses mouvements."),
+        max_length=160,
+        error_messages={"required": gettext_lazy("Écrivez le motif.")},
+    )
+
+    def clean_adresse(self) -> User:
+        user = User.objects.filter(email__iexact=self.cleaned_data["adresse"]).first()
+        if user is None:
+            raise forms.ValidationError(_("Aucun compte n’a cette adresse."), code="unknown")
+        return user
+
+    def clean_montant(self) -> Decimal:
+        amount: Decimal = self.cleaned_data["montant"]
+        if not amount:
+            raise forms.ValidationError(_("Écrivez un montant différent de zéro."), code="zero")
+        return amount
+
+
+class ReversalForm(forms.Form):
+    """Why a movement is undone."""
+
+    motif = forms.CharField(
+        label=gettext_lazy("Motif"),
+        help_text=gettext_lazy("La personne le lira dans ses mouvements."),
+        max_length=160,
+        error_messages={"required": gettext_lazy("Écrivez le motif.")},
+    )
+
+
+@admin.register(Correction)
+class CorrectionAdmin(ReadOnlyAdmin):
+    operators = Right.VIEW | Right.DECIDE
+    change_list_template = "admin/wallet/correction/change_list.html"
+    change_form_template = "admin/wallet/correction/change_form.html"
+    list_display = ["what", "person", "sum", "reason", "status", "proposed_by", "proposed_at"]
+    list_filter = ["status", "kind"]
+    list_select_related = ["wallet__user", "reverses", "proposed_by"]
+    date_hierarchy = "proposed_at"
+    search_fields = ["reason", "wallet__user__last_name", "wallet__user__email"]
+    ordering = ["-pk"]
+    fields = ["kind", "person", "sum", "reverses", "reason", "status", "proposed_by", "proposed_at"]
+    readonly_fields = ["person", "sum"]
+    signers = ["proposed_by", "decided_by"]
+
+    def pages(self, request: HttpRequest) -> list[tuple[str, str]]:
+        return [(_("Crédits prescrits"), self.url("expiry"))] if self.has_view_permission(request) else []
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.has_view_permission(request):
+            return []
+        waiting = Correction.objects.filter(status="proposed").exclude(proposed_by=staff(request)).count()
+        words = ngettext("Régularisation à décider", "Régularisations à décider", waiting or 2)
+        return [Todo(words, waiting, self.url("changelist") + "?status__exact=proposed")]
+
+    def story(self, request: HttpRequest, obj: Correction) -> list[Happening]:
+        said = _("Refusée\u00a0: %s") % obj.note if obj.status == Correction.Status.REFUSED else _("Approuvée.")
+        facts = [
+            (obj.proposed_at, obj.proposed_by_id, _("Proposée\u00a0: %s") % obj.reason),
+            (obj.decided_at, obj.decided_by_id, said),
+        ]
+        return told(staff(request), facts)
+
+    @admin.display(description=gettext_lazy("régularisation"))
+    def what(self, obj: Correction) -> str:
+        return str(obj)
+
+    @admin.display(description=gettext_lazy("usager"))
+    def person(self, obj: Correction) -> str:
+        return str(obj.wallet.user) if obj.wallet else "–"
+
+    @admin.display(description=gettext_lazy("montant"), ordering="amount")
+    def sum(self, obj: Correction) -> str:
+        return euros(obj.amount) or "–"
+
+    def get_urls(self) -> list[Any]:
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "new": ("nouvelle/", self.new_view),
+            "reverse": ("contre-passer/<int:movement>/", self.reverse_view),
+            "expiry": ("prescription/", self.expiry_view),
+            "approve": ("<int:pk>/approuver/", self.approve_view),
+            "refuse": ("<int:pk>/refuser/", self.refuse_view),
+        }
+        own = [
+            path(route, self.guarded(view), name=f"wallet_correction_{name}") for name, (route, view) in views.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj: Correction = kwargs["obj"]  # nothing is added here
+        mine = obj.proposed_by_id == staff(request).pk
+        waits = obj.status == Correction.Status.PROPOSED and self.may(request, Right.DECIDE, obj)
+        context |= {"waits": waits, "may_decide": waits and not mine}
+        context |= {"proposer": self.signature(obj, "proposed_by"), "decider": self.signature(obj, "decided_by")}
+        context["movement"] = Movement.objects.filter(key=obj.key).first()
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def new_view(self, request: HttpRequest) -> HttpResponse:
+        """Propose to credit or debit somebody's wallet."""
+        self._guard(request)
+        form = CorrectionForm(request.POST or None)
+        if form.is_valid():
+            data = form.cleaned_data
+            try:
+                row = corrections.propose(
+                    user=data["adresse"], amount=data["montant"], reason=data["motif"], by=staff(request)
+                )
+            except Refused as refusal:
+                form.add_error(None, list(refusal.messages))
+            else:
+                return self._proposed(request, self.url("change", row.pk))
+        return self._ask(request, _("Proposer une régularisation"), form, [])
+
+    def reverse_view(self, request: HttpRequest, movement: int) -> HttpResponse:
+        """Propose to undo a movement."""
+        self._guard(request)
+        table: Any = self.admin_site._registry[Movement]
+        row = table.object_or_404(request, str(movement))
+        form = ReversalForm(request.POST or None)
+        if form.is_valid():
+            try:
+                found = corrections.propose_reversal(movement=row, reason=form.cleaned_data["motif"], by=staff(request))
+            except Refused as refusal:
+                form.add_error(None, list(refusal.messages))
+            else:
+                return self._proposed(request, self.url("change", found.pk))
+        entries = Entry.objects.filter(movement=row).select_related("account__commune", "account__wallet__user")
+        shown = [(account_name(entry.account), euros(-entry.amount)) for entry in entries.order_by("pk")]
+        return self._ask(request, _("Contre-passer «\u00a0%s\u00a0»") % row.label, form, shown)
+
+    def expiry_view(self, request: HttpRequest) -> HttpResponse:
+        """The wallets whose credits are prescribed; POST proposes those that are ticked."""
+        self._guard(request)
+        if request.method == "POST":
+            chosen = [int(key) for key in request.POST.getlist("porte-monnaie") if key.isdecimal() and len(key) < 19]
+            try:
+                rows = corrections.propose_expiry(wallets=chosen, by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+                return redirect(self.url("expiry"))
+            said = ngettext("%d prescription est proposée.", "%d prescriptions sont proposées.", len(rows)) % len(rows)
+            self.say(request, messages.SUCCESS, [said, _("Une autre personne de l’agglomération en décide.")])
+            return redirect(self.url("changelist") + "?status__exact=proposed")
+        wallets = corrections.dormant().select_related("user").order_by("user__last_name", "pk")
+        page = Paginator(wallets, PER_PAGE).get_page(request.GET.get("page", "1"))
+        context = {
+            "title": _("Crédits prescrits"),
+            "page": page,
+            "total": sum((row.balance for row in page), ZERO),
+            "year": corrections.last_year_kept(),
+        }
+        return self.page(request, "admin/wallet/correction/expiry.html", context)
+
+    def approve_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Post what was proposed: POST only."""
+        obj: Correction = self.object_or_404(request, str(pk))
+        self._guard(request)
+        if request.method == "POST":
+            try:
+                corrections.approve(correction=obj, by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                self.say(
+                    request, messages.SUCCESS, [_("Approuvée\u00a0: le mouvement est écrit, la personne est prévenue.")]
+                )
+        return redirect(self.url("change", pk))
+
+    def refuse_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Turn a proposal down: POST only."""
+        obj: Correction = self.object_or_404(request, str(pk))
+        self._guard(request)
+        if request.method == "POST":
+            try:
+                corrections.refuse(correction=obj, note=request.POST.get("motif", ""), by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                self.say(request, messages.SUCCESS, [_("Refusée\u00a0: aucun argent n’a bougé.")])
+        return redirect(self.url("change", pk))
+
+    def _guard(self, request: HttpRequest) -> None:
+        if not self.may(request, Right.DECIDE):
+            raise PermissionDenied
+
+    def _ask(self, request: HttpRequest, title: str, form: Any, shown: list[tuple[str, str]]) -> HttpResponse:
+        return self.page(request, "admin/wallet/correction/new.html", {"title": title, "form": form, "shown": shown})
+
+    def _proposed(self, request: HttpRequest, address: str) -> HttpResponse:
+        said = _(
+            "Régularisation proposée\u00a0: une autre personne de l’agglomération en décide. Aucun argent n’a bougé."
+        )
+        self.say(request, messages.SUCCESS, [said])
+        return redirect(address)

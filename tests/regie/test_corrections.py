@@ -1,0 +1,311 @@
+"""Manual movements take two persons, whoever asks and whatever address is tried; credits are prescribed after four years."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import Error, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from pytest_django.fixtures import Settings
+
+from accounts.models import User
+from checkout.verification import verify
+from portal.common.errors import Refused
+from portal.common.formats import today
+from portal.outbox.models import Email
+from tests.admin.world import client_of
+from tests.concurrency.conftest import race
+from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.guards import bought, guarded, sql
+from tests.regie.ledger import dated
+from wallet import actions as ledger
+from wallet.corrections import actions as corrections
+from wallet.corrections.models import Correction
+from wallet.models import Account, Movement
+
+pytestmark = pytest.mark.django_db
+
+
+def page(name: str, *args: object) -> str:
+    return reverse(f"admin:wallet_correction_{name}", args=args)
+
+
+def credited(amount: str = "10.00", user: User | None = None) -> tuple[User, Movement]:
+    user = user or UserFactory()
+    row = corrections.propose(user=user, amount=Decimal(amount), reason="Erreur de caisse", by=agent_of())
+    return user, corrections.approve(correction=row, by=agent_of())
+
+
+def balance(user: User) -> Decimal:
+    return ledger.wallet_of(user).balance
+
+
+def code_of(action: Any, **words: Any) -> str:
+    with pytest.raises(Refused) as refusal:
+        action(**words)
+    return refusal.value.code
+
+
+def test_one_proposes_another_approves_and_the_owner_is_told() -> None:
+    user, first, second = UserFactory(), agent_of(), agent_of()
+    row = corrections.propose(user=user, amount=Decimal("12.30"), reason=" Erreur de caisse ", by=first)
+    assert balance(user) == 0 and not Movement.objects.exists()
+    assert code_of(corrections.approve, correction=row, by=first) == "same_person"
+    assert code_of(corrections.approve, correction=row, by=agent_of(CommuneFactory())) == "out_of_scope"
+    movement = corrections.approve(correction=row, by=second)
+    assert (movement.kind, movement.label, movement.by, movement.key) == (
+        "adjustment", "Erreur de caisse", second, f"correction:{row.pk}",
+    )  # fmt: skip
+    assert balance(user) == Decimal("12.30") and Account.objects.get(code="adjustment").balance() == Decimal("-12.30")
+    mail = Email.objects.get(to=user.email)
+    assert "12,30" in mail.subject and "Erreur de caisse" in mail.body
+    assert code_of(corrections.approve, correction=row, by=agent_of()) == "already_decided"
+    assert list(verify()) == []
+
+
+def test_a_refused_proposal_moves_nothing() -> None:
+    row = corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=agent_of())
+    assert code_of(corrections.refuse, correction=row, note=" ", by=agent_of()) == "reason_missing"
+    corrections.refuse(correction=row, note="Déjà fait", by=agent_of())
+    assert code_of(corrections.approve, correction=row, by=agent_of()) == "already_decided"
+    assert not Movement.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "change, code",
+    [
+        ({"reason": " "}, "reason_missing"),
+        ({"amount": Decimal(0)}, "amount_missing"),
+        ({"by": "agent"}, "out_of_scope"),
+    ],
+)
+def test_what_cannot_be_proposed_is_told(change: dict[str, Any], code: str) -> None:
+    words = {"user": UserFactory(), "amount": Decimal(5), "reason": "x", "by": agent_of(), **change}
+    if words["by"] == "agent":
+        words["by"] = agent_of(CommuneFactory())
+    assert code_of(corrections.propose, **words) == code and not Correction.objects.exists()
+
+
+def test_a_wallet_is_not_debited_below_zero() -> None:
+    user, _movement = credited("10.00")
+    row = corrections.propose(user=user, amount=Decimal("-10.01"), reason="x", by=agent_of())
+    with transaction.atomic():
+        assert code_of(corrections.approve, correction=row, by=agent_of()) == "wallet_is_not_overdrawn"
+    row.refresh_from_db()
+    assert row.status == "proposed" and balance(user) == 10
+
+
+def test_a_manual_movement_is_reversed_once_and_no_other_kind() -> None:
+    user, movement = credited("10.00")
+    row = corrections.propose_reversal(movement=movement, reason="Saisi deux fois", by=agent_of())
+    assert (
+        code_of(corrections.propose_reversal, movement=movement, reason="x", by=agent_of()) == "reversal_proposed_once"
+    )
+    second = corrections.approve(correction=row, by=agent_of())
+    assert (second.reverses, balance(user)) == (movement, 0)
+    assert code_of(corrections.propose_reversal, movement=movement, reason="x", by=agent_of()) == "already_reversed"
+    bought()
+    order = Movement.objects.get(kind="order")
+    assert code_of(corrections.propose_reversal, movement=order, reason="x", by=agent_of()) == "not_reversible"
+    assert list(verify()) == []
+
+
+class TestExpiry:
+    def moved_in(self, year: int) -> User:
+        user, movement = credited("10.00")
+        dated(movement.pk, dt.date(year, 12, 31))
+        return user
+
+    def test_four_full_years_after_the_year_of_the_last_movement(self) -> None:
+        assert corrections.last_year_kept(dt.date(2025, 12, 31)) == 2020
+        assert corrections.last_year_kept(dt.date(2026, 1, 1)) == 2021
+        year = today().year
+        old, young = self.moved_in(year - 5), self.moved_in(year - 4)
+        ledger.wallet_of(UserFactory())  # empty: nothing to prescribe
+        assert [wallet.user for wallet in corrections.dormant()] == [old]
+        wallets = [ledger.wallet_of(user).pk for user in (old, young)]
+        (row,) = corrections.propose_expiry(wallets=wallets, by=agent_of())
+        assert not corrections.dormant().exists()
+        movement = corrections.approve(correction=row, by=agent_of())
+        assert movement.kind == "expiry" and balance(old) == 0 and balance(young) == 10
+        assert Account.objects.get(code="expired").balance() == 10 and list(verify()) == []
+
+    def test_who_moved_meanwhile_keeps_their_credits(self) -> None:
+        user = self.moved_in(today().year - 5)
+        (row,) = corrections.propose_expiry(wallets=[ledger.wallet_of(user).pk], by=agent_of())
+        credited("1.00", user)
+        assert code_of(corrections.approve, correction=row, by=agent_of()) == "not_dormant"
+        assert balance(user) == 11
+
+    def test_nobody_else_is_proposed(self) -> None:
+        user = self.moved_in(today().year - 4)
+        wallets = [ledger.wallet_of(user).pk]
+        assert code_of(corrections.propose_expiry, wallets=wallets, by=agent_of()) == "not_dormant"
+
+
+class TestGuards:
+    def test_no_manual_movement_without_two_persons(self) -> None:
+        user = UserFactory()
+        ledger.wallet_of(user)
+        row = corrections.propose(user=user, amount=Decimal(5), reason="x", by=agent_of())
+        for kind in (Movement.Kind.ADJUSTMENT, Movement.Kind.EXPIRY):
+            for key in ("by hand", row.key, "correction:x", "correction:999999999999999999"):
+                guarded(
+                    "wallet.Movement:corrected_by_two",
+                    lambda kind=kind, key=key: ledger.post(
+                        kind=kind, key=key, label="x", amounts={"fees": Decimal(1), "adjustment": Decimal(-1)}, by=None
+                    ),
+                    "is no approved correction",
+                    lambda: Movement.objects.exists(),
+                )
+
+    def test_loading_is_for_the_demonstration_alone(self, settings: Settings) -> None:
+        settings.DEMO = False
+        assert (
+            code_of(ledger.adjust, user=UserFactory(), amount=Decimal(1), reason="x", key="k", by=agent_of())
+            == "two_persons"
+        )
+        settings.DEMO = True
+        ledger.adjust(user=UserFactory(), amount=Decimal(1), reason="x", key="k", by=agent_of())
+        with pytest.raises(Error, match="is no approved correction"), transaction.atomic():  # the door is shut again
+            Movement.objects.create(kind="adjustment", key="after", label="x")
+
+    def test_nobody_decides_on_their_own_proposal(self) -> None:
+        row = corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=agent_of())
+        alone = {"status": "refused", "decided_by": row.proposed_by, "decided_at": timezone.now()}
+        with pytest.raises(Error, match="correction_takes_two_persons"), transaction.atomic():
+            Correction.objects.update(**alone)
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        with transaction.atomic():
+            sql("ALTER TABLE wallet_correction DROP CONSTRAINT correction_takes_two_persons")
+            Correction.objects.update(**alone)  # the fault with the guard off
+            transaction.set_rollback(True)
+
+    @pytest.mark.parametrize(
+        "guard, change, says",
+        [
+            ("correction_is_frozen", {"amount": Decimal(500)}, "Cannot update"),
+            ("correction_is_frozen", {"reason": "Autre"}, "Cannot update"),
+            (
+                "correction_transitions",
+                {"status": "proposed", "decided_by": None, "decided_at": None},
+                "Invalid transition",
+            ),
+        ],
+    )
+    def test_what_was_proposed_and_decided_stays(self, guard: str, change: dict[str, Any], says: str) -> None:
+        credited()
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        guarded(
+            f"wallet.Correction:{guard}",
+            lambda: Correction.objects.update(**change),
+            says,
+            lambda: Correction.objects.filter(**change).exists(),
+        )
+
+    def test_it_is_proposed_first_and_kept(self) -> None:
+        row = corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=agent_of())
+        copy = Correction(
+            kind="wallet", wallet=row.wallet, amount=5, reason="x", proposed_by=row.proposed_by, status="approved",
+            decided_by=agent_of(), decided_at=timezone.now(),
+        )  # fmt: skip
+        guarded(
+            "wallet.Correction:proposed_first",
+            lambda: Correction.objects.bulk_create([copy]),
+            "proposed first",
+            lambda: Correction.objects.count() == 2,
+        )
+        guarded(
+            "wallet.Correction:corrections_are_kept",
+            lambda: Correction.objects.all()._raw_delete("default"),
+            "Cannot delete",
+            lambda: not Correction.objects.exists(),
+        )
+
+    def test_what_is_approved_is_posted(self) -> None:
+        corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=agent_of())
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        other = agent_of()
+        guarded(
+            "wallet.Correction:approved_correction_is_posted",
+            lambda: Correction.objects.update(status="approved", decided_by=other, decided_at=timezone.now()),
+            "nothing is posted",
+            lambda: Correction.objects.filter(status="approved").exists(),
+        )
+
+
+class TestPages:
+    def test_from_the_proposal_to_the_movement(self) -> None:
+        user, first, second = UserFactory(), agent_of(), agent_of()
+        client, other = client_of(first), client_of(second)
+        values = {"adresse": user.email.upper(), "montant": "12,30", "motif": "Erreur de caisse"}
+        said = client.post(page("new"), values, follow=True).content.decode()
+        assert "Aucun argent n’a bougé" in said and "Vous l’avez proposée" in said and page("approve", 1) not in said
+        row = Correction.objects.get()
+        assert "une autre personne" in client.post(page("approve", row.pk), follow=True).content.decode()
+        assert "Régularisation à décider" in other.get("/admin/").content.decode()
+        assert page("approve", row.pk) in other.get(page("change", row.pk)).content.decode()
+        assert "la personne est prévenue" in other.post(page("approve", row.pk), follow=True).content.decode()
+        assert balance(user) == Decimal("12.30")
+        movement = Movement.objects.get()
+        address = page("reverse", movement.pk)
+        assert address in client.get(reverse("admin:wallet_movement_change", args=[movement.pk])).content.decode()
+        assert "−12,30" in client.get(address).content.decode()
+        assert client.post(address, {"motif": "Doublon"}, follow=True).status_code == 200
+        reversal = Correction.objects.get(kind="reversal")
+        said = other.post(page("refuse", reversal.pk), {"motif": "Non"}, follow=True).content.decode()
+        assert "aucun argent n’a bougé" in said and balance(user) == Decimal("12.30")
+
+    @pytest.mark.parametrize(
+        "wrong, says",
+        [
+            ({"adresse": "inconnue@exemple.fr"}, "Aucun compte n’a cette adresse"),
+            ({"montant": "0"}, "différent de zéro"),
+            ({"montant": "12,345"}, "après la virgule"),
+            ({"motif": ""}, "Écrivez le motif."),
+        ],
+    )
+    def test_bad_input_is_told(self, wrong: dict[str, str], says: str) -> None:
+        values = {"adresse": UserFactory().email, "montant": "5", "motif": "x", **wrong}
+        answer = client_of(agent_of()).post(page("new"), values)
+        assert answer.status_code == 200 and says in answer.content.decode() and not Correction.objects.exists()
+
+    def test_the_expiries(self) -> None:
+        client = client_of(agent_of())
+        assert "Aucun porte-monnaie n’est prescrit" in client.get(page("expiry")).content.decode()
+        user = TestExpiry().moved_in(today().year - 5)
+        client.get(page("expiry"))
+        with CaptureQueriesContext(connection) as queries:
+            assert user.email in client.get(page("expiry")).content.decode()
+        assert len(queries) <= 12
+        said = client.post(page("expiry"), {"porte-monnaie": ["x", "9" * 30]}, follow=True).content.decode()
+        assert "Rien n’a été proposé" in said
+        key = ledger.wallet_of(user).pk
+        assert (
+            "1 prescription est proposée"
+            in client.post(page("expiry"), {"porte-monnaie": [key]}, follow=True).content.decode()
+        )
+
+    def test_nobody_but_the_agglomeration(self) -> None:
+        row = corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=agent_of())
+        addresses = [page("new"), page("expiry"), page("approve", row.pk), page("refuse", row.pk), page("reverse", 1)]
+        for user in (UserFactory(), agent_of(CommuneFactory())):
+            client = client_of(user)
+            assert {ask(address).status_code for ask in (client.get, client.post) for address in addresses} == {404}
+        client = client_of(agent_of())
+        assert client.post(page("reverse", 999_999), {"motif": "x"}).status_code == 404
+        assert client.get(page("approve", row.pk)).status_code == 302
+        row.refresh_from_db()
+        assert row.status == "proposed"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_six_that_approve_at_once_one_does() -> None:
+    user, operators = UserFactory(), [agent_of() for _index in range(6)]
+    row = corrections.propose(user=user, amount=Decimal(5), reason="x", by=agent_of())
+    outcomes = race([lambda by=by: corrections.approve(correction=row, by=by) for by in operators])
+    assert sorted(getattr(each, "code", "done") for each in outcomes) == ["already_decided"] * 5 + ["done"]
+    assert balance(user) == 5 and list(verify()) == []

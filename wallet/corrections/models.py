@@ -1,0 +1,126 @@
+"""A correction: what is to be moved, who proposed it and why, who decided."""
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from portal.common.db import not_truncated
+from portal.common.formats import euros
+from portal.common.money import MoneyField
+from wallet.models import Movement, Wallet
+
+
+class Correction(models.Model):
+    """An amount for a wallet, a movement to be reversed or credits that are prescribed: posted once a second person agrees.
+
+    Its movement carries the key `correction:<pk>`; the ledger accepts no manual movement without an approved one
+    (Movement, trigger `corrected_by_two`).
+    """
+
+    class Kind(models.TextChoices):
+        WALLET = "wallet", _("Créditer ou débiter un porte-monnaie")
+        REVERSAL = "reversal", _("Contre-passer un mouvement")
+        EXPIRY = "expiry", _("Constater la prescription")
+
+    class Status(models.TextChoices):
+        PROPOSED = "proposed", _("Proposée")
+        APPROVED = "approved", _("Approuvée")
+        REFUSED = "refused", _("Refusée")
+
+    kind = models.CharField(_("nature"), max_length=10, choices=Kind)
+    wallet = models.ForeignKey(
+        Wallet, on_delete=models.PROTECT, null=True, related_name="corrections", verbose_name=_("porte-monnaie")
+    )
+    amount = MoneyField(_("montant"), null=True)
+    reverses = models.ForeignKey(
+        Movement, on_delete=models.PROTECT, null=True, related_name="corrections", verbose_name=_("mouvement")
+    )
+    reason = models.CharField(_("motif"), max_length=160)
+    status = models.CharField(_("état"), max_length=10, choices=Status, default=Status.PROPOSED)
+    proposed_at = models.DateTimeField(_("proposée le"), auto_now_add=True)
+    proposed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("proposée par")
+    )
+    decided_at = models.DateTimeField(_("décidée le"), null=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("décidée par")
+    )
+    note = models.CharField(_("motif du refus"), max_length=160, blank=True)
+
+    class Meta:
+        verbose_name = _("régularisation")
+        verbose_name_plural = _("régularisations")
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(decided_by=F("proposed_by")), name="correction_takes_two_persons"),
+            models.CheckConstraint(
+                condition=Q(status="proposed", decided_at=None, decided_by=None)
+                | (~Q(status="proposed") & Q(decided_at__isnull=False, decided_by__isnull=False)),
+                name="decided_correction_is_signed",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="reversal", reverses__isnull=False, wallet=None, amount=None)
+                | (
+                    ~Q(kind="reversal")
+                    & Q(reverses=None, wallet__isnull=False, amount__isnull=False)
+                    & ~Q(amount=0)
+                    & (Q(kind="wallet") | Q(amount__lt=0))
+                ),
+                name="correction_says_what_moves",
+            ),
+            models.UniqueConstraint(
+                fields=["wallet"], condition=Q(kind="expiry", status="proposed"), name="expiry_proposed_once"
+            ),
+            models.UniqueConstraint(fields=["reverses"], condition=Q(status="proposed"), name="reversal_proposed_once"),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="correction_transitions",
+                field="status",
+                transitions=[("proposed", "approved"), ("proposed", "refused")],
+            ),
+            pgtrigger.Trigger(
+                name="proposed_first",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func="""
+                    IF NEW.status <> 'proposed' THEN
+                        RAISE EXCEPTION 'wallet_correction: it is proposed first'
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+            pgtrigger.ReadOnly(
+                name="correction_is_frozen",
+                fields=["kind", "wallet", "amount", "reverses", "reason", "proposed_at", "proposed_by"],
+            ),
+            pgtrigger.Trigger(
+                name="approved_correction_is_posted",
+                when=pgtrigger.After,
+                operation=pgtrigger.UpdateOf("status"),
+                timing=pgtrigger.Deferred,
+                condition=pgtrigger.Condition("NEW.status = 'approved'"),
+                func="""
+                    IF NOT EXISTS (SELECT 1 FROM wallet_movement WHERE key = 'correction:' || NEW.id) THEN
+                        RAISE EXCEPTION 'wallet_correction % is approved, and nothing is posted', NEW.id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
+            ),
+            pgtrigger.Protect(name="corrections_are_kept", operation=pgtrigger.Delete),
+            not_truncated("corrections_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        if self.reverses is not None:
+            return str(_("Contre-passer «\u00a0%s\u00a0»") % self.reverses.label)
+        return f"{self.get_kind_display()}\u00a0: {euros(self.amount)}"
+
+    @property
+    def key(self) -> str:
+        """The idempotency key of its movement."""
+        return f"correction:{self.pk}"
