@@ -58,5 +58,12 @@ urlpatterns = [
     path("mon-compte/e-billets/<int:pk>/billet.pdf", tickets.ticket_pdf, name="ticket_pdf"),
     path("mon-compte/e-billets/<int:pk>/annuler/", tickets.ticket_cancel, name="ticket_cancel"),
     path("mon-compte/porte-monnaie/", wallet.wallet, name="wallet"),
+    path("mon-compte/porte-monnaie/mouvements.csv", wallet.movements_file, name="wallet_movements"),
+    path("mon-compte/porte-monnaie/remboursement/", wallet.withdraw, name="wallet_withdraw"),
+    path(
+        "mon-compte/porte-monnaie/remboursement/<int:pk>/retirer/",
+        wallet.withdraw_cancel,
+        name="wallet_withdraw_cancel",
+    ),
     path("mon-compte/porte-monnaie/depot/", wallet.deposit, name="wallet_deposit"),
 ]

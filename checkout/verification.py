@@ -14,6 +14,7 @@ from portal.common.money import ZERO, MoneyField
 from services.models import OpenDay
 from wallet import actions as ledger
 from wallet.models import Account
+from wallet.withdrawals.models import Withdrawal
 
 
 def verify() -> Iterator[str]:
@@ -22,6 +23,7 @@ def verify() -> Iterator[str]:
     yield from _orders()
     yield from _reserved()
     yield from _refunds()
+    yield from _withdrawals()
     yield from _places()
     yield from _ended()
     yield from _tickets()
@@ -79,6 +81,17 @@ def _refunds() -> Iterator[str]:
                 "asked": euros(expected.get(provider, ZERO)),
                 "held": euros(held.get(provider, ZERO)),
             }
+
+
+def _withdrawals() -> Iterator[str]:
+    """What families take back and no bank has paid yet is what the ledger holds to be transferred."""
+    asked = Withdrawal.objects.running().aggregate(sum=Sum("amount"))["sum"] or ZERO
+    held = Account.objects.filter(code=ledger.TRANSFERS).aggregate(sum=Sum("entries__amount"))["sum"] or ZERO
+    if asked != held:
+        yield _("Remboursements de crédits en cours : %(asked)s demandés, %(held)s au grand livre.") % {
+            "asked": euros(asked),
+            "held": euros(held),
+        }
 
 
 def _places() -> Iterator[str]:

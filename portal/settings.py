@@ -355,6 +355,10 @@ CONTENT_SECURITY_POLICY = {
 CARD_PROVIDERS = env.list("CARD_PROVIDERS", default=["demo"] if DEMO else [])
 # Whether a family that cancels may have a card's money back on the card; operators may always give it back.
 CARD_REFUNDS = switch("CARD_REFUNDS", default=DEMO)
+# The régie's own bank account, which transfers credits back to families: as its bank's contract says.
+REGIE_NAME = env.str("REGIE_NAME", default="Regie plateforme citoyenne")
+REGIE_IBAN = env.str("REGIE_IBAN", default="FR7630006000011234567890189" if DEMO else "").replace(" ", "")
+REGIE_BIC = env.str("REGIE_BIC", default="").replace(" ", "")
 # Stripe: the key and the signing secret of the webhook come from its dashboard; the addresses change only for a test
 # server, or for a Checkout page under a domain of one's own.
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")

@@ -153,6 +153,9 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "ticket_checklist": (302, 302, 404, 404, 200, 200),
     "ticket_passages": ACTION,
     "wallet": OWN_PAGE,
+    "wallet_movements": OWN_PAGE,
+    "wallet_withdraw": (302, 302, 200, 302, 302, 302),  # nothing to take back: to the wallet
+    "wallet_withdraw_cancel": ACTION,
     "wallet_deposit": MOVED,  # without an amount: to the wallet
 }
 
@@ -280,6 +283,7 @@ def world() -> World:
         "payment_departure": [order.reference],
         "payment_return": ["demo", given_up.reference],
         "payment_notification": ["demo"],
+        "wallet_withdraw_cancel": [1],
     }
     addresses = {name: reverse(name, args=arguments.get(name)) for name in EXPECTED}
     addresses["reservations_cancel"] += f"?r={booking.pk}"

@@ -7,4 +7,5 @@ class WalletConfig(AppConfig):
 
     def ready(self) -> None:
         import wallet.closings.models
-        import wallet.corrections.models  # noqa: F401  their tables are the ledger's
+        import wallet.corrections.models
+        import wallet.withdrawals.models  # noqa: F401  their tables are the ledger's

@@ -6,6 +6,7 @@ movement, a deferred trigger refuses a movement that does not balance, and a wal
 entries.
 """
 
+import datetime as dt
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
@@ -18,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
 from portal.common.db import annotated, not_truncated
+from portal.common.formats import PARIS
 from portal.common.money import ZERO, MoneyField
 
 if TYPE_CHECKING:
@@ -253,6 +255,16 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def of_wallet(self, wallet: Wallet) -> Self:
         """The movements of a wallet, newest first."""
         return self.filter(account=wallet.account_id).select_related("movement").order_by("-pk")
+
+    def between(self, first: dt.date | None, last: dt.date | None) -> Self:
+        """Those of movements of these days in Paris, both included; None: without a limit on that side."""
+        rows = self
+        if first is not None:
+            rows = rows.filter(movement__at__gte=dt.datetime.combine(first, dt.time(), tzinfo=PARIS))
+        if last is not None:
+            after = last + dt.timedelta(days=1)
+            rows = rows.filter(movement__at__lt=dt.datetime.combine(after, dt.time(), tzinfo=PARIS))
+        return rows
 
 
 class Entry(models.Model):

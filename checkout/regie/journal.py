@@ -1,7 +1,7 @@
 """Reading the ledger by day: what moved, on which accounts, for which orders, and what every account now holds."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -11,7 +11,7 @@ from django.db.models import Prefetch
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from checkout.models import Order, OrderLine, Payment
+from checkout.movements import orders_behind
 from portal.common.exports import Cell
 from portal.common.formats import PARIS, day, euros, month, today
 from portal.common.money import ZERO
@@ -76,27 +76,10 @@ def lines_of(movements: Sequence[Movement]) -> list[Line]:
 
 
 def _orders_of(movements: Sequence[Movement]) -> dict[int, tuple[str, str]]:
-    """The number and the page of the order behind each movement: its key names an order or a payment, or lines of one
-    were paid back by it."""
-    by_order: dict[int, int] = {}
-    by_payment: dict[str, int] = {}
-    for movement in movements:
-        what, _sep, rest = movement.key.partition(":")
-        name = rest.partition(":")[0]
-        if what == "order" and name.isdecimal():
-            by_order[movement.pk] = int(name)
-        elif what == "payment":
-            by_payment[name] = movement.pk
-    rows = Payment.objects.filter(reference__in=by_payment).values_list("reference", "order")
-    by_order |= {by_payment[reference]: order for reference, order in rows}
-    left = [movement.pk for movement in movements if movement.pk not in by_order]
-    refunds: Iterable[tuple[int, int]] = OrderLine.objects.filter(refund__in=left).values_list("refund", "order")
-    by_order |= dict(refunds)
-    orders = Order.objects.in_bulk(set(by_order.values()))
+    """The number and the page of the order behind each movement."""
     return {
-        movement: (orders[order].number, reverse("admin:checkout_order_change", args=[order]))
-        for movement, order in by_order.items()
-        if order in orders
+        movement: (order.number, reverse("admin:checkout_order_change", args=[order.pk]))
+        for movement, order in orders_behind(movements).items()
     }
 
 

@@ -1,23 +1,37 @@
-"""« Mon porte-monnaie » : balance, movements, putting money in."""
+"""« Mon porte-monnaie » : balance, movements, putting money in and taking it back."""
+
+import datetime as dt
+from collections.abc import Sequence
 
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_safe
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.views import current_user
 from checkout.actions import TOP_UP_FEE, start_top_up
 from checkout.forms import TopUpForm
+from checkout.models import Order
+from checkout.movements import orders_behind
 from checkout.providers import card_providers
+from checkout.suggestion import suggestion
 from checkout.views.providers import leave, may_leave
+from checkout.wallet_forms import MovementFilter, WithdrawalForm
 from portal.common.errors import Refused
+from portal.common.exports import Cell, as_csv
+from portal.common.formats import euros
 from wallet.actions import wallet_of
 from wallet.models import Entry, TopUpPack
+from wallet.withdrawals.actions import ask_withdrawal, cancel_withdrawal
+from wallet.withdrawals.models import Withdrawal
 
 PAGE_SIZE = 20
+MOST_IN_A_FILE = 5000
 
 
 @may_leave
@@ -44,17 +58,98 @@ def wallet(request: HttpRequest) -> HttpResponse:
                 messages.error(request, text)
             return redirect("wallet")
     mine = wallet_of(current_user(request))
-    page = Paginator(Entry.objects.of_wallet(mine), PAGE_SIZE).get_page(request.GET.get("page"))
+    chosen = MovementFilter(request.GET)
+    page = Paginator(chosen.rows(Entry.objects.of_wallet(mine)), PAGE_SIZE).get_page(request.GET.get("page"))
+    asked = Withdrawal.objects.of(current_user(request)).first()
     context = {
         "wallet": mine,
         "packs": packs,
         "form": form,
         "fee": TOP_UP_FEE,
         "page": page,
-        "movements": [(row, timezone.localdate(row.movement.at)) for row in page.object_list],
+        "filter": chosen,
+        "movements": _shown(list(page.object_list)),
         "cards": card_providers(),
+        "suggestion": suggestion(mine, packs),
+        "withdrawal": asked,
+        "running": asked is not None and asked.is_running,
+        "query": urlencode({name: request.GET[name] for name in chosen.fields if request.GET.get(name)}),
     }
     return render(request, "wallet/wallet.html", context, status=422 if form.errors else 200)
+
+
+def _shown(entries: Sequence[Entry]) -> list[tuple[Entry, dt.date, Order | None]]:
+    """Each entry with its day, and the order that it comes from."""
+    orders = orders_behind([entry.movement for entry in entries])
+    return [(entry, timezone.localdate(entry.movement.at), orders.get(entry.movement_id)) for entry in entries]
+
+
+@require_safe
+def movements_file(request: HttpRequest) -> HttpResponse:
+    """The movements that the filters show, as a CSV that a spreadsheet opens."""
+    mine = wallet_of(current_user(request))
+    entries = list(MovementFilter(request.GET).rows(Entry.objects.of_wallet(mine))[:MOST_IN_A_FILE])
+    heads = [_("Date"), _("Nature"), _("Libellé"), _("Commande"), _("Montant"), _("Solde")]
+    rows: list[list[Cell]] = [
+        [
+            date,
+            entry.movement.get_kind_display(),
+            entry.movement.label,
+            order.number if order else "",
+            entry.amount,
+            entry.balance_after,
+        ]
+        for entry, date, order in _shown(entries)
+    ]
+    return as_csv(_("porte-monnaie"), heads, rows)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def withdraw(request: HttpRequest) -> HttpResponse:
+    """Take credits back to a bank account: asked for, shown again to be confirmed, then sent to the agglomération."""
+    user = current_user(request)
+    balance = wallet_of(user).balance
+    running = Withdrawal.objects.of(user).running().first()
+    if running is not None or not balance:
+        messages.info(
+            request,
+            _("Une demande de remboursement est déjà en cours.") if running else _("Votre porte-monnaie est vide."),
+        )
+        return redirect("wallet")
+    start = {"amount": balance, "holder": user.get_full_name()}
+    form = WithdrawalForm(request.POST or None, balance=balance, initial=start)
+    if request.method == "POST" and form.is_valid() and "change" not in request.POST:
+        if "confirmed" not in request.POST:
+            return render(request, "wallet/withdraw_confirm.html", {"asked": form.cleaned_data})
+        try:
+            ask_withdrawal(user=user, **form.cleaned_data)
+        except Refused as refusal:
+            for text in refusal.messages:
+                messages.error(request, text)
+        else:
+            messages.success(
+                request,
+                _("Votre demande est partie : %s ont quitté votre porte-monnaie et vous seront virés après accord.")
+                % euros(form.cleaned_data["amount"]),
+            )
+        return redirect("wallet")
+    status = 422 if form.errors else 200
+    return render(request, "wallet/withdraw.html", {"form": form, "balance": balance}, status=status)
+
+
+@require_POST
+def withdraw_cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take back a request that nobody has granted yet."""
+    user = current_user(request)
+    found = get_object_or_404(Withdrawal.objects.of(user), pk=pk)
+    try:
+        cancel_withdrawal(withdrawal=found, by=user)
+    except Refused as refusal:
+        for text in refusal.messages:
+            messages.error(request, text)
+    else:
+        messages.success(request, _("Demande retirée : la somme est de nouveau dans votre porte-monnaie."))
+    return redirect("wallet")
 
 
 @may_leave

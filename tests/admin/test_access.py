@@ -52,6 +52,8 @@ RIGHTS = {
     "wallet.movement": ("", "v"),
     "wallet.entry": ("", "v"),
     "wallet.topuppack": ("", "vacd"),
+    "wallet.withdrawal": ("", "v"),
+    "wallet.transferorder": ("", "v"),
     "checkout.order": ("v", "v"),
     "checkout.payment": ("", "v"),
     "checkout.providerevent": ("", "v"),

@@ -42,6 +42,7 @@ def many_more(town: Town) -> None:
     from wallet import actions as ledger
     from wallet.closings.models import Closing
     from wallet.models import Movement, TopUpPack
+    from wallet.withdrawals.models import TransferOrder, Withdrawal
 
     commune = town.commune
     for index in range(MANY):
@@ -73,6 +74,8 @@ def many_more(town: Town) -> None:
         Refund.objects.create(payment=credited, amount=Decimal(1), reason="x", movement=moved, by=town.agent)
         Email.objects.create(key=f"cost:{index}", to="a@exemple.fr", subject="x", body="y", status="dead")
         Call.objects.create(key=f"cost:{index}", name="test", payload={}, status="dead")
+        Withdrawal.objects.create(user=user, amount=Decimal(1), holder="x", iban="FR7630006000011234567890189")
+        TransferOrder.objects.create(file="x", total=1, count=1, execution_date="2030-01-01", created_by=town.agent)
         TopUpPack.objects.create(amount=Decimal(100 + index))
         TermsFactory(version=f"v{index}")
         date = dt.date(2020, 1, 7) + dt.timedelta(days=index)

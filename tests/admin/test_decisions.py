@@ -187,14 +187,16 @@ def test_home_counts_what_waits(rosieres: Town, aiguilhe: Town, operator: User) 
     Email.objects.create(key="dead", to="a@exemple.fr", subject="x", body="y", status="dead")
     home = client_of(operator).get("/admin/")
     assert [item.count for item in home.context["todo"]] == [2, 2, 2, 1, 2, 3]  # and three legal texts to publish
-    assert [item.label for item in home.context["todo_done"]] == [
+    done = {item.label for item in home.context["todo_done"]}
+    assert done >= {
         "Renouvellements à confirmer",
         "Absences à décider",
         "Passages sans réseau à vérifier",
         "Règlements qui attendent leur prestataire",
         "Appels à un prestataire abandonnés",
         "Remboursements sur carte qui tardent",
-    ]
+        "Remboursements de crédits à décider",
+    }
 
 
 def test_home_when_nothing_waits(rosieres: Town) -> None:

@@ -48,6 +48,7 @@ from wallet import actions as ledger
 from wallet.closings.models import Closing
 from wallet.corrections.models import Correction
 from wallet.models import Account, Entry, Movement, TopUpPack
+from wallet.withdrawals.models import TransferOrder, Withdrawal
 
 PASSED = dt.timedelta(days=40)
 
@@ -226,6 +227,12 @@ def shared_rows(place: Town) -> dict[str, Any]:
             name="Hiver", first_day=dt.date(2027, 2, 6), last_day=dt.date(2027, 2, 22)
         ),
         "wallet.wallet": wallet,
+        "wallet.withdrawal": Withdrawal.objects.create(
+            user=place.parent, amount=Decimal("5"), holder="Ada Roux", iban="FR7630006000011234567890189"
+        ),
+        "wallet.transferorder": TransferOrder.objects.create(
+            file="<x/>", total=Decimal("5"), count=1, execution_date=today(), created_by=place.agent
+        ),
         "wallet.account": wallet.account,
         "wallet.movement": Movement.objects.get(key="world"),
         "wallet.entry": Entry.objects.filter(movement__key="world").first(),

@@ -1,0 +1,104 @@
+"""Forms of « Mon porte-monnaie »: filters of the movements, and taking credits back."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from portal.common.errors import Refused
+from portal.common.formats import euros, month, today
+from portal.common.forms import SummaryOnPage
+from wallet.models import Movement
+from wallet.withdrawals.actions import read_iban
+
+MONTHS_LISTED = 24
+
+
+def last_months(date: dt.date) -> list[dt.date]:
+    """The first days of this month and of those before it, newest first."""
+    first = date.replace(day=1)
+    found = []
+    for _month in range(MONTHS_LISTED):
+        found.append(first)
+        first = (first - dt.timedelta(days=1)).replace(day=1)
+    return found
+
+
+class MovementFilter(forms.Form):
+    """Which movements are shown; what cannot be read filters nothing, and is said."""
+
+    nature = forms.ChoiceField(label=_("Nature"), choices=[("", _("Toutes")), *Movement.Kind.choices], required=False)
+    mois = forms.ChoiceField(label=_("Mois"), required=False)
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data)
+        months = [("", _("Tous")), *((f"{first:%Y-%m}", month(first)) for first in last_months(today()))]
+        self.fields["mois"].choices = months  # type: ignore[attr-defined]
+
+    def rows(self, entries: Any) -> Any:
+        """The entries that pass."""
+        self.full_clean()
+        data = self.cleaned_data
+        if data.get("nature"):
+            entries = entries.filter(movement__kind=data["nature"])
+        if not data.get("mois"):
+            return entries
+        first = dt.date.fromisoformat(f"{data['mois']}-01")
+        return entries.between(first, (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1))
+
+    @property
+    def is_used(self) -> bool:
+        return any(self.data.get(name) for name in self.fields)
+
+
+class WithdrawalForm(SummaryOnPage, forms.Form):
+    """How many euros go back to which bank account."""
+
+    amount = forms.DecimalField(
+        label=_("Montant à reprendre, en euros"),
+        localize=True,
+        max_digits=10,
+        decimal_places=2,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 8}),
+        error_messages={
+            "required": _("Écrivez le montant à reprendre, par exemple 30,00."),
+            "invalid": _("Écrivez le montant en chiffres, par exemple 30,00."),
+            "max_digits": _("Écrivez le montant en chiffres, par exemple 30,00."),
+            "max_whole_digits": _("Écrivez le montant en chiffres, par exemple 30,00."),
+            "max_decimal_places": _("Un montant a au plus deux chiffres après la virgule, par exemple 30,00."),
+        },
+    )
+    holder = forms.CharField(
+        label=_("Titulaire du compte"),
+        help_text=_("Comme sur votre relevé d’identité bancaire."),
+        max_length=70,
+        widget=forms.TextInput(attrs={"autocomplete": "name"}),
+        error_messages={"required": _("Écrivez le nom du titulaire du compte.")},
+    )
+    iban = forms.CharField(
+        label=_("IBAN"),
+        help_text=_("27 caractères en France, par exemple FR76 3000 6000 0112 3456 7890 189."),
+        max_length=60,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "characters"}),
+        error_messages={"required": _("Écrivez l’IBAN de votre compte bancaire.")},
+    )
+
+    def __init__(self, data: Any = None, *, balance: Decimal, **options: Any) -> None:
+        super().__init__(data, **options)
+        self.balance = balance
+
+    def clean_amount(self) -> Decimal:
+        amount: Decimal = self.cleaned_data["amount"]
+        if not 0 < amount <= self.balance:
+            raise forms.ValidationError(
+                _("Votre porte-monnaie contient %s : le montant va de 0,01\u00a0€ à cette somme.") % euros(self.balance)
+            )
+        return amount
+
+    def clean_iban(self) -> str:
+        try:
+            return read_iban(self.cleaned_data["iban"])
+        except Refused as refusal:
+            raise forms.ValidationError(list(refusal.messages)) from refusal

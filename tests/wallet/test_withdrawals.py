@@ -1,0 +1,354 @@
+"""Credits taken back: asked for, granted by another, transferred by a file that the bank accepts, back when it refuses."""
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from lxml import etree
+
+from accounts.models import User
+from checkout.verification import verify
+from portal.common.errors import Refused
+from portal.common.formats import today
+from portal.outbox.models import Email
+from tests.admin.world import client_of
+from tests.checkout.http import text
+from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.guards import guarded, sql
+from wallet import actions as ledger
+from wallet.models import Account
+from wallet.withdrawals.actions import (
+    approve_withdrawal,
+    ask_withdrawal,
+    cancel_withdrawal,
+    make_transfer_order,
+    mark_paid,
+    mark_returned,
+    read_iban,
+    refuse_withdrawal,
+)
+from wallet.withdrawals.models import TransferOrder, Withdrawal
+
+pytestmark = pytest.mark.django_db
+IBAN = "FR76 3000 6000 0112 3456 7890 189"
+TOMORROW = dt.timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def _account(settings: Any) -> None:
+    settings.REGIE_NAME, settings.REGIE_IBAN, settings.REGIE_BIC = "Régie du Velay", "DE89370400440532013000", ""
+
+
+@pytest.fixture
+def operator() -> User:
+    return agent_of()
+
+
+@pytest.fixture
+def parent(operator: User) -> User:
+    parent = UserFactory(first_name="Zoé", last_name="Lœb-Çelik")
+    ledger.adjust(user=parent, amount=Decimal("50"), reason="Dépôt", key="start", by=operator)
+    return parent
+
+
+def balance(user: User) -> Decimal:
+    return ledger.wallet_of(user).balance
+
+
+def held(code: str) -> Decimal:
+    return Account.objects.get(code=code).balance() if Account.objects.filter(code=code).exists() else Decimal(0)
+
+
+def ask(parent: User, amount: str = "30") -> Withdrawal:
+    return ask_withdrawal(user=parent, amount=Decimal(amount), holder="Zoé Lœb-Çelik", iban=IBAN)
+
+
+def fresh(row: Withdrawal) -> Withdrawal:
+    return Withdrawal.objects.get(pk=row.pk)
+
+
+def letters(parent: User) -> list[str]:
+    return list(Email.objects.filter(to=parent.email).order_by("pk").values_list("key", flat=True))
+
+
+def test_from_the_request_to_the_bank(parent: User, operator: User) -> None:
+    row = ask(parent)
+    assert balance(parent) == 20 and held("transfers") == 30 and row.iban == "FR7630006000011234567890189"
+    assert list(verify()) == []
+    approve_withdrawal(withdrawal=row, by=operator)
+    order = make_transfer_order(execution_date=today() + TOMORROW, by=operator)
+    assert fresh(row).status == "sent" and (order.total, order.count) == (Decimal(30), 1) and held("transfers") == 30
+    mark_paid(order=order, by=operator)
+    assert fresh(row).status == "paid" and held("transfers") == 0 and held("bank") == 30 and balance(parent) == 20
+    assert [key.rpartition(":")[2] for key in letters(parent)] == ["requested", "approved"]
+    assert "7890189" not in Email.objects.filter(to=parent.email)[0].body
+    assert list(verify()) == []
+
+
+def test_the_file_is_what_a_bank_reads(parent: User, operator: User) -> None:
+    other = UserFactory()
+    ledger.adjust(user=other, amount=Decimal("12.34"), reason="Dépôt", key="o", by=operator)
+    rows = [ask(parent), ask_withdrawal(user=other, amount=Decimal("12.34"), holder="O’Neil & Fils", iban=IBAN)]
+    for row in rows:
+        approve_withdrawal(withdrawal=row, by=operator)
+    order = make_transfer_order(execution_date=today() + TOMORROW, by=operator)
+    root = etree.fromstring(order.file.encode())
+    names = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.001.001.03"}
+
+    def texts(path: str) -> list[str]:
+        return [node.text for node in root.findall(f".//p:{path}", names)]
+
+    assert texts("GrpHdr/p:NbOfTxs") == ["2"] and texts("GrpHdr/p:CtrlSum") == ["42.34"]
+    assert texts("InstdAmt") == ["30.00", "12.34"] and texts("ReqdExctnDt") == [(today() + TOMORROW).isoformat()]
+    assert texts("DbtrAcct/p:Id/p:IBAN") == ["DE89370400440532013000"]
+    assert texts("CdtrAcct/p:Id/p:IBAN") == ["FR7630006000011234567890189"] * 2
+    assert texts("Cdtr/p:Nm") == ["Zoe Loeb-Celik", "O'Neil & Fils"]
+    assert texts("EndToEndId") == [f"PORTE-MONNAIE-{row.pk}" for row in rows]
+
+
+def refused(code: str, action: Callable[..., Any], **arguments: Any) -> str:
+    with pytest.raises(Refused) as refusal, transaction.atomic():
+        action(**arguments)
+    assert refusal.value.code == code
+    assert list(verify()) == []
+    return str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "FR76",
+        "FR76 3000 6000 0112 3456 7890 188",
+        "é" * 27,
+        "SC18SSCB11010000000000001497USD",
+    ],
+)
+def test_an_iban_that_no_transfer_reaches(typed: str) -> None:
+    assert refused("iban", read_iban, text=typed)
+
+
+def test_what_is_not_there_is_not_taken(parent: User) -> None:
+    data = {"user": parent, "holder": "Z", "iban": IBAN}
+    refused("wallet_is_not_overdrawn", ask_withdrawal, amount=Decimal("50.01"), **data)
+    refused("amount", ask_withdrawal, amount=Decimal("0"), **data)
+    refused("amount", ask_withdrawal, amount=Decimal("-5"), **data)
+    refused("amount", ask_withdrawal, amount=Decimal("1.001"), **data)
+    refused("holder", ask_withdrawal, amount=Decimal("1"), **(data | {"holder": " "}))
+    assert balance(parent) == 50 and not Withdrawal.objects.exists()
+
+
+def test_one_request_at_a_time(parent: User) -> None:
+    row = ask(parent, "10")
+    assert "déjà en cours" in refused("one_running_withdrawal", ask, parent=parent, amount="10")
+    cancel_withdrawal(withdrawal=row, by=parent)
+    assert balance(parent) == 50 and ask(parent, "50").status == "requested"
+
+
+def test_a_refusal_gives_the_money_back(parent: User, operator: User) -> None:
+    row = ask(parent)
+    refused("reason_missing", refuse_withdrawal, withdrawal=row, reason=" ", by=operator)
+    refuse_withdrawal(withdrawal=row, reason="Compte au nom d’un tiers", by=operator)
+    assert balance(parent) == 50 and held("transfers") == 0 and fresh(row).status == "refused"
+    assert "tiers" in Email.objects.get(key=f"withdrawal:{row.pk}:refused").body
+    refused("too_late", approve_withdrawal, withdrawal=row, by=operator)
+    refused("too_late", cancel_withdrawal, withdrawal=row, by=parent)
+
+
+def test_a_granted_request_can_still_be_refused_until_it_leaves(parent: User, operator: User) -> None:
+    row = ask(parent)
+    approve_withdrawal(withdrawal=row, by=operator)
+    refused("too_late", cancel_withdrawal, withdrawal=row, by=parent)
+    refuse_withdrawal(withdrawal=row, reason="Doublon", by=operator)
+    assert balance(parent) == 50
+    refused("empty", make_transfer_order, execution_date=today(), by=operator)
+
+
+@pytest.mark.parametrize("paid", [False, True])
+def test_a_transfer_that_the_bank_sends_back(parent: User, operator: User, paid: bool) -> None:
+    row = ask(parent)
+    refused("too_late", mark_returned, withdrawal=row, reason="x", by=operator)
+    approve_withdrawal(withdrawal=row, by=operator)
+    order = make_transfer_order(execution_date=today(), by=operator)
+    if paid:
+        mark_paid(order=order, by=operator)
+    mark_returned(withdrawal=row, reason="Compte clôturé", by=operator)
+    assert balance(parent) == 50 and held("transfers") == 0 and held("bank") == 0
+    if not paid:
+        mark_paid(order=order, by=operator)
+    assert held("bank") == 0 and list(verify()) == []
+    refused("paid", mark_paid, order=order, by=operator)
+    assert "clôturé" in Email.objects.get(key=f"withdrawal:{row.pk}:returned").body
+
+
+def test_nobody_grants_their_own_request(parent: User, operator: User) -> None:
+    ledger.adjust(user=operator, amount=Decimal("5"), reason="x", key="op", by=agent_of())
+    row = ask_withdrawal(user=operator, amount=Decimal("5"), holder="O", iban=IBAN)
+    refused("own_request", approve_withdrawal, withdrawal=row, by=operator)
+    refused("own_request", refuse_withdrawal, withdrawal=row, reason="x", by=operator)
+    with pytest.raises(IntegrityError, match="withdrawal_is_decided_by_another"), transaction.atomic():
+        Withdrawal.objects.update(status="approved", decided_by=operator, decided_at=timezone.now())
+
+
+def test_without_an_account_of_the_regie(parent: User, operator: User, settings: Any) -> None:
+    approve_withdrawal(withdrawal=ask(parent), by=operator)
+    settings.REGIE_IBAN = ""
+    refused("no_account", make_transfer_order, execution_date=today(), by=operator)
+    settings.REGIE_IBAN = "DE89370400440532013000"
+    refused("date", make_transfer_order, execution_date=today() - TOMORROW, by=operator)
+
+
+class TestGuards:
+    @pytest.mark.parametrize(
+        "change", [{"amount": Decimal(49)}, {"iban": "DE89370400440532013000"}, {"holder": "Autre"}]
+    )
+    def test_what_was_asked_for_stays(self, parent: User, change: dict[str, object]) -> None:
+        ask(parent)
+        guarded(
+            "wallet.Withdrawal:withdrawal_is_frozen",
+            lambda: Withdrawal.objects.update(**change),
+            "Cannot update",
+            lambda: Withdrawal.objects.filter(**change).exists(),
+        )
+
+    def test_what_was_refused_stays_so(self, parent: User, operator: User) -> None:
+        refuse_withdrawal(withdrawal=ask(parent), reason="x", by=operator)
+        guarded(
+            "wallet.Withdrawal:withdrawal_transitions",
+            lambda: Withdrawal.objects.update(status="approved", ended_at=None),
+            "Invalid transition",
+            lambda: Withdrawal.objects.filter(status="approved").exists(),
+        )
+
+    def test_requests_and_orders_are_kept(self, parent: User, operator: User) -> None:
+        row = ask(parent)
+        guarded(
+            "wallet.Withdrawal:withdrawals_are_kept",
+            lambda: Withdrawal.objects.all().delete(),
+            "Cannot delete",
+            lambda: not Withdrawal.objects.exists(),
+        )
+        approve_withdrawal(withdrawal=row, by=operator)
+        order = make_transfer_order(execution_date=today(), by=operator)
+        guarded(
+            "wallet.TransferOrder:transfer_order_is_frozen",
+            lambda: TransferOrder.objects.update(file="<autre/>"),
+            "Cannot update",
+            lambda: TransferOrder.objects.filter(file="<autre/>").exists(),
+        )
+        mark_paid(order=order, by=operator)
+        guarded(
+            "wallet.TransferOrder:paid_transfer_order_stays",
+            lambda: TransferOrder.objects.update(paid_at=None, paid_by=None),
+            "it stays",
+            lambda: TransferOrder.objects.filter(paid_at=None).exists(),
+        )
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        guarded(
+            "wallet.Withdrawal:withdrawals_are_not_emptied",
+            lambda: sql("TRUNCATE wallet_withdrawal"),
+            "never emptied",
+            lambda: not Withdrawal.objects.exists(),
+        )
+
+    def test_an_order_is_kept(self, operator: User) -> None:
+        TransferOrder.objects.create(file="x", total=1, count=1, execution_date=today(), created_by=operator)
+        guarded(
+            "wallet.TransferOrder:transfer_orders_are_kept",
+            lambda: TransferOrder.objects.all().delete(),
+            "Cannot delete",
+            lambda: not TransferOrder.objects.exists(),
+        )
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        guarded(
+            "wallet.TransferOrder:transfer_orders_are_not_emptied",
+            lambda: sql("ALTER TABLE wallet_withdrawal DISABLE TRIGGER ALL; TRUNCATE wallet_transferorder CASCADE"),
+            "never emptied",
+            lambda: not TransferOrder.objects.exists(),
+        )
+
+    def test_one_running_request_for_the_database(self, parent: User) -> None:
+        ask(parent, "1")
+        with pytest.raises(IntegrityError, match="one_running_withdrawal"), transaction.atomic():
+            Withdrawal.objects.create(user=parent, amount=1, holder="x", iban=read_iban(IBAN))
+
+
+class TestPages:
+    PAGE = "/mon-compte/porte-monnaie/remboursement/"
+
+    def test_ask_check_and_take_back(self, parent: User) -> None:
+        client = client_of(parent)
+        assert "Demander un remboursement" in text(client.get("/mon-compte/porte-monnaie/"))
+        form = client.get(self.PAGE)
+        assert 'value="50,00"' in form.content.decode() and "Zoé Lœb-Çelik" in form.content.decode()
+        data = {"amount": "30,00", "holder": "Zoé Lœb-Çelik", "iban": IBAN}
+        check = client.post(self.PAGE, data)
+        assert "Vérifiez votre demande" in text(check) and "30,00 €" in text(check) and not Withdrawal.objects.exists()
+        assert "Reprendre mes crédits" in text(client.post(self.PAGE, data | {"change": "1"}))
+        answer = client.post(self.PAGE, data | {"confirmed": "1"}, follow=True)
+        assert "30,00 € ont quitté votre porte-monnaie" in text(answer) and "FR76 … 0189 : à valider" in text(answer)
+        assert client.post(self.PAGE, data | {"confirmed": "1"}).status_code == 302  # a second press asks for nothing
+        assert Withdrawal.objects.count() == 1
+        row = Withdrawal.objects.get()
+        stranger = client_of(UserFactory())
+        assert stranger.post(f"{self.PAGE}{row.pk}/retirer/").status_code == 404
+        answer = client.post(f"{self.PAGE}{row.pk}/retirer/", follow=True)
+        assert "Demande retirée" in text(answer) and balance(parent) == 50
+        assert "n’a été changé" in text(client.post(f"{self.PAGE}{row.pk}/retirer/", follow=True))
+
+    @pytest.mark.parametrize(
+        "changes, words",
+        [
+            ({"amount": ""}, "Écrivez le montant à reprendre"),
+            ({"amount": "abc"}, "en chiffres"),
+            ({"amount": "51"}, "contient 50,00 €"),
+            ({"amount": "NaN"}, "en chiffres"),
+            ({"amount": "1" * 40}, "en chiffres"),
+            ({"iban": "FR76"}, "n’est pas juste"),
+            ({"iban": ""}, "Écrivez l’IBAN"),
+            ({"holder": ""}, "titulaire"),
+        ],
+    )
+    def test_bad_input_is_said(self, parent: User, changes: dict[str, str], words: str) -> None:
+        data = {"amount": "30", "holder": "Z", "iban": IBAN, "confirmed": "1"} | changes
+        answer = client_of(parent).post(self.PAGE, data)
+        assert answer.status_code == 422 and words in text(answer)
+        assert balance(parent) == 50
+
+    def test_the_regisseurs_way(self, parent: User, operator: User) -> None:
+        row = ask(parent)
+        client = client_of(operator)
+        page = client.get(f"/admin/wallet/withdrawal/{row.pk}/change/")
+        assert "Accorder 30,00 €" in text(page) and "1234567890" not in page.content.decode()
+        seen = page.context["decision"].seen
+        client.post(f"/admin/wallet/withdrawal/{row.pk}/valider/", {"seen": seen})
+        assert "30,00 € en tout" in text(client.get("/admin/wallet/transferorder/preparer/"))
+        answer = client.post(
+            "/admin/wallet/transferorder/preparer/", {"execution_date": (today() + TOMORROW).isoformat()}, follow=True
+        )
+        assert "déposez son fichier à la banque" in text(answer)
+        order = TransferOrder.objects.get()
+        file = client.get(f"/admin/wallet/transferorder/{order.pk}/fichier/")
+        assert file["Content-Type"] == "application/xml" and b"FR7630006000011234567890189" in file.content
+        answer = client.post(f"/admin/wallet/transferorder/{order.pk}/execute/", follow=True)
+        assert "marqués comme exécutés : 30,00 €" in text(answer)
+        answer = client.post(f"/admin/wallet/withdrawal/{row.pk}/rejet/", {"reason": "Compte clôturé"}, follow=True)
+        assert "de nouveau dans le porte-monnaie" in text(answer) and balance(parent) == 50
+
+    def test_nobody_else_reaches_an_iban(self, parent: User) -> None:
+        row = ask(parent)
+        order = TransferOrder.objects.create(file="x", total=1, count=1, execution_date=today(), created_by=agent_of())
+        addresses = [
+            f"/admin/wallet/withdrawal/{row.pk}/rejet/",
+            "/admin/wallet/transferorder/preparer/",
+            f"/admin/wallet/transferorder/{order.pk}/fichier/",
+            f"/admin/wallet/transferorder/{order.pk}/execute/",
+        ]
+        for user in (parent, agent_of(CommuneFactory())):
+            for address in addresses:
+                for send in (client_of(user).get, client_of(user).post):
+                    assert send(address).status_code == 404, (user, address)

@@ -1,0 +1,252 @@
+"""Families' requests for their credits, granted by the régisseur, and the files that the bank carries out."""
+
+import datetime as dt
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import path
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
+from accounts.admin_decisions import DecisionAdmin
+from accounts.admin_history import Happening, told
+from accounts.models import User
+from portal.common.errors import Refused
+from portal.common.formats import euros, long_date, today
+from portal.common.money import ZERO
+from wallet.withdrawals.actions import (
+    approve_withdrawal,
+    make_transfer_order,
+    mark_paid,
+    mark_returned,
+    refuse_withdrawal,
+)
+from wallet.withdrawals.models import TransferOrder, Withdrawal
+
+
+@admin.register(Withdrawal)
+class WithdrawalAdmin(DecisionAdmin):
+    operators = Right.VIEW | Right.DECIDE
+    change_form_template = "admin/wallet/withdrawal/change_form.html"
+    PENDING = Withdrawal.Status.REQUESTED
+    subject = gettext_lazy("Remboursement de crédits")
+    keeps = gettext_lazy("La somme revient aussitôt au porte-monnaie de la personne.")
+    list_display = ["requested_at", "user", "sum", "account", "status", "decided_by"]
+    list_filter = ["status"]
+    list_select_related = ["user", "decided_by"]
+    date_hierarchy = "requested_at"
+    search_fields = ["user__last_name", "user__first_name", "user__email", "holder"]
+    ordering = ["-requested_at", "-pk"]
+    fields = ["user", "sum", "holder", "account", "status", "requested_at", "order", "ended_at"]
+    readonly_fields = ["sum", "account"]
+
+    def label_for(self, obj: Withdrawal) -> str:
+        return _("Remboursement de %(sum)s à %(user)s") % {"sum": euros(obj.amount), "user": obj.user}
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("<int:pk>/rejet/", self.guarded(self.returned_view), name="wallet_withdrawal_returned"),
+            *super().get_urls(),
+        ]
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.has_view_permission(request):
+            return []
+        waiting = Withdrawal.objects.filter(status=Withdrawal.Status.REQUESTED).count()
+        granted = Withdrawal.objects.filter(status=Withdrawal.Status.APPROVED).count()
+        asked = ngettext("Remboursement de crédits à décider", "Remboursements de crédits à décider", waiting or 2)
+        to_send = ngettext("Remboursement de crédits à virer", "Remboursements de crédits à virer", granted or 2)
+        return [
+            Todo(asked, waiting, self.url("changelist") + "?status__exact=requested"),
+            Todo(to_send, granted, self.url("changelist") + "?status__exact=approved"),
+        ]
+
+    def approve(self, obj: Withdrawal, by: User) -> None:
+        approve_withdrawal(withdrawal=obj, by=by)
+
+    def refuse(self, obj: Withdrawal, reason: str, by: User) -> None:
+        refuse_withdrawal(withdrawal=obj, reason=reason, by=by)
+
+    def approve_words(self, request: HttpRequest, obj: Withdrawal) -> str:
+        return _("Accorder %s") % euros(obj.amount)
+
+    def obstacle(self, obj: Withdrawal, by: User, *, refusing: bool) -> Refused | None:
+        if obj.user_id == by.pk:
+            return Refused(_("C’est votre propre demande\u00a0: un autre agent de l’agglomération la décide."))
+        open_to = {Withdrawal.Status.REQUESTED} | ({Withdrawal.Status.APPROVED} if refusing else set())
+        return None if obj.status in open_to else Refused("")
+
+    def story(self, request: HttpRequest, obj: Withdrawal) -> list[Happening]:
+        facts: list[tuple[dt.datetime | None, int | None, str]] = [
+            (obj.requested_at, obj.user_id, _("Demandé\u00a0: %s.") % euros(obj.amount))
+        ]
+        if obj.decided_at:
+            refused = obj.status == Withdrawal.Status.REFUSED
+            facts.append((obj.decided_at, obj.decided_by_id, _("Refusé.") if refused else _("Accordé.")))
+        if obj.order:
+            facts.append(
+                (obj.order.created_at, obj.order.created_by_id, _("Mis dans l’ordre de virement %s.") % obj.order_id)
+            )
+        if obj.ended_at:
+            facts.append((obj.ended_at, None, f"{obj.get_status_display()}."))
+        return told(staff(request), facts)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj = kwargs["obj"]  # nothing is added here
+        may = obj.status in {Withdrawal.Status.SENT, Withdrawal.Status.PAID} and self.may(request, Right.DECIDE, obj)
+        context["returned_url"] = self.url("returned", obj.pk) if may else ""
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def returned_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The bank has sent a transfer back."""
+        found: Withdrawal = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, found):
+            raise PermissionDenied
+        form = ReturnedForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                mark_returned(withdrawal=found, reason=form.cleaned_data["reason"], by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                said = _("%s sont de nouveau dans le porte-monnaie, la personne est prévenue.") % euros(found.amount)
+                self.say(request, messages.SUCCESS, [said])
+            return redirect(self.url("change", pk))
+        context = {
+            "title": _("Virement rejeté par la banque"),
+            "facts": [(_("Usager"), found.user), (_("Montant"), euros(found.amount)), (_("Compte"), found.masked_iban)],
+            "notes": [_("La somme revient au porte-monnaie de la personne, qui peut refaire sa demande.")],
+            "form": form,
+            "button": _("Porter au porte-monnaie"),
+            "danger": True,
+            "cancel": self.url("change", pk),
+            "cancel_words": _("Ne rien changer"),
+        }
+        return self.page(request, "admin/ask.html", context)
+
+    @admin.display(description=gettext_lazy("montant"), ordering="amount")
+    def sum(self, obj: Withdrawal) -> str:
+        return euros(obj.amount)
+
+    @admin.display(description=gettext_lazy("IBAN"))
+    def account(self, obj: Withdrawal) -> str:
+        return obj.masked_iban
+
+
+class ReturnedForm(forms.Form):
+    reason = forms.CharField(
+        label=gettext_lazy("Motif donné par la banque"),
+        help_text=gettext_lazy("La personne le lira."),
+        max_length=200,
+        widget=forms.TextInput(attrs={"size": 60}),
+        error_messages={"required": gettext_lazy("Écrivez le motif donné par la banque\u00a0: la personne le lira.")},
+    )
+
+
+class OrderForm(forms.Form):
+    execution_date = forms.DateField(
+        label=gettext_lazy("Date d’exécution demandée à la banque"),
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        error_messages={
+            "required": gettext_lazy("Choisissez la date d’exécution."),
+            "invalid": gettext_lazy("Cette date n’existe pas\u00a0: choisissez-la dans le calendrier."),
+        },
+    )
+
+
+@admin.register(TransferOrder)
+class TransferOrderAdmin(ReadOnlyAdmin):
+    operators = Right.VIEW | Right.DECIDE
+    change_list_template = "admin/wallet/transferorder/change_list.html"
+    change_form_template = "admin/wallet/transferorder/change_form.html"
+    list_display = ["number", "created_at", "count", "sum", "execution_date", "paid_at"]
+    list_select_related = ["created_by"]
+    ordering = ["-created_at", "-pk"]
+    fields = ["number", "count", "sum", "execution_date", "created_by", "created_at", "paid_at", "paid_by"]
+    readonly_fields = ["number", "sum"]
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("preparer/", self.guarded(self.new_view), name="wallet_transferorder_new"),
+            path("<int:pk>/fichier/", self.guarded(self.file_view), name="wallet_transferorder_file"),
+            path("<int:pk>/execute/", self.guarded(self.paid_view), name="wallet_transferorder_paid"),
+            *super().get_urls(),
+        ]
+
+    def story(self, request: HttpRequest, obj: TransferOrder) -> list[Happening]:
+        facts = [
+            (obj.created_at, obj.created_by_id, _("Préparé\u00a0: %s.") % euros(obj.total)),
+            (obj.paid_at, obj.paid_by_id, _("Exécuté par la banque.")),
+        ]
+        return told(staff(request), facts)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context["rows"] = list(kwargs["obj"].withdrawals.select_related("user").order_by("pk"))
+        context["may_decide"] = self.may(request, Right.DECIDE, kwargs["obj"])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def new_view(self, request: HttpRequest) -> HttpResponse:
+        """Say what waits, then put it into a file."""
+        if not self.may(request, Right.DECIDE):
+            raise PermissionDenied
+        waiting = list(Withdrawal.objects.filter(status=Withdrawal.Status.APPROVED).select_related("user"))
+        form = OrderForm(request.POST or None, initial={"execution_date": today() + dt.timedelta(days=1)})
+        if request.method == "POST" and form.is_valid():
+            try:
+                order = make_transfer_order(by=staff(request), **form.cleaned_data)
+            except Refused as refusal:
+                form.add_error(None, list(refusal.messages))
+            else:
+                self.say(request, messages.SUCCESS, [_("Ordre préparé\u00a0: déposez son fichier à la banque.")])
+                return redirect(self.url("change", order.pk))
+        context = {
+            "title": _("Préparer un ordre de virement"),
+            "facts": [(row.user, f"{euros(row.amount)}, {row.masked_iban}") for row in waiting],
+            "notes": [
+                _("%(count)d demandes validées, %(sum)s en tout.")
+                % {"count": len(waiting), "sum": euros(sum((row.amount for row in waiting), start=ZERO))}
+            ],
+            "form": form,
+            "button": _("Préparer l’ordre de virement"),
+            "danger": False,
+            "cancel": self.url("changelist"),
+            "cancel_words": _("Ne rien préparer"),
+        }
+        return self.page(request, "admin/ask.html", context)
+
+    def file_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The file for the bank."""
+        found: TransferOrder = self.object_or_404(request, str(pk))
+        response = HttpResponse(found.file, content_type="application/xml")
+        response["Content-Disposition"] = f'attachment; filename="virements-{found.pk}.xml"'
+        return response
+
+    def paid_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The bank has carried it out: POST only."""
+        found: TransferOrder = self.object_or_404(request, str(pk))
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.may(request, Right.DECIDE, found):
+            raise PermissionDenied
+        try:
+            mark_paid(order=found, by=staff(request))
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+        else:
+            said = _("Virements du %(date)s marqués comme exécutés\u00a0: %(sum)s.")
+            words = {"date": long_date(found.execution_date), "sum": euros(found.total)}
+            self.say(request, messages.SUCCESS, [said % words])
+        return redirect(self.url("change", pk))
+
+    @admin.display(description=gettext_lazy("ordre"), ordering="pk")
+    def number(self, obj: TransferOrder) -> str:
+        return str(obj)
+
+    @admin.display(description=gettext_lazy("total"), ordering="total")
+    def sum(self, obj: TransferOrder) -> str:
+        return euros(obj.total)

@@ -1,0 +1,257 @@
+"""Taking credits back: the family asks, the régisseur grants, the bank transfers. Each step moves the money in the ledger."""
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from schwifty import IBAN
+from schwifty.exceptions import SchwiftyException
+from sepaxml import SepaTransfer
+
+from accounts.models import User
+from portal.common.db import refusing
+from portal.common.errors import Refused
+from portal.common.formats import euros, today
+from portal.common.money import ZERO, round_cents
+from portal.outbox.actions import queue_email
+from wallet import actions as ledger
+from wallet.models import Movement
+from wallet.withdrawals.models import TransferOrder, Withdrawal
+
+MOST_IN_A_FILE = 500
+
+
+def read_iban(text: str) -> str:
+    """The compact IBAN of what somebody typed. Raises Refused for one that is wrong or not of the SEPA zone."""
+    try:
+        iban = IBAN(text, validate_bban=True)
+    except SchwiftyException as error:
+        raise Refused(
+            _(
+                "Cet IBAN n’est pas juste : recopiez-le de votre relevé d’identité bancaire (il commence par FR76 en France)."
+            ),
+            code="iban",
+        ) from error
+    if not iban.in_sepa_zone:
+        raise Refused(_("Ce compte est hors de la zone SEPA : donnez l’IBAN d’un compte européen."), code="iban")
+    return str(iban.compact)
+
+
+@transaction.atomic
+def ask_withdrawal(*, user: User, amount: Decimal, holder: str, iban: str) -> Withdrawal:
+    """Ask for `amount` euros of one's wallet by bank transfer; they leave it at once and wait on an account of the régie.
+
+    Raises Refused for a wrong IBAN, no holder, more than the wallet holds, and while an earlier request runs.
+    """
+    iban = read_iban(iban)
+    if not holder.strip():
+        raise Refused(_("Écrivez le nom du titulaire du compte."), code="holder")
+    if amount != round_cents(amount) or amount <= ZERO:
+        raise Refused(_("Écrivez un montant en euros et centimes, par exemple 30,00."), code="amount")
+    running = {
+        "one_running_withdrawal": _(
+            "Une demande de remboursement est déjà en cours : attendez sa réponse, ou retirez-la. Rien n’a changé."
+        )
+    }
+    with refusing(running):
+        row = Withdrawal.objects.create(user=user, amount=amount, holder=holder.strip()[:70], iban=iban)
+        _move(row, "requested", _("Remboursement demandé, vers le compte %s") % row.masked_iban, by=user)
+    queue_email(
+        key=f"withdrawal:{row.pk}:requested",
+        to=user.email,
+        template="withdrawal_requested",
+        context={"user": user, "withdrawal": row},
+    )
+    return row
+
+
+@transaction.atomic
+def cancel_withdrawal(*, withdrawal: Withdrawal, by: User) -> None:
+    """The owner takes the request back before it is granted; the euros are in the wallet again.
+
+    Raises Refused once it was granted or has ended.
+    """
+    row = _locked(withdrawal)
+    if row.user_id != by.pk or row.status != Withdrawal.Status.REQUESTED:
+        raise _too_late(row)
+    _end(row, Withdrawal.Status.CANCELLED)
+    _move(row, "back", _("Demande de remboursement retirée"), by=by)
+
+
+@transaction.atomic
+def approve_withdrawal(*, withdrawal: Withdrawal, by: User) -> None:
+    """Grant a request: the next transfer order carries it. Raises Refused for one's own, and when it no longer waits."""
+    row = _locked(withdrawal)
+    _check_decider(row, by)
+    if row.status != Withdrawal.Status.REQUESTED:
+        raise _too_late(row)
+    row.status, row.decided_at, row.decided_by = Withdrawal.Status.APPROVED, timezone.now(), by
+    row.save(update_fields=["status", "decided_at", "decided_by"])
+    queue_email(
+        key=f"withdrawal:{row.pk}:approved",
+        to=row.user.email,
+        template="withdrawal_approved",
+        context={"user": row.user, "withdrawal": row},
+    )
+
+
+@transaction.atomic
+def refuse_withdrawal(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
+    """Refuse a request, also a granted one that no order carries yet; the euros are in the wallet again.
+
+    Raises Refused without a reason, for one's own request, and when it has left for the bank or ended.
+    """
+    if not reason.strip():
+        raise Refused(_("Écrivez le motif du refus : la personne le lira dans son courriel."), code="reason_missing")
+    row = _locked(withdrawal)
+    _check_decider(row, by)
+    if row.status not in {Withdrawal.Status.REQUESTED, Withdrawal.Status.APPROVED}:
+        raise _too_late(row)
+    row.decided_at, row.decided_by, row.reason = timezone.now(), by, reason.strip()[:300]
+    _end(row, Withdrawal.Status.REFUSED)
+    _move(row, "back", _("Demande de remboursement refusée : %s") % row.reason, by=by)
+    queue_email(
+        key=f"withdrawal:{row.pk}:refused",
+        to=row.user.email,
+        template="withdrawal_refused",
+        context={"user": row.user, "withdrawal": row},
+    )
+
+
+@transaction.atomic
+def make_transfer_order(*, execution_date: dt.date, by: User) -> TransferOrder:
+    """Put all granted requests (MOST_IN_A_FILE at most) into one file of SEPA credit transfers, pain.001.001.03.
+
+    Raises Refused when nothing waits, when the régie's own account is not configured, and for a date that has passed.
+    """
+    if not settings.REGIE_IBAN:
+        raise Refused(
+            _("Le compte de la régie n’est pas configuré (REGIE_IBAN) : aucun virement ne peut être préparé."),
+            code="no_account",
+        )
+    if execution_date < today():
+        raise Refused(_("La date d’exécution est passée : choisissez aujourd’hui ou plus tard."), code="date")
+    waiting = Withdrawal.objects.filter(status=Withdrawal.Status.APPROVED).order_by("pk")
+    rows = list(waiting.select_for_update(of=("self",)).select_related("user")[:MOST_IN_A_FILE])
+    if not rows:
+        raise Refused(_("Aucune demande validée n’attend son virement."), code="empty")
+    order = TransferOrder.objects.create(
+        file=_file(rows, execution_date),
+        total=sum((row.amount for row in rows), ZERO),
+        count=len(rows),
+        execution_date=execution_date,
+        created_by=by,
+    )
+    Withdrawal.objects.filter(pk__in=[row.pk for row in rows]).update(order=order, status=Withdrawal.Status.SENT)
+    return order
+
+
+@transaction.atomic
+def mark_paid(*, order: TransferOrder, by: User) -> None:
+    """The bank has carried an order out: its money has left the régie's account. Raises Refused when it was said before."""
+    locked = TransferOrder.objects.select_for_update().get(pk=order.pk)
+    if locked.paid_at is not None:
+        raise Refused(_("Cet ordre est déjà marqué comme exécuté. Rien n’a changé."), code="paid")
+    locked.paid_at, locked.paid_by = timezone.now(), by
+    locked.save(update_fields=["paid_at", "paid_by"])
+    rows = list(locked.withdrawals.filter(status=Withdrawal.Status.SENT).order_by("pk").select_for_update())
+    total = sum((row.amount for row in rows), ZERO)
+    if total:
+        ledger.post(
+            kind=Movement.Kind.WITHDRAWAL,
+            key=f"transfers:{locked.pk}:paid",
+            label=_("Virements exécutés, ordre n°\u00a0%d") % locked.pk,
+            amounts={ledger.TRANSFERS: -total, ledger.BANK: total},
+            by=by,
+        )
+    for row in rows:
+        _end(row, Withdrawal.Status.PAID)
+
+
+@transaction.atomic
+def mark_returned(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
+    """The bank has sent a transfer back (closed account): its euros are in the wallet again and the owner is told.
+
+    Raises Refused without a reason, and for a request that no bank has.
+    """
+    if not reason.strip():
+        raise Refused(_("Écrivez le motif donné par la banque : la personne le lira."), code="reason_missing")
+    row = _locked(withdrawal)
+    if row.status not in {Withdrawal.Status.SENT, Withdrawal.Status.PAID}:
+        raise _too_late(row)
+    was_paid = row.status == Withdrawal.Status.PAID
+    row.status, row.ended_at, row.reason = Withdrawal.Status.RETURNED, timezone.now(), reason.strip()[:300]
+    row.save(update_fields=["status", "ended_at", "reason"])
+    _move(
+        row,
+        "back",
+        _("Virement rejeté par la banque : %s") % row.reason,
+        by=by,
+        other=ledger.BANK if was_paid else ledger.TRANSFERS,
+    )
+    queue_email(
+        key=f"withdrawal:{row.pk}:returned",
+        to=row.user.email,
+        template="withdrawal_returned",
+        context={"user": row.user, "withdrawal": row},
+    )
+
+
+def _locked(withdrawal: Withdrawal) -> Withdrawal:
+    return Withdrawal.objects.select_related("user").select_for_update(of=("self",)).get(pk=withdrawal.pk)
+
+
+def _check_decider(row: Withdrawal, by: User) -> None:
+    if row.user_id == by.pk:
+        raise Refused(
+            _("C’est votre propre demande : un autre agent de l’agglomération la décide."), code="own_request"
+        )
+
+
+def _too_late(row: Withdrawal) -> Refused:
+    return Refused(
+        _("Cette demande est maintenant « %s » : rien n’a été changé.") % row.get_status_display().lower(),
+        code="too_late",
+    )
+
+
+def _end(row: Withdrawal, status: Withdrawal.Status) -> None:
+    row.status, row.ended_at = status, timezone.now()
+    row.save(update_fields=["status", "ended_at", "decided_at", "decided_by", "reason"])
+
+
+def _move(row: Withdrawal, step: str, label: str, *, by: User, other: str = ledger.TRANSFERS) -> None:
+    """Out of the wallet when it is asked for, back into it at the end; `other` is the account on the other side."""
+    amount = -row.amount if step == "requested" else row.amount
+    ledger.wallet_of(row.user)
+    ledger.post(
+        kind=Movement.Kind.WITHDRAWAL,
+        key=f"withdrawal:{row.pk}:{step}",
+        label=label,
+        amounts={ledger.wallet_code(row.user): amount, other: -amount},
+        by=by,
+    )
+
+
+def _file(rows: Sequence[Withdrawal], execution_date: dt.date) -> str:
+    """The order as the bank reads it, checked against the scheme's own description."""
+    config = {"name": settings.REGIE_NAME[:70], "IBAN": settings.REGIE_IBAN, "batch": True, "currency": "EUR"}
+    if settings.REGIE_BIC:
+        config["BIC"] = settings.REGIE_BIC
+    transfer = SepaTransfer(config, clean=True)
+    for row in rows:
+        transfer.add_payment(
+            {
+                "name": row.holder,
+                "IBAN": row.iban,
+                "amount": int(row.amount * 100),
+                "execution_date": execution_date,
+                "description": _("Remboursement porte-monnaie %s") % euros(row.amount).replace("\u00a0", " "),
+                "endtoend_id": f"PORTE-MONNAIE-{row.pk}",
+            }
+        )
+    return str(transfer.export(validate=True, pretty_print=True).decode())

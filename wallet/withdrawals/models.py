@@ -1,0 +1,176 @@
+"""Credits that a family takes back to its bank account, and the transfer orders that carry them there."""
+
+from typing import TYPE_CHECKING, Self
+
+import pgtrigger
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from portal.common.db import not_truncated
+from portal.common.money import MoneyField
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+class TransferOrder(models.Model):
+    """A file of SEPA credit transfers (pain.001) for the régie's bank; paid once the bank has carried it out."""
+
+    file = models.TextField(_("fichier"))
+    total = MoneyField(_("total"))
+    count = models.PositiveIntegerField(_("virements"))
+    execution_date = models.DateField(_("date d’exécution demandée"))
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("préparé par")
+    )
+    created_at = models.DateTimeField(_("préparé le"), auto_now_add=True)
+    paid_at = models.DateTimeField(_("exécuté, constaté le"), null=True)
+    paid_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("constaté par")
+    )
+
+    class Meta:
+        verbose_name = _("ordre de virement")
+        verbose_name_plural = _("ordres de virement")
+        ordering = ["-created_at", "-pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(total__gt=0, count__gt=0), name="transfer_order_carries_money"),
+            models.CheckConstraint(
+                condition=Q(paid_at=None, paid_by=None) | Q(paid_at__isnull=False, paid_by__isnull=False),
+                name="paid_transfer_order_is_signed",
+            ),
+        ]
+        triggers = [
+            pgtrigger.ReadOnly(name="transfer_order_is_frozen", exclude=["paid_at", "paid_by"]),
+            pgtrigger.Trigger(
+                name="paid_transfer_order_stays",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition("OLD.paid_at IS NOT NULL"),
+                func="RAISE EXCEPTION 'wallet_transferorder % is paid: it stays', OLD.id;",
+            ),
+            pgtrigger.Protect(name="transfer_orders_are_kept", operation=pgtrigger.Delete),
+            not_truncated("transfer_orders_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        return str(_("Ordre de virement n°\u00a0%d") % self.pk)
+
+
+class WithdrawalQuerySet(models.QuerySet["Withdrawal"]):
+    def of(self, user: "User") -> Self:
+        return self.filter(user=user)
+
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.none()
+
+    def running(self) -> Self:
+        """Those whose money is neither with the family nor in its wallet."""
+        return self.filter(status__in=Withdrawal.RUNNING)
+
+
+class Withdrawal(models.Model):
+    """A request to have credits of the wallet back by bank transfer (« demande de remboursement »).
+
+    Its euros leave the wallet when it is asked for, so that they cannot be spent twice, and come back with a refusal, the
+    owner's change of mind or a transfer that the bank sends back.
+    """
+
+    class Status(models.TextChoices):
+        REQUESTED = "requested", _("À valider")
+        APPROVED = "approved", _("Validée, à virer")
+        SENT = "sent", _("Virement demandé à la banque")
+        PAID = "paid", _("Virée")
+        REFUSED = "refused", _("Refusée")
+        CANCELLED = "cancelled", _("Retirée par l’usager")
+        RETURNED = "returned", _("Rejetée par la banque, portée au porte-monnaie")
+
+    RUNNING = (Status.REQUESTED, Status.APPROVED, Status.SENT)
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="withdrawals", verbose_name=_("usager")
+    )
+    amount = MoneyField(_("montant"))
+    holder = models.CharField(_("titulaire du compte"), max_length=70)
+    iban = models.CharField(_("IBAN"), max_length=34)
+    status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.REQUESTED)
+    requested_at = models.DateTimeField(_("demandée le"), auto_now_add=True)
+    decided_at = models.DateTimeField(_("décidée le"), null=True)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("décidée par")
+    )
+    reason = models.CharField(_("motif"), max_length=300, blank=True)
+    order = models.ForeignKey(
+        TransferOrder, on_delete=models.PROTECT, null=True, related_name="withdrawals", verbose_name=_("ordre")
+    )
+    ended_at = models.DateTimeField(_("terminée le"), null=True)
+
+    objects = WithdrawalQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("remboursement de crédits")
+        verbose_name_plural = _("remboursements de crédits")
+        ordering = ["-requested_at", "-pk"]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="withdrawal_is_positive"),
+            models.CheckConstraint(
+                condition=Q(status__in=["requested", "cancelled"], decided_at=None, decided_by=None)
+                | Q(decided_at__isnull=False, decided_by__isnull=False),
+                name="decided_withdrawal_is_signed",
+            ),
+            # Whoever asks for money does not grant it.
+            models.CheckConstraint(
+                condition=Q(decided_by=None) | ~Q(decided_by=F("user")), name="withdrawal_is_decided_by_another"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=["requested", "approved", "sent"], ended_at=None)
+                | (~Q(status__in=["requested", "approved", "sent"]) & Q(ended_at__isnull=False)),
+                name="ended_withdrawal_is_dated",
+            ),
+            models.CheckConstraint(
+                condition=Q(order=None, status__in=["requested", "approved", "refused", "cancelled"])
+                | Q(order__isnull=False, status__in=["sent", "paid", "returned"]),
+                name="sent_withdrawal_has_its_order",
+            ),
+            models.UniqueConstraint(
+                fields=["user"],
+                condition=Q(status__in=["requested", "approved", "sent"]),
+                name="one_running_withdrawal",
+            ),
+        ]
+        triggers = [
+            pgtrigger.FSM(
+                name="withdrawal_transitions",
+                field="status",
+                transitions=[
+                    ("requested", "approved"),
+                    ("requested", "refused"),
+                    ("requested", "cancelled"),
+                    ("approved", "refused"),
+                    ("approved", "sent"),
+                    ("sent", "paid"),
+                    ("sent", "returned"),
+                    ("paid", "returned"),
+                ],
+            ),
+            pgtrigger.ReadOnly(
+                name="withdrawal_is_frozen", fields=["user", "amount", "holder", "iban", "requested_at"]
+            ),
+            pgtrigger.Protect(name="withdrawals_are_kept", operation=pgtrigger.Delete),
+            not_truncated("withdrawals_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its money is neither with the family nor in its wallet."""
+        return self.status in self.RUNNING
+
+    @property
+    def masked_iban(self) -> str:
+        """What pages show of the account: `FR76 … 0189`."""
+        return f"{self.iban[:4]} … {self.iban[-4:]}"
