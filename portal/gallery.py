@@ -15,6 +15,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from bookings.calendar import Cell, Column, GridMonth, Month, Row
+from checkout.providers.base import Method
 from portal.common import formats
 from portal.common.forms import DateField, DateParts
 from services.catalogue import ACTIVITIES, CatalogueForm
@@ -95,6 +96,12 @@ def gallery(request: HttpRequest) -> HttpResponse:
             "amount": Decimal("31.60"),
             "hold_until": formats.now() + dt.timedelta(minutes=24),
             "icons": ICONS,
+            "cards": [
+                SimpleNamespace(
+                    slug="banque", label="", methods=[Method("CB", "Carte CB"), Method("VISA", "Carte Visa")]
+                ),
+                SimpleNamespace(slug="tresor", label="PayFiP (finances publiques)", methods=[]),
+            ],
         },
     )
 

@@ -101,7 +101,7 @@ AVAILABLE = b">OK<"  # what /load.html of a server that takes payments holds
 
 class PayboxProvider(Provider):
     slug = "paybox"
-    label = "Carte bancaire"
+    label = "Carte bancaire (Paybox)"
     methods: Sequence[Method] = (
         Method("CB", "Carte CB"),
         Method("VISA", "Carte Visa"),
