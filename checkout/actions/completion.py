@@ -14,6 +14,7 @@ from bookings import actions as bookings
 from bookings.models import Booking, Ticket
 from bookings.tickets import actions as tickets
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
+from checkout.providers import provider as find_provider
 from checkout.providers.base import EURO, Message, Outcome
 from checkout.summary import order_groups
 from portal.common.db import retry_on_deadlock
@@ -21,10 +22,14 @@ from portal.common.errors import Refused
 from portal.common.formats import day
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
+from portal.outbox.calls import queue_call
 from wallet import actions as ledger
 from wallet.models import Movement
 
 logger = logging.getLogger(__name__)
+
+# The call that closes the bank's page of a payment; made by actions/reconciliation.py.
+WITHDRAW = "checkout.withdraw_payment"
 
 ENDED_WITH_MONEY = {Payment.Status.CAPTURED, Payment.Status.CREDITED}
 
@@ -80,9 +85,20 @@ def end_running(order: Order, payment: Payment, status: Payment.Status) -> None:
         _release(payment)
     elif payment.status == Payment.Status.STARTED:
         _end(payment, status)
+        _withdraw(payment)
         if order.kind == Order.Kind.TOP_UP:
             close_deposit(order)
         _release_wallet_part(order)
+
+
+def _withdraw(payment: Payment) -> None:
+    """Have the bank's page closed behind a payment that we gave up: what is paid there would only come to the wallet."""
+    try:
+        can = find_provider(payment.provider).can_withdraw
+    except KeyError:  # no longer used here
+        return
+    if can and payment.provider_reference:
+        queue_call(key=f"payment:{payment.reference}:withdraw", name=WITHDRAW, payload={"payment": payment.pk})
 
 
 def lock_order(payment_id: int) -> Order:

@@ -1,4 +1,4 @@
-"""Asking a provider how a payment stands: before it is given up, and when nobody told us its end."""
+"""Asking a provider how a payment stands, before it is given up and when nobody told us its end; closing its page after."""
 
 import json
 import logging
@@ -6,10 +6,11 @@ import logging
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from checkout.actions.completion import apply_message
+from checkout.actions.completion import WITHDRAW, apply_message
 from checkout.models import Order, Payment, ProviderEvent
 from checkout.providers import provider as find_provider
-from checkout.providers.base import Forged, Known, Outcome, Unreachable
+from checkout.providers.base import Forged, Impossible, Known, Outcome, Unreachable
+from portal.outbox.calls import Later, handles
 
 logger = logging.getLogger(__name__)
 
@@ -46,3 +47,18 @@ def ask_about(orders: QuerySet[Order]) -> None:
     running = Payment.objects.filter(order__in=orders, order__status=Order.Status.PENDING)
     for payment in running.filter(status=Payment.Status.STARTED):
         ask_provider(payment)
+
+
+@handles(WITHDRAW)
+def withdraw(*, payment: int) -> None:
+    """Close the bank's page of a payment that was given up. Raises Later when the bank does not answer."""
+    row = Payment.objects.get(pk=payment)
+    if row.status != Payment.Status.ABANDONED:
+        return
+    try:
+        find_provider(row.provider).withdraw(known(row))
+    except Unreachable as error:
+        raise Later(str(error)) from error
+    except (Impossible, KeyError) as error:
+        # It has ended there, perhaps paid: checkout.ask_again hears how.
+        logger.info("Payment %s could not be withdrawn: %s", row.pk, error)

@@ -169,6 +169,8 @@ class Provider(ABC):
     can_refund = False
     # Whether it must be told who pays and how many articles. What a provider does not need it is not told (GDPR, art. 5).
     wants_payer = False
+    # Whether a page that nobody has paid can be closed there.
+    can_withdraw = False
     # Whether it signs what the browser brings back. Otherwise it is asked when the browser returns.
     signs_return = False
 
@@ -204,6 +206,13 @@ class Provider(ABC):
         Raises Unreachable (the same key may be sent again) and Impossible (it never will be).
         """
         raise Impossible(f"{self.slug} pays nothing back")
+
+    def withdraw(self, known: Known) -> None:
+        """Close the page of a payment that is no longer waited for, so that nobody pays it any more.
+
+        Raises Unreachable (it may be asked again) and Impossible, when it has ended there already.
+        """
+        raise Impossible(f"{self.slug} closes no page")
 
     @abstractmethod
     def health(self) -> Health:

@@ -64,6 +64,7 @@ class StripeProvider(Provider):
     # https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
     smallest = Decimal("0.50")
     can_refund = True
+    can_withdraw = True
 
     @property
     def origins(self) -> Sequence[str]:
@@ -144,6 +145,10 @@ class StripeProvider(Provider):
                     {"idempotency_key": key},
                 )
             )
+
+    def withdraw(self, known: Known) -> None:
+        with spoken_to(), self._client() as client:
+            client.v1.checkout.sessions.expire(known.provider_reference)
 
     def health(self) -> Health:
         if self.missing:

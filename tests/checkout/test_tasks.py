@@ -24,7 +24,7 @@ from checkout.tasks import (
     verify_ledger,
 )
 from portal.demo.models import BankPayment
-from tests.shop import Shop, open_shop
+from tests.shop import Shop, family, open_shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -90,6 +90,24 @@ class TestReconciliation:
         settings.SITE_URL = "http://127.0.0.1:1"
         wait(ASK_AFTER)
         assert reconcile_payments() == 0 and Payment.objects.get().status == "started"
+
+    def test_a_run_that_has_no_more_time_leaves_the_rest_to_the_next(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A bank that is down must not keep the others' payments waiting, nor a worker beyond its time limit."""
+        other = family(shop.tariff, days=shop.days)
+        other.add()
+        other.pay(Means.CARD, "31.60")
+        wait(ASK_AFTER)
+        monkeypatch.setattr("checkout.tasks.SECONDS_OF_A_RUN", 0)
+        asked = []
+        for _run in range(3):
+            reconcile_payments()
+            asked.append(list(Payment.objects.order_by("pk").values_list("checked_at", flat=True)))
+        first, second, third = asked
+        assert first[0] and first[1] is None
+        assert second[0] == first[0] and second[1]
+        assert third[0] > second[0] and third[1] == second[1]
 
 
 class TestGivenUp:

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from checkout.actions import Means, abandon_order
 from checkout.models import Payment, ProviderEvent
 from checkout.providers.base import Arrival, Forged, Ignored, Impossible, Known, Message, Outcome, Request, Unreachable
 from checkout.providers.stripe import COMPLETED, OPEN_FOR, StripeProvider, from_cents, to_cents
+from portal.outbox.calls import make_due
+from portal.outbox.models import Call
 from tests.faults.bank import NOBODY, Bank, Notification
 from tests.faults.scene import at_the_bank, untouched
 from tests.faults.stripe_server import StripeServer
@@ -162,6 +165,62 @@ class TestStored:
     def test_the_session_is_known_from_the_start(self, bank: Bank) -> None:
         scene = at_the_bank(bank)
         assert Payment.objects.get(pk=scene.payment.pk).provider_reference.startswith("cs_test_")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("bank", ["stripe"], indirect=True)
+@pytest.mark.usefixtures("right_in_the_end")
+class TestWithdrawn:
+    """A page that was left open in another tab is closed once its payment is given up."""
+
+    def test_a_second_try_closes_the_first_page(self, bank: Any) -> None:
+        scene = at_the_bank(bank)
+        first = Payment.objects.get()
+        scene.shop.pay(Means.CARD, scene.payment.amount)
+        make_due()
+        assert bank.stripe.sessions[first.provider_reference]["status"] == "expired"
+        second = Payment.objects.get(status="started")
+        assert bank.stripe.sessions[second.provider_reference]["status"] == "open"
+        bank.pay(second)
+        assert bank.deliver(bank.notification(second)) == 200
+        second.refresh_from_db()
+        assert second.status == "captured"
+
+    def test_an_order_that_is_given_up_closes_its_page(self, bank: Any) -> None:
+        scene = at_the_bank(bank)
+        assert abandon_order(user=scene.shop.user, order=scene.order)
+        with bank.down():
+            make_due()
+        assert Call.objects.get().status == Call.Status.WAITING
+        Call.objects.update(next_attempt_at=timezone.now())
+        make_due()
+        assert Call.objects.get().status == Call.Status.DONE
+        (session,) = bank.stripe.sessions.values()
+        assert session["status"] == "expired"
+        # Stripe says so itself, and is not asked about it for a week.
+        assert bank.deliver(bank.notification(scene.payment)) == 200
+        assert not Payment.objects.given_up_unheard().exists()
+
+    def test_who_was_quicker_has_the_money_in_the_wallet(self, bank: Any) -> None:
+        scene = at_the_bank(bank)
+        with bank.down():
+            assert abandon_order(user=scene.shop.user, order=scene.order)
+        bank.pay(scene.payment)
+        make_due()
+        assert Call.objects.get().status == Call.Status.DONE
+        scene.ask_again()
+        assert scene.status == ("credited", "cancelled")
+        assert scene.shop.balance == scene.payment.amount
+
+    def test_what_is_paid_meanwhile_is_left_alone(self, bank: Any) -> None:
+        scene = at_the_bank(bank)
+        with bank.down():
+            scene.give_up()
+        bank.pay(scene.payment)
+        assert scene.tell() == 200
+        bank.stripe.requests.clear()
+        make_due()
+        assert scene.status == ("captured", "paid") and bank.stripe.requests == []
 
 
 class TestQuery:
