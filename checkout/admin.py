@@ -16,6 +16,7 @@ import checkout.admin_closures
 import checkout.admin_counter
 import checkout.admin_means
 import checkout.admin_refunds
+import checkout.papers.admin
 import checkout.regie.admin_closings
 import checkout.regie.admin_corrections
 import checkout.regie.admin_statements

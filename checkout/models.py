@@ -15,6 +15,10 @@ from accounts.models import Address, Commune, Terms
 from bookings.models import Booking, Hold, Ticket
 from checkout.counter.models import CounterReceipt, Means
 from checkout.means.models import ProviderCheck
+from checkout.papers.models import Document as Document  # Django looks for tables here
+from checkout.papers.models import InvoiceRun as InvoiceRun
+from checkout.papers.models import Regie as Regie
+from checkout.papers.models import Series as Series
 from checkout.refunds.models import Refund
 from portal.common.db import not_truncated
 from portal.common.money import ZERO, MoneyField

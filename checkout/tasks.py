@@ -16,6 +16,8 @@ from checkout.actions.payment import close_forgotten
 from checkout.actions.reconciliation import ask_provider
 from checkout.means.actions import check_used_providers
 from checkout.models import Order, Payment
+from checkout.papers.tasks import issue_invoices as issue_invoices  # Celery looks for tasks here
+from checkout.papers.tasks import issue_papers as issue_papers
 from checkout.regie import verifications
 
 logger = logging.getLogger(__name__)

@@ -1,5 +1,6 @@
 from django.urls import path
 
+from checkout.papers import views as papers
 from checkout.views import (
     absences,
     booking,
@@ -34,6 +35,10 @@ urlpatterns = [
     path("paiement/<slug:provider>/notification/", providers.notification, name="payment_notification"),
     path("mon-compte/commandes/", orders.orders, name="orders"),
     path("mon-compte/commandes/<slug:reference>/", orders.order, name="order"),
+    path("mon-compte/commandes/<slug:reference>/recu/", papers.receipt, name="order_receipt"),
+    path("mon-compte/factures/", papers.papers, name="papers"),
+    path("mon-compte/factures/<int:pk>/", papers.paper, name="paper"),
+    path("mon-compte/factures/attestation/<slug:slug>/<int:year>/", papers.certificate_page, name="certificate"),
     path("mon-compte/reservations/", reservations.reservations, name="reservations"),
     path("mon-compte/reservations/<int:pk>/", reservations.reservation, name="reservation"),
     path("mon-compte/reservations/<int:pk>/changer/", changing.change, name="reservation_change"),

@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 
 from bookings.models import Absence, AbsenceDay, Booking, Ticket
 from checkout.models import Order, OrderLine, Payment, Refund
+from checkout.papers.verification import verify_papers
 from portal.common.db import annotated
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
@@ -27,6 +28,7 @@ def verify() -> Iterator[str]:
     yield from _places()
     yield from _ended()
     yield from _tickets()
+    yield from verify_papers()
 
 
 def _sum(rows: object, field: str) -> Coalesce:

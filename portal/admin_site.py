@@ -33,8 +33,8 @@ APPS = ("accounts", "families", "services", "bookings", "checkout", "wallet", "o
 MODELS = (
     *("user", "subscription", "beneficiary", "enrolment", "booking", "absence", "waitinglistentry", "closure"),
     *("ticket", "ticketuse"),
-    *("order", "payment"),
     *("closing", "correction", "statement", "settlement", "verification", "wallet"),
+    *("order", "payment", "document", "series", "invoicerun", "regie"),
     *(
         "service",
         "activity",

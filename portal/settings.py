@@ -226,6 +226,8 @@ CELERY_BEAT_SCHEDULE = {
     # At an hour, not a day after beat was started: a deployment each evening would put it off for ever.
     "ledger": {"task": "checkout.verify_ledger", "schedule": crontab(hour=3, minute=30)},
     "sessions": {"task": "accounts.clear_sessions", "schedule": crontab(hour=2, minute=45)},
+    "papers": {"task": "checkout.issue_papers", "schedule": 600},
+    "invoices": {"task": "checkout.issue_invoices", "schedule": 600},
 }
 
 # --- Accounts --------------------------------------------------------------------------------------------------------

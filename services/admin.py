@@ -46,6 +46,16 @@ SLOT_SENTENCES = {
             "Un tarif en vigueur de cette prestation dépasse ce coût\u00a0: baissez d’abord ce tarif dans sa grille."
         ),
     ),
+    "care_with_a_meal_says_its_price": (
+        "meal_price",
+        gettext_lazy(
+            "«\u00a0Garde et repas\u00a0» demande la part du repas, au-dessus de zéro\u00a0; les autres natures n’en ont pas."
+        ),
+    ),
+    "nature_agrees_about_the_meal": (
+        "nature",
+        gettext_lazy("«\u00a0Repas compris\u00a0» et la nature pour les impôts se contredisent\u00a0: accordez-les."),
+    ),
     "one_slot_per_name": ("name", gettext_lazy("Cette activité a déjà un type de prestation de ce nom.")),
     "slot_ends_after_it_starts": ("ends_at", gettext_lazy("La fin doit venir après le début.")),
     "slot_has_hours_or_a_validity": (
@@ -172,7 +182,7 @@ class SlotInline(ScopedInline):
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """What the kind of the activity asks for; both while it is being made."""
-        hours = ["starts_at", "ends_at", "includes_meal", "capacity"]
+        hours = ["starts_at", "ends_at", "includes_meal", "nature", "meal_price", "capacity"]
         formula = ["entries", "validity", "validity_unit"]
         kinds = {obj.kind} if obj is not None else set(Activity.Kind)
         asked = (hours if Activity.Kind.CALENDAR in kinds else []) + (formula if kinds - {"calendar"} else [])

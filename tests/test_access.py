@@ -22,6 +22,8 @@ from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking, Ticket
 from bookings.waiting.models import WaitingListEntry
 from checkout.actions import Means
 from checkout.models import Order, Payment
+from checkout.papers.models import Document
+from checkout.papers.receipts import issue_receipt
 from portal.demo.models import BankPayment, Mail
 from services.models import OpenDay, Subscription
 from tests.factories import (
@@ -129,6 +131,10 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "payment_return": MOVED,  # unsigned: to « Mes commandes »
     "payment_notification": (405, 405, 405, 405, 405, 405),
     "orders": OWN_PAGE,
+    "order_receipt": ACTION,
+    "papers": OWN_PAGE,
+    "paper": OWNERS,
+    "certificate": OWN_PAGE,
     "order": OWNERS,
     "reservations": OWN_PAGE,
     "reservation": OWNERS,
@@ -273,6 +279,9 @@ def world() -> World:
         "ticket_checklist": [ticket.activity_id],
         "ticket_passages": [ticket.activity_id],
         "order": [order.reference],
+        "order_receipt": [order.reference],
+        "paper": [issue_receipt(order=order).pk],
+        "certificate": ["reglements", timezone.localdate().year],
         "reservation": [booking.pk],
         "reservation_change": [booking.pk],
         "absence": [absence.pk],
@@ -328,7 +337,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
     client.force_login(user)
     owner = world.users["owner"]
     assert owner is not None
-    models = (Order, Booking, Ticket, Subscription, SupportingDocument, WaitingListEntry, Absence, SavedList)
+    models = (Document, Order, Booking, Ticket, Subscription, SupportingDocument, WaitingListEntry, Absence, SavedList)
     before = [list(model.objects.order_by("pk").values()) for model in models]  # type: ignore[attr-defined]
     filiations = list(owner.filiations.values())  # type: ignore[attr-defined]
     addresses = list(owner.addresses.values())  # type: ignore[attr-defined]
@@ -346,6 +355,7 @@ def test_nobody_acts_on_anothers_things(world: World, role: str) -> None:
         "subscription_again",
         "subscription_renew",
         "order_abandon",
+        "order_receipt",
         "waiting_offer",
         "absence",
         "absence_withdraw",

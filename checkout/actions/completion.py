@@ -164,6 +164,7 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
             "lost": [f"{line.beneficiary_name}, {day(line.date) if line.date else line.label}" for line in lost],
             "refund": refund,
         },
+        attachment=f"receipt:{order.pk}",
     )
 
 

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.views import current_user
 from checkout.models import Order, OrderLine, Payment, Refund
+from checkout.papers.models import Document
 from checkout.summary import order_groups
 from portal.common.money import ZERO
 
@@ -41,8 +42,10 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
     # Gone when the bank's answer came: given back in the same moment as the order was paid.
     lost = [line for line in lines if line.cancelled_at and line.cancelled_at == found.paid_at]
     kept = [line for line in lines if not line.cancelled_at]
+    papers = Document.objects.filter(order=found).with_state().defer("data") if found.paid_at else []
     context = {
         "order": found,
+        "receipt": next((paper for paper in papers if not paper.is_cancelled), None),
         "ordered_on": timezone.localdate(found.created_at),
         "paid_on": timezone.localdate(found.paid_at) if found.paid_at else None,
         "just_paid": found.paid_at is not None and timezone.now() - found.paid_at < JUST_PAID and not cancelled,

@@ -29,6 +29,7 @@ class SlotPlan:
     prices: tuple[str, ...] = ()
     meal: bool = False
     fares: tuple[FarePlan, ...] = ()
+    lunch: str = ""  # the meal's part of a price that pays for care too
 
     def fares_of(self, index: int) -> tuple[FarePlan, ...]:
         """What the situation of this number pays."""
@@ -154,11 +155,11 @@ def canteen(
 
 ROSIERES_SLOTS = (
     SlotPlan("Matin", "07:30", "12:00", ("6.90", "7.90")),
-    SlotPlan("Matin + Repas", "07:30", "13:30", ("10.70", "11.90"), meal=True),
+    SlotPlan("Matin + Repas", "07:30", "13:30", ("10.70", "11.90"), meal=True, lunch="3.70"),
     SlotPlan("Après-midi", "13:30", "18:30", ("6.90", "7.90")),
-    SlotPlan("Après-midi + Repas", "12:00", "18:30", ("10.70", "11.90"), meal=True),
+    SlotPlan("Après-midi + Repas", "12:00", "18:30", ("10.70", "11.90"), meal=True, lunch="3.70"),
     SlotPlan("Journée", "07:30", "18:30", ("12.20", "13.90")),
-    SlotPlan("Journée + Repas", "07:30", "18:30", ("15.90", "17.90"), meal=True),
+    SlotPlan("Journée + Repas", "07:30", "18:30", ("15.90", "17.90"), meal=True, lunch="3.70"),
 )
 
 SERVICES = (

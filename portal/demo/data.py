@@ -162,6 +162,8 @@ def _service(plan: catalogue.ServicePlan) -> None:
                 starts_at=dt.time.fromisoformat(way.starts_at),
                 ends_at=dt.time.fromisoformat(way.ends_at),
                 includes_meal=way.meal,
+                nature=_nature(plan, way),
+                meal_price=Decimal(way.lunch) if way.lunch else None,
                 position=index,
             )
             Tariff.objects.bulk_create(
@@ -177,6 +179,15 @@ def _service(plan: catalogue.ServicePlan) -> None:
                 for fare in way.fares_of(number)
             )
     tickets.products(service, profiles, grid, plan.tickets)
+
+
+def _nature(plan: catalogue.ServicePlan, way: catalogue.SlotPlan) -> str:
+    """What a price pays for, for the taxes."""
+    if way.lunch:
+        return Slot.Nature.BOTH
+    if plan.category in ("garderies", "centres-de-loisirs"):
+        return Slot.Nature.CARE
+    return Slot.Nature.MEAL if way.meal else Slot.Nature.OTHER
 
 
 def _band(first: int | None, last: int | None) -> NumericRange:

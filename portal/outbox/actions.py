@@ -11,6 +11,7 @@ from django.db import transaction
 from django.template import Context, Engine
 from django.utils import timezone
 
+from portal.outbox import attachments
 from portal.outbox.models import Email
 
 logger = logging.getLogger(__name__)
@@ -19,17 +20,18 @@ logger = logging.getLogger(__name__)
 BACK_OFF_MINUTES = (1, 2, 5, 15, 60, 180, 720, 1440)
 
 
-def queue_email(*, key: str, to: str, template: str, context: dict[str, object]) -> None:
+def queue_email(*, key: str, to: str, template: str, context: dict[str, object], attachment: str = "") -> None:
     """Write an e-mail that leaves once the surrounding transaction is committed.
 
     `template` names `emails/<template>.txt`, whose first line is the subject. The same key is written once: asking
-    again changes nothing, so a repeated action does not write to its reader twice.
+    again changes nothing, so a repeated action does not write to its reader twice. `attachment` names a file that is made
+    when the e-mail leaves (portal.outbox.attachments).
     """
     source = Engine.get_default().get_template(f"emails/{template}.txt")
     # Plain text: an apostrophe in a name must not arrive as &#x27;.
     text = source.render(Context({**surroundings(), **context}, autoescape=False))
     subject, _, body = text.strip().partition("\n")
-    queue_message(key=key, to=to, subject=subject, body=body.strip() + "\n")
+    queue_message(key=key, to=to, subject=subject, body=body.strip() + "\n", attachment=attachment)
 
 
 def surroundings() -> dict[str, object]:
@@ -37,9 +39,10 @@ def surroundings() -> dict[str, object]:
     return {"site_url": settings.SITE_URL, "help_phone": settings.HELP_PHONE}
 
 
-def queue_message(*, key: str, to: str, subject: str, body: str, html: str = "") -> None:
+def queue_message(*, key: str, to: str, subject: str, body: str, html: str = "", attachment: str = "") -> None:
     """Write an e-mail whose text is ready (allauth renders its own); see queue_email."""
-    email = Email(key=key, to=to, subject=" ".join(subject.split())[:200], body=body, html=html)
+    attachments.check(attachment)
+    email = Email(key=key, to=to, subject=" ".join(subject.split())[:200], body=body, html=html, attachment=attachment)
     Email.objects.bulk_create([email], ignore_conflicts=True)
     transaction.on_commit(poke, robust=True)
 
@@ -66,7 +69,10 @@ def send_due(*, limit: int = 100) -> int:
             email = Email.objects.due().select_for_update(skip_locked=True).order_by("next_attempt_at").first()
             if email is None:
                 break
-            sent += _send(email)
+            if ready := attachments.is_ready(email):
+                sent += _send(email)
+        if not ready:
+            _make_attachment(email)
     return sent
 
 
@@ -76,6 +82,19 @@ def retry(*, email: Email) -> None:
         status=Email.Status.WAITING, attempts=0, next_attempt_at=timezone.now()
     )
     transaction.on_commit(poke, robust=True)
+
+
+def _make_attachment(email: Email) -> None:
+    """Make what an e-mail waits for; a failure counts as a try of the e-mail."""
+    try:
+        attachments.make(email)
+    except Exception as error:  # whatever it was, the e-mail is kept, tried again and shown to an operator
+        logger.exception("The attachment %s cannot be made", email.attachment)
+        with transaction.atomic():
+            waiting = Email.objects.due().select_for_update(skip_locked=True).filter(pk=email.pk).first()
+            if waiting is not None:
+                waiting.attempts += 1
+                _failed(waiting, error)
 
 
 def _send(email: Email) -> bool:
@@ -89,21 +108,28 @@ def _send(email: Email) -> bool:
         message.attach_alternative(email.html, "text/html")
     email.attempts += 1
     try:
+        if email.attachment:
+            file = attachments.read(email)
+            message.attach(file.name, file.content, file.content_type)
         message.send()
     except (OSError, SMTPException, ValueError) as error:
-        email.last_error = f"{type(error).__name__}: {error}"[:500]
-        if email.attempts > len(BACK_OFF_MINUTES):
-            email.status = Email.Status.DEAD
-            logger.error("E-mail %s is abandoned after %s tries: %s", email.key, email.attempts, email.last_error)
-        else:
-            email.next_attempt_at = timezone.now() + dt.timedelta(minutes=BACK_OFF_MINUTES[email.attempts - 1])
-        email.save(update_fields=["attempts", "last_error", "status", "next_attempt_at"])
+        _failed(email, error)
         return False
     email.status = Email.Status.SENT
     email.sent_at = timezone.now()
     email.last_error = ""
     email.save(update_fields=["attempts", "status", "sent_at", "last_error"])
     return True
+
+
+def _failed(email: Email, error: Exception) -> None:
+    email.last_error = f"{type(error).__name__}: {error}"[:500]
+    if email.attempts > len(BACK_OFF_MINUTES):
+        email.status = Email.Status.DEAD
+        logger.error("E-mail %s is abandoned after %s tries: %s", email.key, email.attempts, email.last_error)
+    else:
+        email.next_attempt_at = timezone.now() + dt.timedelta(minutes=BACK_OFF_MINUTES[email.attempts - 1])
+    email.save(update_fields=["attempts", "last_error", "status", "next_attempt_at"])
 
 
 def _message_id(email: Email) -> str:

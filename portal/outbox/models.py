@@ -82,6 +82,8 @@ class Email(models.Model):
     subject = models.CharField(_("objet"), max_length=200)
     body = models.TextField(_("texte"))
     html = models.TextField(_("texte mis en forme"), blank=True)
+    # What goes with it, made when it leaves: the name of a maker and its subject (portal.outbox.attachments).
+    attachment = models.CharField(_("pièce jointe"), max_length=60, blank=True, default="", db_default="")
     status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.WAITING)
     attempts = models.PositiveSmallIntegerField(_("essais"), default=0)
     next_attempt_at = models.DateTimeField(_("prochain essai"), default=timezone.now)
@@ -109,7 +111,7 @@ class Email(models.Model):
                 transitions=[("waiting", "sent"), ("waiting", "dead"), ("dead", "waiting")],
             ),
             # The key is what keeps the same letter from being written again.
-            pgtrigger.ReadOnly(name="email_is_frozen", fields=["key", "to", "created_at"]),
+            pgtrigger.ReadOnly(name="email_is_frozen", fields=["key", "to", "attachment", "created_at"]),
         ]
         indexes = [models.Index(fields=["next_attempt_at"], condition=Q(status="waiting"), name="email_waiting")]
 

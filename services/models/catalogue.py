@@ -362,11 +362,33 @@ class Slot(models.Model):
         MONTH = "month", _("mois")
         SCHOOL_YEAR = "school_year", _("année scolaire")
 
+    class Nature(models.TextChoices):
+        CARE = "care", _("Garde")
+        MEAL = "meal", _("Repas")
+        BOTH = "both", _("Garde et repas")
+        OTHER = "other", _("Autre (trajet, sport, sortie…)")
+
     activity = models.ForeignKey(Activity, on_delete=models.PROTECT, related_name="slots", verbose_name=_("activité"))
     name = models.CharField(_("nom"), max_length=60)
     starts_at = models.TimeField(_("début"), null=True, blank=True)
     ends_at = models.TimeField(_("fin"), null=True, blank=True)
     includes_meal = models.BooleanField(_("repas compris"), default=False)
+    # What its price pays for on the childcare tax certificate, which counts care and no meals.
+    nature = models.CharField(
+        _("pour les impôts"),
+        max_length=6,
+        choices=Nature,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Garde et repas sont séparés sur l’attestation fiscale. Vide : le prix n’y est pas compté."),
+    )
+    meal_price = MoneyField(
+        _("dont repas"),
+        null=True,
+        blank=True,
+        help_text=_("De « Garde et repas » : la part du repas dans le prix, au plus le prix lui-même."),
+    )
     capacity = models.PositiveIntegerField(
         _("places par jour"),
         null=True,
@@ -398,6 +420,17 @@ class Slot(models.Model):
             models.UniqueConstraint(fields=["activity", "name"], name="one_slot_per_name"),
             models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="slot_ends_after_it_starts"),
             models.CheckConstraint(condition=Q(cost_per_user=None) | Q(cost_per_user__gt=0), name="cost_is_positive"),
+            models.CheckConstraint(
+                condition=Q(nature="both", meal_price__isnull=False, meal_price__gt=0)
+                | ~Q(nature="both") & Q(meal_price=None),
+                name="care_with_a_meal_says_its_price",
+            ),
+            models.CheckConstraint(
+                condition=Q(nature__in=["", "other"])
+                | Q(nature="care", includes_meal=False)
+                | Q(nature__in=["meal", "both"], includes_meal=True),
+                name="nature_agrees_about_the_meal",
+            ),
             models.CheckConstraint(
                 condition=Q(
                     starts_at__isnull=False, ends_at__isnull=False, entries=None, validity=None, validity_unit=""

@@ -60,6 +60,10 @@ RIGHTS = {
     "checkout.refund": ("", "v"),
     "checkout.counterreceipt": ("", "v"),  # and for agents who are named for it: tests/counter
     "checkout.providercheck": ("", "v"),
+    "checkout.document": ("", "v"),
+    "checkout.series": ("", "v"),
+    "checkout.invoicerun": ("", "v"),
+    "checkout.regie": ("", "vc"),
     "outbox.email": ("", "v"),
     "outbox.call": ("", "v"),
 }

@@ -37,6 +37,9 @@ def many_more(town: Town) -> None:
     from decimal import Decimal
 
     from checkout.models import CounterReceipt, Payment, ProviderCheck, ProviderEvent, Refund
+    from checkout.papers.actions import issue, the_regie
+    from checkout.papers.content import Content
+    from checkout.papers.models import InvoiceRun, Kind, Series
     from portal.outbox.models import Call, Email
     from services.models import SchoolHoliday
     from wallet import actions as ledger
@@ -60,6 +63,17 @@ def many_more(town: Town) -> None:
         booking = book(town, day=day, slot=slot, beneficiary=child, made_by=user)
         waiting(town, child)
         order, _line = order_of(town, booking)
+        receipt = Content(
+            kind=Kind.RECEIPT,
+            user=user,
+            subject=f"order:{order.pk}",
+            amount=Decimal(1),
+            title="Reçu",
+            links={"order": order},
+        )
+        issue(content=receipt, by=None)
+        Series.objects.create(regie=the_regie(), kind=Kind.INVOICE, year=2030 + index)
+        InvoiceRun.objects.create(month=f"20{30 + index}-01-01", families=1)
         tickets_of(town)
         payment = Payment.objects.create(order=order, provider="demo", amount=Decimal(1), status="started")
         ProviderEvent.objects.create(provider="demo", payment=payment, source="test", raw="x")

@@ -17,6 +17,9 @@ from bookings.closures.models import Closure
 from bookings.models import Absence, AbsenceDay, Booking, Controller, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import CounterReceipt, Order, OrderLine, Payment, ProviderCheck, ProviderEvent, Refund
+from checkout.papers.actions import issue
+from checkout.papers.content import Content
+from checkout.papers.models import InvoiceRun, Kind
 from checkout.regie.models import Statement, Verification
 from portal.common.formats import PARIS, today
 from portal.outbox.models import Call, Email
@@ -47,7 +50,7 @@ from tests.factories import (
 from wallet import actions as ledger
 from wallet.closings.models import Closing
 from wallet.corrections.models import Correction
-from wallet.models import Account, Entry, Movement, TopUpPack
+from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
 from wallet.withdrawals.models import TransferOrder, Withdrawal
 
 PASSED = dt.timedelta(days=40)
@@ -251,6 +254,7 @@ def shared_rows(place: Town) -> dict[str, Any]:
         "checkout.providercheck": ProviderCheck.objects.create(
             provider="demo", configured=True, answers=True, sentence="Elle répond.", asked_by=place.agent
         ),
+        **papers_of(place, wallet),
         "outbox.email": Email.objects.create(key="world", to="a@exemple.fr", subject="Bonjour", body="…"),
         "outbox.call": Call.objects.create(key="world", name="test", payload={"payment": 1}),
     }
@@ -291,6 +295,25 @@ def statement_of(place: Town) -> Statement:
         movement_id=movement,
         issued_by=place.agent,
     )
+
+
+def papers_of(place: Town, wallet: Wallet) -> dict[str, Any]:
+    """A paper of the town's parent, its series, its régie and a month's run."""
+    content = Content(
+        kind=Kind.RECEIPT,
+        user=place.parent,
+        subject=f"order:{place.rows['checkout.order'].pk}",
+        amount=Decimal("7.90"),
+        title="Reçu",
+        links={"order": place.rows["checkout.order"]},
+    )
+    paper = issue(content=content, by=None)
+    return {
+        "checkout.document": paper,
+        "checkout.series": paper.series,
+        "checkout.regie": paper.series.regie,
+        "checkout.invoicerun": InvoiceRun.objects.create(month=today().replace(day=1), families=1),
+    }
 
 
 def document_of(user: User) -> SupportingDocument:

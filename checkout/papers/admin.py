@@ -1,0 +1,268 @@
+"""The régie's papers for operators: found by number or name, sent again, ended by another; series without a gap."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, Todo, staff
+from accounts.admin_history import Happening, told
+from checkout.papers.actions import cancel, send
+from checkout.papers.models import LETTERS, Document, InvoiceRun, Kind, Regie, Series
+from checkout.papers.views import download
+from portal.common.errors import Refused
+from portal.common.formats import euros, month, short_date
+from wallet.admin import of
+
+MOST = 50  # papers sent again at once: each is an e-mail
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        label=gettext_lazy("Motif de l’annulation"),
+        help_text=gettext_lazy("Il est imprimé sur la pièce d’annulation, que l’usager lit dans « Mes factures »."),
+        max_length=200,
+        widget=forms.TextInput(attrs={"size": 60}),
+        error_messages={"required": gettext_lazy("Écrivez le motif : il est imprimé sur la pièce d’annulation.")},
+    )
+
+
+class StateFilter(admin.SimpleListFilter):
+    """Whether a paper stands."""
+
+    title = gettext_lazy("état")
+    parameter_name = "etat"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("valable", _("Valable")), ("annulee", _("Annulée"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case "valable":
+                return queryset.filter(is_cancelled=False).exclude(kind=Kind.CANCELLATION)
+            case "annulee":
+                return queryset.filter(is_cancelled=True)
+        return queryset
+
+
+@admin.register(Document)
+class DocumentAdmin(ReadOnlyAdmin):
+    operators = Right.VIEW | Right.DECIDE
+    actions = ["send_again", "cancel_one"]
+    list_display = ["paper_number", "kind", "user", "issued_at", "amount_in_euros", "state"]
+    list_filter = ["kind", StateFilter]
+    list_select_related = ["user"]
+    date_hierarchy = "issued_at"
+    # Read by get_search_results below, which knows numbers as people quote them too.
+    search_fields = ["user__last_name", "user__first_name", "user__email"]
+    search_help_text = gettext_lazy("Numéro de la pièce (F-2026-000012), nom ou adresse e-mail de l’usager.")
+    ordering = ["-issued_at", "-pk"]
+    fields = [
+        *("paper_number", "kind", "user", "amount_in_euros", "issued_at", "issued_by", "about", "state"),
+        *("reason", "file_link", "sha256"),
+    ]
+    readonly_fields = ["about", "file_link"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        rows: Any = super().get_queryset(request)
+        return rows.with_state().defer("data")
+
+    def has_decide_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self.may(request, Right.DECIDE, obj)
+
+    def label_for(self, obj: Document) -> str:
+        return str(obj)
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("<int:pk>/fichier/", self.guarded(self.file_view), name="checkout_document_file"),
+            path("<int:pk>/annuler/", self.guarded(self.cancel_view), name="checkout_document_cancel"),
+            *super().get_urls(),
+        ]
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        found, duplicates = super().get_search_results(request, queryset, search_term)
+        letters, _dash, rest = search_term.strip().upper().partition("-")
+        year, _dash, number = rest.partition("-")
+        kinds = [kind for kind, letter in LETTERS.items() if letter == letters]
+        if kinds and year.isdecimal() and number.isdecimal() and len(year) == 4 and len(number) < 9:
+            return queryset.filter(kind=kinds[0], series__year=int(year), number=int(number)), False
+        return found, duplicates
+
+    def story(self, request: HttpRequest, obj: Document) -> list[Happening]:
+        facts = [(obj.issued_at, obj.issued_by_id, _("Éditée : %s.") % obj.reference)]
+        if ending := Document.objects.filter(cancels=obj).first():
+            words = {"number": ending.reference, "reason": ending.reason}
+            facts.append(
+                (ending.issued_at, ending.issued_by_id, _("Annulée par la pièce n° %(number)s : %(reason)s.") % words)
+            )
+        return told(staff(request), facts)
+
+    # -- Pages --
+
+    def file_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        document = self.object_or_404(request, str(pk))
+        try:
+            return download(document)
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+            return redirect(self.url("change", document.pk))
+
+    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ends a paper by another one, whose reason is asked for."""
+        document = self.object_or_404(request, str(pk))
+        if not self.has_decide_permission(request, document):
+            raise PermissionDenied
+        form = ReasonForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                issued = cancel(document=document, reason=form.cleaned_data["reason"], by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                words = {"number": document.reference, "by": issued.reference}
+                self.say(request, messages.SUCCESS, [_("La pièce %(number)s est annulée par la pièce %(by)s.") % words])
+            return redirect(self.url("change", document.pk))
+        context = {
+            "title": _("Annuler la pièce %s") % document.reference,
+            "document": document,
+            "form": form,
+            "back": self.url("change", document.pk),
+        }
+        return self.page(request, "admin/checkout/document/cancel.html", context)
+
+    @admin.action(description=gettext_lazy("Renvoyer par courriel"), permissions=["decide"])
+    def send_again(self, request: HttpRequest, queryset: Any) -> None:
+        documents = list(queryset.select_related("user")[: MOST + 1])
+        if len(documents) > MOST:
+            self.say(request, messages.ERROR, [_("Choisissez %d pièces au plus à la fois.") % MOST])
+            return
+        for document in documents:
+            send(document=Document.objects.select_related("user").get(pk=document.pk), by=staff(request))
+        said = ngettext("%d pièce part par courriel.", "%d pièces partent par courriel.", len(documents))
+        self.say(request, messages.SUCCESS, [said % len(documents)])
+
+    @admin.action(description=gettext_lazy("Annuler par une autre pièce…"), permissions=["decide"])
+    def cancel_one(self, request: HttpRequest, queryset: Any) -> HttpResponse | None:
+        chosen = list(queryset.values_list("pk", flat=True)[:2])
+        if len(chosen) != 1:
+            self.say(request, messages.ERROR, [_("Choisissez une seule pièce : chacune a son motif.")])
+            return None
+        return redirect("admin:checkout_document_cancel", chosen[0])
+
+    # -- Columns --
+
+    @admin.display(description=gettext_lazy("numéro"), ordering="number")
+    def paper_number(self, obj: Document) -> str:
+        return obj.reference
+
+    @admin.display(description=gettext_lazy("montant"), ordering="amount")
+    def amount_in_euros(self, obj: Document) -> str:
+        return euros(obj.amount)
+
+    @admin.display(description=gettext_lazy("état"))
+    def state(self, obj: Document) -> str:
+        if obj.kind == Kind.CANCELLATION:
+            return _("Annule une pièce")
+        return _("Annulée") if obj.is_cancelled else _("Valable")
+
+    @admin.display(description=gettext_lazy("objet"))
+    def about(self, obj: Document) -> str:
+        """What the paper is about, with the way to it."""
+        if obj.order_id and obj.order:
+            address = reverse("admin:checkout_order_change", args=[obj.order_id])
+            return format_html('<a href="{}">{}</a>', address, _("Commande %s") % obj.order.number)
+        if obj.movement_id:
+            address = reverse("admin:wallet_movement_change", args=[obj.movement_id])
+            return format_html('<a href="{}">{}</a>', address, obj.movement)
+        if obj.cancels_id and obj.cancels:
+            return format_html('<a href="{}">{}</a>', self.url("change", obj.cancels_id), obj.cancels)
+        if obj.first_day and obj.last_day:
+            words = {"first": short_date(obj.first_day), "last": short_date(obj.last_day)}
+            return _("Du %(first)s au %(last)s") % words
+        return "–"
+
+    @admin.display(description=gettext_lazy("fichier"))
+    def file_link(self, obj: Document) -> str:
+        return format_html(
+            '<a href="{}">{}</a> · <a href="{}">{}</a>',
+            reverse("admin:checkout_document_file", args=[obj.pk]),
+            _("Télécharger le PDF"),
+            reverse("admin:checkout_document_cancel", args=[obj.pk]),
+            _("Annuler par une autre pièce…"),
+        )
+
+
+@admin.register(Series)
+class SeriesAdmin(ReadOnlyAdmin):
+    list_display = ["__str__", "regie", "year", "last", "count", "gaps"]
+    list_filter = ["kind"]
+    list_select_related = ["regie"]
+    ordering = ["-year", "kind"]
+    fields = ["regie", "kind", "year", "last", "count", "gaps", "papers"]
+    readonly_fields = ["papers"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        rows: Any = super().get_queryset(request)
+        return rows.with_count()
+
+    def elsewhere(self, obj: Series) -> str:
+        return self.papers(obj)
+
+    @admin.display(description=gettext_lazy("pièces"))
+    def count(self, obj: Series) -> str:
+        return str(obj.issued)
+
+    @admin.display(description=gettext_lazy("continuité"))
+    def gaps(self, obj: Series) -> str:
+        """« Sans trou » as it is counted now, not as it should be."""
+        return _("Sans trou") if obj.last == obj.issued == obj.highest else _("Des numéros manquent")
+
+    @admin.display(description=gettext_lazy("détail"))
+    def papers(self, obj: Series) -> str:
+        address = f"{reverse('admin:checkout_document_changelist')}?kind__exact={obj.kind}&issued_at__year={obj.year}"
+        return format_html('<a href="{}">{}</a>', address, _("Voir ses pièces"))
+
+
+@admin.register(InvoiceRun)
+class InvoiceRunAdmin(ReadOnlyAdmin):
+    list_display = ["name", "families", "issued", "failed", "started_at", "finished_at"]
+    ordering = ["-month"]
+    fields = ["name", "families", "issued", "failed", "last_error", "started_at", "finished_at"]
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.has_view_permission(request):
+            return []
+        failing = InvoiceRun.objects.filter(failed__gt=0).count()
+        words = ngettext("Facturation mensuelle en échec", "Facturations mensuelles en échec", failing or 2)
+        return [Todo(words, failing, self.url("changelist"))]
+
+    def label_for(self, obj: InvoiceRun) -> str:
+        return _("Facturation %s") % of(month(obj.month).lower())
+
+    def story(self, request: HttpRequest, obj: InvoiceRun) -> list[Happening]:
+        facts = [
+            (obj.started_at, None, _("Commencée.")),
+            (obj.finished_at, None, _("Toutes les factures sont éditées.")),
+        ]
+        return told(staff(request), facts)
+
+    @admin.display(description=gettext_lazy("mois"), ordering="month")
+    def name(self, obj: InvoiceRun) -> str:
+        return month(obj.month)
+
+
+@admin.register(Regie)
+class RegieAdmin(ScopedAdmin):
+    """Who stands at the head of every paper from now on; the first row is made with the first paper."""
+
+    operators = Right.VIEW | Right.CHANGE
+    list_display = ["name", "authority", "siret"]
+    fields = ["name", "authority", "address", "siret", "officer", "legal"]

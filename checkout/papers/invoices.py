@@ -1,0 +1,169 @@
+"""The invoice of a family's month: what was given, what was paid and credited, what is left in the wallet."""
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from checkout.models import Order, OrderLine, Payment
+from checkout.papers.content import Content, facts, means, price_times, table, text, total
+from checkout.papers.models import Document, Kind
+from portal.common.formats import PARIS, euros, month, short_date
+from portal.common.money import ZERO
+from services.models.catalogue import AGGLOMERATION
+from wallet.models import Entry, Wallet
+
+
+def last_day(first: dt.date) -> dt.date:
+    """The last day of a month by its first."""
+    return (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
+
+
+def moments(first: dt.date, last: dt.date) -> tuple[dt.datetime, dt.datetime]:
+    """From when until when (excluded) these days are, in Paris time."""
+    start, end = (dt.datetime.combine(date, dt.time(), tzinfo=PARIS) for date in (first, last + dt.timedelta(days=1)))
+    return start, end
+
+
+def subject_of(first: dt.date, last: dt.date) -> str:
+    """What a paper of a period is about."""
+    return f"{first}/{last}"
+
+
+def given_in(first: dt.date) -> Q:
+    """The order lines whose service is of this month: dates by their day, tickets by that of their payment."""
+    start, end = moments(first, last_day(first))
+    dates = Q(kind=OrderLine.Kind.BOOKING, date__range=(first, last_day(first)))
+    tickets = Q(kind=OrderLine.Kind.TICKET, order__paid_at__gte=start, order__paid_at__lt=end)
+    return (dates | tickets) & Q(order__status=Order.Status.PAID, cancelled_at=None)
+
+
+def families_of(first: dt.date) -> QuerySet[User]:
+    """Whom the invoice of this month concerns and who has none yet: something was given, or moved in the wallet."""
+    start, end = moments(first, last_day(first))
+    given = OrderLine.objects.filter(given_in(first), order__user=OuterRef("pk"))
+    moved = Entry.objects.filter(account__wallet__user=OuterRef("pk"), movement__at__gte=start, movement__at__lt=end)
+    paid = Order.objects.filter(user=OuterRef("pk"), paid_at__gte=start, paid_at__lt=end)
+    issued = Document.objects.filter(user=OuterRef("pk"), kind=Kind.INVOICE, subject=subject_of(first, last_day(first)))
+    return User.objects.filter(Exists(given) | Exists(moved) | Exists(paid)).exclude(Exists(issued)).order_by("pk")
+
+
+def invoice(user: User, first: dt.date) -> Content:
+    """The invoice of a month (by its first day) of one person: at most six statements, whatever it holds."""
+    last = last_day(first)
+    start, end = moments(first, last)
+    given = _given(user, first)
+    amount = sum((row["sum"] for row in given), ZERO)
+    orders = list(
+        Order.objects.filter(user=user, paid_at__gte=start, paid_at__lt=end)
+        .prefetch_related("payments")
+        .order_by("paid_at", "pk")
+    )
+    before, after, entries = _wallet(user, start, end)
+    blocks = [
+        facts([(_("Période"), _("du %(first)s au %(last)s") % {"first": short_date(first), "last": short_date(last)})]),
+        table(
+            _("Prestations du mois"),
+            [_("Service"), _("Prestation"), _("Pour"), _("Quantité"), _("Montant")],
+            [
+                (
+                    row["service"] or str(AGGLOMERATION),
+                    ", ".join(part for part in (row["label"], row["detail"]) if part),
+                    row["beneficiary_name"],
+                    price_times(row["count"], row["unit_price"]),
+                    euros(row["sum"]),
+                )
+                for row in given
+            ]
+            or [(_("Aucune prestation ce mois-ci"), "", "", "", euros(ZERO))],
+            [_("Total"), "", "", "", euros(amount)],
+            numbers=2,
+        ),
+        total(_("Prestations du mois"), amount),
+        text(_("Réglées d’avance, à la commande : il ne reste rien à payer.")),
+    ]
+    if orders:
+        blocks.append(
+            table(
+                _("Commandes et dépôts payés dans le mois"),
+                [_("Date"), _("Commande"), _("Réglé par"), _("Montant")],
+                [
+                    (
+                        short_date(timezone.localdate(order.paid_at)),
+                        f"{order.number} ({order.get_kind_display().lower()})",
+                        _paid_with(order),
+                        euros(order.total),
+                    )
+                    for order in orders
+                ],
+                [_("Total"), "", "", euros(sum((order.total for order in orders), ZERO))],
+            )
+        )
+    blocks.append(
+        table(
+            _("Porte-monnaie"),
+            [_("Date"), _("Mouvement"), _("Montant"), _("Solde")],
+            [
+                (short_date(first), _("Solde au début du mois"), "", euros(before)),
+                *(
+                    (
+                        short_date(timezone.localdate(entry.movement.at)),
+                        entry.movement.label,
+                        euros(entry.amount),
+                        euros(entry.balance_after),
+                    )
+                    for entry in entries
+                ),
+            ],
+            [_("Solde à la fin du mois"), "", "", euros(after)],
+            numbers=2,
+        )
+    )
+    return Content(
+        kind=Kind.INVOICE,
+        user=user,
+        subject=subject_of(first, last),
+        amount=amount,
+        title=_("Facture mensuelle"),
+        subtitle=month(first),
+        blocks=blocks,
+        links={"first_day": first, "last_day": last},
+    )
+
+
+def _given(user: User, first: dt.date) -> Sequence[dict[str, Any]]:
+    service = Coalesce("booking__open_day__activity__service__name", "ticket__activity__service__name")
+    rows = (
+        OrderLine.objects.filter(given_in(first), order__user=user)
+        .values("label", "detail", "beneficiary_name", "unit_price", service=service)
+        .annotate(count=Count("pk"), sum=Sum("unit_price"))
+    )
+    return list(rows.order_by("service", "beneficiary_name", "label", "detail", "unit_price"))
+
+
+def _paid_with(order: Order) -> str:
+    parts = [row for row in order.payments.all() if row.status == Payment.Status.CAPTURED]
+    if len(parts) == 1:
+        return means(parts[0])
+    return ", ".join(f"{means(part)} {euros(part.amount)}" for part in parts)
+
+
+def _wallet(user: User, start: dt.datetime, end: dt.datetime) -> tuple[Decimal, Decimal, Sequence[Entry]]:
+    """The balance before and after the month, in euros, and what moved it."""
+    wallet = Wallet.objects.filter(user=user).first()
+    if wallet is None:
+        return ZERO, ZERO, []
+    rows = Entry.objects.filter(account=wallet.account_id).select_related("movement")
+    entries = list(rows.filter(movement__at__gte=start, movement__at__lt=end).order_by("pk"))
+    if entries:
+        before = (entries[0].balance_after or ZERO) - entries[0].amount
+        return before, entries[-1].balance_after or ZERO, entries
+    earlier = rows.filter(movement__at__lt=start).order_by("-pk").first()
+    balance = (earlier.balance_after if earlier else ZERO) or ZERO
+    return balance, balance, []

@@ -1,0 +1,158 @@
+"""The papers of one order: its receipt, and a note for each movement that gave money of it back."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+from django.db.models import Sum
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from checkout.models import Order, OrderLine, Payment
+from checkout.papers.actions import issue, live
+from checkout.papers.content import Block, Content, facts, means, price_times, table, total
+from checkout.papers.models import Document, Kind
+from checkout.summary import Group, Share, order_groups
+from portal.common.formats import euros, long_date
+from portal.common.money import ZERO
+from wallet.models import Account, Entry, Movement
+
+# What gives money of orders back; what was refused at the payment itself stands on the receipt.
+GIVES_BACK = (Movement.Kind.CANCELLATION, Movement.Kind.REFUND)
+BACK_TO = (Account.Kind.WALLET, Account.Kind.REFUNDING, Account.Kind.CLEARING, Account.Kind.TILL)
+
+
+def receipt_of(order: Order) -> Document | None:
+    """The receipt that stands for this order."""
+    return live(Kind.RECEIPT, order.user, f"order:{order.pk}")
+
+
+def issue_receipt(*, order: Order, by: User | None = None) -> Document:
+    """The receipt of a paid order, issued when there is none. Raises ValueError for an order that is not paid."""
+    if order.paid_at is None:
+        raise ValueError(f"order {order.pk} is not paid")
+    return receipt_of(order) or issue(content=_receipt(order), by=by)
+
+
+def issue_refund_note(*, movement: Movement, by: User | None = None) -> Document | None:
+    """The note of a movement that gave money of orders back, issued when there is none; None when it gave nothing."""
+    lines = list(OrderLine.objects.filter(refund=movement).select_related("order__user").order_by("date", "pk"))
+    if not lines or movement.kind not in GIVES_BACK:
+        return None
+    user = lines[0].order.user
+    return live(Kind.REFUND, user, f"movement:{movement.pk}") or issue(
+        content=_refund_note(movement, lines, user), by=by
+    )
+
+
+def _receipt(order: Order) -> Content:
+    assert order.paid_at is not None
+    lines = list(order.lines.order_by("date", "pk"))
+    lost = [line for line in lines if line.cancelled_at and line.cancelled_at == order.paid_at]
+    payments = list(order.payments.filter(status=Payment.Status.CAPTURED).order_by("pk"))
+    paid_on = long_date(timezone.localdate(order.paid_at))
+    blocks: list[Block] = [
+        facts(
+            [
+                (_("Commande"), order.number),
+                (_("Passée le"), long_date(timezone.localdate(order.created_at))),
+                (_("Payée le"), paid_on),
+                (_("Référence"), order.reference),
+            ]
+        ),
+        lines_table(_("Ce qui est payé"), lines, order.total),
+        total(_("Total payé"), order.total),
+        table(
+            _("Règlements"),
+            [_("Moyen"), _("Date"), _("Montant")],
+            [(means(payment), paid_on, euros(payment.amount)) for payment in payments],
+        ),
+    ]
+    if lost:
+        back = sum((line.unit_price for line in lost), ZERO)
+        blocks.append(lines_table(_("Places qui n’étaient plus libres, rendues au porte-monnaie"), lost, back))
+    return Content(
+        kind=Kind.RECEIPT,
+        user=order.user,
+        subject=f"order:{order.pk}",
+        amount=order.total,
+        title=_("Reçu"),
+        subtitle=_("Dépôt de fonds") if order.kind == Order.Kind.TOP_UP else "",
+        blocks=blocks,
+        address=order.billing_address,
+        links={"order": order},
+    )
+
+
+def _refund_note(movement: Movement, lines: Sequence[OrderLine], user: User) -> Content:
+    to = {
+        row["account__kind"]: row["sum"]
+        for row in Entry.objects.filter(movement=movement, amount__gt=0, account__kind__in=BACK_TO)
+        .values("account__kind")
+        .annotate(sum=Sum("amount"))
+    }
+    back = sum(to.values(), ZERO)
+    orders = dict.fromkeys(line.order.number for line in lines)
+    where = {Account.Kind.WALLET: _("porte-monnaie"), Account.Kind.TILL: _("guichet")}
+    blocks = [
+        facts(
+            [
+                (_("Date"), long_date(timezone.localdate(movement.at))),
+                (_("Objet"), movement.label),
+                (_("Commande") if len(orders) == 1 else _("Commandes"), ", ".join(orders)),
+            ]
+        ),
+        lines_table(_("Ce qui est rendu"), lines, sum((line.unit_price for line in lines), ZERO)),
+    ]
+    borne = sum((line.unit_price for line in lines), ZERO) - back
+    if borne:
+        blocks.append(facts([(_("Dont payé par un bon de réduction, non rendu"), euros(borne))]))
+    blocks.append(total(_("Somme rendue"), back))
+    blocks.append(
+        facts(
+            (_("Rendu sur") + " " + where.get(Account.Kind(kind), _("la carte qui a payé")), euros(amount))
+            for kind, amount in to.items()
+        )
+    )
+    return Content(
+        kind=Kind.REFUND,
+        user=user,
+        subject=f"movement:{movement.pk}",
+        amount=back,
+        title=_("Note de remboursement"),
+        blocks=blocks,
+        address=lines[0].order.billing_address,
+        links={"movement": movement},
+    )
+
+
+def lines_table(title: str, lines: Iterable[OrderLine], sum_of: Decimal) -> Block:
+    """Lines as the order's page shows them: product, who and when, quantity × price, total."""
+    return table(
+        title,
+        [_("Produit"), _("Pour qui, quand"), _("Quantité"), _("Total")],
+        [
+            (
+                ", ".join(part for part in (group.label, group.detail) if part),
+                "\n".join(_when(group)),
+                price_times(group.quantity, group.unit_price),
+                euros(group.total),
+            )
+            for group in order_groups(lines)
+        ],
+        [_("Total"), "", "", euros(sum_of)],
+        numbers=2,
+    )
+
+
+def _when(group: Group) -> Iterable[str]:
+    for share in group.shared():
+        yield f"{share.names} : {_dates(share)}"
+    for names, note, _count in group.shared_tickets():
+        yield f"{names} : {note}"
+
+
+def _dates(share: Share) -> str:
+    if not share.is_long:
+        return share.text
+    return share.headline + " (" + " ; ".join(f"{name} : {days}" for name, days in share.months) + ")"

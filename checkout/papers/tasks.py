@@ -1,0 +1,96 @@
+"""The papers that nobody asks for: receipts and refund notes soon after, invoices from the first of the month on."""
+
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+
+from celery import shared_task
+from django.db.models import Exists, F, OuterRef
+from django.utils import timezone
+
+from checkout.models import Order, OrderLine
+from checkout.papers.actions import issue
+from checkout.papers.invoices import families_of, invoice
+from checkout.papers.models import Document, InvoiceRun, Kind
+from checkout.papers.receipts import GIVES_BACK, issue_receipt, issue_refund_note
+from portal.common.formats import today
+from wallet.models import Movement
+
+logger = logging.getLogger(__name__)
+
+# What is older than this was there before papers were issued, or has its failure in the log each ten minutes since.
+LOOK_BACK = dt.timedelta(days=7)
+# The e-mail of an order issues its receipt; the sweep takes up what the e-mail could not.
+WAIT = dt.timedelta(minutes=2)
+MOST_AT_ONCE = 200
+# Of the tasks' five minutes; what is left is taken up ten minutes later.
+SECONDS = 200
+
+
+@shared_task(name="checkout.issue_papers")
+def issue_papers() -> int:
+    """Issue the receipts of paid orders and the notes of refunds that have none yet, the oldest first; returns how many."""
+    now = timezone.now()
+    made = 0
+    receipts = Document.objects.filter(order=OuterRef("pk"))
+    orders = Order.objects.filter(~Exists(receipts), paid_at__gt=now - LOOK_BACK, paid_at__lt=now - WAIT)
+    for order in orders.select_related("user").order_by("paid_at", "pk")[:MOST_AT_ONCE]:
+        made += _made(partial(issue_receipt, order=order), f"order {order.pk}")
+    notes = Document.objects.filter(movement=OuterRef("pk"))
+    lines = OrderLine.objects.filter(refund=OuterRef("pk"), cancelled_at__gt=F("order__paid_at"))
+    movements = Movement.objects.filter(
+        ~Exists(notes), Exists(lines), at__gt=now - LOOK_BACK, at__lt=now - WAIT, kind__in=GIVES_BACK
+    )
+    for movement in movements.order_by("pk")[:MOST_AT_ONCE]:
+        made += _made(partial(issue_refund_note, movement=movement), f"movement {movement.pk}")
+    return made
+
+
+def _made(make: Callable[[], Document | None], what: str) -> int:
+    try:
+        return make() is not None
+    except Exception:  # the next one has nothing to do with it
+        logger.exception("The paper of %s cannot be issued", what)
+        return 0
+
+
+@shared_task(name="checkout.issue_invoices")
+def issue_invoices(seconds: float = SECONDS) -> int:
+    """Issue the invoices of the month before, as many as fit into `seconds`; returns how many.
+
+    Each family's is a transaction of its own: a run that is killed goes on where it stopped, and a family that fails is
+    tried again by the next run while the others have theirs.
+    """
+    first = (today().replace(day=1) - dt.timedelta(days=1)).replace(day=1)
+    run, _created = InvoiceRun.objects.get_or_create(
+        month=first,
+        defaults={"families": 0 if InvoiceRun.objects.filter(month=first).exists() else families_of(first).count()},
+    )
+    if run.finished_at:
+        return 0
+    until = time.monotonic() + seconds
+    made = failed = reached = 0
+    error = ""
+    is_over = False
+    while not is_over and time.monotonic() < until:
+        families = list(families_of(first).filter(pk__gt=reached)[:100])
+        is_over = not families
+        for user in families:
+            reached = user.pk
+            try:
+                issue(content=invoice(user, first), by=None)
+                made += 1
+            except Exception as problem:  # this family's alone
+                logger.exception("The invoice of %s for user %s cannot be issued", first, user.pk)
+                failed, error = failed + 1, f"{type(problem).__name__}: {problem}"[:500]
+            if time.monotonic() > until:
+                break
+    InvoiceRun.objects.filter(pk=run.pk).update(
+        issued=Document.objects.filter(kind=Kind.INVOICE, first_day=first).count(),
+        failed=failed,
+        last_error=error,
+        finished_at=timezone.now() if is_over and not failed else None,
+    )
+    return made

@@ -1,0 +1,337 @@
+"""The yearly papers: what was paid in a year, and what of it is childcare in the sense of the tax law.
+
+The tax certificate follows article 200 quater B of the Code général des impôts and its official commentary
+(BOI-IR-RICI-300): children under six on 1 January of the year; care outside the home alone, without meals nor exceptional
+supplements; sums really borne, so less what was given back; settled for good for care that was given: what is paid ahead
+counts in the year in which the care takes place, what is paid late in the year of its payment.
+"""
+
+import datetime as dt
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db.models import Count, F, Q, Sum
+from django.db.models.functions import Coalesce
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from checkout.models import Order, OrderLine
+from checkout.papers.actions import issue
+from checkout.papers.content import Content, facts, table, text, total
+from checkout.papers.invoices import moments, subject_of
+from checkout.papers.models import Document, Kind
+from families.models import Beneficiary
+from portal.common.errors import Refused
+from portal.common.formats import euros, long_date, short_date, today
+from portal.common.money import ZERO
+from services.models import Slot
+from services.models.catalogue import AGGLOMERATION
+from wallet.models import Entry
+
+UNDER = 6  # years old on 1 January
+
+
+def period(year: int) -> tuple[dt.date, dt.date]:
+    """The year's days so far: until today for the one that runs."""
+    return dt.date(year, 1, 1), min(dt.date(year, 12, 31), today())
+
+
+def years_of(user: User) -> list[int]:
+    """The years in which the person paid something, newest first."""
+    paid = Order.objects.of(user).filter(status=Order.Status.PAID)
+    return [moment.year for moment in paid.datetimes("paid_at", "year", order="DESC")]
+
+
+# --- What was paid -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Paid:
+    """What one person paid for one beneficiary at one service, in euros."""
+
+    service: str
+    name: str
+    paid: Decimal = ZERO
+    back: Decimal = ZERO
+
+    @property
+    def net(self) -> Decimal:
+        return self.paid - self.back
+
+
+def paid_in(user: User, first: dt.date, last: dt.date) -> list[Paid]:
+    """Orders paid in these days, less what was given back in them, by service and beneficiary.
+
+    Deposits are not counted: their money is when it pays something.
+    """
+    start, end = moments(first, last)
+    rows: dict[tuple[str, str], Paid] = {}
+    sold = OrderLine.objects.filter(
+        order__user=user, order__status=Order.Status.PAID, kind__in=[OrderLine.Kind.BOOKING, OrderLine.Kind.TICKET]
+    ).exclude(cancelled_at=F("order__paid_at"))  # gone before it was paid: neither paid nor given back
+    for name, found in (
+        ("paid", sold.filter(order__paid_at__gte=start, order__paid_at__lt=end)),
+        ("back", sold.filter(refund__isnull=False, cancelled_at__gte=start, cancelled_at__lt=end)),
+    ):
+        for service, who, amount in (
+            found.values(where=SERVICE, who=F("beneficiary_name"))
+            .annotate(sum=Sum("unit_price"))
+            .values_list("where", "who", "sum")
+        ):
+            row = rows.setdefault((service or "", who), Paid(service or str(AGGLOMERATION), who))
+            setattr(row, name, amount)
+    return [rows[key] for key in sorted(rows)]
+
+
+SERVICE = Coalesce("booking__open_day__activity__service__name", "ticket__activity__service__name")
+
+
+def payments_certificate(user: User, year: int) -> Content:
+    """« Attestation de règlements » of a year, or of its days so far."""
+    first, last = period(year)
+    rows = paid_in(user, first, last)
+    amount = sum((row.net for row in rows), ZERO)
+    return Content(
+        kind=Kind.PAYMENTS,
+        user=user,
+        subject=subject_of(first, last),
+        amount=amount,
+        title=_("Attestation de règlements"),
+        subtitle=_("Année %d") % year if last == dt.date(year, 12, 31) else _since(first, last),
+        blocks=[
+            text(
+                _(
+                    "La régie atteste avoir encaissé de %(name)s, du %(first)s au %(last)s, les sommes suivantes, porte-monnaie "
+                    "compris, déduction faite de ce qui a été rendu."
+                )
+                % {"name": user, "first": short_date(first), "last": short_date(last)}
+            ),
+            table(
+                _("Sommes réglées par service"),
+                [_("Service"), _("Pour"), _("Réglé"), _("Rendu"), _("Net")],
+                [(row.service, row.name, euros(row.paid), euros(row.back), euros(row.net)) for row in rows],
+                [
+                    _("Total"),
+                    "",
+                    euros(sum((row.paid for row in rows), ZERO)),
+                    euros(sum((row.back for row in rows), ZERO)),
+                    euros(amount),
+                ],
+                numbers=3,
+            ),
+            total(_("Total réglé"), amount),
+            text(_("Les dépôts sur le porte-monnaie ne sont comptés que lorsqu’ils paient une prestation.")),
+        ],
+        links={"first_day": first, "last_day": last},
+    )
+
+
+def _since(first: dt.date, last: dt.date) -> str:
+    return _("Du %(first)s au %(last)s") % {"first": short_date(first), "last": short_date(last)}
+
+
+# --- Childcare ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Care:
+    """What was paid for one child's dates of one way to attend, in euros, and what of it is care."""
+
+    child: Beneficiary
+    service: str
+    provider: str
+    what: str
+    nature: str
+    dates: int = 0
+    paid: Decimal = ZERO
+    meals: Decimal = ZERO
+    extras: Decimal = ZERO
+
+    @property
+    def care(self) -> Decimal:
+        counted = self.nature in (Slot.Nature.CARE, Slot.Nature.BOTH)
+        return self.paid - self.meals - self.extras if counted else ZERO
+
+
+def childcare_of(user: User, year: int) -> list[Care]:
+    """The care of a year of this person's payments, by child and way to attend.
+
+    For the children under six on 1 January, whose date of birth is known; dates that were cancelled are left out. The
+    meal's part is what the commune declares of the slot, at most the price; a late booking's surcharge is a supplement.
+    """
+    january = dt.date(year, 1, 1)
+    start, end = moments(january, dt.date(year, 12, 31))
+    given = Q(date__year=year, order__paid_at__lt=end) | Q(date__lt=january, order__paid_at__gte=start)
+    rows = (
+        OrderLine.objects.filter(given & Q(order__paid_at__lt=end), order__user=user, order__status=Order.Status.PAID)
+        .filter(kind=OrderLine.Kind.BOOKING, cancelled_at=None, date__lte=today())
+        .filter(booking__beneficiary__birth_date__gt=dt.date(year - UNDER, 1, 1))
+        .values(
+            "label",
+            "detail",
+            "unit_price",
+            "surcharge",
+            child=F("booking__beneficiary"),
+            nature=F("booking__slot__nature"),
+            meal=F("booking__slot__meal_price"),
+            service=F("booking__open_day__activity__service__name"),
+            commune_name=F("commune__name"),
+            postal_code=F("commune__postal_code"),
+        )
+        .annotate(count=Count("pk"))
+        .order_by("child", "service", "label", "detail")
+    )
+    children = {child.pk: child for child in Beneficiary.objects.filter(pk__in={row["child"] for row in rows})}
+    found: dict[tuple[object, ...], Care] = {}
+    for row in rows:
+        child = children[row["child"]]
+        provider = (
+            _("Mairie – %(postal_code)s %(commune)s")
+            % {"postal_code": row["postal_code"], "commune": row["commune_name"]}
+            if row["commune_name"]
+            else str(AGGLOMERATION)
+        )
+        what = ", ".join(part for part in (row["label"], row["detail"]) if part)
+        key = (child.birth_date, child.first_name, child.pk, row["service"], what)
+        care = found.setdefault(key, Care(child, row["service"], provider, what, row["nature"]))
+        times = row["count"]
+        care.dates += times
+        care.paid += times * row["unit_price"]
+        care.extras += times * row["surcharge"]
+        if row["nature"] == Slot.Nature.BOTH:
+            care.meals += times * min(row["meal"], row["unit_price"] - row["surcharge"])
+        elif row["nature"] == Slot.Nature.MEAL:
+            care.meals += times * (row["unit_price"] - row["surcharge"])
+    return [found[key] for key in sorted(found, key=str)]
+
+
+def childcare_certificate(user: User, year: int) -> Content:
+    """« Attestation fiscale » of a year: the amount for each child, how it is found, who gave the care."""
+    rows = childcare_of(user, year)
+    by_child: dict[Beneficiary, Decimal] = defaultdict(lambda: ZERO)
+    for row in rows:
+        by_child[row.child] += row.care
+    amount = sum(by_child.values(), ZERO)
+    by_voucher = cesu_of(user, year)
+    counted = [row for row in rows if row.nature in (Slot.Nature.CARE, Slot.Nature.BOTH)]
+    blocks = [
+        text(
+            _(
+                "La régie atteste avoir encaissé de %(name)s, au titre de l’année %(year)d, les sommes suivantes pour la garde de ses "
+                "enfants âgés de moins de six ans au 1er janvier %(year)d, porte-monnaie compris, déduction faite de ce qui a été rendu."
+            )
+            % {"name": user, "year": year}
+        ),
+        table(
+            _("Frais de garde par enfant"),
+            [_("Enfant"), _("Date de naissance"), _("Frais de garde")],
+            [(str(child), _born(child), euros(sum_of)) for child, sum_of in by_child.items()],
+            [_("Total"), "", euros(amount)],
+        ),
+        total(_("Frais de garde, sans repas ni suppléments"), amount),
+        facts([(_("Dont réglé par CESU"), euros(by_voucher) if by_voucher else "")]),
+        table(
+            _("Comment ces sommes sont calculées"),
+            [_("Enfant"), _("Prestation"), _("Jours"), _("Payé"), _("Repas"), _("Suppléments"), _("Garde")],
+            [
+                (
+                    row.child.first_name,
+                    f"{row.service}\n{row.what}"
+                    + ("" if row.nature else "\n" + _("nature non déclarée : non comptée")),
+                    str(row.dates),
+                    euros(row.paid),
+                    euros(row.meals),
+                    euros(row.extras),
+                    euros(row.care),
+                )
+                for row in rows
+            ],
+            [_("Total"), "", "", *_sums(rows)],
+            numbers=5,
+        ),
+        table(
+            _("Qui a assuré la garde"),
+            [_("Service"), _("Prestataire")],
+            dict.fromkeys((row.service, row.provider) for row in counted),
+            numbers=0,
+        ),
+        text(
+            _(
+                "Article 200 quater B du code général des impôts : seules comptent les sommes définitivement réglées pour une garde qui a eu "
+                "lieu ; ce qui est payé d’avance compte l’année de la garde. Les repas (part déclarée par la commune dans le prix) et les "
+                "suppléments pour réservation tardive n’y entrent pas."
+            )
+            + "\n"
+            + (
+                _("La part d’un CESU qu’un employeur a prise en charge est à déduire par vos soins.")
+                if by_voucher
+                else _("Aucune de ces sommes n’a été réglée par CESU.")
+            )
+        ),
+    ]
+    return Content(
+        kind=Kind.CHILDCARE,
+        user=user,
+        subject=subject_of(dt.date(year, 1, 1), dt.date(year, 12, 31)),
+        amount=amount,
+        title=_("Attestation fiscale de frais de garde"),
+        subtitle=_("Année %d") % year,
+        blocks=blocks,
+        links={"first_day": dt.date(year, 1, 1), "last_day": dt.date(year, 12, 31)},
+    )
+
+
+def _born(child: Beneficiary) -> str:
+    return short_date(child.birth_date) if child.birth_date else ""
+
+
+def _sums(rows: Iterable[Care]) -> Sequence[str]:
+    found = list(rows)
+    return [euros(sum((getattr(row, name) for row in found), ZERO)) for name in ("paid", "meals", "extras", "care")]
+
+
+def cesu_of(user: User, year: int) -> Decimal:
+    """How many euros of CESU the person brought to the counter in the year, for an order or into the wallet."""
+    start, end = moments(dt.date(year, 1, 1), dt.date(year, 12, 31))
+    keys = [
+        f"order:{pk}:paid"
+        for pk in Order.objects.of(user).filter(paid_at__gte=start, paid_at__lt=end).values_list("pk", flat=True)
+    ]
+    brought = Entry.objects.filter(
+        Q(movement__entries__account__wallet__user=user) | Q(movement__key__in=keys),
+        account__code="till:cesu",
+        movement__at__gte=start,
+        movement__at__lt=end,
+    ).distinct()
+    return -sum(brought.values_list("amount", flat=True), ZERO)
+
+
+# --- Issuing -----------------------------------------------------------------------------------------------------------
+
+
+def certificate(kind: Kind, user: User, year: int) -> Content:
+    """What the certificate of a year would say if it were issued now."""
+    return (childcare_certificate if kind == Kind.CHILDCARE else payments_certificate)(user, year)
+
+
+def obstacle(content: Content) -> str:
+    """Why this certificate is not to be issued, in a sentence; an empty text when nothing stands against it."""
+    if not content.amount:
+        return _("Il n’y a rien à attester pour cette année : aucune somme de cette nature n’a été réglée.")
+    if content.kind == Kind.CHILDCARE and content.links["last_day"] >= today():
+        opens = long_date(content.links["last_day"] + dt.timedelta(days=1))
+        return (
+            _("L’année n’est pas finie : cette attestation sera éditée à partir du %s. Ces chiffres sont provisoires.")
+            % opens
+        )
+    return ""
+
+
+def issue_certificate(*, kind: Kind, user: User, year: int, by: User) -> Document:
+    """Issue a yearly certificate, once for each period. Raises Refused while there is nothing to attest."""
+    content = certificate(kind, user, year)
+    if sentence := obstacle(content):
+        raise Refused(sentence, code="nothing_to_attest")
+    return issue(content=content, by=by)
