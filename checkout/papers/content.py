@@ -95,8 +95,13 @@ def recipient(user: User, address: str = "") -> list[str]:
 
 
 def means(payment: Payment) -> str:
-    """How a part of an order was paid, as its payer calls it."""
-    return _("Porte-monnaie") if payment.is_wallet else _("Carte bancaire")
+    """How a part of an order was paid, as its payer calls it; at a counter with the number of the receipt given there."""
+    if payment.provider in Payment.COUNTER and payment.provider_reference:
+        return _("%(means)s, quittance n° %(number)s") % {
+            "means": payment.means_name,
+            "number": payment.provider_reference,
+        }
+    return payment.means_name
 
 
 def price_times(count: int, price: Decimal) -> str:

@@ -8,17 +8,16 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from checkout.models import Order, OrderLine, Payment
+from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.papers.actions import issue, live
-from checkout.papers.content import Block, Content, facts, means, price_times, table, total
+from checkout.papers.content import Block, Content, facts, means, price_times, table, text, total
 from checkout.papers.models import Document, Kind
 from checkout.summary import Group, Share, order_groups
 from portal.common.formats import euros, long_date
 from portal.common.money import ZERO
 from wallet.models import Account, Entry, Movement
 
-# What gives money of orders back; what was refused at the payment itself stands on the receipt.
-GIVES_BACK = (Movement.Kind.CANCELLATION, Movement.Kind.REFUND)
+# Where money of a cancellation goes; what was refused at the payment itself stands on the receipt.
 BACK_TO = (Account.Kind.WALLET, Account.Kind.REFUNDING, Account.Kind.CLEARING, Account.Kind.TILL)
 
 
@@ -35,14 +34,55 @@ def issue_receipt(*, order: Order, by: User | None = None) -> Document:
 
 
 def issue_refund_note(*, movement: Movement, by: User | None = None) -> Document | None:
-    """The note of a movement that gave money of orders back, issued when there is none; None when it gave nothing."""
+    """The note of a movement that gave money of orders back, issued when there is none.
+
+    None for a movement that gave nothing back to anybody, and for a refund to a card that its provider has not made.
+    """
+    if movement.kind == Movement.Kind.REFUND:
+        return _card_note(movement, by)
     lines = list(OrderLine.objects.filter(refund=movement).select_related("order__user").order_by("date", "pk"))
-    if not lines or movement.kind not in GIVES_BACK:
+    if not lines or movement.kind != Movement.Kind.CANCELLATION:
         return None
     user = lines[0].order.user
     return live(Kind.REFUND, user, f"movement:{movement.pk}") or issue(
         content=_refund_note(movement, lines, user), by=by
     )
+
+
+def _card_note(movement: Movement, by: User | None) -> Document | None:
+    refund = (
+        Refund.objects.filter(movement=movement, status=Refund.Status.DONE)
+        .select_related("payment__order__user")
+        .first()
+    )
+    if refund is None or refund.ended_at is None:
+        return None
+    order = refund.payment.order
+    content = Content(
+        kind=Kind.REFUND,
+        user=order.user,
+        subject=f"movement:{movement.pk}",
+        amount=refund.amount,
+        title=_("Note de remboursement"),
+        subtitle=_("Sur la carte qui a payé"),
+        blocks=[
+            facts(
+                [
+                    (_("Commande"), order.number),
+                    (_("Payée par"), means(refund.payment)),
+                    (_("Motif"), refund.reason),
+                    (_("Demandé le"), long_date(timezone.localdate(refund.created_at))),
+                    (_("Fait par le prestataire le"), long_date(timezone.localdate(refund.ended_at))),
+                    (_("Référence chez le prestataire"), refund.provider_reference),
+                ]
+            ),
+            total(_("Somme rendue sur la carte"), refund.amount),
+            text(_("Cette somme, rendue d’abord au porte-monnaie, en est sortie pour revenir sur la carte.")),
+        ],
+        address=order.billing_address,
+        links={"movement": movement},
+    )
+    return live(Kind.REFUND, order.user, content.subject) or issue(content=content, by=by)
 
 
 def _receipt(order: Order) -> Content:

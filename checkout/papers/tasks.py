@@ -7,14 +7,14 @@ from collections.abc import Callable
 from functools import partial
 
 from celery import shared_task
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from checkout.models import Order, OrderLine
+from checkout.models import Order, OrderLine, Refund
 from checkout.papers.actions import issue
 from checkout.papers.invoices import families_of, invoice
 from checkout.papers.models import Document, InvoiceRun, Kind
-from checkout.papers.receipts import GIVES_BACK, issue_receipt, issue_refund_note
+from checkout.papers.receipts import issue_receipt, issue_refund_note
 from portal.common.formats import today
 from wallet.models import Movement
 
@@ -40,8 +40,12 @@ def issue_papers() -> int:
         made += _made(partial(issue_receipt, order=order), f"order {order.pk}")
     notes = Document.objects.filter(movement=OuterRef("pk"))
     lines = OrderLine.objects.filter(refund=OuterRef("pk"), cancelled_at__gt=F("order__paid_at"))
+    done = Refund.objects.filter(movement=OuterRef("pk"), status=Refund.Status.DONE)
     movements = Movement.objects.filter(
-        ~Exists(notes), Exists(lines), at__gt=now - LOOK_BACK, at__lt=now - WAIT, kind__in=GIVES_BACK
+        ~Exists(notes),
+        Q(kind=Movement.Kind.CANCELLATION) & Exists(lines) | Q(kind=Movement.Kind.REFUND) & Exists(done),
+        at__gt=now - LOOK_BACK,
+        at__lt=now - WAIT,
     )
     for movement in movements.order_by("pk")[:MOST_AT_ONCE]:
         made += _made(partial(issue_refund_note, movement=movement), f"movement {movement.pk}")

@@ -17,7 +17,8 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from checkout.models import Order, OrderLine
+from checkout.counter.models import Means
+from checkout.models import Order, OrderLine, Payment
 from checkout.papers.actions import issue
 from checkout.papers.content import Content, facts, table, text, total
 from checkout.papers.invoices import moments, subject_of
@@ -28,7 +29,6 @@ from portal.common.formats import euros, long_date, short_date, today
 from portal.common.money import ZERO
 from services.models import Slot
 from services.models.catalogue import AGGLOMERATION
-from wallet.models import Entry
 
 UNDER = 6  # years old on 1 January
 
@@ -295,17 +295,14 @@ def _sums(rows: Iterable[Care]) -> Sequence[str]:
 def cesu_of(user: User, year: int) -> Decimal:
     """How many euros of CESU the person brought to the counter in the year, for an order or into the wallet."""
     start, end = moments(dt.date(year, 1, 1), dt.date(year, 12, 31))
-    keys = [
-        f"order:{pk}:paid"
-        for pk in Order.objects.of(user).filter(paid_at__gte=start, paid_at__lt=end).values_list("pk", flat=True)
-    ]
-    brought = Entry.objects.filter(
-        Q(movement__entries__account__wallet__user=user) | Q(movement__key__in=keys),
-        account__code="till:cesu",
-        movement__at__gte=start,
-        movement__at__lt=end,
-    ).distinct()
-    return -sum(brought.values_list("amount", flat=True), ZERO)
+    brought = Payment.objects.filter(
+        order__user=user,
+        provider=Means.CESU,
+        status=Payment.Status.CAPTURED,
+        ended_at__gte=start,
+        ended_at__lt=end,
+    )
+    return brought.aggregate(sum=Sum("amount"))["sum"] or ZERO
 
 
 # --- Issuing -----------------------------------------------------------------------------------------------------------

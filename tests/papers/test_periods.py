@@ -1,0 +1,294 @@
+"""The invoice of a month, and the yearly papers: their figures are those of the orders and the ledger."""
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import Sum
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from bookings.models import Booking
+from checkout.actions import Means, cancel_bookings
+from checkout.models import Order, OrderLine, Payment
+from checkout.papers import tasks, yearly
+from checkout.papers.invoices import families_of, invoice
+from checkout.papers.models import Document, InvoiceRun, Kind
+from checkout.papers.yearly import (
+    certificate,
+    childcare_of,
+    issue_certificate,
+    paid_in,
+    payments_certificate,
+)
+from families.models import Beneficiary
+from portal.common.errors import Refused
+from portal.common.formats import today
+from services.models import OpenDay, Slot
+from tests.papers.reading import plain, words
+from tests.shop import Shop, open_shop
+from wallet.models import Entry, Wallet
+
+pytestmark = pytest.mark.django_db
+
+
+def ordered(days: int = 4, *, price: str = "7.90", children: int = 1, **slot: Any) -> Shop:
+    """A family that has paid for `days` dates of each child from its wallet."""
+    shop = open_shop(days=days, credit="200", price=price, children=children)
+    Slot.objects.filter(pk=shop.slot.pk).update(**slot)
+    shop.add()
+    shop.pay(Means.WALLET, Decimal(price) * days * children)
+    return shop
+
+
+def born(shop: Shop, date: dt.date, child: int = 0) -> None:
+    Beneficiary.objects.filter(pk=shop.children[child].pk).update(birth_date=date)
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes a date today for the papers that ask which year or month is over."""
+
+    def travel(date: dt.date) -> None:
+        for module in (yearly, tasks):
+            monkeypatch.setattr(module, "today", lambda: date)
+
+    return travel
+
+
+def month_after(date: dt.date) -> dt.date:
+    return (date.replace(day=1) + dt.timedelta(days=32)).replace(day=1)
+
+
+class TestInvoice:
+    def test_its_figures_are_the_ledgers(self) -> None:
+        shop = ordered()
+        first = today().replace(day=1)
+        content = invoice(shop.user, first)  # the month of the payment, whose dates come later
+        rows = next(block for block in content.blocks if block.get("title") == "Porte-monnaie")
+        wallet = Wallet.objects.get(user=shop.user)
+        assert plain(rows["total"][-1]) == plain(f"{wallet.balance:.2f} €".replace(".", ","))
+        assert len(rows["rows"]) == 1 + Entry.objects.filter(account=wallet.account_id).count()
+
+    def test_what_is_given_in_the_month_is_counted_in_it(self) -> None:
+        shop = ordered()
+        by_month: dict[dt.date, Decimal] = {}
+        for day in shop.days:
+            first = day.date.replace(day=1)
+            by_month[first] = by_month.get(first, Decimal()) + Decimal("7.90")
+        for first, amount in by_month.items():
+            assert invoice(shop.user, first).amount == amount
+        assert sum(by_month.values()) == Decimal("31.60")
+
+    def test_a_cancelled_date_is_not(self) -> None:
+        shop = ordered(days=1)
+        first = shop.days[0].date.replace(day=1)
+        cancel_bookings(ids=[Booking.objects.get().pk], by=shop.user)
+        assert invoice(shop.user, first).amount == 0
+
+    def test_the_run_issues_each_once_and_only_where_there_is_something(self, at: Any) -> None:
+        shops = [ordered(days=1) for _family in range(3)]
+        nobody = open_shop(days=0)
+        at(month_after(today()))
+        with CaptureQueriesContext(connection) as queries:
+            assert tasks.issue_invoices() == 3
+        assert len(queries) <= 3 * 20 + 12
+        assert tasks.issue_invoices() == 0
+        assert set(Document.objects.values_list("user", flat=True)) == {shop.user.pk for shop in shops}
+        assert nobody.user.pk not in Document.objects.values_list("user", flat=True)
+        run = InvoiceRun.objects.get()
+        assert (run.families, run.issued, run.failed) == (3, 3, 0) and run.finished_at
+        paper = Document.objects.first()
+        assert paper is not None and paper.kind == Kind.INVOICE and "Facture mensuelle" in words(paper)
+        assert [row.number for row in Document.objects.order_by("pk")] == [1, 2, 3]
+
+    def test_a_run_that_was_stopped_goes_on(self, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        shops = [ordered(days=1) for _family in range(3)]
+        at(month_after(today()))
+        real, broken = tasks.invoice, shops[1].user
+        monkeypatch.setattr(tasks, "invoice", lambda user, first: 1 / 0 if user == broken else real(user, first))
+        assert tasks.issue_invoices() == 2
+        run = InvoiceRun.objects.get()
+        assert run.failed == 1 and "ZeroDivisionError" in run.last_error and run.finished_at is None
+        monkeypatch.setattr(tasks, "invoice", real)
+        assert tasks.issue_invoices() == 1
+        run.refresh_from_db()
+        assert (run.issued, run.failed) == (3, 0) and run.finished_at and run.last_error == ""
+
+    def test_a_run_without_time_leaves_the_rest(self, at: Any) -> None:
+        for _family in range(2):
+            ordered(days=1)
+        at(month_after(today()))
+        assert tasks.issue_invoices(seconds=-1) == 0 and InvoiceRun.objects.get().finished_at is None
+        assert tasks.issue_invoices() == 2
+
+    def test_an_invoice_costs_the_same_with_forty_dates(self) -> None:
+        small, large = ordered(days=1), ordered(days=20)
+        first = today().replace(day=1)
+        costs = []
+        for shop in (small, large):
+            with CaptureQueriesContext(connection) as queries:
+                invoice(shop.user, first)
+            costs.append(len(queries))
+        assert costs[0] == costs[1] <= 7
+
+    def test_an_empty_month_concerns_nobody(self) -> None:
+        ordered(days=1)
+        assert not families_of(dt.date(2020, 1, 1)).exists()
+
+
+class TestPayments:
+    def test_they_are_what_the_orders_cost_less_what_went_back(self) -> None:
+        shop = ordered()
+        cancel_bookings(ids=[Booking.objects.order_by("pk")[0].pk], by=shop.user)
+        (row,) = paid_in(shop.user, today().replace(month=1, day=1), today())
+        assert (row.paid, row.back, row.net) == (Decimal("31.60"), Decimal("7.90"), Decimal("23.70"))
+        ledger = Entry.objects.filter(account__kind="revenue").aggregate(sum=Sum("amount"))["sum"]
+        assert row.net == ledger == payments_certificate(shop.user, today().year).amount
+
+    def test_the_paper_says_them_and_is_issued_once_a_day(self) -> None:
+        shop = ordered()
+        year = today().year
+        paper = issue_certificate(kind=Kind.PAYMENTS, user=shop.user, year=year, by=shop.user)
+        assert "Total réglé : 31,60 €" in words(paper) and paper.amount == Decimal("31.60")
+        assert paper == issue_certificate(kind=Kind.PAYMENTS, user=shop.user, year=year, by=shop.user)
+
+    def test_nothing_paid_is_nothing_to_attest(self) -> None:
+        shop = open_shop(days=0, credit="50")
+        with pytest.raises(Refused, match="rien à attester"):
+            issue_certificate(kind=Kind.PAYMENTS, user=shop.user, year=today().year, by=shop.user)
+        assert not Document.objects.exists()
+
+
+class TestChildcare:
+    """Article 200 quater B of the Code général des impôts, BOI-IR-RICI-300."""
+
+    def care(self, shop: Shop, at: Any, year: int | None = None) -> Decimal:
+        year = year or shop.days[0].date.year
+        at(dt.date(year + 1, 1, 15))
+        return certificate(Kind.CHILDCARE, shop.user, year).amount
+
+    @pytest.mark.parametrize(
+        "slot, care",
+        [
+            ({"nature": "care"}, "31.60"),
+            ({"nature": "meal", "includes_meal": True}, "0"),
+            ({"nature": "both", "includes_meal": True, "meal_price": Decimal("3.70")}, "16.80"),
+            ({"nature": "both", "includes_meal": True, "meal_price": Decimal("9.00")}, "0"),
+            ({"nature": "other"}, "0"),
+            ({"nature": ""}, "0"),
+        ],
+        ids=["care", "meal", "both", "a meal above the price", "other", "not declared"],
+    )
+    def test_meals_are_apart(self, slot: dict[str, Any], care: str, at: Any) -> None:
+        shop = same_year(ordered(**slot))
+        born(shop, dt.date(shop.days[0].date.year - 4, 5, 1))
+        assert self.care(shop, at) == Decimal(care)
+
+    @pytest.mark.parametrize(
+        "years, day, counted",
+        [(5, (1, 1), True), (6, (1, 2), True), (6, (1, 1), False), (6, (12, 31), True), (7, (6, 1), False), (0, (6, 1), True)],
+    )  # fmt: skip
+    def test_under_six_on_the_first_of_january(self, years: int, day: tuple[int, int], counted: bool, at: Any) -> None:
+        shop = same_year(ordered(nature="care"))
+        born(shop, dt.date(shop.days[0].date.year - years, *day))
+        assert (self.care(shop, at) > 0) == counted
+
+    def test_without_a_date_of_birth_a_child_is_not_counted(self, at: Any) -> None:
+        shop = same_year(ordered(nature="care"))
+        Beneficiary.objects.update(birth_date=None)
+        assert self.care(shop, at) == 0
+
+    def test_what_is_paid_ahead_counts_in_the_year_of_the_care(self, at: Any) -> None:
+        shop = ordered(days=1, nature="care")
+        born(shop, dt.date(today().year - 3, 5, 1))
+        next_year = dt.date(today().year + 1, 2, 3)
+        move(shop, next_year)
+        assert self.care(shop, at, today().year) == 0
+        assert self.care(shop, at, next_year.year) == Decimal("7.90")
+
+    def test_what_is_given_back_and_late_surcharges_do_not_count(self, at: Any) -> None:
+        shop = same_year(ordered(nature="care"))
+        born(shop, dt.date(shop.days[0].date.year - 4, 5, 1))
+        cancel_bookings(ids=[Booking.objects.order_by("pk")[0].pk], by=shop.user)
+        with_surcharge(shop)
+        assert self.care(shop, at) == Decimal("23.70") - 3
+
+    def test_it_is_issued_when_the_year_is_over_and_reads_back(self, at: Any) -> None:
+        shop = same_year(ordered(nature="both", includes_meal=True, meal_price=Decimal("3.70")))
+        year = shop.days[0].date.year
+        born(shop, dt.date(year - 4, 5, 1))
+        at(dt.date(year, 12, 31))
+        with pytest.raises(Refused, match="n’est pas finie"):
+            issue_certificate(kind=Kind.CHILDCARE, user=shop.user, year=year, by=shop.user)
+        at(dt.date(year + 1, 1, 1))
+        paper = issue_certificate(kind=Kind.CHILDCARE, user=shop.user, year=year, by=shop.user)
+        text = words(paper)
+        for part in (
+            "Frais de garde, sans repas ni suppléments : 16,80 €",
+            "31,60 €",
+            "14,80 €",
+            "200 quater B",
+            f"01/05/{year - 4}",
+        ):
+            assert part in text, part
+        commune = shop.activity.service.commune
+        assert commune is not None and f"{commune.postal_code} {commune.name}" in text
+        assert str(shop.children[0]) in text and "CESU" in text
+
+    def test_cesu_is_named(self, at: Any) -> None:
+        shop = same_year(ordered(nature="care"))
+        born(shop, dt.date(shop.days[0].date.year - 4, 5, 1))
+        at(dt.date(shop.days[0].date.year + 1, 1, 15))
+        payment = Payment.objects.get()
+        year = timezone.localdate(payment.ended_at).year
+        assert yearly.cesu_of(shop.user, year) == 0
+        order = Order.objects.create(user=shop.user, kind="top_up", total=Decimal(20))
+        from tests.guards import sql
+
+        sql("SET LOCAL session_replication_role = replica")
+        Payment.objects.create(
+            order=order, provider="cesu", amount=Decimal(20), status="captured", ended_at=payment.ended_at
+        )
+        sql("SET LOCAL session_replication_role = origin")
+        assert yearly.cesu_of(shop.user, year) == 20
+
+    def test_it_costs_the_same_with_many_dates(self, at: Any) -> None:
+        costs = []
+        for days in (1, 12):
+            shop = ordered(days=days, children=2, nature="care")
+            with CaptureQueriesContext(connection) as queries:
+                childcare_of(shop.user, shop.days[0].date.year)
+            costs.append(len(queries))
+        assert costs[0] == costs[1] <= 2
+
+
+def move(shop: Shop, date: dt.date) -> None:
+    """The dates of a family's lines are another day: what was ordered in November is for February."""
+    from tests.guards import sql
+
+    sql("SET CONSTRAINTS ALL IMMEDIATE")
+    sql("SET LOCAL session_replication_role = replica")
+    OrderLine.objects.filter(order__user=shop.user).update(date=date)
+    sql("SET LOCAL session_replication_role = origin")
+    sql("SET CONSTRAINTS ALL DEFERRED")
+
+
+def with_surcharge(shop: Shop) -> None:
+    """Each line of the family was late, for one euro more in its price."""
+    from tests.guards import sql
+
+    sql("SET CONSTRAINTS ALL IMMEDIATE")
+    sql("SET LOCAL session_replication_role = replica")
+    OrderLine.objects.filter(order__user=shop.user).update(surcharge=Decimal(1))
+    sql("SET LOCAL session_replication_role = origin")
+
+
+def same_year(shop: Shop) -> Shop:
+    """The dates are in one year, whatever day the tests run: those of New Year's Eve would be in two."""
+    days = list(OpenDay.objects.filter(pk__in=[day.pk for day in shop.days]).order_by("date"))
+    if days[0].date.year != days[-1].date.year:
+        move(shop, days[0].date)
+    return shop
