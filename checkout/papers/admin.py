@@ -132,11 +132,22 @@ class DocumentAdmin(ReadOnlyAdmin):
             return redirect(self.url("change", document.pk))
         context = {
             "title": _("Annuler la pièce %s") % document.reference,
-            "document": document,
+            "facts": [
+                (_("Pièce"), document),
+                (_("Usager"), document.user),
+                (_("Montant"), euros(document.amount)),
+            ],
+            "notes": [
+                _("Une pièce d’annulation est éditée, avec son propre numéro. Aucun argent ne bouge."),
+                _("La pièce annulée reste lisible, marquée « annulée » ; elle pourra être éditée à nouveau."),
+            ],
             "form": form,
-            "back": self.url("change", document.pk),
+            "button": _("Annuler cette pièce"),
+            "danger": True,
+            "cancel": self.url("change", document.pk),
+            "cancel_words": _("Ne pas annuler"),
         }
-        return self.page(request, "admin/checkout/document/cancel.html", context)
+        return self.page(request, "admin/ask.html", context)
 
     @admin.action(description=gettext_lazy("Renvoyer par courriel"), permissions=["decide"])
     def send_again(self, request: HttpRequest, queryset: Any) -> None:

@@ -45,13 +45,12 @@ def given_in(first: dt.date) -> Q:
 
 
 def families_of(first: dt.date) -> QuerySet[User]:
-    """Whom the invoice of this month concerns and who has none yet: something was given, or moved in the wallet."""
+    """Whom the invoice of this month concerns and who has none yet: something was given, or paid."""
     start, end = moments(first, last_day(first))
     given = OrderLine.objects.filter(given_in(first), order__user=OuterRef("pk"))
-    moved = Entry.objects.filter(account__wallet__user=OuterRef("pk"), movement__at__gte=start, movement__at__lt=end)
     paid = Order.objects.filter(user=OuterRef("pk"), paid_at__gte=start, paid_at__lt=end)
     issued = Document.objects.filter(user=OuterRef("pk"), kind=Kind.INVOICE, subject=subject_of(first, last_day(first)))
-    return User.objects.filter(Exists(given) | Exists(moved) | Exists(paid)).exclude(Exists(issued)).order_by("pk")
+    return User.objects.filter(Exists(given) | Exists(paid)).exclude(Exists(issued)).order_by("pk")
 
 
 def invoice(user: User, first: dt.date) -> Content:
