@@ -129,9 +129,17 @@ def refund_to_card(*, payment: Payment, amount: Decimal, reason: str, by: User) 
 
 
 @handles(CALL)
+@transaction.atomic
 def make(*, refund: int) -> None:
-    """Ask the provider to pay back; twice is once, by the refund's reference. Raises Later when it does not answer."""
-    row = Refund.objects.select_related("payment__order__user").get(pk=refund)
+    """Ask the provider to pay back; twice is once, by the refund's reference. Raises Later when it does not answer.
+
+    Raises Later, too, while another worker is at it: a provider that has no keys of its own (Paybox) is asked first
+    whether it is done, and two who ask at the same moment would both be told no.
+    """
+    rows = Refund.objects.select_related("payment__order__user").select_for_update(of=("self",), skip_locked=True)
+    row = rows.filter(pk=refund).first()
+    if row is None:
+        raise Later("another worker is at it")
     if row.status != Refund.Status.REQUESTED:
         return
     try:
