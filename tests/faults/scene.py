@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
-from checkout.actions import Means
+from checkout.actions import Means, start_top_up
 from checkout.models import Order, Payment, ProviderEvent, Refund
 from checkout.providers.base import Departure
 from checkout.tasks import GIVE_UP_AFTER, ask_again, reconcile_payments
@@ -18,12 +18,14 @@ from checkout.verification import verify
 from portal.common.money import ZERO
 from portal.outbox.calls import make_due
 from portal.outbox.models import Email
+from tests.factories import AddressFactory
 from tests.faults.bank import Bank
 from tests.shop import Shop, open_shop
 from wallet import actions as ledger
-from wallet.models import Entry, Movement
+from wallet.models import Entry, Movement, TopUpPack
 
 TOTAL = Decimal("31.60")
+DEPOSIT = Decimal("10.00")
 
 
 @dataclass
@@ -127,6 +129,18 @@ def at_the_bank(bank: Bank, *, credit: str = "0") -> Scene:
     """The parent sees the bank's page."""
     scene, departure = leave(bank, credit=credit)
     bank.open(scene.payment, departure)
+    return scene
+
+
+def deposit_at_the_bank(bank: Bank) -> Scene:
+    """A parent in front of the bank's page for ten euros of credits, without a fee."""
+    shop = open_shop(days=1)
+    AddressFactory(user=shop.user)  # some banks ask where the payer lives
+    TopUpPack.objects.get_or_create(amount=DEPOSIT)
+    started = start_top_up(user=shop.user, amount=DEPOSIT)
+    assert started.departure is not None
+    scene = Scene(bank, shop, Payment.objects.get(order=started.order))
+    bank.open(scene.payment, started.departure)
     return scene
 
 

@@ -18,9 +18,11 @@ from services.models import OpenDay
 from tests.concurrency.conftest import race
 from tests.faults.bank import ASKED_AT_THE_START, SIGNING, Bank
 from tests.faults.scene import (
+    DEPOSIT,
     TOTAL,
     at_the_bank,
     choose_card,
+    deposit_at_the_bank,
     leave,
     outcomes,
     paid_once,
@@ -222,6 +224,35 @@ class TestOver:
             scene.come_back()
         assert (scene.shop.balance, Movement.objects.count(), len(scene.written())) == before
         assert scene.booked == 0 and scene.status == ("captured", "paid")
+
+
+class TestDeposit:
+    """Credits of the wallet, bought by card."""
+
+    def test_told_again_and_again_it_is_credited_once(self, bank: Bank) -> None:
+        scene = deposit_at_the_bank(bank)
+        bank.pay(scene.payment)
+        race([scene.tell, scene.come_back, scene.tell, scene.come_back, reconcile])
+        assert scene.status == ("captured", "paid")
+        assert scene.shop.balance == DEPOSIT and len(scene.written()) == 1
+
+    @pytest.mark.parametrize("way", ["refuse", "abandon"])
+    def test_not_paid_it_is_over_and_nothing_is_credited(self, bank: Bank, way: str) -> None:
+        scene = deposit_at_the_bank(bank)
+        getattr(bank, way)(scene.payment)
+        scene.tell()
+        assert scene.come_back() in {"/mon-compte/porte-monnaie/", scene.order.get_absolute_url()}
+        assert scene.order.status == Order.Status.CANCELLED
+        assert scene.shop.balance == 0 and scene.written() == []
+
+    def test_given_up_unheard_and_paid_all_the_same_it_is_in_the_wallet(self, bank: Bank) -> None:
+        scene = deposit_at_the_bank(bank)
+        bank.pay(scene.payment)
+        with bank.down():
+            assert abandon_order(user=scene.shop.user, order=scene.order)
+        assert scene.tell() == 200
+        assert scene.status == ("credited", "cancelled")
+        assert scene.shop.balance == DEPOSIT and len(scene.written()) == 1
 
 
 class TestNobodyTells:
