@@ -1,19 +1,16 @@
 """Posting to the ledger. Nothing else writes it, and what is written stays."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Commune, User
 from portal.common.errors import Refused
-from portal.common.formats import euros
 from portal.common.money import ZERO
 from wallet.models import Account, Entry, Movement, Wallet
 
@@ -148,42 +145,6 @@ def adjust(*, user: User, amount: Decimal, reason: str, key: str, by: User) -> N
     )
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('wallet.loading', 'off', true)")
-
-
-def verify() -> Iterator[str]:
-    """Recompute the ledger from its entries; yields one sentence per difference, none when all is right."""
-    for movement in Movement.objects.annotate(total=Sum("entries__amount"), count=Count("entries")).filter(
-        ~Q(total=0) | Q(count__lt=2) | Q(total=None)
-    ):
-        yield _("Mouvement %(id)s (%(key)s) : la somme des écritures vaut %(total)s.") % {
-            "id": movement.pk,
-            "key": movement.key,
-            "total": euros(movement.total or ZERO),
-        }
-    newest = Entry.objects.filter(account=OuterRef("account")).order_by("-pk")
-    for wallet in (
-        Wallet.objects.select_related("user")
-        .annotate(
-            summed=Coalesce(Sum("account__entries__amount"), ZERO),
-            newest=Coalesce(Subquery(newest.values("balance_after")[:1]), ZERO),
-        )
-        .exclude(balance=F("summed"), newest=F("summed"))
-    ):
-        yield _("Porte-monnaie de %(user)s : solde %(balance)s, somme des écritures %(summed)s.") % {
-            "user": wallet.user,
-            "balance": euros(wallet.balance),
-            "summed": euros(wallet.summed),  # type: ignore[attr-defined]
-        }
-    for account in Account.objects.filter(kind=Account.Kind.WALLET, wallet=None).annotate(
-        summed=Coalesce(Sum("entries__amount"), ZERO)
-    ):
-        yield _("Compte %(code)s : son porte-monnaie manque, somme des écritures %(summed)s.") % {
-            "code": account.code,
-            "summed": euros(account.summed),  # type: ignore[attr-defined]
-        }
-    total = Entry.objects.aggregate(total=Sum("amount"))["total"] or ZERO
-    if total:
-        yield _("La somme de toutes les écritures vaut %s au lieu de zéro.") % euros(total)
 
 
 def _covers(entries: Mapping[str, Decimal], accounts: Mapping[str, Account], balances: Mapping[int, Decimal]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self
 import pgtrigger
 from django.conf import settings
 from django.db import models
-from django.db.models import OuterRef, Q, Subquery, Sum
+from django.db.models import Case, OuterRef, Q, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext_lazy as _
 
@@ -28,9 +28,12 @@ if TYPE_CHECKING:
 
 class AccountQuerySet(models.QuerySet["Account"]):
     def with_totals(self) -> Self:
-        """Each with its balance in euros as `total`."""
-        sums = Entry.objects.filter(account=OuterRef("pk")).order_by().values("account").annotate(sum=Sum("amount"))
-        return annotated(self, total=Coalesce("wallet__balance", Subquery(sums.values("sum")), ZERO))
+        """Each with its balance in euros as `total`: its wallet's, or its checkpoint and what came after it."""
+        newer = Entry.objects.filter(account=OuterRef("pk"), pk__gt=Coalesce(OuterRef("checkpoint__upto"), 0))
+        sums = newer.order_by().values("account").annotate(sum=Sum("amount")).values("sum")
+        since = Case(When(kind=Account.Kind.WALLET, then=None), default=Subquery(sums))
+        total = Coalesce("wallet__balance", Coalesce("checkpoint__balance", ZERO) + Coalesce(since, ZERO))
+        return annotated(self, total=total)
 
     def wallets_total(self) -> Decimal:
         """What all the wallets hold together, in euros."""
@@ -78,7 +81,8 @@ class Account(models.Model):
 
     def balance(self) -> Decimal:
         """The sum of the account's entries, in euros."""
-        return Entry.objects.filter(account=self).aggregate(total=Sum("amount"))["total"] or ZERO
+        total: Decimal = Account.objects.with_totals().get(pk=self.pk).total
+        return total
 
 
 class WalletQuerySet(models.QuerySet["Wallet"]):
@@ -325,6 +329,52 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account} {self.amount}"
+
+
+class Checkpoint(models.Model):
+    """What an account held after its entries up to `upto`: pages sum what came after it, not ten million rows.
+
+    PostgreSQL writes the balance itself, from the checkpoint before, while nothing is being posted; verify_ledger sums
+    every entry again.
+    """
+
+    account = models.OneToOneField(Account, on_delete=models.PROTECT, related_name="checkpoint")
+    upto = models.PositiveBigIntegerField(_("jusqu’à l’écriture"), default=0)
+    balance = models.DecimalField(_("solde"), max_digits=14, decimal_places=2, default=ZERO)
+    at = models.DateTimeField(_("écrit le"), auto_now=True)
+
+    class Meta:
+        verbose_name = _("solde intermédiaire")
+        verbose_name_plural = _("soldes intermédiaires")
+        triggers = [
+            pgtrigger.Trigger(
+                name="checkpoint_is_summed",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.Update,
+                declare=[("since", "bigint")],
+                func="""
+                    PERFORM pg_advisory_xact_lock(43, 1);  -- POSTING_LOCK: entries of lower numbers are committed
+                    since := 0;
+                    NEW.balance := 0;
+                    IF TG_OP = 'UPDATE' THEN
+                        IF NEW.account_id <> OLD.account_id OR NEW.upto < OLD.upto THEN
+                            RAISE EXCEPTION 'wallet_checkpoint %: it only goes forward', OLD.id;
+                        END IF;
+                        since := OLD.upto;
+                        NEW.balance := OLD.balance;
+                    END IF;
+                    NEW.upto := least(NEW.upto, coalesce((SELECT max(id) FROM wallet_entry), 0));
+                    NEW.balance := NEW.balance + coalesce((
+                        SELECT sum(amount) FROM wallet_entry
+                        WHERE account_id = NEW.account_id AND id > since AND id <= NEW.upto
+                    ), 0);
+                    RETURN NEW;
+                """,
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.upto}"
 
 
 class TopUpPack(models.Model):

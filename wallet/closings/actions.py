@@ -15,7 +15,7 @@ from portal.common.errors import Refused
 from portal.common.formats import PARIS, long_date, month, now
 from portal.common.money import ZERO
 from wallet.closings.models import Closing
-from wallet.models import POSTING_LOCK, Account, Movement
+from wallet.models import POSTING_LOCK, Account, Checkpoint, Entry, Movement
 from wallet.words import account_name
 
 # Longer than any of our transactions lasts (CELERY_TASK_TIME_LIMIT): what was dated yesterday is committed.
@@ -167,6 +167,21 @@ def close_month(*, first_day: dt.date, by: User) -> Closing:
             code="month_not_next",
         )
     return _close(Closing.Kind.MONTH, first_day, end_of_month(first_day), by)
+
+
+@transaction.atomic
+def write_checkpoints() -> int:
+    """Bring the checkpoint of every account but the wallets' up to now; returns how many. For the night.
+
+    Raises Refused when the platform never pauses.
+    """
+    alone_in_the_ledger()
+    newest = Entry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    accounts = Account.objects.exclude(kind=Account.Kind.WALLET)
+    known = Checkpoint.objects.filter(account__in=accounts)
+    moved = known.update(upto=newest)
+    new = accounts.filter(checkpoint=None).order_by("pk").values_list("pk", flat=True)
+    return moved + len(Checkpoint.objects.bulk_create([Checkpoint(account_id=pk, upto=newest) for pk in new]))
 
 
 def alone_in_the_ledger() -> None:
