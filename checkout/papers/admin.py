@@ -202,10 +202,14 @@ class DocumentAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("fichier"))
     def file_link(self, obj: Document) -> str:
+        file = format_html(
+            '<a href="{}">{}</a>', reverse("admin:checkout_document_file", args=[obj.pk]), _("Télécharger le PDF")
+        )
+        if obj.is_cancelled or obj.kind == Kind.CANCELLATION:
+            return file
         return format_html(
-            '<a href="{}">{}</a> · <a href="{}">{}</a>',
-            reverse("admin:checkout_document_file", args=[obj.pk]),
-            _("Télécharger le PDF"),
+            '{} · <a href="{}">{}</a>',
+            file,
             reverse("admin:checkout_document_cancel", args=[obj.pk]),
             _("Annuler par une autre pièce…"),
         )

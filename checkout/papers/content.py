@@ -50,14 +50,21 @@ def total(label: str, amount: Decimal) -> Block:
 
 
 def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], sums: Sequence[str] = (), *, numbers: int = 1
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    sums: Sequence[str] = (),
+    *,
+    numbers: int = 1,
+    narrow: int = 0,
 ) -> Block:
-    """A table whose last `numbers` columns are figures; `sums` is its last line."""
+    """A table whose last `numbers` columns are figures and whose first `narrow` ones short words; `sums` is its last line."""
     return {
         "kind": "table",
         "title": title,
         "columns": list(columns),
         "numbers": list(range(len(columns) - numbers, len(columns))),
+        "narrow": narrow,
         "rows": [list(row) for row in rows],
         "total": list(sums),
     }

@@ -102,6 +102,7 @@ def invoice(user: User, first: dt.date) -> Content:
                     for order in orders
                 ],
                 [_("Total"), "", "", euros(sum((order.total for order in orders), ZERO))],
+                narrow=1,
             )
         )
     blocks.append(
@@ -122,6 +123,7 @@ def invoice(user: User, first: dt.date) -> Content:
             ],
             [_("Solde à la fin du mois"), "", "", euros(after)],
             numbers=2,
+            narrow=1,
         )
     )
     return Content(

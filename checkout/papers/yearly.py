@@ -250,6 +250,7 @@ def childcare_certificate(user: User, year: int) -> Content:
             ],
             [_("Total"), "", "", *_sums(rows)],
             numbers=5,
+            narrow=1,
         ),
         table(
             _("Qui a assuré la garde"),
@@ -315,8 +316,13 @@ def certificate(kind: Kind, user: User, year: int) -> Content:
 
 def obstacle(content: Content) -> str:
     """Why this certificate is not to be issued, in a sentence; an empty text when nothing stands against it."""
+    if not content.amount and content.kind == Kind.CHILDCARE:
+        return _(
+            "Il n’y a rien à attester pour cette année : aucune garde d’un enfant de moins de six ans n’y a eu lieu. Ce qui est réservé "
+            "pour plus tard comptera l’année de la garde."
+        )
     if not content.amount:
-        return _("Il n’y a rien à attester pour cette année : aucune somme de cette nature n’a été réglée.")
+        return _("Il n’y a rien à attester pour cette année : aucune prestation n’a été réglée.")
     if content.kind == Kind.CHILDCARE and content.links["last_day"] >= today():
         opens = long_date(content.links["last_day"] + dt.timedelta(days=1))
         return (

@@ -347,6 +347,12 @@ NEIGHBOURS = (
     ("Julie", "Pascal", ("Manon",)),
 )
 FATHERS = {"Karim", "Thomas", "Sébastien"}  # among them
+LITTLE = {"Manon"}  # under six, as the tax certificate of childcare counts
+
+
+def _born(name: str) -> int:
+    """The year of birth of a child in nursery school at the beginning of this school year; zero for the others."""
+    return school_years()[0].year - 4 if name in LITTLE else 0
 
 
 def _neighbours(operator: User, progress: Progress) -> None:
@@ -381,10 +387,11 @@ def _neighbour(
     )
     kind = Filiation.Kind.FATHER if first_name in FATHERS else Filiation.Kind.MOTHER
     people = [
-        _child(user, name, last_name, f"{2016 + index}-0{number}-1{index}", kind) for index, name in enumerate(children)
+        _child(user, name, last_name, f"{_born(name) or 2016 + index}-0{number}-1{index}", kind)
+        for index, name in enumerate(children)
     ]
     for index, person in enumerate(people):
-        _pupil(person, commune, (Level.CM2, Level.CM1)[index])
+        _pupil(person, commune, Level.MS if _born(person.first_name) else (Level.CM2, Level.CM1)[index])
     access = _access(user, service, label, by=operator)
     adjust(user=user, amount=Decimal("300.00"), reason="Dépôt en mairie", key=f"demo:wallet:{number}", by=operator)
     activity = Activity.objects.select_related("service").get(service__slug=service, slug=slug)
