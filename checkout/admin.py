@@ -4,7 +4,7 @@ import datetime as dt
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Prefetch, Q, Sum
+from django.db.models import F, Prefetch, Q, Sum
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -20,7 +20,8 @@ import checkout.papers.admin
 import checkout.regie.admin_closings
 import checkout.regie.admin_corrections
 import checkout.regie.admin_statements
-import checkout.regie.admin_verifications  # noqa: F401  registers their tables
+import checkout.regie.admin_verifications
+import checkout.vouchers.admin  # noqa: F401  registers their tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
@@ -49,14 +50,14 @@ def cancellation(line: OrderLine) -> str:
     what = [line.label, line.detail, line.beneficiary_name, short_date(line.date) if line.date else ""]
     return _("Ligne annulée\u00a0: %(what)s (%(price)s).") % {
         "what": ", ".join(part for part in what if part),
-        "price": euros(line.unit_price),
+        "price": euros(line.paid),
     }
 
 
 class LineInline(ReadOnlyInline):
     model = OrderLine
     agents = Right.VIEW
-    fields = ["label", "detail", "beneficiary_name", "date", "price", "earner", "cancelled_at"]
+    fields = ["label", "detail", "beneficiary_name", "date", "price", "off", "earner", "cancelled_at"]
     verbose_name_plural = gettext_lazy("Lignes")
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -65,6 +66,10 @@ class LineInline(ReadOnlyInline):
     @admin.display(description=gettext_lazy("prix"))
     def price(self, obj: OrderLine) -> str:
         return euros(obj.unit_price)
+
+    @admin.display(description=gettext_lazy("remise"))
+    def off(self, obj: OrderLine) -> str:
+        return euros(obj.discount) if obj.discount else "–"
 
     @admin.display(description=gettext_lazy("commune qui encaisse"))
     def earner(self, obj: OrderLine) -> str:
@@ -99,9 +104,11 @@ class OrderAdmin(ReadOnlyAdmin):
         lines = OrderLine.objects.visible_to(staff(request))
         rows = super().get_queryset(request).prefetch_related(Prefetch("lines", queryset=lines, to_attr="shown_lines"))
         if staff(request).is_operator:
-            return rows.annotate(shown_total=Sum("lines__unit_price"))
+            return rows.annotate(shown_total=Sum(F("lines__unit_price") - F("lines__discount")))
         return rows.annotate(
-            shown_total=Sum("lines__unit_price", filter=Q(lines__commune__in=staff(request).commune_ids))
+            shown_total=Sum(
+                F("lines__unit_price") - F("lines__discount"), filter=Q(lines__commune__in=staff(request).commune_ids)
+            )
         )
 
     def get_fields(self, request: HttpRequest, obj: Order | None = None) -> Any:

@@ -24,7 +24,7 @@ from accounts.downloads import private_download
 from accounts.models import User
 from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking
 from checkout.actions import justify_absence, refuse_absence
-from checkout.models import Order, OrderLine
+from checkout.models import PAID, Order, OrderLine
 from portal.common.errors import Refused
 from portal.common.formats import euros, long_date, moment, short_date, today
 from portal.common.money import ZERO, MoneyField
@@ -36,7 +36,7 @@ DAYS_LISTED = 15
 def paid_for(days: Iterable[AbsenceDay]) -> dict[int, Decimal]:
     """What was paid for the places of these days, in euros by the booking's key; one query."""
     lines = OrderLine.objects.filter(booking__in=[day.booking_id for day in days], order__status=Order.Status.PAID)
-    return {pk: price for pk, price in lines.values_list("booking", "unit_price") if pk is not None}
+    return {pk: price for pk, price in lines.values_list("booking", PAID) if pk is not None}
 
 
 class AbsenceStateFilter(admin.SimpleListFilter):
@@ -63,7 +63,7 @@ def to_give_back() -> Any:
         booking__status=Booking.Status.BOOKED,
         **{f"{place}absence": OuterRef("pk"), f"{place}refundable": True, f"{place}is_live": True},
     )
-    return lines.order_by().values(f"{place}absence").annotate(sum=Sum("unit_price")).values("sum")
+    return lines.order_by().values(f"{place}absence").annotate(sum=Sum(PAID)).values("sum")
 
 
 class AwayOnFilter(admin.SimpleListFilter):

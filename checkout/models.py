@@ -20,6 +20,7 @@ from checkout.papers.models import InvoiceRun as InvoiceRun
 from checkout.papers.models import Regie as Regie
 from checkout.papers.models import Series as Series
 from checkout.refunds.models import Refund
+from checkout.vouchers.models import LINE_IS_SHARED_OUT, CartVoucher
 from portal.common.db import not_truncated
 from portal.common.money import ZERO, MoneyField
 from services.models import Tariff
@@ -58,6 +59,10 @@ class CartQuerySet(models.QuerySet["Cart"]):
         """Each with the key of the conditions of sale in force, `terms_in_force`; None before any is published."""
         return self.annotate(terms_in_force=Terms.objects.newest(Terms.Kind.SALE).values("pk")[:1])
 
+    def with_codes(self) -> Self:
+        """Each with `has_codes`: whether a voucher's code was entered in it."""
+        return self.annotate(has_codes=Exists(CartVoucher.objects.filter(cart=OuterRef("pk"))))
+
 
 class Cart(models.Model):
     """What a person is about to order (« panier »): one live cart each, its places held together until one moment."""
@@ -75,6 +80,7 @@ class Cart(models.Model):
     created_at = models.DateTimeField(_("créé le"), auto_now_add=True)
 
     terms_in_force: int | None  # read by with_terms_in_force
+    has_codes: bool  # read by with_codes
     is_new = False  # opened by the action that runs: there is no line of it to look for
 
     objects = CartQuerySet.as_manager()
@@ -278,6 +284,10 @@ class Order(models.Model):
         return f"{self.created_at.year}-{self.pk:06d}"
 
 
+# What a family pays for a line, in euros: its price without what vouchers take off.
+PAID = F("unit_price") - F("discount")
+
+
 class OrderLineQuerySet(models.QuerySet["OrderLine"]):
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(commune__in=user.commune_ids)
@@ -307,6 +317,8 @@ class OrderLine(models.Model):
     note = models.CharField(_("validité"), max_length=250, blank=True, default="", db_default="")
     unit_price = MoneyField(_("prix"))
     surcharge = MoneyField(_("dont majoration"), default=ZERO, db_default=ZERO)
+    # What vouchers take off, borne by those whom its shares name.
+    discount = MoneyField(_("remise"), default=ZERO, db_default=ZERO)
     explanation = models.CharField(_("pourquoi ce prix"), max_length=400, blank=True, default="", db_default="")
     cancelled_at = models.DateTimeField(_("annulée le"), null=True)
     refund = models.ForeignKey(
@@ -325,6 +337,9 @@ class OrderLine(models.Model):
                 condition=Q(surcharge__gte=0, surcharge__lte=F("unit_price")), name="line_surcharge_is_in_the_price"
             ),
             models.CheckConstraint(
+                condition=Q(discount__gte=0, discount__lte=F("unit_price")), name="line_discount_is_in_the_price"
+            ),
+            models.CheckConstraint(
                 condition=Q(kind="booking", booking__isnull=False) | (~Q(kind="booking") & Q(booking=None)),
                 name="booking_line_has_a_booking",
             ),
@@ -340,10 +355,23 @@ class OrderLine(models.Model):
             pgtrigger.ReadOnly(name="line_is_frozen", exclude=["cancelled_at", "refund"]),
             pgtrigger.Protect(name="lines_are_kept", operation=pgtrigger.Delete),
             not_truncated("lines_are_not_emptied"),
+            pgtrigger.Trigger(
+                name="discount_is_shared_out",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                timing=pgtrigger.Deferred,
+                condition=pgtrigger.Condition("NEW.discount > 0"),
+                func=LINE_IS_SHARED_OUT.format(line="NEW") + "RETURN NULL;",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def paid(self) -> Decimal:
+        """What the family pays for it, in euros: the price without what vouchers take off."""
+        return self.unit_price - self.discount
 
     @property
     def item(self) -> Booking | Ticket | None:

@@ -16,6 +16,8 @@ from accounts.models import User
 from bookings.models import Booking, Hold
 from bookings.tickets.words import note_at
 from checkout.models import Cart, Order, OrderLine
+from checkout.vouchers.reading import reductions_of, reductions_taken
+from checkout.vouchers.rules import Reduction
 from portal.common.formats import MONTHS, NBSP, WEEKDAYS, enumeration, month
 from portal.common.money import ZERO
 
@@ -184,6 +186,7 @@ def order_groups(lines: Iterable[OrderLine]) -> list[Group]:
 # it believes of the others. (It read all 60 000 bookings when the last carts it had counted were of 280 lines.)
 CART_AND_LINES = """
     SELECT cart.id, cart.status, cart.address_id, cart.terms_id, hold.id, hold.expires_at,
+           EXISTS (SELECT 1 FROM checkout_cartvoucher code WHERE code.cart_id = cart.id),
            line.id, coalesce(booked.activity, pass.activity), coalesce(booked.slot, pass.slot), line.unit_price,
            coalesce(booked.first_name, pass.first_name), coalesce(booked.last_name, pass.last_name), booked.date,
            line.explanation, coalesce(booked.status, pass.status), pass.valid, pass.stop, booked.kept_until
@@ -244,18 +247,22 @@ class CartSummary:
     cart: Cart
     groups: list[Group]
     expired: list[Group]
-    total: Decimal
+    subtotal: Decimal
     pending: Order | None
+    reductions: list[Reduction] = field(default_factory=list)
 
     @classmethod
     def of(cls, user: User) -> "CartSummary | None":
-        """The person's live cart with its lines, or None; one query, one more while an order waits to be paid."""
+        """The person's live cart with its lines, or None; one query, one more while an order waits to be paid.
+
+        With codes entered five more, or one for an order that waits.
+        """
         with connection.cursor() as cursor:
             cursor.execute(CART_AND_LINES, [user.pk])
             rows = cursor.fetchall()
         if not rows:
             return None
-        cart = _cart(user, *rows[0][:6])
+        cart, has_codes = _cart(user, *rows[0][:6]), rows[0][6]
         shaped = [
             (
                 Line(
@@ -271,7 +278,7 @@ class CartSummary:
                 ),
                 status,
             )
-            for pk, label, slot, price, first, last, date, why, status, valid, stop, until in (row[6:] for row in rows)
+            for pk, label, slot, price, first, last, date, why, status, valid, stop, until in (row[7:] for row in rows)
             if pk is not None
         ]
         held = [row for row, status in shaped if status == Booking.Status.HELD]
@@ -279,8 +286,20 @@ class CartSummary:
         pending = None
         if cart.status == Cart.Status.PAYING:
             pending = Order.objects.filter(cart=cart, status=Order.Status.PENDING).first()
-        total = sum((row.unit_price for row in held), ZERO)
-        return cls(cart, _group(held), _group(gone), total, pending)
+        found: list[Reduction] = []
+        if has_codes:
+            found = reductions_taken(pending.pk) if pending else reductions_of(cart, user)
+        return cls(cart, _group(held), _group(gone), sum((row.unit_price for row in held), ZERO), pending, found)
+
+    @property
+    def total(self) -> Decimal:
+        """What is to be paid, in euros: the products without what vouchers take off."""
+        return self.subtotal - sum((row.amount for row in self.reductions), ZERO)
+
+    @property
+    def applied(self) -> list[Reduction]:
+        """The vouchers that take something off."""
+        return [row for row in self.reductions if row.amount]
 
     @property
     def quantity(self) -> int:

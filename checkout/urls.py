@@ -17,8 +17,12 @@ from checkout.views import (
     waiting,
     wallet,
 )
+from checkout.vouchers import views as vouchers
 
 urlpatterns = [
+    path("panier/bons/", vouchers.enter, name="voucher_enter"),
+    path("panier/bons/retirer/", vouchers.remove, name="voucher_remove"),
+    path("mon-compte/bons-de-reduction/", vouchers.vouchers, name="vouchers"),
     path("services/<slug:service>/<slug:slug>/", booking.activity, name="activity"),
     path("services/<slug:service>/<slug:slug>/liste-d-attente/", waiting.waiting_join, name="waiting_join"),
     path("panier/", cart.cart, name="cart"),

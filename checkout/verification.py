@@ -7,8 +7,9 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from bookings.models import Absence, AbsenceDay, Booking, Ticket
-from checkout.models import Order, OrderLine, Payment, Refund
+from checkout.models import PAID, Order, OrderLine, Payment, Refund
 from checkout.papers.verification import verify_papers
+from checkout.vouchers.verification import verify as _vouchers
 from portal.common.db import annotated
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
@@ -23,6 +24,7 @@ def verify() -> Iterator[str]:
     """One sentence per difference: the ledger's, an order that is paid but not captured, a place counted wrongly."""
     yield from verify_entries()
     yield from _orders()
+    yield from _vouchers()
     yield from _reserved()
     yield from _refunds()
     yield from _withdrawals()
@@ -32,7 +34,7 @@ def verify() -> Iterator[str]:
     yield from verify_papers()
 
 
-def _sum(rows: object, field: str) -> Coalesce:
+def _sum(rows: object, field: object) -> Coalesce:
     sums = rows.values("order").annotate(sum=Sum(field)).values("sum")  # type: ignore[attr-defined]
     return Coalesce(Subquery(sums, output_field=MoneyField()), ZERO)
 
@@ -40,7 +42,7 @@ def _sum(rows: object, field: str) -> Coalesce:
 def _orders() -> Iterator[str]:
     captured = Payment.objects.filter(order=OuterRef("pk"), status=Payment.Status.CAPTURED).order_by()
     lines = OrderLine.objects.filter(order=OuterRef("pk")).order_by()
-    orders = Order.objects.annotate(captured=_sum(captured, "amount"), lines_total=_sum(lines, "unit_price"))
+    orders = Order.objects.annotate(captured=_sum(captured, "amount"), lines_total=_sum(lines, PAID))
     wrong = orders.filter(
         ~Q(total=F("lines_total"))
         | (Q(status=Order.Status.PAID) & ~Q(captured=F("total")))

@@ -122,6 +122,9 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "cart_remove": ACTION,
     "cart_recover": ACTION,
     "order_abandon": ACTION,
+    "voucher_enter": ACTION,
+    "voucher_remove": ACTION,
+    "vouchers": OWN_PAGE,
     "checkout_summary": (302, 302, 200, 302, 302, 302),  # without a cart: to the cart's page
     "checkout_login": MOVED,
     "checkout_address": (302, 302, 200, 302, 302, 302),

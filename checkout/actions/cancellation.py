@@ -14,6 +14,7 @@ from bookings import actions as bookings
 from bookings.models import Booking
 from checkout.models import Order, OrderLine
 from checkout.refunds.actions import card_shares, lock_cards, refund_to_card
+from checkout.vouchers import settling
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import day
@@ -119,8 +120,9 @@ def give_back(
 ) -> list[Returned]:
     """Post what these bookings cost back to whoever paid them, and end their lines; one movement for each payer.
 
-    Under the locks of the bookings, in the caller's transaction. The commune's revenue goes down by as much. A booking is
-    paid back once: its line keeps the movement, and a line that has ended is not found again. `to_card`: what cards have
+    Under the locks of the bookings, in the caller's transaction. The commune's revenue goes down by the price: what vouchers
+    took off goes back to whoever bears them, and a voucher on an order of which nothing is left can be used again. A booking
+    is paid back once: its line keeps the movement, and a line that has ended is not found again. `to_card`: what cards have
     paid of it goes on from the wallet to the card, under a lock of the payments that the caller holds.
     """
     lines: dict[int, list[OrderLine]] = {}
@@ -128,14 +130,16 @@ def give_back(
     for line in paid.select_related("order__user").order_by("pk").select_for_update(of=("self",)):
         lines.setdefault(line.order.user_id, []).append(line)
     by_pk = {row.pk: row for row in rows}
+    settling.give_back_with([line for theirs in lines.values() for line in theirs])
     # Wallets one after the other in the order of their keys, as everywhere.
     payers = sorted((theirs[0].order.user for theirs in lines.values()), key=lambda user: ledger.wallet_of(user).pk)
     found = []
     for payer in payers:
         theirs = lines[payer.pk]
         booked = sorted((by_pk[line.booking_id] for line in theirs if line.booking_id), key=lambda row: row.date)
-        total = sum((line.unit_price for line in theirs), ZERO)
-        movement = _post(theirs, booked, payer, by, f"{reason}\u00a0: {_named(booked)}", kind) if total else None
+        total = sum((line.paid for line in theirs), ZERO)
+        cost = any(line.unit_price for line in theirs)
+        movement = _post(theirs, booked, payer, by, f"{reason}\u00a0: {_named(booked)}", kind) if cost else None
         OrderLine.objects.filter(pk__in=[line.pk for line in theirs]).update(
             cancelled_at=timezone.now(), refund=movement
         )
@@ -159,6 +163,7 @@ def _post(
     for line in lines:
         code = ledger.revenue_code(line.commune_id)
         amounts[code] = amounts.get(code, ZERO) - line.unit_price
+    amounts |= settling.borne(lines)
     amounts[ledger.wallet_code(payer)] = -sum(amounts.values(), ZERO)
     return ledger.post(
         kind=kind, key=f"cancellation:{min(row.pk for row in booked)}", label=label, amounts=amounts, by=by

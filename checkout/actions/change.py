@@ -44,7 +44,7 @@ class Quote:
     @property
     def difference(self) -> Decimal:
         """Euros that the wallet pays; less than zero when it gets some back."""
-        return self.price - self.line.unit_price
+        return self.price - self.line.paid
 
 
 def quote(*, booking: Booking, slot: Slot, date: dt.date, by: User) -> Quote:
@@ -142,7 +142,8 @@ def _sold(
 def change_booking(*, booking: Booking, slot: Slot, date: dt.date, shown_difference: Decimal, by: User) -> Booking:
     """Give a booked place up for another date or slot of its activity; returns the new one, booked and paid.
 
-    The old price returns to the wallet and the new one leaves it, in one transaction with both places. `shown_difference`
+    What was paid returns to the wallet and the new price leaves it, in one transaction with both places: what a voucher took
+    off the old place goes back to its bearer and does not follow. `shown_difference`
     is what the person saw, in euros. Raises Refused with the sentence of the rule that forbids it (either deadline, a full
     day, another booking at that time, a wallet that holds too little): then nothing has changed, the old place least of all.
     """
@@ -166,7 +167,7 @@ def change_booking(*, booking: Booking, slot: Slot, date: dt.date, shown_differe
                 _(
                     "Ce changement coûte %(difference)s de plus, et votre porte-monnaie contient %(balance)s. Rechargez-le, puis recommencez ; rien n’a été changé."
                 )
-                % {"difference": euros(offer.difference), "balance": euros(balance - offer.line.unit_price)},
+                % {"difference": euros(offer.difference), "balance": euros(balance - offer.line.paid)},
                 code="wallet_is_not_overdrawn",
             )
         order, line = _order(offer, new, by)

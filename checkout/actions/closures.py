@@ -15,7 +15,7 @@ from bookings.models import Booking, BookingQuerySet
 from bookings.waiting.models import WaitingListEntry
 from bookings.waiting.offers import by_user
 from checkout.actions.cancellation import give_back
-from checkout.models import Order, OrderLine
+from checkout.models import PAID, Order, OrderLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.money import ZERO
@@ -57,7 +57,7 @@ def impact(closure: Closure) -> Impact:
     paid = OrderLine.objects.filter(booking__in=[row.pk for row in places], order__status=Order.Status.PAID)
     if not closure.pk:
         paid = paid.filter(cancelled_at=None)
-    prices = dict(paid.values_list("booking").annotate(price=Sum("unit_price")))
+    prices = dict(paid.values_list("booking").annotate(price=Sum(PAID)))
     priced = [(row, prices.get(row.pk, ZERO)) for row in places]
     groups: dict[str, list[tuple[Booking, Decimal]]] = {}
     for row, price in priced:

@@ -17,6 +17,8 @@ from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderE
 from checkout.providers import provider as find_provider
 from checkout.providers.base import EURO, Message, Outcome
 from checkout.summary import order_groups
+from checkout.vouchers import settling
+from checkout.vouchers.reading import reductions_taken
 from portal.common.db import retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import day
@@ -124,19 +126,22 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
     if lost and card is None:
         raise expired()
     kept = [line for line in lines if line not in lost]
-    refund = sum((line.unit_price for line in lost), ZERO)
+    refund = sum((line.paid for line in lost), ZERO)
     now = timezone.now()
+    settling.end_with_payment(order, kept, lost)
     sources = _sources(order, card)
     amounts = {code: -amount for code, amount in sources.items()}
     for line in kept:
         code = _income_code(order, line)
         amounts[code] = amounts.get(code, ZERO) + line.unit_price
+    for code, amount in settling.borne(kept).items():
+        amounts[code] = amounts.get(code, ZERO) - amount
     if refund:
         wallet = ledger.wallet_code(order.user_id)
         ledger.wallet_of(order.user)
         amounts[wallet] = amounts.get(wallet, ZERO) + refund
     movement = None
-    if order.total:
+    if any(amounts.values()):  # also of an order that vouchers pay in full
         movement = ledger.post(
             kind=Movement.Kind.TOP_UP if order.kind == Order.Kind.TOP_UP else Movement.Kind.ORDER,
             key=f"order:{order.pk}:paid",
@@ -163,6 +168,7 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
             "paid_with": _paid_with(sources),
             "lost": [f"{line.beneficiary_name}, {day(line.date) if line.date else line.label}" for line in lost],
             "refund": refund,
+            "reductions": reductions_taken(order.pk) if any(line.discount for line in lines) else [],
         },
         attachment=f"receipt:{order.pk}",
     )

@@ -25,6 +25,9 @@ from checkout.actions.reconciliation import ask_about
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment
 from checkout.providers import base, default_provider
 from checkout.providers import provider as find_provider
+from checkout.vouchers import settling
+from checkout.vouchers.rules import Reduction
+from checkout.vouchers.words import OVERUSED
 from families.models import Beneficiary
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
@@ -104,7 +107,7 @@ def _order_and_start(
     user: User, cart_id: int, means: Means, shown_total: Decimal, card: Card
 ) -> tuple[Started, Payment | None]:
     """One transaction: the order, its payments, and the card's payment when a provider must be asked."""
-    with refusing({name: str(text) for name, text in SENTENCES.items()}):
+    with refusing({name: str(text) for name, text in {**SENTENCES, **OVERUSED}.items()}):
         order, lines = order_of_cart(user, cart_id, shown_total)
         if lines is None:
             return Started(order), None
@@ -125,6 +128,7 @@ def order_of_cart(user: User, cart_id: int, shown_total: Decimal) -> tuple[Order
         Cart.objects.filter(user=user, pk=cart_id)
         .select_related("hold", "address")
         .with_terms_in_force()
+        .with_codes()
         .select_for_update(of=("self",))
         .first()
     )
@@ -198,6 +202,7 @@ def close_forgotten(*, order: Order) -> None:
     with transaction.atomic():
         cart, locked = _lock(order, order.user)
         if locked.status == Order.Status.PENDING and not locked.payments.filter(status__in=Payment.RUNNING).exists():
+            settling.give_back_uses([locked.pk])
             _set_cancelled(cart, locked)
 
 
@@ -207,6 +212,7 @@ def _cancel(order: Order, user: User) -> str:
     with transaction.atomic():
         cart, locked = _lock(order, user)
         if locked.status == Order.Status.PENDING:
+            settling.give_back_uses([locked.pk])  # before the wallet: see there
             _end_running(locked)
             _set_cancelled(cart, locked)
         return locked.status
@@ -242,8 +248,9 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, S
             raise expired()  # which undoes the retake: the person decides anew in the cart
         lines = _order_lines(cart)
     _check_still_offered(user, cart.pk, lines)
-    total = sum((line.unit_price for line in lines), ZERO)
-    _check_total(total, shown_total)
+    settled = settling.settle(cart, user, lines) if cart.has_codes else []
+    total = sum((line.paid for line in lines), ZERO)
+    _check_total(total, shown_total, [reduction for _voucher, reduction in settled])
     if cart.address is None:
         raise Refused(_("Choisissez d’abord une adresse."), code="no_address")
     if cart.terms_id is None or cart.terms_id != cart.terms_in_force:
@@ -256,6 +263,8 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, S
     for line in lines:
         line.order = order
     OrderLine.objects.bulk_create(lines)
+    if settled:
+        settling.take(order, lines, settled)
     return order, lines
 
 
@@ -273,9 +282,11 @@ def _lines_still_had(order: Order, shown_total: Decimal) -> Sequence[OrderLine]:
     return lines
 
 
-def _check_total(total: Decimal, shown: Decimal) -> None:
+def _check_total(total: Decimal, shown: Decimal, reductions: Sequence[Reduction] = ()) -> None:
+    """Raises Refused when the order is worth something else than was shown, naming the vouchers that do not apply (any more)."""
     if total != shown:
         raise Refused(
+            *(f"{row.voucher.code}\u00a0: {row.reason}" for row in reductions if row.reason),
             _(
                 "Votre panier a changé : il vaut maintenant %(now)s au lieu de %(before)s. Vérifiez-le avant de payer ; rien n’a été débité."
             )

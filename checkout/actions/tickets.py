@@ -12,6 +12,7 @@ from checkout.actions.cancellation import Returned, check_card_refunds, send_to_
 from checkout.actions.cart import SENTENCES, extend, open_cart, priced
 from checkout.models import CartLine, Order, OrderLine
 from checkout.refunds.actions import lock_cards
+from checkout.vouchers import settling
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
@@ -59,6 +60,7 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
             .select_for_update(of=("self",))
             .get()
         )
+        settling.give_back_with([line])
         movement = None
         if line.unit_price:
             movement = ledger.post(
@@ -67,13 +69,14 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
                 label=_("Annulation\u00a0: %(activity)s, %(slot)s") % {"activity": row.activity, "slot": row.slot},
                 amounts={
                     ledger.revenue_code(line.commune_id): -line.unit_price,
-                    ledger.wallet_code(by): line.unit_price,
+                    ledger.wallet_code(by): line.paid,
+                    **settling.borne([line]),
                 },
                 by=by,
             )
         OrderLine.objects.filter(pk=line.pk).update(cancelled_at=timezone.now(), refund=movement)
         label = _("Annulation\u00a0: %(activity)s, %(slot)s") % {"activity": row.activity, "slot": row.slot}
-        returned = Returned(by, [], line.unit_price, send_to_cards([line], label, by) if to_card else ZERO)
+        returned = Returned(by, [], line.paid, send_to_cards([line], label, by) if to_card else ZERO)
         queue_email(
             key=f"ticket:{row.pk}:cancelled",
             to=by.email,

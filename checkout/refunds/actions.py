@@ -59,13 +59,13 @@ def _pays_back(slug: str) -> bool:
 
 
 def card_shares(lines: Iterable[OrderLine]) -> Sequence[CardShare]:
-    """What of the price of paid lines came from cards and can go back there, by payment; one query.
+    """What cards have paid of these lines and can go back there, by payment; one query.
 
     The card's part of an order goes back first: whoever paid partly from the wallet gets the card's euros on the card.
     """
     prices: dict[int, Decimal] = {}
     for line in lines:
-        prices[line.order_id] = prices.get(line.order_id, ZERO) + line.unit_price
+        prices[line.order_id] = prices.get(line.order_id, ZERO) + line.paid
     cards = Payment.objects.filter(order__in=prices, status=Payment.Status.CAPTURED).exclude(provider=Payment.WALLET)
     live = Sum("refunds__amount", filter=~Q(refunds__status=Refund.Status.FAILED))
     shares = []
@@ -84,7 +84,7 @@ def back_to(lines: Collection[OrderLine], *, asked: bool = True) -> dict[str, De
 
     `asked` is whether the person has the choice of the card at all.
     """
-    total = sum((line.unit_price for line in lines), ZERO)
+    total = sum((line.paid for line in lines), ZERO)
     on_card = sum((share.amount for share in card_shares(lines)), ZERO) if asked else ZERO
     return {"total": total, "on_card": on_card, "rest": total - on_card}
 

@@ -19,7 +19,7 @@ from bookings.absence_actions import Plan, add_proof, cancellable, plans, report
 from bookings.absences import Absence, AbsenceDay, AbsenceProof
 from bookings.models import Booking
 from checkout.forms import AbsenceForm, ProofForm, keys
-from checkout.models import Order, OrderLine
+from checkout.models import PAID, Order, OrderLine
 from families.models import Beneficiary
 from portal.common.errors import Refused
 from portal.common.money import ZERO
@@ -125,7 +125,7 @@ def _answers(user: User, planned: Sequence[Plan]) -> list[Answer]:
 def _prices(user: User, rows: Sequence[Booking]) -> dict[int, Decimal]:
     """What this person paid for each booking, in euros, by key; what another paid is not theirs to read."""
     lines = OrderLine.objects.filter(booking__in=rows, order__user=user, order__status=Order.Status.PAID)
-    return {pk: price for pk, price in lines.values_list("booking", "unit_price") if pk is not None}
+    return {pk: price for pk, price in lines.values_list("booking", PAID) if pk is not None}
 
 
 # --- What became of them -----------------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
         return redirect("reservations")
     mine = [row for row in booked if may_cancel(user, row)]
     lines = _paid(user, mine)
-    prices = {pk: line.unit_price for pk, line in lines.items()}
+    prices = {pk: line.paid for pk, line in lines.items()}
     context = {
         "rows": [(row, prices.get(row.pk, ZERO)) for row in mine],
         "late": [row for row in booked if row.made_by_id == user.pk and row not in mine],

@@ -13,6 +13,7 @@ from checkout.actions import abandon_order, recover_places, remove_lines
 from checkout.forms import keys
 from checkout.models import Order, Payment
 from checkout.summary import CartSummary
+from checkout.views.coming_back import page_before
 from portal.common.errors import Refused
 
 
@@ -32,22 +33,22 @@ def remove(request: HttpRequest) -> HttpResponse:
     ids = keys(request.POST.getlist("line"))
     if not ids:
         messages.info(request, _("Cochez d’abord les dates à retirer."))
-        return redirect("cart")
+        return redirect(page_before(request))
     try:
         removed = remove_lines(user=current_user(request), ids=ids)
     except Refused as refusal:  # its order is being paid, in another window
         for text in refusal.messages:
             messages.error(request, text)
-        return redirect("cart")
+        return redirect(page_before(request))
     if not removed:
         messages.info(request, _("Ces dates ne sont plus dans votre panier."))
-        return redirect("cart")
+        return redirect(page_before(request))
     messages.success(
         request,
         ngettext("%d réservation a quitté votre panier.", "%d réservations ont quitté votre panier.", removed)
         % removed,
     )
-    return redirect("cart")
+    return redirect(page_before(request))
 
 
 @require_POST
@@ -58,12 +59,12 @@ def recover(request: HttpRequest) -> HttpResponse:
     except Refused as refusal:  # its order is being paid, in another window
         for text in refusal.messages:
             messages.error(request, text)
-        return redirect("cart")
+        return redirect(page_before(request))
     for sentence in lost:
         messages.warning(request, sentence)
     if not lost:
         messages.success(request, _("Vos places sont de nouveau gardées."))
-    return redirect("cart")
+    return redirect(page_before(request))
 
 
 @require_POST

@@ -13,6 +13,7 @@ from accounts.views import current_user
 from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.papers.models import Document
 from checkout.summary import order_groups
+from checkout.vouchers.reading import reductions_taken
 from portal.common.money import ZERO
 
 PAGE_SIZE = 20
@@ -53,10 +54,12 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         "has_dates": any(line.kind == OrderLine.Kind.BOOKING for line in lines),
         "has_tickets": any(line.kind == OrderLine.Kind.TICKET for line in lines),
         "lost": order_groups(lost),
-        "lost_total": sum((line.unit_price for line in lost), ZERO),
+        "lost_total": sum((line.paid for line in lost), ZERO),
         "groups": order_groups(lines),
+        "subtotal": sum((line.unit_price for line in lines), ZERO),
+        "reductions": reductions_taken(found.pk) if any(line.discount for line in lines) else [],
         "cancelled": order_groups(cancelled),
-        "refunded": sum((line.unit_price for line in cancelled + lost), ZERO),
+        "refunded": sum((line.paid for line in cancelled + lost), ZERO),
         "on_cards": sum((row.amount for row in Refund.objects.live().filter(payment__order=found)), ZERO),
         "payments": [row for row in payments if row.status == Payment.Status.CAPTURED],
         "credited": [row for row in payments if row.status == Payment.Status.CREDITED],

@@ -65,7 +65,13 @@ def summary(request: HttpRequest) -> HttpResponse:
     cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
-    context = {"cart": cart, "next": _next(cart), "checkout_step": SUMMARY, "checkout_done": _done(cart)}
+    context = {
+        "cart": cart,
+        "editable": cart.pending is None,
+        "next": _next(cart),
+        "checkout_step": SUMMARY,
+        "checkout_done": _done(cart),
+    }
     return render(request, "checkout/summary.html", context)
 
 

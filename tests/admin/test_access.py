@@ -64,6 +64,8 @@ RIGHTS = {
     "checkout.series": ("", "v"),
     "checkout.invoicerun": ("", "v"),
     "checkout.regie": ("", "vc"),
+    "checkout.voucher": ("vac", "vac"),
+    "checkout.voucheruse": ("v", "v"),
     "outbox.email": ("", "v"),
     "outbox.call": ("", "v"),
 }

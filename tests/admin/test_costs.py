@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import User
 from services.models import Category
 from tests.admin.test_access import RIGHTS
-from tests.admin.world import Town, book, client_of, order_of, registered, tickets_of, url, waiting
+from tests.admin.world import Town, book, client_of, order_of, registered, tickets_of, url, vouchers_of, waiting
 from tests.factories import (
     AccessProfileFactory,
     ActivityFactory,
@@ -75,6 +75,7 @@ def many_more(town: Town) -> None:
         Series.objects.create(regie=the_regie(), kind=Kind.INVOICE, year=2030 + index)
         InvoiceRun.objects.create(month=f"20{30 + index}-01-01", families=1)
         tickets_of(town)
+        vouchers_of(town, order)
         payment = Payment.objects.create(order=order, provider="demo", amount=Decimal(1), status="started")
         ProviderEvent.objects.create(provider="demo", payment=payment, source="test", raw="x")
         ProviderEvent.objects.create(provider="demo", source="notification", raw="x")

@@ -21,6 +21,7 @@ from checkout.papers.actions import issue
 from checkout.papers.content import Content
 from checkout.papers.models import InvoiceRun, Kind
 from checkout.regie.models import Statement, Verification
+from checkout.vouchers.models import Voucher, VoucherScope, VoucherUse
 from portal.common.formats import PARIS, today
 from portal.outbox.models import Call, Email
 from services.models import Category, SchoolHoliday
@@ -121,6 +122,7 @@ def town(name: str) -> Town:
         "bookings.absence": absence,
         "bookings.waitinglistentry": waiting(place, child),
         "checkout.order": order,
+        **vouchers_of(place, order),
         "line": line,
     } | tickets_of(place)
     return place
@@ -195,6 +197,17 @@ def order_of(place: Town, booking: Booking) -> tuple[Order, OrderLine]:
         unit_price=Decimal("7.90"),
     )
     return order, line
+
+
+def vouchers_of(place: Town, order: Order) -> dict[str, Any]:
+    """A voucher that the town bears, of its service, taken once."""
+    number = Voucher.objects.count()
+    voucher = Voucher.objects.create(
+        code=f"BON-{number}", label=f"Rentrée à {place.commune.name}", amount=Decimal(5), commune=place.commune
+    )
+    VoucherScope.objects.create(voucher=voucher, service=place.rows["services.service"])
+    use = VoucherUse.objects.create(voucher=voucher, user=order.user, order=order, amount=Decimal(5), rank=1)
+    return {"checkout.voucher": voucher, "checkout.voucheruse": use}
 
 
 def shared_rows(place: Town) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class TestTruncate:
             ("wallet.Entry:entries_are_kept", "TRUNCATE wallet_entry"),
             ("checkout.Payment:payments_are_not_emptied", "TRUNCATE checkout_payment CASCADE"),
             ("checkout.ProviderEvent:events_are_not_emptied", "TRUNCATE checkout_providerevent"),
-            ("checkout.OrderLine:lines_are_not_emptied", "TRUNCATE checkout_orderline"),
+            ("checkout.OrderLine:lines_are_not_emptied", "TRUNCATE checkout_orderline CASCADE"),
             ("checkout.ProviderCheck:checks_are_not_emptied", "TRUNCATE checkout_providercheck"),
         ],
     )

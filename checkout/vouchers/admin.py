@@ -1,0 +1,347 @@
+"""Vouchers in the administration: the agglomération writes all, a mairie those that it bears; their uses, and batches."""
+
+import csv
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import OuterRef, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, ScopedForm, ScopedInline, staff, visible_rows
+from accounts.admin_history import Happening, events_of, parts_of, told
+from accounts.models import User
+from checkout.models import Order
+from checkout.vouchers.actions import MOST_AT_ONCE, make_batch
+from checkout.vouchers.models import Voucher, VoucherScope, VoucherShare, VoucherUse, typed
+from checkout.vouchers.words import worth
+from portal.common.errors import Refused
+from portal.common.formats import enumeration, euros
+from portal.common.money import ZERO, MoneyField
+
+SENTENCES = {
+    "voucher_is_percent_or_amount": (
+        "percent",
+        gettext_lazy("Écrivez un pourcentage (plus de 0, au plus 100) ou un montant en euros, l’un des deux."),
+    ),
+    "voucher_ends_after_it_starts": ("valid_until", gettext_lazy("La dernière date vient avant la première.")),
+    "voucher_days_are_in_order": ("days_until", gettext_lazy("La dernière date vient avant la première.")),
+    "voucher_can_be_used": ("max_uses", gettext_lazy("Au moins une utilisation, ou rien\u00a0: sans limite.")),
+    "voucher_is_not_overused": (
+        "max_uses",
+        gettext_lazy("Ce bon a déjà été utilisé plus souvent\u00a0: pour l’arrêter, décochez « en service »."),
+    ),
+    "voucher_minimum_is_not_negative": ("minimum", gettext_lazy("Un montant de zéro euro ou plus.")),
+}
+SCOPE_SENTENCES = {
+    "scope_names_one_thing": (
+        "",
+        gettext_lazy("Une chose par ligne\u00a0: une commune, un service, une activité ou une situation."),
+    ),
+    "scope_is_within_the_commune": (
+        "",
+        gettext_lazy("Un bon à la charge d’une commune vaut pour les produits de cette commune."),
+    ),
+}
+# What families were told stays; PostgreSQL refuses it too.
+FROZEN = ["code", "percent", "amount", "commune", "user"]
+
+
+class VoucherForm(ScopedForm):
+    """A code may be typed in small letters; a mairie bears what it gives."""
+
+    for_operator = False
+
+    def clean_code(self) -> str:
+        return typed(self.cleaned_data["code"])
+
+    def clean_commune(self) -> Any:
+        commune = self.cleaned_data["commune"]
+        if commune is None and not self.for_operator:
+            raise ValidationError(_("Choisissez la commune qui supporte la remise."), code="required")
+        return commune
+
+
+class ScopeForm(ScopedForm):
+    """One thing that a voucher is for."""
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        voucher: Any = self.fields["voucher"]  # the row that the page is about, saved or not
+        bearer = voucher.parent_instance.commune_id
+        if bearer is not None and not self.errors:
+            found = {
+                data["commune"].pk if data.get("commune") else None,
+                data["service"].commune_id if data.get("service") else None,
+                data["activity"].service.commune_id if data.get("activity") else None,
+                data["profile"].service.commune_id if data.get("profile") else None,
+            }
+            if found - {None, bearer}:
+                raise ValidationError(SCOPE_SENTENCES["scope_is_within_the_commune"][1], code="other_commune")
+        return data
+
+
+class ScopeInline(ScopedInline):
+    """What it is for; nothing written: everything that its bearer's products are."""
+
+    model = VoucherScope
+    form = ScopeForm
+    extra = 1  # a line to write on, without JavaScript too
+    agents = operators = Right.ALL
+    fields = ["commune", "service", "activity", "profile"]
+    constraint_messages = SCOPE_SENTENCES
+
+
+class BatchFilter(admin.SimpleListFilter):
+    """Vouchers that were made together."""
+
+    title = gettext_lazy("lot")
+    parameter_name = "lot"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        rows = visible_rows(Voucher.objects.exclude(batch=""), staff(request))
+        return [(name, name) for name in rows.order_by("batch").values_list("batch", flat=True).distinct()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Voucher]) -> QuerySet[Voucher]:
+        return queryset.filter(batch=self.value()) if self.value() else queryset
+
+
+class BatchForm(forms.Form):
+    """How many vouchers like this one, or for whom."""
+
+    batch = forms.CharField(label=gettext_lazy("Nom du lot"), max_length=60)
+    start = forms.CharField(
+        label=gettext_lazy("Début des codes"),
+        max_length=12,
+        required=False,
+        help_text=gettext_lazy("Dix caractères tirés au sort le suivent\u00a0: NOEL-7KQ2MXBT4W."),
+    )
+    count = forms.IntegerField(
+        label=gettext_lazy("Combien de bons"),
+        min_value=1,
+        max_value=MOST_AT_ONCE,
+        required=False,
+        help_text=gettext_lazy("Chacun sert une fois, à qui en connaît le code."),
+    )
+    emails = forms.CharField(
+        label=gettext_lazy("Ou\u00a0: un bon personnel pour chacune de ces adresses"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 5, "cols": 60}),
+        help_text=gettext_lazy(
+            "Adresses e-mail de comptes, séparées par des espaces ou des retours à la ligne\u00a0; chaque bon apparaît dans "
+            "« Mes bons de réduction » de la personne."
+        ),
+    )
+
+    def __init__(self, data: Any = None, *, by: User) -> None:
+        super().__init__(data)
+        self.by = by
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        wanted = list(dict.fromkeys(data.get("emails", "").lower().replace(",", " ").replace(";", " ").split()))
+        if bool(wanted) == bool(data.get("count")):
+            self.add_error("count", _("Écrivez un nombre de bons, ou des adresses\u00a0: l’un des deux."))
+            return data
+        people = {row.email.lower(): row for row in visible_rows(User.objects.filter(email__in=wanted), self.by)}
+        missing = [address for address in wanted if address not in people]
+        if missing:
+            self.add_error("emails", _("Sans compte, ou pas de votre commune\u00a0: %s.") % enumeration(missing))
+        data["people"] = [people[address] for address in wanted if address in people]
+        name = data.get("batch")
+        if name and Voucher.objects.filter(batch=name).exists():
+            self.add_error("batch", _("Un lot porte déjà ce nom."))
+        return data
+
+
+def _borne() -> Any:
+    """What a voucher took off paid lines that still stand, for the outer query's row."""
+    shares = VoucherShare.objects.filter(
+        use__voucher=OuterRef("pk"), line__order__status=Order.Status.PAID, line__cancelled_at=None
+    )
+    sums = shares.order_by().values("use__voucher").annotate(sum=Sum("amount")).values("sum")
+    return Coalesce(Subquery(sums, output_field=MoneyField()), ZERO)
+
+
+@admin.register(Voucher)
+class VoucherAdmin(ScopedAdmin):
+    agents = operators = Right.EDIT  # one that is no longer given is taken out of service
+    form = VoucherForm
+    inlines = [ScopeInline]
+    autocomplete_fields = ["user"]
+    change_form_template = "admin/checkout/voucher/change_form.html"
+    change_list_template = "admin/checkout/voucher/change_list.html"
+    list_display = ["code", "label", "off", "bearer", "valid_until", "uses", "borne", "is_active"]
+    list_filter = ["is_active", "commune", BatchFilter]
+    list_select_related = ["commune"]
+    search_fields = ["code", "label", "user__last_name", "user__email"]
+    ordering = ["-created_at", "-pk"]
+    constraint_messages = SENTENCES
+    fieldsets = [
+        (None, {"fields": ["code", "label", ("percent", "amount"), "commune", "user", "is_active"]}),
+        (
+            gettext_lazy("Quand"),
+            {"fields": [("valid_from", "valid_until"), ("days_from", "days_until")]},
+        ),
+        (gettext_lazy("Combien"), {"fields": ["minimum", ("uses_per_family", "max_uses"), "stackable"]}),
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).annotate(borne_so_far=_borne())
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        form.for_operator = staff(request).is_operator
+        return form
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Voucher | None = None) -> list[str]:
+        return [*FROZEN, "uses", "borne"] if obj else []
+
+    def get_fieldsets(self, request: HttpRequest, obj: Voucher | None = None) -> Any:
+        used = [(_("Utilisations"), {"fields": ["uses", "borne"]})] if obj else []
+        return [*self.fieldsets, *used]
+
+    def story(self, request: HttpRequest, obj: Voucher) -> list[Happening]:
+        told_of = [*super().story(request, obj), *parts_of(events_of(VoucherScope), staff(request), voucher_id=obj.pk)]
+        return sorted(told_of, key=lambda line: line.when, reverse=True)
+
+    @admin.display(description=gettext_lazy("remise"))
+    def off(self, obj: Voucher) -> str:
+        return worth(obj)
+
+    @admin.display(description=gettext_lazy("à la charge de"), ordering="commune__name_key")
+    def bearer(self, obj: Voucher) -> str:
+        return str(obj.commune or _("Agglomération"))
+
+    @admin.display(description=gettext_lazy("utilisé"), ordering="used")
+    def uses(self, obj: Voucher) -> str:
+        if obj.max_uses is None:
+            return str(obj.used)
+        return _("%(used)d sur %(most)d") % {"used": obj.used, "most": obj.max_uses}
+
+    @admin.display(description=gettext_lazy("coût"))
+    def borne(self, obj: Voucher) -> str:
+        return euros(obj.borne_so_far)  # type: ignore[attr-defined]
+
+    # -- Batches --
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("<int:pk>/lot/", self.guarded(self.batch_view), name="checkout_voucher_batch"),
+            path("lot.csv", self.guarded(self.batch_csv), name="checkout_voucher_batch_csv"),
+            *super().get_urls(),
+        ]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj = kwargs.get("obj")
+        if obj is not None:
+            context["batch_url"] = self.url("batch", obj.pk)
+            uses = f"admin:{self.opts.app_label}_voucheruse_changelist"
+            context["uses_query"] = urlencode({"q": obj.code})
+            context["uses_page"] = uses
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        batch = request.GET.get("lot", "")
+        url = f"{self.url('batch_csv')}?{urlencode({'lot': batch})}" if batch else ""
+        return super().changelist_view(request, {"batch_url": url, **(extra_context or {})})
+
+    def batch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """GET asks how many vouchers like this one; POST makes them."""
+        model = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.ADD):
+            raise PermissionDenied
+        form = BatchForm(request.POST if request.method == "POST" else None, by=staff(request))
+        if request.method == "POST" and form.is_valid():
+            data = form.cleaned_data
+            try:
+                made = make_batch(
+                    model=model,
+                    count=data["count"] or len(data["people"]),
+                    people=data["people"],
+                    prefix=data["start"],
+                    batch=data["batch"],
+                )
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                self.say(request, messages.SUCCESS, [_made(len(made))])
+                return redirect(f"{self.url('changelist')}?{urlencode({'lot': data['batch']})}")
+        context = {
+            "title": _("Créer un lot de bons comme %s") % model.code,
+            "voucher": model,
+            "off": worth(model),
+            "form": form,
+            "back_url": self.url("change", model.pk),
+        }
+        return self.page(request, "admin/checkout/voucher/batch.html", context)
+
+    def batch_csv(self, request: HttpRequest) -> HttpResponse:
+        """The codes of a batch (`?lot=`), as a mairie hands them out: spreadsheets open it as it is."""
+        name = request.GET.get("lot", "")
+        rows = self.get_queryset(request).filter(batch=name).select_related("user").order_by("code")
+        if not name or not rows:
+            raise Http404
+        response = HttpResponse(content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = 'attachment; filename="bons.csv"'
+        response.write("\ufeff")  # by which spreadsheets know the letters
+        writer = csv.writer(response, delimiter=";")
+        writer.writerow([_("Code"), _("Libellé"), _("Remise"), _("Valable jusqu’au"), _("Personne"), _("Utilisé")])
+        for row in rows:
+            writer.writerow(
+                [
+                    row.code,
+                    _plain(row.label),
+                    worth(row),
+                    row.valid_until.isoformat() if row.valid_until else "",
+                    _plain(str(row.user)) if row.user else "",
+                    row.used,
+                ]
+            )
+        return response
+
+
+def _made(count: int) -> str:
+    return ngettext("%d bon créé.", "%d bons créés.", count) % count
+
+
+def _plain(text: str) -> str:
+    """A spreadsheet takes `=…` for a formula, whoever wrote it."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" else text
+
+
+@admin.register(VoucherUse)
+class VoucherUseAdmin(ReadOnlyAdmin):
+    agents = Right.VIEW
+    list_display = ["created_at", "voucher", "user", "order_number", "sum", "status"]
+    list_filter = ["status"]
+    list_select_related = ["voucher", "user", "order"]
+    date_hierarchy = "created_at"
+    search_fields = ["voucher__code", "user__last_name", "user__email"]
+    ordering = ["-created_at", "-pk"]
+    fields = ["voucher", "user", "order_number", "sum", "status", "created_at", "ended_at"]
+    readonly_fields = ["order_number", "sum"]
+
+    def story(self, request: HttpRequest, obj: VoucherUse) -> list[Happening]:
+        return told(
+            staff(request),
+            [
+                (obj.created_at, obj.user_id, _("Bon retenu pour la commande %s.") % obj.order.number),
+                (obj.ended_at, None, _("Bon rendu\u00a0: il peut servir de nouveau.")),
+            ],
+        )
+
+    @admin.display(description=gettext_lazy("commande"), ordering="order")
+    def order_number(self, obj: VoucherUse) -> str:
+        return obj.order.number
+
+    @admin.display(description=gettext_lazy("remise"), ordering="amount")
+    def sum(self, obj: VoucherUse) -> str:
+        return euros(obj.amount)

@@ -1,0 +1,68 @@
+"""What the rules of vouchers ask of the database: the lines of a cart, and vouchers with their scope and their uses."""
+
+from collections.abc import Iterable
+
+from django.db.models import F
+from django.db.models.functions import Coalesce
+
+from accounts.models import User
+from bookings.models import Booking
+from checkout.models import Cart, CartLine
+from checkout.vouchers.models import CartVoucher, Voucher, VoucherUse
+from checkout.vouchers.rules import Item, Known, Reduction, reductions
+from portal.common.formats import today
+
+
+def items_of(cart: int) -> list[Item]:
+    """The held lines of a cart in the order in which an order takes them; one query."""
+    rows = (
+        CartLine.objects.filter(cart=cart)
+        .annotate(
+            status=Coalesce("booking__status", "ticket__status"),
+            day=F("booking__open_day__date"),
+            activity=Coalesce("booking__open_day__activity", "ticket__activity"),
+            service=Coalesce("booking__open_day__activity__service", "ticket__activity__service"),
+            commune=Coalesce("booking__open_day__activity__service__commune", "ticket__activity__service__commune"),
+        )
+        .filter(status=Booking.Status.HELD)
+        .order_by("day", "pk")
+        .values_list(*("booking", "ticket", "unit_price", "commune", "service", "activity", "tariff__profile", "day"))
+    )
+    return [Item((booking, ticket), *facts) for booking, ticket, *facts in rows]
+
+
+def known(vouchers: Iterable[Voucher], user: User) -> list[Known]:
+    """Vouchers (with their scopes prefetched) as the rules want them, for this person; one query."""
+    ranks: dict[int, set[int]] = {}
+    rows = list(vouchers)
+    uses = VoucherUse.objects.of(user).live().filter(voucher__in=rows)
+    for voucher, rank in uses.order_by().values_list("voucher", "rank"):
+        ranks.setdefault(voucher, set()).add(rank)
+    return [
+        Known(
+            row,
+            communes=frozenset(scope.commune_id for scope in row.scopes.all() if scope.commune_id),
+            services=frozenset(scope.service_id for scope in row.scopes.all() if scope.service_id),
+            activities=frozenset(scope.activity_id for scope in row.scopes.all() if scope.activity_id),
+            profiles=frozenset(scope.profile_id for scope in row.scopes.all() if scope.profile_id),
+            ranks=frozenset(ranks.get(row.pk, ())),
+        )
+        for row in rows
+    ]
+
+
+def entered(cart: Cart) -> list[Voucher]:
+    """The vouchers whose codes were entered in a cart, in that order; two queries."""
+    rows = CartVoucher.objects.filter(cart=cart).select_related("voucher").prefetch_related("voucher__scopes")
+    return [row.voucher for row in rows.order_by("pk")]
+
+
+def reductions_of(cart: Cart, user: User) -> list[Reduction]:
+    """What the codes of an open cart come to today; four queries, for carts that have codes."""
+    return reductions(known(entered(cart), user), items_of(cart.pk), on=today())
+
+
+def reductions_taken(order: int) -> list[Reduction]:
+    """What the vouchers of an order took off it, as it was frozen; one query."""
+    uses = VoucherUse.objects.filter(order=order).select_related("voucher").order_by("pk")
+    return [Reduction(use.voucher, use.amount) for use in uses]

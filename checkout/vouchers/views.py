@@ -1,0 +1,96 @@
+"""Bons de réduction: entering and taking out a code, and « Mes bons de réduction »."""
+
+from dataclasses import dataclass
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.models import User
+from accounts.views import current_user
+from checkout.models import Cart
+from checkout.views.coming_back import page_before
+from checkout.vouchers.actions import enter_code, remove_code
+from checkout.vouchers.models import CartVoucher, Voucher, VoucherUse
+from checkout.vouchers.words import conditions, standing, worth
+from portal.common.errors import Refused
+from portal.common.formats import euros
+
+USES_SHOWN = 50
+
+
+@require_POST
+def enter(request: HttpRequest) -> HttpResponse:
+    """Enter a code (field `code`) in the cart."""
+    try:
+        found = enter_code(user=current_user(request), code=request.POST.get("code", "")[:60])
+    except Refused as refusal:
+        for text in refusal.messages:
+            messages.error(request, text)
+        return redirect(page_before(request))
+    if found.reason:
+        messages.warning(
+            request,
+            _("Bon %(code)s ajouté, sans effet pour l’instant. %(why)s")
+            % {"code": found.voucher.code, "why": found.reason},
+        )
+    else:
+        words = {"code": found.voucher.code, "amount": euros(found.amount)}
+        messages.success(request, _("Bon %(code)s ajouté : %(amount)s de moins.") % words)
+    return redirect(page_before(request))
+
+
+@require_POST
+def remove(request: HttpRequest) -> HttpResponse:
+    """Take a code (field `code`) out of the cart."""
+    code = request.POST.get("code", "")[:60]
+    try:
+        gone = remove_code(user=current_user(request), code=code)
+    except Refused as refusal:
+        for text in refusal.messages:
+            messages.error(request, text)
+        return redirect(page_before(request))
+    if gone:
+        messages.success(request, _("Bon %s retiré de votre panier.") % code)
+    else:
+        messages.info(request, _("Ce bon n’est plus dans votre panier."))
+    return redirect(page_before(request))
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A voucher as « Mes bons de réduction » shows it."""
+
+    voucher: Voucher
+    worth: str
+    conditions: list[str]
+    state: str  # of the tag: usable, ended or in_cart
+    words: str
+
+
+@require_safe
+def vouchers(request: HttpRequest) -> HttpResponse:
+    """The person's own vouchers, those entered in the cart, and what was used on which order."""
+    user = current_user(request)
+    uses = VoucherUse.objects.of(user).select_related("voucher", "order").order_by("-created_at", "-pk")[:USES_SHOWN]
+    context = {"shown": _shown(user), "uses": uses, "account_section": "vouchers"}
+    return render(request, "checkout/vouchers.html", context)
+
+
+def _shown(user: User) -> list[Shown]:
+    in_cart = set(
+        CartVoucher.objects.filter(
+            cart__user=user, cart__status__in=[Cart.Status.OPEN, Cart.Status.PAYING]
+        ).values_list("voucher", flat=True)
+    )
+    rows = (Voucher.objects.of(user) | Voucher.objects.filter(pk__in=in_cart)).prefetch_related(
+        *("scopes__commune", "scopes__service", "scopes__activity__service", "scopes__profile__service")
+    )
+    live = list(VoucherUse.objects.of(user).live().filter(voucher__in=rows).values_list("voucher", flat=True))
+    found = []
+    for row in rows:
+        state, words = ("in_cart", _("Dans votre panier")) if row.pk in in_cart else standing(row, live.count(row.pk))
+        found.append(Shown(row, worth(row), conditions(row), state, words))
+    return sorted(found, key=lambda each: each.state == "ended")

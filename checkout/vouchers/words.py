@@ -1,0 +1,83 @@
+"""Vouchers in words: what one is worth, what for, how it stands; and what the database refuses of a use."""
+
+import datetime as dt
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from checkout.vouchers.models import Voucher, VoucherScope
+from portal.common.formats import dated, enumeration, euros, today
+
+OVERUSED = {
+    "voucher_is_not_overused": gettext_lazy(
+        "Ce bon vient d’être utilisé autant de fois que possible : vérifiez votre total. Rien n’a été débité."
+    ),
+    "voucher_once_per_family": gettext_lazy(
+        "Vous venez d’utiliser ce bon pour une autre commande. Rien n’a été débité."
+    ),
+    "voucher_within_the_familys_limit": gettext_lazy(
+        "Vous avez déjà utilisé ce bon autant que possible. Rien n’a été débité."
+    ),
+}
+
+
+def worth(voucher: Voucher) -> str:
+    """`−10 %`, `−12,5 %` or `−5,00 €`."""
+    if voucher.percent is None:
+        return f"−{euros(voucher.amount)}"
+    number = f"{voucher.percent:f}".rstrip("0").rstrip(".") if "." in f"{voucher.percent:f}" else f"{voucher.percent:f}"
+    return f"−{number.replace('.', ',')}\u00a0%"
+
+
+def conditions(voucher: Voucher) -> list[str]:
+    """What it is for, a sentence each; reads its prefetched scopes."""
+    scopes = list(voucher.scopes.all())
+    places = [_place(scope) for scope in scopes if scope.profile is None]
+    people = [f"{scope.profile.label} ({scope.profile.service})" for scope in scopes if scope.profile is not None]
+    found = []
+    if places:
+        found.append(_("Pour %s.") % enumeration(places))
+    if people:
+        found.append(_("Situation : %s.") % enumeration(people))
+    if voucher.valid_from or voucher.valid_until:
+        found.append(_between(voucher.valid_from, voucher.valid_until, _("Commandes")))
+    if voucher.days_from or voucher.days_until:
+        found.append(_between(voucher.days_from, voucher.days_until, _("Dates réservées")))
+    if voucher.minimum:
+        found.append(_("À partir de %s de commande.") % euros(voucher.minimum))
+    found.append(_("Se cumule avec d’autres bons.") if voucher.stackable else _("Ne se cumule pas avec un autre bon."))
+    return found
+
+
+def _place(scope: VoucherScope) -> str:
+    if scope.activity is not None:
+        return f"{scope.activity.service} – {scope.activity}"
+    return str(scope.commune or scope.service)
+
+
+def _between(first: dt.date | None, last: dt.date | None, what: str) -> str:
+    if first is None:
+        assert last is not None  # asked for one of the two
+        return _("%(what)s jusqu’au %(last)s.") % {"what": what, "last": dated(last)}
+    if last is None:
+        return _("%(what)s à partir du %(first)s.") % {"what": what, "first": dated(first)}
+    return _("%(what)s du %(first)s au %(last)s.") % {"what": what, "first": dated(first), "last": dated(last)}
+
+
+def standing(voucher: Voucher, uses: int) -> tuple[str, str]:
+    """How it stands for a family that uses it `uses` times already: the kind of its tag, and the words."""
+    on = today()
+    if not voucher.is_active:
+        return "ended", _("Plus en service")
+    if voucher.uses_per_family is not None and uses >= voucher.uses_per_family:
+        return "ended", _("Utilisé")
+    if voucher.max_uses is not None and voucher.used >= voucher.max_uses:
+        return "ended", _("Épuisé")
+    if voucher.valid_until is not None and on > voucher.valid_until:
+        return "ended", _("Expiré")
+    if voucher.valid_from is not None and on < voucher.valid_from:
+        return "ended", _("Pas encore valable")
+    if voucher.uses_per_family is None or voucher.uses_per_family == 1:
+        return "usable", _("À utiliser")
+    left = voucher.uses_per_family - uses
+    return "usable", ngettext("Encore %d fois", "Encore %d fois", left) % left

@@ -1,0 +1,76 @@
+"""A voucher used twice at the same moment is used as often as it may be; with its guards off it is used too often."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import pytest
+
+from bookings.models import Booking
+from checkout.actions import Means, cancel_bookings, pay
+from checkout.models import Order
+from checkout.verification import verify
+from checkout.vouchers import settling
+from checkout.vouchers.actions import enter_code
+from checkout.vouchers.models import Voucher, VoucherUse
+from portal.common.errors import Refused
+from tests.concurrency.conftest import race
+from tests.shop import Shop, family, open_shop
+from tests.vouchers.making import order_with, voucher
+
+pytestmark = pytest.mark.django_db(transaction=True)
+Without = Callable[[str, str], AbstractContextManager[None]]
+Meet = Callable[[Any, str, int], None]
+
+
+def codes(outcomes: list[Any]) -> Counter[str]:
+    return Counter(outcome.code if isinstance(outcome, Refused) else type(outcome).__name__ for outcome in outcomes)
+
+
+def ready(count: int, **fields: Any) -> list[Callable[[], Order]]:
+    """Families whose carts hold the same voucher, each about to press « Payer »."""
+    first = open_shop(days=1, capacity=50, credit="20")
+    shops = [first] + [family(first.tariff, days=first.days, credit="20") for _other in range(count - 1)]
+    voucher(**fields)
+
+    def payer(shop: Shop) -> Callable[[], Order]:
+        shop.add()
+        enter_code(user=shop.user, code="RENTREE10")
+        cart = shop.answer_steps()
+        from decimal import Decimal
+
+        return lambda: pay(user=shop.user, cart_id=cart.pk, means=Means.WALLET, shown_total=Decimal("7.11")).order
+
+    return [payer(shop) for shop in shops]
+
+
+def test_one_use_is_used_once_by_eight() -> None:
+    assert codes(race(ready(8, max_uses=1))) == {"Order": 1, "changed": 7}
+    assert Voucher.objects.get().used == 1 and VoucherUse.objects.count() == 1
+    assert Order.objects.count() == 1 and list(verify()) == []
+
+
+def test_with_the_guards_off_it_is_used_twice(no_locks: None, without_constraint: Without, meet: Meet) -> None:
+    payers = ready(2, max_uses=1)
+    meet(settling, "known", 2)
+    with without_constraint("checkout_voucher", "voucher_is_not_overused"):
+        assert codes(race(payers)) == {"Order": 2}
+        assert Voucher.objects.get().used == 2
+
+
+def test_with_the_lock_alone_off_the_database_refuses(no_locks: None, meet: Meet) -> None:
+    payers = ready(2, max_uses=1)
+    meet(settling, "known", 2)
+    assert codes(race(payers)) == {"Order": 1, "voucher_is_not_overused": 1}
+    assert Voucher.objects.get().used == 1 and list(verify()) == []
+
+
+def test_both_last_lines_cancelled_at_once_give_the_voucher_back() -> None:
+    shop = open_shop(days=2, credit="50")
+    voucher()
+    order_with(shop, "RENTREE10", total="14.22")
+    keys = list(Booking.objects.values_list("pk", flat=True))
+    race([lambda key=key: cancel_bookings(ids=[key], by=shop.user) for key in keys])  # type: ignore[misc]
+    assert VoucherUse.objects.get().status == "given_back" and Voucher.objects.get().used == 0
+    assert shop.balance == 50 and list(verify()) == []

@@ -1,0 +1,179 @@
+"""« Bons de réduction » over HTTP: the cart, the five steps, the order, the e-mail, « Mes bons de réduction »."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from accounts.models import Terms
+from checkout.actions import Means
+from checkout.models import Order
+from checkout.vouchers.actions import enter_code
+from checkout.vouchers.models import Voucher
+from portal.outbox.models import Email
+from tests.checkout.http import follow, form, page, steps, text
+from tests.factories import AddressFactory, TermsFactory
+from tests.shop import Shop, open_shop
+from tests.vouchers.making import order_with, voucher
+
+pytestmark = pytest.mark.django_db
+Browse = Callable[[Shop], Client]
+
+
+def enter(client: Client, code: str, back: str = "checkout_summary") -> Any:
+    return client.post("/panier/bons/", {"code": code, "back": back}, follow=True)
+
+
+class TestSteps:
+    def test_from_the_code_to_the_paid_order(self, browse: Browse) -> None:
+        shop = open_shop(credit="50")
+        TermsFactory(kind=Terms.Kind.SALE)
+        voucher()
+        client = browse(shop)
+        client.post(page(shop), form(shop))
+        response = enter(client, "rentree10")
+        assert response.redirect_chain[-1][0] == "/commande/recapitulatif/"
+        said = text(response)
+        assert "Bon RENTREE10 ajouté : 3,16 € de moins." in said
+        assert "Bon RENTREE10 Rentrée −3,16 €" in said and "Total produits 31,60 €" in said
+        assert "Total 28,44 €" in said
+        steps(client)
+        payment = client.get("/commande/paiement/")
+        assert 'name="total" value="28.44"' in payment.content.decode() and "−3,16 €" in text(payment)
+        paid = client.post("/commande/paiement/", {"cart": shop.cart.pk, "total": "28.44", "means": "wallet"})
+        order = text(client.get(paid["Location"]))
+        assert "Bon RENTREE10 Rentrée −3,16 €" in order and "28,44 €" in order
+        mail = Email.objects.get(key=f"order:{Order.objects.get().pk}:paid")
+        assert "Bon RENTREE10 (Rentrée) : −3,16\u00a0€" in mail.body and "Total : 28,44\u00a0€" in mail.body
+
+    def test_an_order_that_costs_nothing_is_confirmed_without_a_means(self, browse: Browse) -> None:
+        shop = open_shop(days=1)
+        voucher(percent=Decimal(100))
+        shop.add()
+        enter_code(user=shop.user, code="RENTREE10")
+        cart = shop.answer_steps()
+        client = browse(shop)
+        said = text(client.get("/commande/paiement/"))
+        assert "Rien à payer" in said and "Carte bancaire" not in said and "Porte-monnaie" not in said
+        paid = client.post("/commande/paiement/", {"cart": cart.pk, "total": "0.00", "means": "wallet"})
+        assert "Commande payée" in text(client.get(paid["Location"]))
+        assert Order.objects.get().status == "paid"
+
+    @pytest.mark.parametrize(
+        "back, at", [("cart", "/panier/"), ("checkout_summary", "/commande/recapitulatif/"), ("//x", "/panier/")]
+    )
+    def test_what_was_refused_is_said_where_it_was_typed(self, browse: Browse, back: str, at: str) -> None:
+        shop = open_shop()
+        shop.add()
+        response = enter(browse(shop), "INCONNU", back)
+        assert response.redirect_chain[-1][0] == at
+        assert "n’est pas connu : vérifiez chaque lettre." in text(response)
+
+    def test_taken_out_again(self, browse: Browse) -> None:
+        shop = open_shop()
+        voucher()
+        shop.add()
+        client = browse(shop)
+        enter(client, "RENTREE10")
+        data = {"code": "RENTREE10", "back": "cart"}
+        assert "retiré de votre panier" in text(client.post("/panier/bons/retirer/", data, follow=True))
+        assert "n’est plus dans votre panier" in text(client.post("/panier/bons/retirer/", data, follow=True))
+
+    def test_one_that_does_not_apply_any_more_says_why_and_the_total_is_full(self, browse: Browse) -> None:
+        shop = open_shop()
+        row = voucher()
+        shop.add()
+        client = browse(shop)
+        enter(client, "RENTREE10")
+        row.is_active = False
+        row.save()
+        for address in ("/panier/", "/commande/recapitulatif/"):
+            said = text(client.get(address))
+            assert "Bon RENTREE10 , non appliqué Ce bon n’est plus en service." in said
+            assert "Total 31,60 €" in said and "−3,16" not in said
+
+    def test_waiting_for_its_payment_the_order_shows_what_was_frozen(self, browse: Browse) -> None:
+        shop = open_shop()
+        voucher()
+        order_with(shop, "RENTREE10", total="28.44", means=Means.CARD)
+        said = text(browse(shop).get("/panier/"))
+        assert "−3,16 €" in said and "Total 28,44 €" in said and "Code du bon" not in said
+
+    def test_codes_as_nobody_types_them(self, browse: Browse) -> None:
+        shop = open_shop()
+        shop.add()
+        client = browse(shop)
+        for code in ("", " ", "é" * 5000, "' OR 1=1 --", "\x00", "<b>"):
+            response = enter(client, code)
+            assert response.status_code == 200 and "<b>" not in text(response).replace("< b >", "")
+
+    @pytest.mark.parametrize("days", [4, 120])
+    @pytest.mark.parametrize("address", ["/panier/", "/commande/recapitulatif/", "/commande/paiement/"])
+    def test_cost(self, browse: Browse, at_most: Any, address: str, days: int) -> None:
+        shop = open_shop(days=days)
+        voucher()
+        shop.add()
+        enter_code(user=shop.user, code="RENTREE10")
+        shop.answer_steps()
+        client = browse(shop)
+        with at_most(14):
+            assert client.get(address).status_code == 200
+
+
+class TestMine:
+    def test_ones_own_those_entered_and_those_used(self, browse: Browse, at_most: Any) -> None:
+        shop = open_shop(days=2, credit="50")
+        voucher("PUBLIC", label="Pour tous", stackable=True)
+        voucher("AMOI", label="Coup de pouce", amount=5, user=shop.user, only_service=shop.activity.service)
+        voucher("CACHE", label="Personne ne le voit")
+        order = order_with(shop, "PUBLIC", total="14.22")
+        client = browse(shop)
+        with at_most(12):
+            response = client.get("/mon-compte/bons-de-reduction/")
+        said = text(response)
+        assert "−5,00 € Coup de pouce AMOI À utiliser" in said and f"Pour {shop.activity.service}." in said
+        assert "PUBLIC" in said and order.number in said and "−1,58 €" in said
+        assert "CACHE" not in said
+
+    def test_without_any(self, browse: Browse) -> None:
+        assert "Aucun bon à votre nom" in text(browse(open_shop()).get("/mon-compte/bons-de-reduction/"))
+
+    @pytest.mark.parametrize(
+        "fields, words",
+        [
+            ({"is_active": False}, "Plus en service"),
+            ({"valid_until": "2020-01-01"}, "Expiré"),
+            ({"valid_from": "2120-01-01"}, "Pas encore valable"),
+            ({"uses_per_family": 3}, "Encore 3 fois"),
+            ({"percent": Decimal("12.50")}, "−12,5 %"),
+            ({"minimum": Decimal(20)}, "À partir de 20,00 € de commande."),
+        ],
+    )
+    def test_how_each_stands(self, browse: Browse, fields: dict[str, Any], words: str) -> None:
+        shop = open_shop()
+        voucher(user=shop.user, **fields)
+        assert words in text(browse(shop).get("/mon-compte/bons-de-reduction/"))
+
+    def test_it_is_put_into_the_cart_from_there(self, browse: Browse) -> None:
+        shop = open_shop()
+        voucher(user=shop.user)
+        shop.add()
+        client = browse(shop)
+        assert "/mon-compte/bons-de-reduction/" in client.get("/mon-compte/").content.decode()
+        assert "3,16 € de moins" in text(enter(client, Voucher.objects.get().code, "cart"))
+        assert "Dans votre panier" in text(client.get("/mon-compte/bons-de-reduction/"))
+        assert follow(client, "/panier/") == "/panier/"
+
+
+def test_the_summary_takes_out_lines_and_comes_back(browse: Browse) -> None:
+    shop = open_shop(days=3)
+    AddressFactory(user=shop.user)
+    shop.add()
+    client = browse(shop)
+    line = shop.cart.lines.order_by("pk").first()
+    assert line is not None
+    gone = client.post("/panier/retirer/", {"line": line.pk, "back": "checkout_summary"}, follow=True)
+    assert gone.redirect_chain == [("/commande/recapitulatif/", 302)]
+    assert "1 réservation a quitté votre panier." in text(gone) and "(2 produits)" in text(gone)
