@@ -78,6 +78,8 @@ class Cart(models.Model):
     address = models.ForeignKey(Address, on_delete=models.SET_NULL, null=True, related_name="+")
     terms = models.ForeignKey(Terms, on_delete=models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(_("créé le"), auto_now_add=True)
+    # By « Garder mes places 15 minutes de plus », once.
+    prolonged_at = models.DateTimeField(_("prolongé le"), null=True)
 
     terms_in_force: int | None  # read by with_terms_in_force
     has_codes: bool  # read by with_codes
@@ -101,6 +103,15 @@ class Cart(models.Model):
                 transitions=[("open", "paying"), ("paying", "open"), ("open", "done"), ("paying", "done")],
             ),
             pgtrigger.ReadOnly(name="cart_is_frozen", fields=["user", "hold", "created_at"]),
+            pgtrigger.Trigger(
+                name="cart_is_prolonged_once",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("prolonged_at"),
+                condition=pgtrigger.Condition(
+                    "OLD.prolonged_at IS NOT NULL AND NEW.prolonged_at IS DISTINCT FROM OLD.prolonged_at"
+                ),
+                func="RAISE EXCEPTION 'checkout_cart %: its places are kept longer once', OLD.id;",
+            ),
         ]
 
     def __str__(self) -> str:

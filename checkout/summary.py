@@ -185,7 +185,7 @@ def order_groups(lines: Iterable[OrderLine]) -> list[Group]:
 # PostgreSQL counts them: OFFSET 0 makes it go from this one cart to its lines and from each line to its booking, whatever
 # it believes of the others. (It read all 60 000 bookings when the last carts it had counted were of 280 lines.)
 CART_AND_LINES = """
-    SELECT cart.id, cart.status, cart.address_id, cart.terms_id, hold.id, hold.expires_at,
+    SELECT cart.id, cart.status, cart.address_id, cart.terms_id, cart.prolonged_at, hold.id, hold.expires_at,
            EXISTS (SELECT 1 FROM checkout_cartvoucher code WHERE code.cart_id = cart.id),
            line.id, coalesce(booked.activity, pass.activity), coalesce(booked.slot, pass.slot), line.unit_price,
            coalesce(booked.first_name, pass.first_name), coalesce(booked.last_name, pass.last_name), booked.date,
@@ -229,13 +229,14 @@ def _cart(
     status: str,
     address_id: int | None,
     terms_id: int | None,
+    prolonged_at: dt.datetime | None,
     hold_id: int,
     expires_at: dt.datetime,
 ) -> Cart:
     """The cart of a row; what the row does not hold is read when it is asked for."""
     hold = Hold.from_db("default", ["id", "user_id", "expires_at"], [hold_id, user.pk, expires_at])
-    names = ["id", "user_id", "hold_id", "status", "address_id", "terms_id"]
-    cart = Cart.from_db("default", names, [pk, user.pk, hold_id, status, address_id, terms_id])
+    names = ["id", "user_id", "hold_id", "status", "address_id", "terms_id", "prolonged_at"]
+    cart = Cart.from_db("default", names, [pk, user.pk, hold_id, status, address_id, terms_id, prolonged_at])
     cart.hold, cart.user = hold, user
     return cart
 
@@ -262,7 +263,7 @@ class CartSummary:
             rows = cursor.fetchall()
         if not rows:
             return None
-        cart, has_codes = _cart(user, *rows[0][:6]), rows[0][6]
+        cart, has_codes = _cart(user, *rows[0][:7]), rows[0][7]
         shaped = [
             (
                 Line(
@@ -278,7 +279,7 @@ class CartSummary:
                 ),
                 status,
             )
-            for pk, label, slot, price, first, last, date, why, status, valid, stop, until in (row[7:] for row in rows)
+            for pk, label, slot, price, first, last, date, why, status, valid, stop, until in (row[8:] for row in rows)
             if pk is not None
         ]
         held = [row for row, status in shaped if status == Booking.Status.HELD]
@@ -328,6 +329,11 @@ class CartSummary:
     def is_over(self) -> bool:
         """Whether the time for the cart's own places has run out (nobody may have taken them yet)."""
         return self.has_own and self.cart.hold.expires_at <= timezone.now()
+
+    @property
+    def may_prolong(self) -> bool:
+        """Whether « Garder mes places 15 minutes de plus » is offered: once, and while they are kept."""
+        return self.has_own and self.cart.prolonged_at is None and not self.is_over and not self.expired
 
     @property
     def is_late(self) -> bool:

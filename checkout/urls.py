@@ -28,6 +28,7 @@ urlpatterns = [
     path("panier/", cart.cart, name="cart"),
     path("panier/retirer/", cart.remove, name="cart_remove"),
     path("panier/reprendre/", cart.recover, name="cart_recover"),
+    path("panier/prolonger/", cart.prolong, name="cart_prolong"),
     path("commande/<slug:reference>/abandonner/", cart.abandon, name="order_abandon"),
     path("commande/recapitulatif/", steps.summary, name="checkout_summary"),
     path("commande/connexion/", steps.login, name="checkout_login"),

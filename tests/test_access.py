@@ -121,6 +121,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "waiting_leave": (302, 302, 200, 404, 404, 404),
     "cart_remove": ACTION,
     "cart_recover": ACTION,
+    "cart_prolong": ACTION,
     "order_abandon": ACTION,
     "voucher_enter": ACTION,
     "voucher_remove": ACTION,

@@ -2,7 +2,7 @@
 
 from checkout.actions.absences import justify_absence, refuse_absence
 from checkout.actions.cancellation import cancel_bookings, cancel_for
-from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines
+from checkout.actions.cart import Added, add_to_cart, prolong_hold, recover_places, remove_lines
 from checkout.actions.change import change_booking
 from checkout.actions.completion import apply_message
 from checkout.actions.offers import pay_offer, take_offer
@@ -28,6 +28,7 @@ __all__ = [
     "justify_absence",
     "pay",
     "pay_offer",
+    "prolong_hold",
     "recover_places",
     "refuse_absence",
     "remove_lines",

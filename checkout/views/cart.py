@@ -4,17 +4,19 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.views import current_user
-from checkout.actions import abandon_order, recover_places, remove_lines
+from checkout.actions import abandon_order, prolong_hold, recover_places, remove_lines
 from checkout.forms import keys
 from checkout.models import Order, Payment
 from checkout.summary import CartSummary
 from checkout.views.coming_back import page_before
 from portal.common.errors import Refused
+from portal.common.formats import hour
 
 
 @login_not_required
@@ -64,6 +66,19 @@ def recover(request: HttpRequest) -> HttpResponse:
         messages.warning(request, sentence)
     if not lost:
         messages.success(request, _("Vos places sont de nouveau gardées."))
+    return redirect(page_before(request))
+
+
+@require_POST
+def prolong(request: HttpRequest) -> HttpResponse:
+    """Keep the cart's places a quarter of an hour longer, once."""
+    try:
+        until = prolong_hold(user=current_user(request))
+    except Refused as refusal:
+        for text in refusal.messages:
+            messages.warning(request, text)
+        return redirect(page_before(request))
+    messages.success(request, _("Vos places sont gardées jusqu’à %s.") % hour(timezone.localtime(until).time()))
     return redirect(page_before(request))
 
 

@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from checkout.vouchers.models import Voucher
-from portal.common.formats import dated, euros
+from portal.common.formats import dated, enumeration, euros
 from portal.common.money import CENT, ZERO, round_cents
 
 Key = tuple[int | None, int | None]  # what a line holds: the keys of its booking and its ticket, one of which is None
@@ -171,11 +172,11 @@ def _refusal(known: Known, items: Sequence[Item], subtotal: Decimal, on: dt.date
 
 def _alone(known: Known, standing: Sequence[Known]) -> tuple[str, str] | None:
     """The same for a voucher that does not combine with those entered before it."""
-    if not standing or (known.voucher.stackable and all(other.voucher.stackable for other in standing)):
+    others = [row.voucher.code for row in standing if not (known.voucher.stackable and row.voucher.stackable)]
+    if not others:
         return None
-    other = (
-        standing[0].voucher
-        if not known.voucher.stackable
-        else next(row.voucher for row in standing if not row.voucher.stackable)
-    )
-    return "not_stackable", _("Ce bon ne se cumule pas avec %s : retirez l’autre pour l’utiliser.") % other.code
+    return "not_stackable", ngettext(
+        "Ce bon ne se cumule pas avec %s : retirez l’autre pour l’utiliser.",
+        "Ce bon ne se cumule pas avec %s : retirez les autres pour l’utiliser.",
+        len(others),
+    ) % enumeration(others)

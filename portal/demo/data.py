@@ -21,9 +21,11 @@ from bookings.waiting.actions import join
 from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_address, pay
 from checkout.actions.closures import apply_closure
 from checkout.models import Cart
+from checkout.vouchers.actions import enter_code
 from families.models import Beneficiary, Enrolment, Filiation
 from portal.common.formats import today
-from portal.demo import catalogue, tickets
+from portal.common.money import ZERO
+from portal.demo import catalogue, tickets, vouchers
 from portal.installation import CERTIFICATE, THREE_DAYS, prepare, school_years
 from services.calendars import generate_open_days
 from services.models import (
@@ -59,6 +61,7 @@ def load(progress: Progress) -> None:
     _main_family(operator)
     _newcomer()
     _driver(operator)
+    vouchers.load()
     _neighbours(operator, progress)
     _one_closure()
 
@@ -404,7 +407,8 @@ def _neighbour(
     choose_address(user=user, address=Address.objects.get(user=user))
     accept_sale_terms(user=user, terms=Terms.objects.current(Terms.Kind.SALE))
     cart = Cart.objects.live().get(user=user)
-    pay(user=user, cart_id=cart.pk, means=Means.WALLET, shown_total=added.total)
+    off = enter_code(user=user, code="RENTREE10").amount if service == vouchers.ROSIERES else ZERO
+    pay(user=user, cart_id=cart.pk, means=Means.WALLET, shown_total=added.total - off)
 
 
 def _one_closure() -> None:

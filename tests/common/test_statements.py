@@ -39,7 +39,7 @@ def write_movement() -> None:
 
 @pytest.mark.parametrize(
     "model, write, left",
-    [(Cart, write_cart, {"id", "terms_id"}), (Movement, write_movement, {"id"})],
+    [(Cart, write_cart, {"id", "terms_id", "prolonged_at"}), (Movement, write_movement, {"id"})],
     ids=["cart", "movement"],
 )
 def test_an_insert_names_every_column_or_leaves_it_out_knowingly(model: Any, write: Any, left: set[str]) -> None:

@@ -74,3 +74,11 @@ def test_both_last_lines_cancelled_at_once_give_the_voucher_back() -> None:
     race([lambda key=key: cancel_bookings(ids=[key], by=shop.user) for key in keys])  # type: ignore[misc]
     assert VoucherUse.objects.get().status == "given_back" and Voucher.objects.get().used == 0
     assert shop.balance == 50 and list(verify()) == []
+
+
+def test_two_windows_prolong_once() -> None:
+    from checkout.actions import prolong_hold
+
+    shop = open_shop(days=1)
+    shop.add()
+    assert codes(race([lambda: prolong_hold(user=shop.user)] * 4)) == {"datetime": 1, "prolonged": 3}
