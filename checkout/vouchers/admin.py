@@ -15,7 +15,16 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, ScopedForm, ScopedInline, staff, visible_rows
+from accounts.admin_base import (
+    ReadOnlyAdmin,
+    Right,
+    ScopedAdmin,
+    ScopedForm,
+    ScopedInline,
+    ScopedRelatedFilter,
+    staff,
+    visible_rows,
+)
 from accounts.admin_history import Happening, events_of, parts_of, told
 from accounts.models import User
 from checkout.models import Order
@@ -99,6 +108,14 @@ class ScopeInline(ScopedInline):
     constraint_messages = SCOPE_SENTENCES
 
 
+class BearerFilter(ScopedRelatedFilter):
+    """The communes that bear a voucher, rather than all of them."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        bearers = set(Voucher.objects.exclude(commune=None).values_list("commune", flat=True))
+        return [choice for choice in super().field_choices(field, request, model_admin) if choice[0] in bearers]
+
+
 class BatchFilter(admin.SimpleListFilter):
     """Vouchers that were made together."""
 
@@ -179,7 +196,7 @@ class VoucherAdmin(ScopedAdmin):
     change_form_template = "admin/checkout/voucher/change_form.html"
     change_list_template = "admin/checkout/voucher/change_list.html"
     list_display = ["code", "label", "off", "bearer", "valid_until", "uses", "borne", "is_active"]
-    list_filter = ["is_active", "commune", BatchFilter]
+    list_filter = ["is_active", ("commune", BearerFilter), BatchFilter]
     list_select_related = ["commune"]
     search_fields = ["code", "label", "user__last_name", "user__email"]
     ordering = ["-created_at", "-pk"]
