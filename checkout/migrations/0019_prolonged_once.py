@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("checkout", "0017_discounts_validated"),
+        ("checkout", "0018_discounts_validated"),
     ]
 
     operations = [

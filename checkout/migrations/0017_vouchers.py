@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0003_reminders"),
         ("bookings", "0020_proofs_forgotten"),
-        ("checkout", "0015_event_notified"),
+        ("checkout", "0016_papers"),
         ("pghistory", "0007_auto_20250421_0444"),
         ("services", "0024_deadlines_of_a_commune"),
         ("wallet", "0003_accounts_of_the_regie"),
@@ -324,7 +324,7 @@ class Migration(migrations.Migration):
                 ),
             ),
         ),
-        # Without reading the lines under their lock; 0017 reads them while people buy.
+        # Without reading the lines under their lock; 0018 reads them while people buy.
         AddConstraintNotValid(
             model_name="orderline",
             constraint=models.CheckConstraint(
