@@ -58,7 +58,9 @@ def invoice(user: User, first: dt.date) -> Content:
     last = last_day(first)
     start, end = moments(first, last)
     given = _given(user, first)
-    amount = sum((row["sum"] for row in given), ZERO)
+    price = sum((row["sum"] for row in given), ZERO)
+    off = sum((row["off"] for row in given), ZERO)
+    amount = price - off
     orders = list(
         Order.objects.filter(user=user, paid_at__gte=start, paid_at__lt=end)
         .prefetch_related("payments")
@@ -81,9 +83,10 @@ def invoice(user: User, first: dt.date) -> Content:
                 for row in given
             ]
             or [(_("Aucune prestation ce mois-ci"), "", "", "", euros(ZERO))],
-            [_("Total"), "", "", "", euros(amount)],
+            [_("Total"), "", "", "", euros(price)],
             numbers=2,
         ),
+        *([facts([(_("Bons de réduction"), euros(-off))])] if off else []),
         total(_("Prestations du mois"), amount),
         text(_("Réglées d’avance, à la commande : il ne reste rien à payer.")),
     ]
@@ -143,7 +146,7 @@ def _given(user: User, first: dt.date) -> Sequence[dict[str, Any]]:
     rows = (
         OrderLine.objects.filter(given_in(first), order__user=user)
         .values("label", "detail", "beneficiary_name", "unit_price", service=service)
-        .annotate(count=Count("pk"), sum=Sum("unit_price"))
+        .annotate(count=Count("pk"), sum=Sum("unit_price"), off=Sum("discount"))
     )
     return list(rows.order_by("service", "beneficiary_name", "label", "detail", "unit_price"))
 

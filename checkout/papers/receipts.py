@@ -13,6 +13,7 @@ from checkout.papers.actions import issue, live
 from checkout.papers.content import Block, Content, facts, means, price_times, table, text, total
 from checkout.papers.models import Document, Kind
 from checkout.summary import Group, Share, order_groups
+from checkout.vouchers.reading import reductions_taken
 from portal.common.formats import euros, long_date
 from portal.common.money import ZERO
 from wallet.models import Account, Entry, Movement
@@ -100,7 +101,8 @@ def _receipt(order: Order) -> Content:
                 (_("Référence"), order.reference),
             ]
         ),
-        lines_table(_("Ce qui est payé"), lines, order.total),
+        lines_table(_("Ce qui est payé"), lines, sum((line.unit_price for line in lines), ZERO)),
+        *_reductions(order, lines),
         total(_("Total payé"), order.total),
         table(
             _("Règlements"),
@@ -109,8 +111,11 @@ def _receipt(order: Order) -> Content:
         ),
     ]
     if lost:
-        back = sum((line.unit_price for line in lost), ZERO)
-        blocks.append(lines_table(_("Places qui n’étaient plus libres, rendues au porte-monnaie"), lost, back))
+        price = sum((line.unit_price for line in lost), ZERO)
+        blocks.append(lines_table(_("Places qui n’étaient plus libres, rendues au porte-monnaie"), lost, price))
+        back = sum((line.paid for line in lost), ZERO)
+        if back != price:
+            blocks.append(facts([(_("Dont payé par un bon de réduction, non rendu"), euros(price - back))]))
     return Content(
         kind=Kind.RECEIPT,
         user=order.user,
@@ -122,6 +127,19 @@ def _receipt(order: Order) -> Content:
         address=order.billing_address,
         links={"order": order},
     )
+
+
+def _reductions(order: Order, lines: Iterable[OrderLine]) -> list[Block]:
+    """What vouchers took off the order."""
+    if not any(line.discount for line in lines):
+        return []
+    taken = reductions_taken(order.pk)
+    return [
+        facts(
+            [(f"{_('Bon')} {row.voucher.code} ({row.voucher.label})", euros(-row.amount)) for row in taken],
+            _("Bons de réduction"),
+        )
+    ]
 
 
 def _refund_note(movement: Movement, lines: Sequence[OrderLine], user: User) -> Content:

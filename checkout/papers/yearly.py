@@ -18,7 +18,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from checkout.counter.models import Means
-from checkout.models import Order, OrderLine, Payment
+from checkout.models import PAID, Order, OrderLine, Payment
 from checkout.papers.actions import issue
 from checkout.papers.content import Content, facts, table, text, total
 from checkout.papers.invoices import moments, subject_of
@@ -26,7 +26,7 @@ from checkout.papers.models import Document, Kind
 from families.models import Beneficiary
 from portal.common.errors import Refused
 from portal.common.formats import euros, long_date, short_date, today
-from portal.common.money import ZERO
+from portal.common.money import ZERO, round_cents
 from services.models import Slot
 from services.models.catalogue import AGGLOMERATION
 
@@ -77,7 +77,7 @@ def paid_in(user: User, first: dt.date, last: dt.date) -> list[Paid]:
     ):
         for service, who, amount in (
             found.values(where=SERVICE, who=F("beneficiary_name"))
-            .annotate(sum=Sum("unit_price"))
+            .annotate(sum=Sum(PAID))
             .values_list("where", "who", "sum")
         ):
             row = rows.setdefault((service or "", who), Paid(service or str(AGGLOMERATION), who))
@@ -159,7 +159,8 @@ def childcare_of(user: User, year: int) -> list[Care]:
     """The care of a year of this person's payments, by child and way to attend.
 
     For the children under six on 1 January, whose date of birth is known; dates that were cancelled are left out. The
-    meal's part is what the commune declares of the slot, at most the price; a late booking's surcharge is a supplement.
+    meal's part is what the commune declares of the slot, at most the price; a late booking's surcharge is a supplement. What
+    vouchers took off was not borne by the family: each part is less in proportion.
     """
     january = dt.date(year, 1, 1)
     start, end = moments(january, dt.date(year, 12, 31))
@@ -173,6 +174,7 @@ def childcare_of(user: User, year: int) -> list[Care]:
             "detail",
             "unit_price",
             "surcharge",
+            "discount",
             child=F("booking__beneficiary"),
             nature=F("booking__slot__nature"),
             meal=F("booking__slot__meal_price"),
@@ -198,12 +200,15 @@ def childcare_of(user: User, year: int) -> list[Care]:
         care = found.setdefault(key, Care(child, row["service"], provider, what, row["nature"]))
         times = row["count"]
         care.dates += times
-        care.paid += times * row["unit_price"]
-        care.extras += times * row["surcharge"]
+        price, discount = row["unit_price"], row["discount"]
+        borne = (price - discount) / price if discount else Decimal(1)  # the family's part of each euro
+        extras = round_cents(row["surcharge"] * borne)
+        care.paid += times * (price - discount)
+        care.extras += times * extras
         if row["nature"] == Slot.Nature.BOTH:
-            care.meals += times * min(row["meal"], row["unit_price"] - row["surcharge"])
+            care.meals += times * min(round_cents(row["meal"] * borne), price - discount - extras)
         elif row["nature"] == Slot.Nature.MEAL:
-            care.meals += times * (row["unit_price"] - row["surcharge"])
+            care.meals += times * (price - discount - extras)
     return [found[key] for key in sorted(found, key=str)]
 
 
