@@ -44,7 +44,7 @@ def test_the_month_and_the_year_count_what_was_paid() -> None:
 
 def test_childcare_is_what_the_family_bore_each_part_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     shop = shop_with_a_voucher()
-    Slot.objects.filter(pk=shop.slot.pk).update(nature=Slot.Nature.BOTH, meal_price=Decimal("4.00"))
+    Slot.objects.filter(pk=shop.slot.pk).update(nature=Slot.Nature.BOTH, includes_meal=True, meal_price=Decimal("4.00"))
     Beneficiary.objects.filter(pk=shop.children[0].pk).update(birth_date=today() - dt.timedelta(days=900))
     order_with(shop, "RENTREE10", total="5.00")
     date: Any = shop.days[0].date
