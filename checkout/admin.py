@@ -19,6 +19,7 @@ import checkout.admin_refunds
 import checkout.papers.admin
 import checkout.regie.admin_closings
 import checkout.regie.admin_corrections
+import checkout.regie.admin_settlements
 import checkout.regie.admin_statements
 import checkout.regie.admin_verifications
 import checkout.vouchers.admin  # noqa: F401  registers their tables

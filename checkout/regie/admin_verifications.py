@@ -6,7 +6,8 @@ from typing import Any
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Exists, OuterRef, Sum, Value
+from django.db.models.functions import Concat
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -22,11 +23,13 @@ from checkout.tasks import verify_ledger
 from portal.common.formats import euros, moment, thousands
 from portal.common.money import ZERO
 from portal.outbox.models import Call, Email
-from wallet.models import Account
+from wallet.models import Account, Movement
 from wallet.words import account_name
 
 # A night that did not run is as wrong as one that found something.
 LATE_AFTER = dt.timedelta(hours=30)
+# Providers pay over within two or three working days.
+UNSETTLED_AFTER = dt.timedelta(days=7)
 
 
 @admin.register(Verification)
@@ -109,13 +112,19 @@ def _ask(by: int) -> None:
 
 
 def _sections() -> list[dict[str, Any]]:
-    """What is on its way: where it is, how much, and where to look; five statements."""
+    """What is on its way: where it is, how much, and where to look; six statements."""
     kinds = [Account.Kind.CLEARING, Account.Kind.REFUNDING, Account.Kind.TRANSFERS, Account.Kind.TILL]
     moving = Account.objects.filter(kind__in=kinds).select_related("commune").with_totals().order_by("code")
     entries = reverse("admin:wallet_entry_changelist")
     payments = reverse("admin:checkout_payment_changelist")
     waiting = Payment.objects.awaiting_provider().aggregate(count=Count("pk"), sum=Sum("amount"))
     reserved = Payment.objects.filter(status=Payment.Status.RESERVED).aggregate(count=Count("pk"), sum=Sum("amount"))
+    settled = Movement.objects.filter(
+        key=Concat(Value("settlement:"), OuterRef("provider"), Value(":"), OuterRef("reference"))
+    )
+    by_card = Payment.objects.filter(status__in=[Payment.Status.CAPTURED, Payment.Status.CREDITED])
+    old = by_card.exclude(provider=Payment.WALLET).filter(ended_at__lt=timezone.now() - UNSETTLED_AFTER)
+    unsettled = old.filter(~Exists(settled)).aggregate(count=Count("pk"), sum=Sum("amount"))
     dead_calls = Call.objects.filter(status=Call.Status.DEAD).count()
     dead_emails = Email.objects.filter(status=Email.Status.DEAD).count()
     return [
@@ -132,6 +141,9 @@ def _sections() -> list[dict[str, Any]]:
             "rows": [
                 (_("Attendent leur prestataire\u00a0: %d") % waiting["count"], euros(waiting["sum"] or ZERO),
                  f"{payments}?status__exact=started"),
+                (_("Encaissés depuis plus de %(days)d jours, pas encore versés\u00a0: %(count)d")
+                 % {"days": UNSETTLED_AFTER.days, "count": unsettled["count"]}, euros(unsettled["sum"] or ZERO),
+                 f"{payments}?status__exact=captured"),
                 (_("Parts de porte-monnaie réservées\u00a0: %d") % reserved["count"], euros(reserved["sum"] or ZERO),
                  f"{payments}?status__exact=reserved"),
             ],

@@ -195,3 +195,43 @@ class Verification(models.Model):
     def seconds(self) -> float:
         """How long it took."""
         return (self.ended_at - self.started_at).total_seconds()
+
+
+class Settlement(models.Model):
+    """A provider's file of what it paid over, as it was imported: what was posted of it, and what did not agree."""
+
+    provider = models.CharField(_("prestataire"), max_length=20)
+    name = models.CharField(_("fichier"), max_length=120)
+    sha256 = models.CharField(_("empreinte"), max_length=64)
+    lines = models.PositiveIntegerField(_("lignes"))
+    gross = models.DecimalField(_("brut versé"), max_digits=12, decimal_places=2)
+    fees = models.DecimalField(_("commissions"), max_digits=12, decimal_places=2)
+    # [{line, reference, amount, problem}]
+    differences = models.JSONField(_("différences"))
+    imported_at = models.DateTimeField(_("importé le"), auto_now_add=True)
+    imported_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("importé par")
+    )
+
+    class Meta:
+        verbose_name = _("versement d’un prestataire")
+        verbose_name_plural = _("versements des prestataires")
+        ordering = ["-pk"]
+        constraints = [models.UniqueConstraint(fields=["sha256"], name="file_imported_once")]
+        triggers = [
+            pgtrigger.Protect(name="settlements_are_kept", operation=pgtrigger.Update | pgtrigger.Delete),
+            not_truncated("settlements_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider}, {self.name}"
+
+    @property
+    def net(self) -> Decimal:
+        """What reached the bank."""
+        return self.gross - self.fees
+
+    @property
+    def wrong(self) -> list[dict[str, Any]]:
+        """The lines that were not posted, their amounts as decimals."""
+        return [{**row, "amount": Decimal(row["amount"])} for row in self.differences]

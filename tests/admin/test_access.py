@@ -44,6 +44,7 @@ RIGHTS = {
     "bookings.ticketuse": ("v", "v"),
     "bookings.controller": ("vad", "vad"),
     "checkout.statement": ("v", "v"),
+    "checkout.settlement": ("", "v"),
     "checkout.verification": ("", "v"),
     "wallet.wallet": ("", "v"),
     "wallet.closing": ("", "v"),

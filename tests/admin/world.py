@@ -20,7 +20,7 @@ from checkout.models import CounterReceipt, Order, OrderLine, Payment, ProviderC
 from checkout.papers.actions import issue
 from checkout.papers.content import Content
 from checkout.papers.models import InvoiceRun, Kind
-from checkout.regie.models import Statement, Verification
+from checkout.regie.models import Settlement, Statement, Verification
 from checkout.vouchers.models import Voucher, VoucherScope, VoucherUse
 from portal.common.formats import PARIS, today
 from portal.outbox.models import Call, Email
@@ -258,6 +258,16 @@ def shared_rows(place: Town) -> dict[str, Any]:
         ),
         "wallet.correction": Correction.objects.create(
             kind="wallet", wallet=wallet, amount=Decimal(3), reason="Erreur de caisse", proposed_by=place.agent
+        ),
+        "checkout.settlement": Settlement.objects.create(
+            provider="demo",
+            name="a.csv",
+            sha256="0" * 64,
+            lines=0,
+            gross=0,
+            fees=0,
+            differences=[],
+            imported_by=place.agent,
         ),
         "wallet.topuppack": TopUpPack.objects.create(amount=Decimal("25")),
         "checkout.payment": payment,

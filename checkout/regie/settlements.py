@@ -1,0 +1,263 @@
+"""Reading the file of what a provider paid over, matching it line by line, and posting what matches."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from checkout.models import Payment, Refund
+from checkout.regie.models import Settlement
+from portal.common.db import refusing
+from portal.common.errors import Refused
+from portal.common.formats import sort_key
+from portal.common.money import ZERO, round_cents
+from wallet import actions as ledger
+from wallet.models import Movement
+
+# The page carries the file from its preview to its import: what a form may hold.
+MOST_BYTES = 1_500_000
+MOST_LINES = 5_000
+
+# What each provider calls its columns, in its own export; the names are compared without accents and case.
+REFERENCE, GROSS, FEE = "reference", "gross", "fee"
+COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
+    "stripe": {
+        REFERENCE: ("payment_intent_id", "source_id", "client_reference_id"),
+        GROSS: ("gross", "amount"),
+        FEE: ("fee",),
+    },
+    "paybox": {REFERENCE: ("reference", "reference commande", "ref cmd"), GROSS: ("montant",), FEE: ("commission",)},
+    "payfip": {REFERENCE: ("refdet", "reference de la dette"), GROSS: ("montant",), FEE: ("commission",)},
+}
+ANY: Mapping[str, Sequence[str]] = {
+    REFERENCE: ("reference", "reference commande", "id", "numero"),
+    GROSS: ("montant brut", "brut", "montant", "gross", "amount"),
+    FEE: ("commission", "frais", "fee"),
+}
+
+
+@dataclass
+class Line:
+    """One line of the file and what it was matched to; `problem` says why it is not posted."""
+
+    number: int
+    reference: str
+    gross: Decimal
+    fee: Decimal
+    payment: Payment | None = None
+    refund: Refund | None = None
+    problem: str = ""
+
+    @property
+    def net(self) -> Decimal:
+        return self.gross - self.fee
+
+
+@dataclass
+class Reading:
+    """A file as it was understood."""
+
+    sha256: str
+    lines: list[Line] = field(default_factory=list)
+
+    @property
+    def good(self) -> list[Line]:
+        return [line for line in self.lines if not line.problem]
+
+    @property
+    def wrong(self) -> list[Line]:
+        return [line for line in self.lines if line.problem]
+
+    @property
+    def shown_wrong(self) -> list[dict[str, object]]:
+        """The lines that will not be posted, as a settlement keeps them."""
+        return [
+            {"line": line.number, "reference": line.reference, "amount": line.gross, "problem": line.problem}
+            for line in self.wrong
+        ]
+
+    @property
+    def gross(self) -> Decimal:
+        return sum((line.gross for line in self.good), ZERO)
+
+    @property
+    def fees(self) -> Decimal:
+        return sum((line.fee for line in self.good), ZERO)
+
+    @property
+    def net(self) -> Decimal:
+        return self.gross - self.fees
+
+
+def read(*, provider: str, content: bytes) -> Reading:
+    """Read and match a provider's file; nothing is written. Four statements, however many lines.
+
+    Refunds are lines below zero. Raises Refused for a file that is too large, no text, without the columns that are
+    needed, or imported before.
+    """
+    if len(content) > MOST_BYTES:
+        raise Refused(_("Ce fichier dépasse 1,5 Mo\u00a0: coupez-le. Rien n’a été importé."), code="too_large")
+    digest = hashlib.sha256(content).hexdigest()
+    if Settlement.objects.filter(sha256=digest).exists():
+        raise Refused(_("Ce fichier a déjà été importé. Rien n’a été changé."), code="imported_before")
+    reading = Reading(digest, _lines(provider, _text(content)))
+    _match(provider, reading.lines)
+    return reading
+
+
+@transaction.atomic
+def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
+    """Import a file and post each line that matches: from the provider to the bank, its fee apart.
+
+    A line is posted once, whatever file it comes in. Raises Refused as `read` does, and when no line matches.
+    """
+    reading = read(provider=provider, content=content)
+    if not reading.good:
+        raise Refused(_("Aucune ligne ne correspond à un règlement. Rien n’a été importé."), code="nothing_matches")
+    with refusing({"file_imported_once": _("Ce fichier a déjà été importé. Rien n’a été changé.")}):
+        row = Settlement.objects.create(
+            provider=provider,
+            name=name[:120],
+            sha256=reading.sha256,
+            gross=reading.gross,
+            fees=reading.fees,
+            lines=len(reading.lines),
+            differences=[{**line, "amount": str(line["amount"])} for line in reading.shown_wrong],
+            imported_by=by,
+        )
+    for line in reading.good:
+        ledger.post(
+            kind=Movement.Kind.SETTLEMENT,
+            key=_key(provider, line),
+            label=_("Versement %(provider)s, %(reference)s") % {"provider": provider, "reference": line.reference},
+            amounts={
+                ledger.clearing_code(provider): line.gross,
+                ledger.BANK: -line.net,
+                ledger.BANK_FEES: -line.fee,
+            },
+            by=by,
+        )
+    return row
+
+
+def _key(provider: str, line: Line) -> str:
+    if line.refund is not None:
+        return f"settlement:{provider}:refund:{line.refund.pk}"
+    assert line.payment is not None
+    return f"settlement:{provider}:{line.payment.reference}"
+
+
+def _text(content: bytes) -> str:
+    for encoding in ("utf-8-sig", "latin-1"):
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\x00" not in text:
+            return text
+    raise Refused(_("Ce fichier n’est pas un CSV\u00a0: exportez-le en CSV. Rien n’a été importé."), code="not_text")
+
+
+def _lines(provider: str, text: str) -> list[Line]:
+    first = text.partition("\n")[0]
+    delimiter = max(";,\t", key=first.count)
+    rows = csv.reader(io.StringIO(text), delimiter=delimiter)
+    try:
+        heads = [sort_key(head.replace("_", " ")) for head in next(rows, [])]
+        places = _places(provider, heads)
+        found: list[Line] = []
+        for number, row in enumerate(rows, start=2):
+            if not any(cell.strip() for cell in row):
+                continue
+            if len(found) == MOST_LINES:
+                raise Refused(
+                    _("Ce fichier a plus de 5\u202f000 lignes\u00a0: coupez-le. Rien n’a été importé."), code="too_long"
+                )
+            cells = {name: row[place].strip() if place < len(row) else "" for name, place in places.items()}
+            gross, fee = _amount(cells[GROSS]), _amount(cells.get(FEE) or "0")
+            line = Line(number, cells[REFERENCE][:80], gross or ZERO, abs(fee or ZERO))
+            if gross is None or fee is None or not gross:
+                line.problem = _("montant illisible")
+            found.append(line)
+    except csv.Error:
+        raise Refused(_("Ce fichier n’est pas un CSV lisible. Rien n’a été importé."), code="not_text") from None
+    return found
+
+
+def _places(provider: str, heads: Sequence[str]) -> dict[str, int]:
+    places: dict[str, int] = {}
+    for name in (REFERENCE, GROSS, FEE):
+        for wanted in (*COLUMNS.get(provider, {}).get(name, ()), *ANY[name]):
+            if sort_key(wanted.replace("_", " ")) in heads:
+                places[name] = heads.index(sort_key(wanted.replace("_", " ")))
+                break
+    if REFERENCE not in places or GROSS not in places:
+        raise Refused(
+            _(
+                "Il manque une colonne\u00a0: la première ligne nomme « référence » et « montant ». Rien n’a été importé."
+            ),
+            code="columns_missing",
+        )
+    return places
+
+
+def _amount(text: str) -> Decimal | None:
+    plain = text.replace("\u00a0", "").replace("\u202f", "").replace(" ", "").replace("€", "").replace("−", "-")
+    if "," in plain:
+        plain = plain.replace(".", "").replace(",", ".")
+    try:
+        amount = Decimal(plain)
+    except InvalidOperation:
+        return None
+    if not amount.is_finite() or abs(amount) >= 10**7 or amount != round_cents(amount):
+        return None
+    return round_cents(amount)
+
+
+def _match(provider: str, lines: Sequence[Line]) -> None:
+    """Find what each line is about by our reference or the provider's own, and say what does not agree."""
+    wanted = {line.reference for line in lines if line.reference and not line.problem}
+    payments: dict[str, Payment] = {}
+    rows = Payment.objects.filter(Q(reference__in=wanted) | Q(provider_reference__in=wanted), provider=provider)
+    for payment in rows:
+        payments[payment.reference] = payments[payment.provider_reference or payment.reference] = payment
+    refunds: dict[int, list[Refund]] = {}
+    for refund in Refund.objects.filter(payment__in=rows, status=Refund.Status.DONE).order_by("pk"):
+        refunds.setdefault(refund.payment_id, []).append(refund)
+    for line in lines:
+        if line.problem:
+            continue
+        line.payment = payments.get(line.reference)
+        if line.payment is None:
+            line.problem = _("référence inconnue")
+        elif line.gross < 0:
+            theirs = refunds.get(line.payment.pk, [])
+            line.refund = next((row for row in theirs if row.amount == -line.gross), None)
+            if line.refund is None:
+                line.problem = _("aucun remboursement de ce montant")
+            else:
+                theirs.remove(line.refund)
+        elif line.payment.status not in (Payment.Status.CAPTURED, Payment.Status.CREDITED):
+            line.problem = _("règlement non encaissé chez nous")
+        elif line.payment.amount != line.gross:
+            line.problem = _("montant différent du nôtre")
+    _seen_before(provider, lines)
+
+
+def _seen_before(provider: str, lines: Sequence[Line]) -> None:
+    keys = {_key(provider, line) for line in lines if not line.problem}
+    posted = set(Movement.objects.filter(key__in=keys).values_list("key", flat=True))
+    for line in lines:
+        if line.problem:
+            continue
+        key = _key(provider, line)
+        if key in posted:
+            line.problem = _("déjà versé")
+        posted.add(key)

@@ -1,0 +1,154 @@
+"""A provider's file: read whatever its form, matched line by line, posted once, its differences told."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from checkout.models import Payment
+from checkout.regie import settlements
+from checkout.regie.models import Settlement
+from checkout.verification import verify
+from portal.common.errors import Refused
+from tests.admin.world import client_of
+from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.guards import guarded
+from wallet import actions as ledger
+from wallet.models import Account, Movement
+
+pytestmark = pytest.mark.django_db
+PAGE = "admin:checkout_settlement_new"
+
+
+def paid(amount: str = "10.00") -> Payment:
+    """A card payment whose money went to the wallet, as the ledger has it."""
+    from django.utils import timezone
+
+    from checkout.models import Order
+
+    user = UserFactory()
+    ledger.wallet_of(user)
+    order = Order.objects.create(user=user, kind="top_up", total=Decimal(amount))
+    row = Payment.objects.create(
+        order=order, provider="demo", amount=Decimal(amount), status="credited", ended_at=timezone.now(),
+        provider_reference=f"B-{order.pk}",
+    )  # fmt: skip
+    ledger.post(
+        kind=Movement.Kind.LATE_PAYMENT,
+        key=f"payment:{row.reference}:credited",
+        label="x",
+        amounts={"clearing:demo": -row.amount, ledger.wallet_code(user): row.amount},
+        by=user,
+    )
+    return row
+
+
+def balances() -> dict[str, Decimal]:
+    return {row.code: row.total for row in Account.objects.with_totals()}
+
+
+def post(text: str) -> Settlement:
+    return settlements.post(provider="demo", name="a.csv", content=text.encode(), by=agent_of())
+
+
+def test_what_agrees_goes_to_the_bank_its_fee_apart_and_the_rest_is_told() -> None:
+    first, second, third = paid("10.00"), paid("1234.50"), paid("7.00")
+    Payment.objects.filter(pk=third.pk).exists()
+    row = post(
+        f"Référence;Montant;Commission\n{first.reference};10,00;0,25\n{second.provider_reference};1 234,50 €;2\n"
+        f"{third.reference};8,00;0\nINCONNUE;5;0\n{first.reference};10,00;0\n;x;0\n\n"
+    )
+    assert (row.lines, row.gross, row.fees, row.net) == (6, Decimal("1244.50"), Decimal("2.25"), Decimal("1242.25"))
+    assert [line["problem"] for line in row.wrong] == [
+        "montant différent du nôtre", "référence inconnue", "déjà versé", "montant illisible",
+    ]  # fmt: skip
+    found = balances()
+    assert (found["clearing:demo"], found["bank"], found["bank_fees"]) == (
+        Decimal("-7.00"), Decimal("-1242.25"), Decimal("-2.25"),
+    )  # fmt: skip
+    assert list(verify()) == [] or all("Commande" in line for line in verify())
+
+
+def test_a_line_is_posted_once_whatever_file_it_comes_in() -> None:
+    payment = paid()
+    post(f"reference,gross,fee\n{payment.reference},10.00,0.25\n")
+    with pytest.raises(Refused) as refusal:
+        post(f"reference,gross,fee\n{payment.reference},10.00,0.25\n")
+    assert refusal.value.code == "imported_before"
+    with pytest.raises(Refused) as refusal:
+        post(f"reference,gross,fee\n{payment.reference},10.00,0.25\n\n")
+    assert refusal.value.code == "nothing_matches"
+    assert balances()["clearing:demo"] == 0 and Settlement.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "content, code",
+    [
+        (b"", "columns_missing"),
+        (b"a;b\n1;2\n", "columns_missing"),
+        (b"\x00\x01\x02", "not_text"),
+        (b"reference;montant\n" + b"x;1\n" * 5001, "too_long"),
+        (b"x" * 1_500_001, "too_large"),
+        (b'reference;montant\n"' + b"y" * 200_000 + b'";1\n', "not_text"),
+    ],
+)
+def test_a_hostile_file_is_refused_in_a_sentence(content: bytes, code: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        settlements.read(provider="demo", content=content)
+    assert refusal.value.code == code and "Rien n’a été importé" in str(refusal.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+def test_the_encodings_of_spreadsheets_are_read(encoding: str) -> None:
+    payment = paid()
+    text = f"Référence;Montant\r\n{payment.reference};10,00\r\n"
+    assert len(settlements.read(provider="demo", content=text.encode(encoding)).good) == 1
+
+
+@pytest.mark.parametrize("amount", ["NaN", "Infinity", "1e9", "10,001", "", "abc", "0"])
+def test_an_amount_that_is_none_is_told(amount: str) -> None:
+    payment = paid()
+    reading = settlements.read(provider="demo", content=f"reference;montant\n{payment.reference};{amount}\n".encode())
+    assert [line.problem for line in reading.lines] == ["montant illisible"]
+
+
+def test_reading_costs_the_same_for_forty_lines() -> None:
+    def cost(count: int) -> int:
+        rows = "\n".join(f"{paid().reference};10,00" for _index in range(count))
+        with CaptureQueriesContext(connection) as queries:
+            assert len(settlements.read(provider="demo", content=f"reference;montant\n{rows}".encode()).good) == count
+        return len(queries)
+
+    assert cost(1) == cost(40) <= 4
+
+
+def test_from_the_file_to_the_bank() -> None:
+    payment, client = paid(), client_of(agent_of())
+    address = reverse(PAGE)
+    file = SimpleUploadedFile("remise.csv", f"reference;montant\n{payment.reference};10,00\nX;3\n".encode())
+    answer = client.post(address, {"prestataire": "demo", "fichier": file})
+    text = answer.content.decode()
+    assert "référence inconnue" in text and not Settlement.objects.exists()
+    values: dict[str, Any] = {"prestataire": "demo", "nom": "remise.csv", "contenu": answer.context["content"]}
+    said = client.post(address, values | {"importer": "1"}, follow=True).content.decode()
+    assert "arrivés en banque" in said and "référence inconnue" in said
+    for wrong in ({}, {"prestataire": "x"}, {"prestataire": "demo"}, values | {"importer": "1", "contenu": "é"}):
+        assert "Rien n’a été" in client.post(address, wrong).content.decode()
+    assert balances()["bank"] == -10
+    for user, status in ((UserFactory(), 404), (agent_of(CommuneFactory()), 404)):
+        assert client_of(user).get(address).status_code == status
+
+
+def test_what_was_imported_stays() -> None:
+    payment = paid()
+    post(f"reference;montant\n{payment.reference};10,00\n")
+    guarded(
+        "checkout.Settlement:settlements_are_kept",
+        lambda: Settlement.objects.update(gross=0),
+        "Cannot update or delete",
+        lambda: Settlement.objects.filter(gross=0).exists(),
+    )
