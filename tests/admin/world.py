@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.backends.postgresql.psycopg_any import DateRange, DateTimeTZRange
 from django.test import Client
 from django.urls import reverse
@@ -70,6 +71,7 @@ class Town:
         return self.rows["accounts.user"]
 
 
+@transaction.atomic
 def town(name: str) -> Town:
     commune = CommuneFactory(name=name)
     place = Town(commune, agent_of(commune))
@@ -210,6 +212,7 @@ def vouchers_of(place: Town, order: Order) -> dict[str, Any]:
     return {"checkout.voucher": voucher, "checkout.voucheruse": use}
 
 
+@transaction.atomic
 def shared_rows(place: Town) -> dict[str, Any]:
     """One row of each table of the agglomération."""
     wallet = ledger.wallet_of(place.parent)
