@@ -12,6 +12,7 @@ from django.db import models, transaction
 
 from accounts.communes import load_communes
 from accounts.models import StaffRole, Terms, User
+from checkout.papers.models import Regie
 from portal.common.formats import today
 from services.models import AbsenceRule, Category, Deadline, Service, Tariff
 from services.school_calendar import import_school_holidays, school_year
@@ -64,6 +65,7 @@ def prepare() -> dict[str, int]:
         "packs de crédits": _fill(
             TopUpPack.objects.all(), (TopUpPack(amount=Decimal(amount)) for amount in TOP_UP_PACKS)
         ),
+        "régie": _fill(Regie.objects.all(), [Regie()]),
         "vacances scolaires": import_school_holidays(first.year, last.year),
     }
 

@@ -40,7 +40,7 @@ def test_an_empty_database_gets_what_every_installation_needs_and_no_demo_data()
 def test_again_it_changes_nothing() -> None:
     run()
     before = counts()
-    assert run().count("rien à ajouter") == 6
+    assert run().count("rien à ajouter") == 7
     assert counts() == before
 
 

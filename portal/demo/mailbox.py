@@ -11,10 +11,12 @@ from portal.demo.models import Mail
 class MailboxBackend(BaseEmailBackend):
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         for message in email_messages:
+            # What would be attached is named: the files themselves are under « Mes factures ».
+            attached = "".join(f"\n[Pièce jointe : {file[0]}]" for file in message.attachments)
             Mail.objects.create(
                 to=", ".join(message.to),
                 subject=str(message.subject),
-                body=str(message.body),
+                body=f"{message.body}{attached}",
                 message_id=message.extra_headers.get("Message-ID", ""),
             )
         return len(email_messages)

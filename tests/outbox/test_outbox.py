@@ -19,6 +19,12 @@ from portal.outbox.models import Email
 pytestmark = pytest.mark.django_db
 
 
+def test_an_attachment_that_nobody_makes_is_found_at_the_writing() -> None:
+    with pytest.raises(KeyError, match="nothing"):
+        actions.queue_message(key="k", to="a@exemple.fr", subject="x", body="y", attachment="nothing:1")
+    assert not Email.objects.exists()
+
+
 @pytest.fixture(autouse=True)
 def _mail(settings: Any) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
