@@ -72,6 +72,8 @@ class TakingForm(forms.Form):
         if cart:
             choices.insert(0, (CART, _("Le panier de la famille\u00a0: %s") % euros(cart)))
         self.fields["what"].choices = choices  # type: ignore[attr-defined]
+        if not cart:  # nothing to choose from
+            self.fields["what"].widget = forms.HiddenInput()
         counter: Any = self.fields["counter"]
         communes = Commune.objects.order_by("name_key")
         counter.queryset = communes if by.is_operator else communes.filter(pk__in=by.till_communes)

@@ -69,6 +69,7 @@ urlpatterns = [
     path("mon-compte/e-billets/<int:pk>/annuler/", tickets.ticket_cancel, name="ticket_cancel"),
     path("mon-compte/porte-monnaie/", wallet.wallet, name="wallet"),
     path("mon-compte/porte-monnaie/mouvements.csv", wallet.movements_file, name="wallet_movements"),
+    path("mon-compte/porte-monnaie/releve.pdf", wallet.movements_pdf, name="wallet_statement"),
     path("mon-compte/porte-monnaie/remboursement/", wallet.withdraw, name="wallet_withdraw"),
     path(
         "mon-compte/porte-monnaie/remboursement/<int:pk>/retirer/",

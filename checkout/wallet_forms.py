@@ -49,6 +49,16 @@ class MovementFilter(forms.Form):
         return entries.between(first, (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1))
 
     @property
+    def words(self) -> str:
+        """Which movements these are, in words: « Règlement de commande, novembre 2026 »; all of them: an empty text."""
+        chosen = []
+        for name in ("nature", "mois"):
+            labels = dict(self.fields[name].choices)  # type: ignore[attr-defined]
+            if self.cleaned_data.get(name):
+                chosen.append(str(labels[self.cleaned_data[name]]))
+        return ", ".join(chosen)
+
+    @property
     def is_used(self) -> bool:
         return any(self.data.get(name) for name in self.fields)
 

@@ -195,6 +195,9 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         if not self.may(request, Right.DECIDE):
             raise PermissionDenied
         waiting = list(Withdrawal.objects.filter(status=Withdrawal.Status.APPROVED).select_related("user"))
+        if not waiting:
+            self.say(request, messages.INFO, [_("Aucune demande validée n’attend son virement.")])
+            return redirect(self.url("changelist"))
         form = OrderForm(request.POST or None, initial={"execution_date": today() + dt.timedelta(days=1)})
         if request.method == "POST" and form.is_valid():
             try:
@@ -208,7 +211,9 @@ class TransferOrderAdmin(ReadOnlyAdmin):
             "title": _("Préparer un ordre de virement"),
             "facts": [(row.user, f"{euros(row.amount)}, {row.masked_iban}") for row in waiting],
             "notes": [
-                _("%(count)d demandes validées, %(sum)s en tout.")
+                ngettext(
+                    "%(count)d demande validée, %(sum)s.", "%(count)d demandes validées, %(sum)s en tout.", len(waiting)
+                )
                 % {"count": len(waiting), "sum": euros(sum((row.amount for row in waiting), start=ZERO))}
             ],
             "form": form,

@@ -18,6 +18,7 @@ from checkout.actions import TOP_UP_FEE, start_top_up
 from checkout.forms import TopUpForm
 from checkout.models import Order
 from checkout.movements import orders_behind
+from checkout.papers.statements import statement
 from checkout.providers import card_providers
 from checkout.suggestion import suggestion
 from checkout.views.providers import leave, may_leave
@@ -32,6 +33,7 @@ from wallet.withdrawals.models import Withdrawal
 
 PAGE_SIZE = 20
 MOST_IN_A_FILE = 5000
+MOST_ON_PAPER = 500
 
 
 @may_leave
@@ -87,8 +89,6 @@ def _shown(entries: Sequence[Entry]) -> list[tuple[Entry, dt.date, Order | None]
 @require_safe
 def movements_file(request: HttpRequest) -> HttpResponse:
     """The movements that the filters show, as a CSV that a spreadsheet opens."""
-    mine = wallet_of(current_user(request))
-    entries = list(MovementFilter(request.GET).rows(Entry.objects.of_wallet(mine))[:MOST_IN_A_FILE])
     heads = [_("Date"), _("Nature"), _("Libellé"), _("Commande"), _("Montant"), _("Solde")]
     rows: list[list[Cell]] = [
         [
@@ -99,9 +99,24 @@ def movements_file(request: HttpRequest) -> HttpResponse:
             entry.amount,
             entry.balance_after,
         ]
-        for entry, date, order in _shown(entries)
+        for entry, date, order in _chosen(request, MovementFilter(request.GET), MOST_IN_A_FILE)
     ]
     return as_csv(_("porte-monnaie"), heads, rows)
+
+
+@require_safe
+def movements_pdf(request: HttpRequest) -> HttpResponse:
+    """The same on paper, MOST_ON_PAPER at most."""
+    chosen = MovementFilter(request.GET)
+    shown = _chosen(request, chosen, MOST_ON_PAPER)
+    file = statement(user=current_user(request), shown=shown, chosen=chosen.words)
+    response = HttpResponse(file, content_type="application/pdf")
+    response["Content-Disposition"] = 'attachment; filename="porte-monnaie.pdf"'
+    return response
+
+
+def _chosen(request: HttpRequest, chosen: MovementFilter, most: int) -> list[tuple[Entry, dt.date, Order | None]]:
+    return _shown(list(chosen.rows(Entry.objects.of_wallet(wallet_of(current_user(request))))[:most]))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 import pgtrigger
+import pikepdf
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -80,6 +81,16 @@ def test_the_file_opens_in_a_spreadsheet(shop: Shop, browse: Callable[[Shop], Cl
     assert rows[1][3] == Order.objects.get().number and rows[1][4:] == ["7,90", "26,30"] and rows[2][4] == "-31,60"
     assert not rows[3][2].startswith("=")
     assert len(list(csv.reader(io.StringIO(browse(shop).get(FILE, {"nature": "order"}).content.decode())))) == 2
+
+
+def test_the_statement_on_paper(shop: Shop, browse: Callable[[Shop], Client]) -> None:
+    answer = browse(shop).get(f"{PAGE}releve.pdf", {"nature": "order"})
+    assert answer["Content-Type"] == "application/pdf"
+    with pikepdf.open(io.BytesIO(answer.content)) as file:
+        assert file.Root.MarkInfo.Marked and str(file.Root.Lang) == "fr"
+        assert str(file.docinfo["/Title"]).startswith("Relevé du porte-monnaie")
+    empty = browse(shop).get(f"{PAGE}releve.pdf", {"nature": "expiry"})
+    assert empty.content.startswith(b"%PDF")
 
 
 def test_nobody_reads_anothers(shop: Shop, browse: Callable[[Shop], Client]) -> None:

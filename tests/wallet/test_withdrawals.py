@@ -326,7 +326,7 @@ class TestPages:
         assert "Accorder 30,00 €" in text(page) and "1234567890" not in page.content.decode()
         seen = page.context["decision"].seen
         client.post(f"/admin/wallet/withdrawal/{row.pk}/valider/", {"seen": seen})
-        assert "30,00 € en tout" in text(client.get("/admin/wallet/transferorder/preparer/"))
+        assert "1 demande validée, 30,00 €" in text(client.get("/admin/wallet/transferorder/preparer/"))
         answer = client.post(
             "/admin/wallet/transferorder/preparer/", {"execution_date": (today() + TOMORROW).isoformat()}, follow=True
         )
