@@ -214,6 +214,7 @@ CELERY_TIMEZONE = "Europe/Paris"
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILENAME", default="celerybeat-schedule")
 CELERY_BEAT_SCHEDULE = {
     "outbox": {"task": "outbox.sweep", "schedule": 60},
+    "calls": {"task": "outbox.make_calls", "schedule": 60},
     "holds": {"task": "bookings.release_expired_holds", "schedule": 60},
     "waiting-lists": {"task": "bookings.run_waiting_lists", "schedule": 60},
     "reminders": {"task": "bookings.remind_families", "schedule": 3600},

@@ -3,13 +3,14 @@
 import contextlib
 import itertools
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from accounts.models import StaffRole, User
 from checkout.regie.models import Verification
 from checkout.verification import verify
+from portal.common.db import if_nobody_else
 from portal.common.errors import Refused
 from portal.common.formats import today
 from portal.outbox.actions import queue_email
@@ -28,15 +29,8 @@ def run(*, by: User | None) -> Verification | None:
 
     Every difference is told to each operator, in one e-mail a night. Reads all the ledger: for a task or the command.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [RUNNING])
-        if not cursor.fetchone()[0]:
-            return None
-    try:
-        return _run(by)
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [RUNNING])
+    with if_nobody_else(RUNNING) as alone:
+        return _run(by) if alone else None
 
 
 def _run(by: User | None) -> Verification:

@@ -45,6 +45,23 @@ def one_at_a_time(name: str) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [name])
 
 
+@contextlib.contextmanager
+def if_nobody_else(name: str) -> Iterator[bool]:
+    """Whether nobody else is in a block of this name; who is told so keeps others out until the block ends.
+
+    For work outside a transaction. Nobody waits; a process that dies gives the name back with its connection.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [name])
+        alone = bool(cursor.fetchone()[0])
+    try:
+        yield alone
+    finally:
+        if alone:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [name])
+
+
 def violated_constraint(error: IntegrityError) -> str:
     """The name of the constraint that PostgreSQL refused, or an empty text."""
     cause = error.__cause__

@@ -5,6 +5,7 @@ import hashlib
 import logging
 from smtplib import SMTPException
 
+from celery import Task
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
@@ -48,13 +49,18 @@ def queue_message(*, key: str, to: str, subject: str, body: str, html: str = "",
 
 
 def poke() -> None:
-    """Tell a worker that something waits. May fail while the broker is down: beat sweeps every minute."""
+    """Tell a worker that an e-mail waits."""
     from portal.outbox.tasks import sweep
 
+    try_to_start(sweep)
+
+
+def try_to_start(task: Task) -> None:
+    """Ask a worker for a task. May fail while the broker is down: beat asks again every minute."""
     try:
-        sweep.delay()
-    except sweep.OperationalError:
-        logger.warning("The broker does not answer; the e-mail leaves with the next sweep.")
+        task.delay()
+    except task.OperationalError:
+        logger.warning("The broker does not answer; what waits leaves with the next sweep.")
 
 
 def send_due(*, limit: int = 100) -> int:

@@ -2,16 +2,20 @@
 
 import datetime as dt
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
-from portal.outbox.actions import BACK_OFF_MINUTES, poke
+from portal.outbox.actions import BACK_OFF_MINUTES, try_to_start
 from portal.outbox.models import Call
 
 logger = logging.getLogger(__name__)
+
+# How long one run of the task asks providers that may each take ten seconds to say nothing; the rest is the next run's.
+RUN_SECONDS = 20
 
 Handler = Callable[..., None]
 _handlers: dict[str, Handler] = {}
@@ -46,14 +50,24 @@ def queue_call(*, key: str, name: str, payload: dict[str, Any]) -> None:
     transaction.on_commit(poke, robust=True)
 
 
-def make_due(*, limit: int = 100) -> int:
-    """Make up to `limit` calls whose turn it is; returns how many were made.
+def poke() -> None:
+    """Tell a worker that a call waits. Another task than the e-mails': they do not wait for a provider."""
+    from portal.outbox.tasks import make_calls
+
+    try_to_start(make_calls)
+
+
+def make_due(*, limit: int = 100, seconds: float | None = None) -> int:
+    """Make up to `limit` calls whose turn it is, none begun after so many seconds; returns how many were made.
 
     Must not run inside a transaction. Each is claimed, made and marked in one of its own: other workers step over it, and a
     crash loses nothing but the mark.
     """
     made = 0
+    begun = time.monotonic()
     for _attempt in range(limit):
+        if seconds is not None and time.monotonic() - begun >= seconds:
+            break
         with transaction.atomic(durable=True):
             call = Call.objects.due().select_for_update(skip_locked=True).order_by("next_attempt_at").first()
             if call is None:

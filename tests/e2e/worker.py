@@ -22,6 +22,7 @@ class Worker:
             self.notifications.append((args[0], countdown))
 
         monkeypatch.setattr(outbox.sweep, "delay", lambda: None)
+        monkeypatch.setattr(outbox.make_calls, "delay", lambda: None)
         monkeypatch.setattr(bank.notify, "apply_async", keep)
 
     def send_the_mail(self) -> int:

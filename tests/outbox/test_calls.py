@@ -2,14 +2,18 @@
 
 import datetime as dt
 import threading
+import time
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection, transaction
 from django.utils import timezone
 
-from portal.outbox import calls
-from portal.outbox.models import Call
+from portal.celery import app
+from portal.outbox import calls, tasks
+from portal.outbox.actions import queue_message
+from portal.outbox.models import Call, Email
 
 pytestmark = pytest.mark.django_db
 
@@ -71,7 +75,7 @@ def test_a_name_that_nobody_handles_is_found_when_it_is_written() -> None:
         calls.queue_call(key="k", name="nobody", payload={})
 
 
-@pytest.mark.parametrize("fault", [calls.Later("down"), ValueError("a mistake of ours")])
+@pytest.mark.parametrize("fault", [calls.Later("down"), ValueError("a mistake of ours"), SoftTimeLimitExceeded()])
 def test_a_failed_call_waits_longer_each_time_and_then_for_an_operator(server: Server, fault: Exception) -> None:
     server.fails = fault
     queue()
@@ -131,3 +135,64 @@ def test_workers_step_over_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on.set()
     thread.join(20)
     assert made == {"first": 1} and asked == [7]
+
+
+class TestADawdler:
+    """A provider that takes its time holds up its own calls, never the e-mails."""
+
+    def test_a_run_begins_no_call_once_its_time_is_over(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        def dawdle(*, payment: int) -> None:
+            server(payment=payment)
+            end = time.monotonic() + 0.05
+            while time.monotonic() < end:
+                pass
+
+        monkeypatch.setitem(calls._handlers, "test", dawdle)
+        for number in range(3):
+            queue(f"k{number}", number)
+        assert calls.make_due(seconds=0.05) == 1 and len(server.asked) == 1
+        assert calls.make_due() == 2, "without an end the whole line is waited for"
+
+    def test_the_worker_interrupts_a_call_that_never_ends(self) -> None:
+        """Celery's soft limit raises in the call, which then waits as any that failed (above); the hard one comes later."""
+        task = tasks.make_calls
+        assert calls.RUN_SECONDS < task.soft_time_limit < task.time_limit < app.conf.task_time_limit
+
+    def test_each_kind_is_swept_every_minute(self) -> None:
+        every = {entry["task"]: entry["schedule"] for entry in app.conf.beat_schedule.values()}
+        assert every["outbox.sweep"] == every["outbox.make_calls"] == 60
+
+    @pytest.mark.django_db(transaction=True)
+    def test_it_takes_one_process_and_the_e_mails_leave(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Any, server: Server
+    ) -> None:
+        settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+        inside, go_on = threading.Event(), threading.Event()
+
+        def hang(*, payment: int) -> None:
+            server(payment=payment)
+            inside.set()
+            assert go_on.wait(20)
+
+        monkeypatch.setitem(calls._handlers, "test", hang)
+        for number in range(3):
+            queue(f"k{number}", number)
+        queue_message(key="mail", to="parent@exemple.fr", subject="Bonjour", body="Texte")
+        made: list[int] = []
+
+        def first() -> None:
+            made.append(tasks.make_calls())
+            connection.close()
+
+        thread = threading.Thread(target=first)
+        thread.start()
+        try:
+            assert inside.wait(20)
+            assert tasks.make_calls() == 0 and server.asked == [0], "a second process does not hang beside it"
+            assert tasks.sweep() == 1 and Email.objects.get().status == Email.Status.SENT
+            monkeypatch.setitem(calls._handlers, "test", server)
+            assert calls.make_due(limit=1) == 1, "without the guard the second process is with the provider, too"
+        finally:
+            go_on.set()
+            thread.join(20)
+        assert made == [2] and sorted(server.asked) == [0, 1, 2]
