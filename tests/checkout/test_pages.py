@@ -85,6 +85,28 @@ class TestCost:
             assert client.get(paid["Location"]).status_code == 200
         assert Order.objects.get().status == "paid" and Booking.objects.booked().count() == days * children
 
+    @pytest.mark.parametrize("days, most", [(2, 20), (140, 25)])
+    def test_paying_from_the_wallet(
+        self, browse: Callable[[Shop], Client], at_most: MaxQueries, days: int, most: int
+    ) -> None:
+        """The POST of « Payer » alone, 4 lines and 280, all that its request asks PostgreSQL: who is signed in, cart, lines,
+        rules, order, payment, ledger, places, e-mail; BEGIN, COMMIT and the test's own savepoints are not counted. It is not
+        the first order of its commune, whose account is opened with it, once for ever.
+        """
+        shop = open_shop(days=days + 1, children=2, credit="5000")
+        shop.add(shop.days[:1])
+        shop.pay(means_wallet(), "15.80")
+        TermsFactory(kind=Terms.Kind.SALE)
+        client = browse(shop)
+        client.post(page(shop), form(shop, dates=[day.date.isoformat() for day in shop.days[1:]]))
+        steps(client)
+        cart = Cart.objects.get(user=shop.user, status=Cart.Status.OPEN)
+        total = str(Decimal("7.90") * days * 2)
+        with at_most(most):
+            client.post("/commande/paiement/", {"cart": cart.pk, "total": total, "means": "wallet"})
+        paid = Order.objects.get(cart=cart)
+        assert paid.status == Order.Status.PAID and paid.lines.count() == days * 2
+
     @pytest.mark.parametrize("days", [2, 60])
     @pytest.mark.parametrize(
         "address, most",
