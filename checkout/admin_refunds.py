@@ -103,7 +103,7 @@ class RefundAdmin(ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj = kwargs["obj"]  # nothing is added here
-        may = obj.status == Refund.Status.REQUESTED and self.may(request, Right.DECIDE, obj)
+        may = obj.status != Refund.Status.FAILED and self.may(request, Right.DECIDE, obj)
         context["give_up_url"] = reverse("admin:checkout_refund_give_up", args=[obj.pk]) if may else ""
         return super().render_change_form(request, context, *args, **kwargs)
 

@@ -70,6 +70,14 @@ class Message:
 
 
 @dataclass(frozen=True)
+class RefundFailed:
+    """A verified statement that a refund which was taken did not reach its card: ours by `key`, with the reason."""
+
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Payer:
     """Who pays and from where, for the bank's strong authentication (3-D Secure 2)."""
 
@@ -193,7 +201,7 @@ class Provider(ABC):
         """Announce a payment and say where the browser goes. Raises Unreachable, or Impossible with its reason."""
 
     @abstractmethod
-    def read(self, arrival: Arrival) -> Message:
+    def read(self, arrival: Arrival) -> Message | RefundFailed:
         """Verify a notification (or a signed return) and say what it states. Raises Forged, Ignored, Unreachable."""
 
     @abstractmethod

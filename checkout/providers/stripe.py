@@ -30,6 +30,7 @@ from checkout.providers.base import (
     Message,
     Outcome,
     Provider,
+    RefundFailed,
     Request,
     Unreachable,
 )
@@ -53,6 +54,8 @@ EVENTS = {COMPLETED, SUCCEEDED_LATER, FAILED_LATER, EXPIRED}
 
 # Of a payment intent that no longer tries: its session is complete, and will never be paid.
 FAILED_INTENTS = {"requires_payment_method", "canceled"}
+# A bank has sent back, days later, what Stripe had taken for done.
+REFUND_FAILED = "refund.failed"
 # A refund that Stripe gave up; the money stays with us.
 FAILED_REFUNDS = {"failed", "canceled"}
 
@@ -106,9 +109,11 @@ class StripeProvider(Provider):
             raise Impossible(f"STRIPE_CHECKOUT_ORIGIN is not where Stripe's page is: {session.url}")
         return Departure(session.url, provider_reference=session.id)
 
-    def read(self, arrival: Arrival) -> Message:
+    def read(self, arrival: Arrival) -> Message | RefundFailed:
         event = self._verified(arrival)
         kind = str(event.get("type", ""))
+        if kind == REFUND_FAILED:
+            return _failure(event.get("data", {}).get("object", {}))
         if kind not in EVENTS:
             raise Ignored(kind)
         return _message(event.get("data", {}).get("object", {}), failed=kind == FAILED_LATER)
@@ -206,6 +211,14 @@ def to_cents(amount: Decimal) -> int:
 
 def from_cents(cents: int) -> Decimal:
     return Decimal(cents).scaleb(-2)
+
+
+def _failure(refund: Mapping[str, Any]) -> RefundFailed:
+    """What a refund's failure says of ours. Raises Ignored for one that was made by hand at Stripe."""
+    key = str((refund.get("metadata") or {}).get("key") or "")
+    if not key:
+        raise Ignored("a refund that is not ours has failed")
+    return RefundFailed(key, f"Stripe : {refund.get('failure_reason') or 'refund.failed'}"[:200])
 
 
 def _message(session: Mapping[str, Any], *, failed: bool) -> Message:

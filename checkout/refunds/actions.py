@@ -17,9 +17,9 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from checkout.actions.reconciliation import known
-from checkout.models import OrderLine, Payment
+from checkout.models import OrderLine, Payment, ProviderEvent
 from checkout.providers import provider as find_provider
-from checkout.providers.base import Impossible, Unreachable
+from checkout.providers.base import Impossible, RefundFailed, Unreachable
 from checkout.refunds.models import Refund
 from portal.common.db import annotated
 from portal.common.errors import Refused
@@ -177,24 +177,23 @@ def _finish(row: Refund, provider_reference: str) -> None:
 
 @transaction.atomic
 def back_to_wallet(*, refund: Refund, note: str, by: User | None = None) -> None:
-    """End a refund that will never reach the card: its euros are in the wallet again, and their owner is told.
+    """End a refund that never reaches the card: its euros are in the wallet again, and their owner is told.
 
-    Raises Refused when it has ended meanwhile.
+    Also one that was done, when the bank has sent it back: then the provider holds its euros again. Raises Refused when it
+    has failed before.
     """
     locked = Refund.objects.select_for_update().get(pk=refund.pk)
-    if locked.status != Refund.Status.REQUESTED:
-        raise Refused(
-            _("Ce remboursement est déjà terminé\u00a0: %s. Rien n’a été changé.")
-            % locked.get_status_display().lower(),
-            code="ended",
-        )
+    if locked.status == Refund.Status.FAILED:
+        raise Refused(_("Ce remboursement est déjà dans le porte-monnaie. Rien n’a été changé."), code="ended")
     payment = refund.payment
     payer = payment.order.user
+    was_done = locked.status == Refund.Status.DONE
+    source = ledger.clearing_code(payment.provider) if was_done else ledger.refunding_code(payment.provider)
     ledger.post(
         kind=Movement.Kind.REFUND,
         key=f"refund:{locked.reference}:failed",
         label=_("Remboursement sur carte impossible, commande %s") % payment.order.number,
-        amounts={ledger.refunding_code(payment.provider): -locked.amount, ledger.wallet_code(payer): locked.amount},
+        amounts={source: -locked.amount, ledger.wallet_code(payer): locked.amount},
         by=by,
     )
     locked.status, locked.ended_at, locked.note = Refund.Status.FAILED, timezone.now(), note[:200]
@@ -205,3 +204,21 @@ def back_to_wallet(*, refund: Refund, note: str, by: User | None = None) -> None
         template="refund_failed",
         context={"user": payer, "refund": locked, "order": payment.order},
     )
+
+
+@transaction.atomic
+def apply_failure(*, failure: RefundFailed, provider: str, event: ProviderEvent) -> Payment | None:
+    """Apply a provider's verified word that a refund has failed, once; returns its payment, None when it is not ours."""
+    row = Refund.objects.filter(reference=failure.key, payment__provider=provider)
+    refund = row.select_related("payment__order__user").first()
+    if refund is None:
+        event.outcome, event.note = ProviderEvent.Outcome.REJECTED, "unknown refund"
+    else:
+        event.payment = refund.payment
+        try:
+            back_to_wallet(refund=refund, note=failure.reason)
+            event.outcome = ProviderEvent.Outcome.APPLIED
+        except Refused:
+            event.outcome = ProviderEvent.Outcome.REPEATED
+    event.save(update_fields=["outcome", "note", "payment"])
+    return event.payment

@@ -35,7 +35,8 @@ class Refund(models.Model):
     """Euros of a card payment that go back to the card (« remboursement »), from their owner's wallet.
 
     requested -> done once the provider has taken it; requested -> failed when it never will: then they are in the wallet
-    again. The ledger holds them on the provider's `refunding` account in between.
+    again. The ledger holds them on the provider's `refunding` account in between. done -> failed when a bank sends back days
+    later what its provider had taken.
     """
 
     class Status(models.TextChoices):
@@ -80,7 +81,7 @@ class Refund(models.Model):
             pgtrigger.FSM(
                 name="refund_transitions",
                 field="status",
-                transitions=[("requested", "done"), ("requested", "failed")],
+                transitions=[("requested", "done"), ("requested", "failed"), ("done", "failed")],
             ),
             pgtrigger.ReadOnly(
                 name="refund_is_frozen",

@@ -21,7 +21,8 @@ from checkout.actions.reconciliation import ask_provider
 from checkout.models import Order, Payment, ProviderEvent
 from checkout.providers import card_providers
 from checkout.providers import provider as find_provider
-from checkout.providers.base import Arrival, Forged, Ignored, Provider, Unreachable
+from checkout.providers.base import Arrival, Forged, Ignored, Provider, RefundFailed, Unreachable
+from checkout.refunds.actions import apply_failure
 
 logger = logging.getLogger(__name__)
 
@@ -167,4 +168,6 @@ def _receive(request: HttpRequest, slug: str, source: str) -> tuple[Payment | No
         event.note = f"{error}"[:200]
         event.save(update_fields=["note"])
         return None, True
+    if isinstance(message, RefundFailed):
+        return apply_failure(failure=message, provider=slug, event=event), True
     return apply_message(message=message, provider=slug, event=event), True

@@ -118,6 +118,14 @@ class StripeServer:
             shown = {**self.sessions.get(session, {}), **changes}
         return self.signed({"object": "event", "type": kind, "data": {"object": shown}})
 
+    def failed_refund(self) -> Notification:
+        """A bank has sent the latest refund back: the money is with Stripe again, and the platform is told."""
+        with self._lock:
+            row = list(self.refunds.values())[-1]
+            row["status"] = "failed"
+            shown = {**row, "failure_reason": "lost_or_stolen_card"}
+        return self.signed({"object": "event", "type": "refund.failed", "data": {"object": shown}})
+
     def signed(self, event: Any, *, secret: str = "", at: float | None = None) -> Notification:
         body = json.dumps({"id": f"evt_{secrets.token_hex(12)}", **event} if isinstance(event, dict) else event)
         return Notification(body.encode(), self.headers(body, secret=secret, at=at))

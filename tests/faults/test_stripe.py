@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from checkout.actions import Means, abandon_order
-from checkout.models import Payment, ProviderEvent
+from checkout.actions import Means, abandon_order, cancel_bookings
+from checkout.models import Payment, ProviderEvent, Refund
 from checkout.providers.base import Arrival, Forged, Ignored, Impossible, Known, Message, Outcome, Request, Unreachable
 from checkout.providers.stripe import COMPLETED, OPEN_FOR, StripeProvider, from_cents, to_cents
+from checkout.verification import verify
 from portal.outbox.calls import make_due
-from portal.outbox.models import Call
+from portal.outbox.models import Call, Email
 from tests.faults.bank import NOBODY, Bank, Notification
 from tests.faults.scene import at_the_bank, untouched
+from tests.faults.stripe import StripeBank
 from tests.faults.stripe_server import StripeServer
 
 ADDRESS = "https://citoyens.exemple.fr/paiement/stripe/retour/REF/"
@@ -325,3 +327,22 @@ class TestHealth:
 @pytest.mark.parametrize("amount, cents", [("0.50", 50), ("31.60", 3160), ("99999999.99", 9999999999), ("7.9", 790)])
 def test_cents_there_and_back(amount: str, cents: int) -> None:
     assert to_cents(Decimal(amount)) == cents and from_cents(cents) == Decimal(amount)
+
+
+@pytest.mark.parametrize("bank", ["stripe"], indirect=True)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("right_in_the_end")
+def test_a_refund_that_fails_days_later_is_in_the_wallet(bank: StripeBank, settings: Any) -> None:
+    settings.CARD_REFUNDS = True
+    scene = at_the_bank(bank)
+    bank.pay(scene.payment)
+    scene.tell()
+    lines = scene.order.lines.values_list("booking", flat=True)
+    cancel_bookings(ids=[pk for pk in lines if pk][:2], by=scene.shop.user, to_card=True)
+    make_due()
+    assert Refund.objects.get().status == Refund.Status.DONE and scene.shop.balance == 0
+    news = bank.stripe.failed_refund()
+    for _copy in range(3):
+        assert bank.deliver(news) == 200
+    assert Refund.objects.get().status == Refund.Status.FAILED and scene.shop.balance == Decimal("15.80")
+    assert list(verify()) == [] and Email.objects.filter(key__endswith=":failed").count() == 1

@@ -91,7 +91,7 @@ def test_an_operator_gives_up(by_card: Order) -> None:
     assert "c’est la preuve" in text(operator.post(address, {"note": ""}))
     answer = operator.post(address, {"note": "Carte résiliée"}, follow=True)
     assert "de nouveau dans le porte-monnaie" in text(answer) and shop.balance == Decimal("7.90")
-    assert "déjà terminé" in text(operator.post(address, {"note": "encore"}, follow=True))
+    assert "déjà dans le porte-monnaie" in text(operator.post(address, {"note": "encore"}, follow=True))
 
 
 def test_who_may(by_card: Order) -> None:

@@ -117,8 +117,18 @@ def test_an_operator_gives_up_and_the_call_changes_nothing_more(by_card: Order) 
     assert shop.balance == Decimal("7.90")
     make_due()
     assert not BankRefund.objects.exists() and shop.balance == Decimal("7.90")
-    with pytest.raises(Refused, match="déjà terminé"):
+    with pytest.raises(Refused, match="déjà dans le porte-monnaie"):
         back_to_wallet(refund=Refund.objects.get(), note="x")
+
+
+def test_a_refund_that_the_bank_sends_back_days_later(by_card: Order) -> None:
+    shop = by_card()
+    cancel_bookings(ids=ids(shop, 1), by=shop.user, to_card=True)
+    make_due()
+    clearing = euros_of("clearing:demo")
+    back_to_wallet(refund=Refund.objects.get(), note="Rejeté par la banque", by=agent_of())
+    assert shop.balance == Decimal("7.90") and euros_of("clearing:demo") == clearing - Decimal("7.90")
+    assert Refund.objects.get().status == "failed"
 
 
 def test_staff_of_the_agglomeration_alone_send_to_cards(by_card: Order) -> None:
