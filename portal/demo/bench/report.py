@@ -4,7 +4,18 @@ from collections.abc import Sequence
 
 from portal.demo.bench.measures import Row
 
-HEADINGS = ("Mesure", "SQL", "médiane ms", "p95 ms", "req/s à 4", "× réf.", "CPU ms", "ko gzip", "Objectifs")
+HEADINGS = (
+    "Mesure",
+    "SQL",
+    "médiane ms",
+    "p95 ms",
+    "req/s à 1",
+    "req/s à 4",
+    "× réf.",
+    "CPU ms",
+    "ko gzip",
+    "Objectifs",
+)
 
 
 def number(value: float | int | None, places: int = 1) -> str:
@@ -25,6 +36,7 @@ def lines(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             number(row.queries, 0),
             number(row.median),
             number(row.p95),
+            number(row.rate_alone),
             number(row.rate),
             number(row.median / reference if row.median else None),
             number(row.cpu),
