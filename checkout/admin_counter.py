@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy
 from accounts.admin_base import ReadOnlyAdmin, Right, staff
 from accounts.admin_history import Happening, told
 from accounts.models import Commune, User
-from checkout.counter.actions import Paper, take_payment, take_top_up
-from checkout.counter.models import CounterReceipt, Means
+from checkout.counter.actions import Paper, deposit_till, in_the_till, take_payment, take_top_up
+from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.forms import keys
 from checkout.summary import CartSummary
 from portal.common.errors import Refused
@@ -207,3 +207,89 @@ def _search(people: Any, words: str) -> Any:
             | Q(filiations__beneficiary__last_name__unaccent__icontains=word)
         )
     return people.distinct().order_by("last_name", "first_name", "pk")[:FOUND]
+
+
+class DepositForm(forms.Form):
+    means = forms.ChoiceField(
+        label=gettext_lazy("Ce qui est versé"),
+        choices=Means.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": gettext_lazy("Choisissez espèces, chèques ou CESU.")},
+    )
+    amount = forms.DecimalField(
+        label=gettext_lazy("Montant versé, en euros"),
+        localize=True,
+        max_digits=10,
+        decimal_places=2,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 10}),
+        error_messages={
+            "required": gettext_lazy("Écrivez le montant versé, par exemple 310,00."),
+            "invalid": gettext_lazy("Écrivez le montant en chiffres, par exemple 310,00."),
+            "max_decimal_places": gettext_lazy("Un montant a au plus deux chiffres après la virgule."),
+        },
+    )
+    number = forms.CharField(
+        label=gettext_lazy("Numéro du bordereau"),
+        max_length=40,
+        error_messages={"required": gettext_lazy("Écrivez le numéro du bordereau de versement.")},
+    )
+
+
+@admin.register(TillDeposit)
+class TillDepositAdmin(ReadOnlyAdmin):
+    """The way of cash, cheques and CESU from the till to the bank."""
+
+    operators = Right.VIEW | Right.DECIDE
+    change_list_template = "admin/checkout/tilldeposit/change_list.html"
+    list_display = ["at", "means", "sum", "number", "by"]
+    list_filter = ["means"]
+    list_select_related = ["by"]
+    date_hierarchy = "at"
+    search_fields = ["number"]
+    ordering = ["-at", "-pk"]
+    fields = ["at", "means", "sum", "number", "movement", "by"]
+    readonly_fields = ["sum"]
+
+    def label_for(self, obj: TillDeposit) -> str:
+        return _("Versement %(number)s, %(sum)s") % {"number": obj.number, "sum": euros(obj.amount)}
+
+    def story(self, request: HttpRequest, obj: TillDeposit) -> list[Happening]:
+        return told(staff(request), [(obj.at, obj.by_id, _("Versé à la banque\u00a0: %s.") % euros(obj.amount))])
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("verser/", self.guarded(self.new_view), name="checkout_tilldeposit_new"),
+            *super().get_urls(),
+        ]
+
+    def new_view(self, request: HttpRequest) -> HttpResponse:
+        """What lies in the till, and what of it has gone to the bank."""
+        if not self.may(request, Right.DECIDE):
+            raise PermissionDenied
+        form = DepositForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            data = form.cleaned_data
+            try:
+                row = deposit_till(
+                    means=Means(data["means"]), amount=data["amount"], number=data["number"], by=staff(request)
+                )
+            except Refused as refusal:
+                form.add_error(None, list(refusal.messages))
+            else:
+                self.say(request, messages.SUCCESS, [_("%s sont sortis de la caisse.") % euros(row.amount)])
+                return redirect(self.url("changelist"))
+        context = {
+            "title": _("Verser la caisse à la banque"),
+            "facts": [(means.label, euros(in_the_till(means))) for means in Means],
+            "notes": [],
+            "form": form,
+            "button": _("Enregistrer le versement"),
+            "danger": False,
+            "cancel": self.url("changelist"),
+            "cancel_words": _("Ne rien verser"),
+        }
+        return self.page(request, "admin/ask.html", context)
+
+    @admin.display(description=gettext_lazy("montant"), ordering="amount")
+    def sum(self, obj: TillDeposit) -> str:
+        return euros(obj.amount)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Address, Commune, Terms
 from bookings.models import Booking, Hold, Ticket
-from checkout.counter.models import CounterReceipt, Means
+from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.means.models import ProviderCheck
 from checkout.papers.models import Document as Document  # Django looks for tables here
 from checkout.papers.models import InvoiceRun as InvoiceRun
@@ -40,6 +40,7 @@ __all__ = [
     "ProviderCheck",
     "ProviderEvent",
     "Refund",
+    "TillDeposit",
     "new_reference",
 ]
 

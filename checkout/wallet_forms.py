@@ -13,6 +13,9 @@ from portal.common.forms import SummaryOnPage
 from wallet.models import Movement
 from wallet.withdrawals.actions import read_iban
 
+# What the régie and its banks settle among themselves never passes by a wallet.
+ELSEWHERE = {Movement.Kind.SETTLEMENT, Movement.Kind.REMITTANCE}
+OF_A_WALLET = [(kind.value, kind.label) for kind in Movement.Kind if kind not in ELSEWHERE]
 MONTHS_LISTED = 24
 
 
@@ -29,7 +32,7 @@ def last_months(date: dt.date) -> list[dt.date]:
 class MovementFilter(forms.Form):
     """Which movements are shown; what cannot be read filters nothing, and is said."""
 
-    nature = forms.ChoiceField(label=_("Nature"), choices=[("", _("Toutes")), *Movement.Kind.choices], required=False)
+    nature = forms.ChoiceField(label=_("Nature"), choices=[("", _("Toutes")), *OF_A_WALLET], required=False)
     mois = forms.ChoiceField(label=_("Mois"), required=False)
 
     def __init__(self, data: Any = None) -> None:

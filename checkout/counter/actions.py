@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -11,13 +12,14 @@ from accounts.models import Address, Commune, Terms, User
 from checkout.actions.completion import complete
 from checkout.actions.payment import order_of_cart
 from checkout.actions.reconciliation import ask_about
-from checkout.counter.models import CounterReceipt, Means
+from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.models import Cart, Order, OrderLine, Payment
-from portal.common.db import refusing, retry_on_deadlock
+from portal.common.db import one_at_a_time, refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import euros
 from portal.common.money import ZERO, round_cents
 from wallet import actions as ledger
+from wallet.models import Account, Movement
 
 # Public accountants take no more in cash (code général des impôts, article 1680).
 CASH_LIMIT = Decimal("300.00")
@@ -73,6 +75,46 @@ def _take_payment(user: User, shown_total: Decimal, paper: Paper, commune: Commu
             raise Refused(_("Cette commande vient d’être payée autrement. Rien n’a été encaissé."), code="paid")
         _take(order, lines, paper, commune, by)
     return order
+
+
+@transaction.atomic
+def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> TillDeposit:
+    """Write down what the régisseur has taken from the till to the bank, with the number of the bank's slip.
+
+    Raises Refused for more than the till holds of that means, for a slip that was written before, and to anybody but the
+    agglomération's operators, who hold the money.
+    """
+    if not by.is_operator:
+        raise Refused(_("Seule l’agglomération verse la caisse à la banque. Rien n’a changé."), code="not_yours")
+    if not number.strip():
+        raise Refused(_("Écrivez le numéro du bordereau de versement."), code="number_missing")
+    one_at_a_time(f"till:{means}")  # the second of two counts what the first has taken out
+    held = in_the_till(means)
+    if amount != round_cents(amount) or not ZERO < amount <= held:
+        raise Refused(
+            _(
+                "La caisse contient %(held)s en %(means)s : le versement va de 0,01\u00a0€ à cette somme. Rien n’a changé."
+            )
+            % {"held": euros(held), "means": means.label.lower()},
+            code="too_much",
+        )
+    slip = number.strip()[:40]
+    if TillDeposit.objects.filter(means=means, number=slip).exists():
+        raise Refused(_("Ce bordereau est déjà enregistré. Rien n’a changé."), code="deposit_slip_once")
+    movement = ledger.post(
+        kind=Movement.Kind.SETTLEMENT,
+        key=f"till:{means}:{slip}",
+        label=_("Versement de la caisse, bordereau %s") % slip,
+        amounts={ledger.till_code(means): amount, ledger.BANK: -amount},
+        by=by,
+    )
+    return TillDeposit.objects.create(means=means, amount=amount, number=slip, movement_id=movement, by=by)
+
+
+def in_the_till(means: Means) -> Decimal:
+    """How many euros of a means wait in the till to be taken to the bank."""
+    account = Account.objects.filter(code=ledger.till_code(means)).first()
+    return -account.balance() if account else ZERO
 
 
 def _answer_steps(cart: Cart) -> None:

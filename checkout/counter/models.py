@@ -9,6 +9,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
 from portal.common.db import not_truncated
+from portal.common.money import MoneyField
+from wallet.models import Movement
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -25,6 +27,11 @@ class Means(models.TextChoices):
 class CounterReceiptQuerySet(models.QuerySet["CounterReceipt"]):
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(commune__in=user.till_communes)
+
+
+class TillDepositQuerySet(models.QuerySet["TillDeposit"]):
+    def visible_to(self, user: "User") -> Self:
+        return self if user.is_operator else self.none()
 
 
 class CounterReceipt(models.Model):
@@ -62,6 +69,38 @@ class CounterReceipt(models.Model):
         triggers = [
             pgtrigger.Protect(name="counter_receipts_stay", operation=pgtrigger.Update | pgtrigger.Delete),
             not_truncated("counter_receipts_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class TillDeposit(models.Model):
+    """What the régisseur has taken from the till to the bank (« versement »): one means, one slip."""
+
+    means = models.CharField(_("moyen"), max_length=10, choices=Means)
+    amount = MoneyField(_("montant"))
+    number = models.CharField(_("numéro du bordereau"), max_length=40)
+    movement = models.OneToOneField(Movement, on_delete=models.PROTECT, related_name="+", verbose_name=_("mouvement"))
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("versé par")
+    )
+    at = models.DateTimeField(_("versé le"), auto_now_add=True)
+
+    objects = TillDepositQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("versement de la caisse")
+        verbose_name_plural = _("versements de la caisse")
+        ordering = ["-at", "-pk"]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(amount__gt=0), name="till_deposit_is_positive"),
+            models.UniqueConstraint(fields=["means", "number"], name="deposit_slip_once"),
+            models.CheckConstraint(condition=~models.Q(number=""), name="till_deposit_has_a_number"),
+        ]
+        triggers = [
+            pgtrigger.Protect(name="till_deposits_stay", operation=pgtrigger.Update | pgtrigger.Delete),
+            not_truncated("till_deposits_are_not_emptied"),
         ]
 
     def __str__(self) -> str:

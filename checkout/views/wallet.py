@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from schwifty import IBAN
 
 from accounts.views import current_user
 from checkout.actions import TOP_UP_FEE, start_top_up
@@ -135,7 +136,10 @@ def withdraw(request: HttpRequest) -> HttpResponse:
     form = WithdrawalForm(request.POST or None, balance=balance, initial=start)
     if request.method == "POST" and form.is_valid() and "change" not in request.POST:
         if "confirmed" not in request.POST:
-            return render(request, "wallet/withdraw_confirm.html", {"asked": form.cleaned_data})
+            asked = form.cleaned_data
+            return render(
+                request, "wallet/withdraw_confirm.html", {"asked": asked, "iban": IBAN(asked["iban"]).formatted}
+            )
         try:
             ask_withdrawal(user=user, **form.cleaned_data)
         except Refused as refusal:

@@ -59,6 +59,7 @@ RIGHTS = {
     "checkout.payment": ("", "v"),
     "checkout.providerevent": ("", "v"),
     "checkout.refund": ("", "v"),
+    "checkout.tilldeposit": ("", "v"),
     "checkout.counterreceipt": ("", "v"),  # and for agents who are named for it: tests/counter
     "checkout.providercheck": ("", "v"),
     "checkout.document": ("", "v"),

@@ -17,7 +17,7 @@ from accounts.models import Commune, CommuneFile, SupportingDocument, User
 from bookings.closures.models import Closure
 from bookings.models import Absence, AbsenceDay, Booking, Controller, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
-from checkout.models import CounterReceipt, Order, OrderLine, Payment, ProviderCheck, ProviderEvent, Refund
+from checkout.models import CounterReceipt, Order, OrderLine, Payment, ProviderCheck, ProviderEvent, Refund, TillDeposit
 from checkout.papers.actions import issue
 from checkout.papers.content import Content
 from checkout.papers.models import InvoiceRun, Kind
@@ -236,6 +236,9 @@ def shared_rows(place: Town) -> dict[str, Any]:
     )
     return {
         "checkout.refund": refund,
+        "checkout.tilldeposit": TillDeposit.objects.create(
+            means="cash", amount=Decimal(5), number="B-1", movement=refund.movement, by=place.agent
+        ),
         "checkout.counterreceipt": CounterReceipt.objects.create(payment=late, number="W-1", by=place.agent),
         "accounts.commune": place.commune,
         "accounts.staffrole": place.agent.staff_roles.get(),

@@ -10,8 +10,8 @@ from django.urls import reverse
 from accounts.models import Commune, User
 from bookings.models import Booking
 from checkout.actions import Means as OnlineMeans
-from checkout.counter.actions import CASH_LIMIT, Paper, take_payment, take_top_up
-from checkout.counter.models import CounterReceipt, Means
+from checkout.counter.actions import CASH_LIMIT, Paper, deposit_till, in_the_till, take_payment, take_top_up
+from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.models import Order, OrderLine, Payment
 from checkout.verification import verify
 from portal.common.errors import Refused
@@ -164,6 +164,51 @@ class TestWhoMay:
         cashier, stranger = cashier_of(elsewhere), open_shop().user
         data = {"user": stranger, "amount": Decimal(5), "paper": paper()}
         refused("not_yours", take_top_up, commune=elsewhere, by=cashier, **data)
+
+
+class TestDeposits:
+    def till(self, shop: Shop, operator: User) -> None:
+        take_top_up(user=shop.user, amount=Decimal("30"), paper=paper(), commune=None, by=operator)
+
+    def test_from_the_till_to_the_bank(self, shop: Shop, operator: User) -> None:
+        self.till(shop, operator)
+        deposit_till(means=Means.CASH, amount=Decimal("25"), number="B-1", by=operator)
+        assert Account.objects.get(code="till:cash").balance() == -5 and in_the_till(Means.CASH) == 5
+        assert Account.objects.get(code="bank").balance() == -25 and list(verify()) == []
+
+    def test_never_more_than_lies_there(self, shop: Shop, operator: User) -> None:
+        self.till(shop, operator)
+        for means, amount in ((Means.CASH, "30.01"), (Means.CASH, "0"), (Means.CHEQUE, "1"), (Means.CASH, "0.001")):
+            refused("too_much", deposit_till, means=means, amount=Decimal(amount), number="B-1", by=operator)
+        refused("number_missing", deposit_till, means=Means.CASH, amount=Decimal(1), number=" ", by=operator)
+        agent = cashier_of(shop.activity.service.commune)
+        refused("not_yours", deposit_till, means=Means.CASH, amount=Decimal(1), number="B-1", by=agent)
+
+    def test_a_slip_is_written_once(self, shop: Shop, operator: User) -> None:
+        self.till(shop, operator)
+        deposit_till(means=Means.CASH, amount=Decimal("10"), number="B-1", by=operator)
+        refused("deposit_slip_once", deposit_till, means=Means.CASH, amount=Decimal("10"), number="B-1", by=operator)
+        assert in_the_till(Means.CASH) == 20
+
+    def test_the_page(self, shop: Shop, operator: User) -> None:
+        self.till(shop, operator)
+        client, address = client_of(operator), "/admin/checkout/tilldeposit/verser/"
+        assert "Espèces 30,00 €" in text(client.get(address))
+        assert "contient 30,00 €" in text(client.post(address, {"means": "cash", "amount": "31", "number": "B-1"}))
+        answer = client.post(address, {"means": "cash", "amount": "30,00", "number": "B-1"}, follow=True)
+        assert "30,00 € sont sortis de la caisse" in text(answer) and "B-1" in text(answer)
+        for user in (shop.user, cashier_of(shop.activity.service.commune)):
+            assert client_of(user).get(address).status_code == 404
+
+    def test_what_was_deposited_stays(self, shop: Shop, operator: User) -> None:
+        self.till(shop, operator)
+        deposit_till(means=Means.CASH, amount=Decimal("10"), number="B-1", by=operator)
+        guarded(
+            "checkout.TillDeposit:till_deposits_stay",
+            lambda: TillDeposit.objects.update(number="B-2"),
+            "Cannot",
+            lambda: TillDeposit.objects.filter(number="B-2").exists(),
+        )
 
 
 class TestGuards:

@@ -49,6 +49,7 @@ def worker(site: str, database_url: str, tmp_path: Path, monkeypatch: pytest.Mon
             **os.environ,
             "DATABASE_URL": database_url,
             "REDIS_URL": django_settings.REDIS_URL,
+            "MEDIA_ROOT": str(django_settings.MEDIA_ROOT),
             "SITE_URL": site,
         },
         cwd=django_settings.BASE_DIR,

@@ -28,7 +28,7 @@ MOST_IN_A_FILE = 500
 def read_iban(text: str) -> str:
     """The compact IBAN of what somebody typed. Raises Refused for one that is wrong or not of the SEPA zone."""
     try:
-        iban = IBAN(text, validate_bban=True)
+        iban = IBAN(text.replace("-", ""), validate_bban=True)
     except SchwiftyException as error:
         raise Refused(
             _(
