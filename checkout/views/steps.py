@@ -153,9 +153,8 @@ def payment(request: HttpRequest) -> HttpResponse:
 
 def _already_paid(request: HttpRequest) -> HttpResponse | None:
     """Somebody who goes back after paying is shown the order that was paid a moment ago."""
-    order = Order.objects.filter(
-        user=current_user(request), status=Order.Status.PAID, paid_at__gte=timezone.now() - JUST_PAID
-    ).first()
+    paid = Order.objects.filter(user=current_user(request), kind=Order.Kind.BOOKING, status=Order.Status.PAID)
+    order = paid.filter(paid_at__gte=timezone.now() - JUST_PAID).order_by("-paid_at").first()
     if order is None:
         return None
     messages.info(request, _("Cette commande est déjà payée : rien ne sera débité une seconde fois."))

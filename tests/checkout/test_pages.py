@@ -16,6 +16,8 @@ from accounts.models import Terms
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout.actions import Means
+from checkout.counter.actions import Paper, take_top_up
+from checkout.counter.models import Means as Counter
 from checkout.models import Cart, CartLine, Order, Payment
 from checkout.verification import verify as verify_books
 from services.models import OpenDay
@@ -29,6 +31,7 @@ from tests.factories import (
     TariffFactory,
     TermsFactory,
     UserFactory,
+    agent_of,
 )
 from tests.shop import Shop, family, open_shop
 from wallet.models import TopUpPack
@@ -409,6 +412,15 @@ class TestGoingBack:
         response = client.get("/commande/paiement/", follow=True)
         assert response.redirect_chain[-1][0] == Order.objects.get().get_absolute_url()
         assert "Cette commande est déjà payée : rien ne sera débité une seconde fois." in text(response)
+
+    def test_back_after_paying_shows_that_order_and_no_deposit(self, browse: Callable[[Shop], Client]) -> None:
+        """Money taken at a counter after the order was begun is another order."""
+        shop = open_shop(credit="50")
+        shop.add()
+        order = shop.pay(means_wallet(), "31.60").order
+        paper = Paper(Counter.CASH, "Q-1")
+        take_top_up(user=shop.user, amount=Decimal(5), paper=paper, commune=None, by=agent_of())
+        assert browse(shop).get("/commande/paiement/")["Location"] == order.get_absolute_url()
 
     def test_asks_the_server_again(self, browse: Callable[[Shop], Client]) -> None:
         client = browse(open_shop())
