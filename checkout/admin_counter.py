@@ -31,7 +31,11 @@ TOP_UP, CART = "top_up", "cart"
 class TakingForm(forms.Form):
     """What is paid, how, and the number of the receipt; `cart` is what the family's cart is worth (None: empty)."""
 
-    what = forms.ChoiceField(label=gettext_lazy("Pour quoi\u00a0?"), widget=forms.RadioSelect)
+    what = forms.ChoiceField(
+        label=gettext_lazy("Pour quoi\u00a0?"),
+        widget=forms.RadioSelect,
+        error_messages={"required": gettext_lazy("Choisissez le panier de la famille, ou un dépôt.")},
+    )
     amount = forms.DecimalField(
         label=gettext_lazy("Montant du dépôt, en euros"),
         localize=True,
@@ -67,7 +71,7 @@ class TakingForm(forms.Form):
     shown = forms.DecimalField(widget=forms.HiddenInput, required=False)
 
     def __init__(self, data: Any, *, cart: Decimal | None, by: User) -> None:
-        super().__init__(data, initial={"what": CART if cart else TOP_UP, "shown": cart})
+        super().__init__(data, initial={"what": "" if cart else TOP_UP, "shown": cart})
         choices = [(TOP_UP, _("Un dépôt dans le porte-monnaie"))]
         if cart:
             choices.insert(0, (CART, _("Le panier de la famille\u00a0: %s") % euros(cart)))
@@ -85,6 +89,11 @@ class TakingForm(forms.Form):
         data = super().clean() or {}
         if data.get("what") == TOP_UP and data.get("amount") is None and "amount" not in self.errors:
             self.add_error("amount", _("Écrivez le montant déposé, par exemple 30,00."))
+        if data.get("what") == CART and data.get("amount") is not None:
+            self.add_error(
+                "amount",
+                _("Vous avez choisi le panier, dont le montant est fixé : effacez ce montant, ou choisissez le dépôt."),
+            )
         return data
 
 

@@ -264,6 +264,9 @@ class TestPages:
         assert "Panier : 4 produits, 31,60 €" in page and "Porte-monnaie : 0,00 €" in page
         data = {"what": "cart", "shown": "31.60", "means": "cheque", "number": "Q-7"}
         assert "Écrivez la banque" in text(client.post(address, data))
+        for unsure in ({"what": ""}, {"amount": "50"}):  # a deposit never orders the family's cart
+            answer = client.post(address, data | {"cheque": "La Banque postale 99"} | unsure)
+            assert answer.status_code == 200 and not Order.objects.exists()
         answer = client.post(address, data | {"cheque": "La Banque postale 99"}, follow=True)
         assert "31,60 € encaissés" in text(answer) and Order.objects.get().status == "paid"
         assert "Q-7" in text(client.get("/admin/checkout/counterreceipt/"))
