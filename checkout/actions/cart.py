@@ -295,6 +295,21 @@ def prolong_hold(*, user: User) -> dt.datetime:
     return until
 
 
+def keep_for_the_bank(cart: Cart) -> None:
+    """Time enough at the bank: with less than PROLONGED_BY left, the cart's one prolongation is taken now.
+
+    Leaving for the bank again and again keeps nothing longer: others wait for these places. Who comes back paid after the
+    limit gets them again if they are free (law 1); places that ran out and were just taken again are kept as new ones.
+    Under the cart's lock.
+    """
+    left = cart.hold.expires_at - timezone.now()
+    if left <= dt.timedelta(0):
+        extend(cart)
+    elif cart.prolonged_at is None and left < PROLONGED_BY:
+        Hold.objects.filter(pk=cart.hold_id).update(expires_at=timezone.now() + PROLONGED_BY)
+        Cart.objects.filter(pk=cart.pk).update(prolonged_at=timezone.now())
+
+
 def open_cart(user: User) -> Cart:
     """The person's cart, locked, opened when there is none. Raises Refused while its order is being paid."""
     cart = locked_cart(user) or _new_cart(user)

@@ -18,7 +18,7 @@ from accounts.models import Address, Terms, User
 from bookings.models import Booking, Ticket
 from bookings.tickets import actions as tickets
 from bookings.tickets.words import note
-from checkout.actions.cart import SENTENCES, extend, retake, retake_items
+from checkout.actions.cart import SENTENCES, keep_for_the_bank, retake, retake_items
 from checkout.actions.completion import complete, end_payment, end_running, expired
 from checkout.actions.payer import payer_of
 from checkout.actions.reconciliation import ask_about
@@ -114,7 +114,7 @@ def _order_and_start(
         payment = _start(order, user, means, card, lines)
         if payment is not None:
             assert order.cart is not None
-            extend(order.cart)
+            keep_for_the_bank(order.cart)
             Cart.objects.filter(pk=order.cart.pk).update(status=Cart.Status.PAYING)
     return Started(order), payment
 

@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from bookings.models import Hold
-from checkout.actions import Means, prolong_hold
+from checkout.actions import Means, abandon_order, prolong_hold
 from checkout.models import Cart
 from portal.common.errors import Refused
 from tests.checkout.http import text
@@ -76,3 +76,28 @@ def test_on_every_step_where_one_comes_back_to(browse: Browse, address: str) -> 
     assert after.redirect_chain == [(address, 302)]
     assert "Vos places sont gardées jusqu’à" in text(after) and BUTTON not in text(after)
     assert "déjà prolongé une fois" in text(client.post("/panier/prolonger/", {"back": back}, follow=True))
+
+
+class TestAtTheBank:
+    """Leaving to pay gives time enough once; leaving again and again keeps nothing from others."""
+
+    def leave_and_give_up(self, shop: Shop) -> dt.datetime:
+        order = shop.pay(Means.CARD, "31.60").order
+        abandon_order(user=shop.user, order=order)
+        return Hold.objects.get().expires_at
+
+    def test_with_time_enough_nothing_changes(self) -> None:
+        shop = open_shop()
+        shop.add()
+        before = Hold.objects.get().expires_at
+        assert [self.leave_and_give_up(shop) for _time in range(3)] == [before] * 3
+
+    def test_at_the_last_minute_a_quarter_of_an_hour_once(self) -> None:
+        shop = open_shop()
+        shop.add()
+        Hold.objects.update(expires_at=timezone.now() + dt.timedelta(minutes=2))
+        first = self.leave_and_give_up(shop)
+        assert dt.timedelta(minutes=14) < first - timezone.now() < dt.timedelta(minutes=16)
+        assert self.leave_and_give_up(shop) == first
+        with pytest.raises(Refused, match="déjà prolongé une fois"):
+            prolong_hold(user=shop.user)
