@@ -439,6 +439,8 @@ class Payment(models.Model):
     ended_at = models.DateTimeField(_("terminé le"), null=True)
     checked_at = models.DateTimeField(_("dernière question au prestataire"), null=True)
 
+    back: Decimal  # what has gone back to the card, read by checkout.refunds.actions.card_shares
+
     objects = PaymentQuerySet.as_manager()
 
     class Meta:

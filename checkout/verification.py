@@ -78,7 +78,7 @@ def _refunds() -> Iterator[str]:
     asked = Refund.objects.filter(status=Refund.Status.REQUESTED).values("payment__provider").order_by()
     expected = {row["payment__provider"]: row["sum"] for row in asked.annotate(sum=Sum("amount"))}
     accounts = Account.objects.filter(kind=Account.Kind.REFUNDING).annotate(sum=Sum("entries__amount"))
-    held = {account.code.partition(":")[2]: account.sum or ZERO for account in accounts}  # type: ignore[attr-defined]
+    held = {code.partition(":")[2]: total or ZERO for code, total in accounts.values_list("code", "sum")}
     for provider in sorted(expected.keys() | held.keys()):
         if expected.get(provider, ZERO) != held.get(provider, ZERO):
             yield _("Remboursements en cours (%(provider)s) : %(asked)s demandés, %(held)s au grand livre.") % {

@@ -99,6 +99,14 @@ TIMEOUT = (3, 5)  # seconds to connect, to answer: somebody waits in front of th
 AVAILABLE = b">OK<"  # what /load.html of a server that takes payments holds
 
 
+def _read_public_key() -> RSAPublicKey:
+    """The key that Paybox signs with. Raises OSError, ValueError or TypeError for a file that holds none."""
+    key = load_pem_public_key(Path(settings.PAYBOX_PUBLIC_KEY_FILE or PUBLIC_KEY).read_bytes())
+    if not isinstance(key, RSAPublicKey):
+        raise TypeError("not an RSA key")
+    return key
+
+
 class PayboxProvider(Provider):
     slug = "paybox"
     label = "Carte bancaire (Paybox)"
@@ -118,10 +126,7 @@ class PayboxProvider(Provider):
         self.mode = settings.PAYBOX_MODE
         self.pages = settings.PAYBOX_PAGE_URLS or PAGES.get(self.mode, ())
         self.direct_url = settings.PAYBOX_DIRECT_URL or DIRECT.get(self.mode, "")
-
-    @property
-    def can_refund(self) -> bool:  # type: ignore[override]
-        return bool(self.direct_key)
+        self.can_refund = bool(self.direct_key)
 
     @property
     def origins(self) -> Sequence[str]:
@@ -134,7 +139,7 @@ class PayboxProvider(Provider):
             if getattr(settings, name) and not re.fullmatch(pattern, getattr(settings, name))
         ]
         try:
-            self._public_key  # noqa: B018
+            _read_public_key()
         except (OSError, ValueError, TypeError):
             found.append("PAYBOX_PUBLIC_KEY_FILE doit nommer un fichier lisible qui tient une clé publique RSA (PEM).")
         return found
@@ -224,10 +229,7 @@ class PayboxProvider(Provider):
 
     @cached_property
     def _public_key(self) -> RSAPublicKey:
-        key = load_pem_public_key(Path(settings.PAYBOX_PUBLIC_KEY_FILE or PUBLIC_KEY).read_bytes())
-        if not isinstance(key, RSAPublicKey):
-            raise TypeError("not an RSA key")
-        return key
+        return _read_public_key()
 
     def _signed(self, body: bytes) -> dict[str, str]:
         """The values that the signature covers. Raises Forged without a valid one.

@@ -72,7 +72,7 @@ def card_shares(lines: Iterable[OrderLine]) -> Sequence[CardShare]:
     for payment in annotated(cards, back=Coalesce(live, ZERO, output_field=MoneyField())).order_by("pk"):
         if not _pays_back(payment.provider):
             continue
-        amount = min(prices[payment.order_id], payment.amount - payment.back)  # type: ignore[attr-defined]
+        amount = min(prices[payment.order_id], payment.amount - payment.back)
         if amount > 0:
             shares.append(CardShare(payment, amount))
             prices[payment.order_id] -= amount

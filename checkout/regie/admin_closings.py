@@ -144,7 +144,7 @@ class ClosingAdmin(ReadOnlyAdmin):
         date = asked_day(request)
         totals = closings.totals_of(date, date)
         accounts = accounts_in(totals)
-        page = journal.page_of(date, request.GET.get("page", "1"))
+        page, lines = journal.page_of(date, request.GET.get("page", "1"))
         context = {
             "title": _("Journal du %s") % long_date(date),
             "date": date,
@@ -157,6 +157,7 @@ class ClosingAdmin(ReadOnlyAdmin):
             "credit": sum((row["credit"] for row in accounts), ZERO),
             "receipts": Decimal(totals["receipts"]),
             "page": page,
+            "lines": lines,
             "chart": journal.receipts_chart(date),
         }
         return self.page(request, "admin/wallet/closing/journal.html", context)

@@ -52,11 +52,10 @@ def movements_of(date: dt.date) -> Any:
     return rows.select_related("by").prefetch_related(Prefetch("entries", entries)).order_by("at", "pk")
 
 
-def page_of(date: dt.date, number: str) -> Any:
-    """A page of the day's movements, its lines under `lines`; five queries, however many there are."""
+def page_of(date: dt.date, number: str) -> tuple[Any, list["Line"]]:
+    """A page of the day's movements, and its lines; five queries, however many there are."""
     page = Paginator(movements_of(date), PER_PAGE).get_page(number)
-    page.lines = lines_of(list(page.object_list))  # type: ignore[attr-defined]
-    return page
+    return page, lines_of(list(page.object_list))
 
 
 def lines_of(movements: Sequence[Movement]) -> list[Line]:
