@@ -58,9 +58,18 @@ def prepare_environment() -> None:
 
 prepare_environment()
 
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Let each worker read the settings from its own environment: with this name, pytest-django reads them before it."""
+    os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
 from django.conf import settings as django_settings  # noqa: E402
 
 from tests import kept_tables, strict_templates  # noqa: E402
+
+assert str(django_settings.MEDIA_ROOT) == os.environ["MEDIA_ROOT"], "the settings were read before their environment"
 
 # Hashing a password well takes as long as a whole test.
 django_settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -66,6 +66,7 @@ def platform(site: str, database_url: str, valkey: servers.Valkey, tmp_path: Pat
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "portal.demo.bench.settings",  # production's, with static files as they are written
         "DATABASE_URL": database_url,
+        "MEDIA_ROOT": str(django_settings.MEDIA_ROOT),  # one shelf of papers for all, as in production
         "REDIS_URL": valkey.url(),
         "SITE_URL": address,
         "CSRF_TRUSTED_ORIGINS": address,
