@@ -1,0 +1,28 @@
+"""From the cart to the paid order, what providers told us, and the tables of the parts (counter, papers, refunds…)."""
+
+from checkout.counter.models import CounterReceipt, TillDeposit
+from checkout.means.models import ProviderCheck
+from checkout.models.cart import Cart, CartLine
+from checkout.models.events import ProviderEvent
+from checkout.models.orders import PAID, Order, OrderLine, Payment, new_reference
+from checkout.papers.models import Document, InvoiceRun, Regie, Series
+from checkout.refunds.models import Refund
+
+__all__ = [
+    "PAID",
+    "Cart",
+    "CartLine",
+    "CounterReceipt",
+    "Document",
+    "InvoiceRun",
+    "Order",
+    "OrderLine",
+    "Payment",
+    "ProviderCheck",
+    "ProviderEvent",
+    "Refund",
+    "Regie",
+    "Series",
+    "TillDeposit",
+    "new_reference",
+]
