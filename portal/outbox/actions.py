@@ -1,6 +1,5 @@
 """Writing e-mails into the outbox, and sending what is due."""
 
-import datetime as dt
 import hashlib
 import logging
 from smtplib import SMTPException
@@ -13,12 +12,10 @@ from django.template import Context, Engine
 from django.utils import timezone
 
 from portal.outbox import attachments
+from portal.outbox.back_off import back_in_line, put_off
 from portal.outbox.models import Email
 
 logger = logging.getLogger(__name__)
-
-# Minutes before the next try, by the number of tries made; after the last one an operator decides.
-BACK_OFF_MINUTES = (1, 2, 5, 15, 60, 180, 720, 1440)
 
 
 def queue_email(*, key: str, to: str, template: str, context: dict[str, object], attachment: str = "") -> None:
@@ -84,9 +81,7 @@ def send_due(*, limit: int = 100) -> int:
 
 def retry(*, email: Email) -> None:
     """Put an abandoned e-mail back in line (an operator's decision)."""
-    Email.objects.filter(pk=email.pk, status=Email.Status.DEAD).update(
-        status=Email.Status.WAITING, attempts=0, next_attempt_at=timezone.now()
-    )
+    back_in_line(email)
     transaction.on_commit(poke, robust=True)
 
 
@@ -100,7 +95,7 @@ def _make_attachment(email: Email) -> None:
             waiting = Email.objects.due().select_for_update(skip_locked=True).filter(pk=email.pk).first()
             if waiting is not None:
                 waiting.attempts += 1
-                _failed(waiting, error)
+                put_off(waiting, error)
 
 
 def _send(email: Email) -> bool:
@@ -119,23 +114,13 @@ def _send(email: Email) -> bool:
             message.attach(file.name, file.content, file.content_type)
         message.send()
     except (OSError, SMTPException, ValueError) as error:
-        _failed(email, error)
+        put_off(email, error)
         return False
     email.status = Email.Status.SENT
     email.sent_at = timezone.now()
     email.last_error = ""
     email.save(update_fields=["attempts", "status", "sent_at", "last_error"])
     return True
-
-
-def _failed(email: Email, error: Exception) -> None:
-    email.last_error = f"{type(error).__name__}: {error}"[:500]
-    if email.attempts > len(BACK_OFF_MINUTES):
-        email.status = Email.Status.DEAD
-        logger.error("E-mail %s is abandoned after %s tries: %s", email.key, email.attempts, email.last_error)
-    else:
-        email.next_attempt_at = timezone.now() + dt.timedelta(minutes=BACK_OFF_MINUTES[email.attempts - 1])
-    email.save(update_fields=["attempts", "last_error", "status", "next_attempt_at"])
 
 
 def _message_id(email: Email) -> str:

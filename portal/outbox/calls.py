@@ -1,6 +1,5 @@
 """Calls that must happen at somebody else's server: written with the change they follow, made after it is committed."""
 
-import datetime as dt
 import logging
 import time
 from collections.abc import Callable
@@ -9,7 +8,8 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from portal.outbox.actions import BACK_OFF_MINUTES, try_to_start
+from portal.outbox.actions import try_to_start
+from portal.outbox.back_off import back_in_line, put_off
 from portal.outbox.models import Call
 
 logger = logging.getLogger(__name__)
@@ -78,9 +78,7 @@ def make_due(*, limit: int = 100, seconds: float | None = None) -> int:
 
 def try_again(*, call: Call) -> None:
     """Put an abandoned call back in line (an operator's decision)."""
-    Call.objects.filter(pk=call.pk, status=Call.Status.DEAD).update(
-        status=Call.Status.WAITING, attempts=0, next_attempt_at=timezone.now()
-    )
+    back_in_line(call)
     transaction.on_commit(poke, robust=True)
 
 
@@ -90,20 +88,10 @@ def _make(call: Call) -> bool:
         with transaction.atomic():
             _handlers[call.name](**call.payload)
     except Exception as error:  # whatever it was, the call is kept, tried again and shown to an operator
-        _failed(call, error)
+        if not isinstance(error, Later):
+            logger.exception("The call %s failed", call.key)
+        put_off(call, error)
         return False
     call.status, call.done_at, call.last_error = Call.Status.DONE, timezone.now(), ""
     call.save(update_fields=["attempts", "status", "done_at", "last_error"])
     return True
-
-
-def _failed(call: Call, error: Exception) -> None:
-    call.last_error = f"{type(error).__name__}: {error}"[:500]
-    if not isinstance(error, Later):
-        logger.exception("The call %s failed", call.key)
-    if call.attempts > len(BACK_OFF_MINUTES):
-        call.status = Call.Status.DEAD
-        logger.error("The call %s is abandoned after %s tries: %s", call.key, call.attempts, call.last_error)
-    else:
-        call.next_attempt_at = timezone.now() + dt.timedelta(minutes=BACK_OFF_MINUTES[call.attempts - 1])
-    call.save(update_fields=["attempts", "last_error", "status", "next_attempt_at"])

@@ -9,13 +9,37 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 
+def its_turn() -> Q:
+    """The condition of what waits and is due."""
+    return Q(status=Leaving.WAITING, next_attempt_at__lte=timezone.now())
+
+
+class Leaving(models.Model):
+    """One thing that must leave: tried until it has left, after ever longer waits, at last left to an operator.
+
+    Each kind has its own choices of `status`, these two among them.
+    """
+
+    WAITING, DEAD = "waiting", "dead"
+
+    key = models.CharField(_("clé d’unicité"), max_length=120, unique=True)
+    attempts = models.PositiveSmallIntegerField(_("essais"), default=0)
+    next_attempt_at = models.DateTimeField(_("prochain essai"), default=timezone.now)
+    last_error = models.TextField(_("dernière erreur"), blank=True)
+    created_at = models.DateTimeField(_("écrit le"), auto_now_add=True)
+    status = models.CharField(_("statut"), max_length=10, default=WAITING)
+
+    class Meta:
+        abstract = True
+
+
 class CallQuerySet(models.QuerySet["Call"]):
     def due(self) -> Self:
         """Calls whose turn it is."""
-        return self.filter(status=Call.Status.WAITING, next_attempt_at__lte=timezone.now())
+        return self.filter(its_turn())
 
 
-class Call(models.Model):
+class Call(Leaving):
     """One call to somebody else's server that must happen: at least once, its key keeping it from counting twice there.
 
     `name` is that of a registered handler (portal.outbox.calls), `payload` what it is given.
@@ -26,14 +50,9 @@ class Call(models.Model):
         DONE = "done", _("Fait")
         DEAD = "dead", _("Abandonné")
 
-    key = models.CharField(_("clé d’unicité"), max_length=120, unique=True)
     name = models.CharField(_("appel"), max_length=60)
     payload = models.JSONField(_("contenu"))
     status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.WAITING)
-    attempts = models.PositiveSmallIntegerField(_("essais"), default=0)
-    next_attempt_at = models.DateTimeField(_("prochain essai"), default=timezone.now)
-    last_error = models.TextField(_("dernière erreur"), blank=True)
-    created_at = models.DateTimeField(_("écrit le"), auto_now_add=True)
     done_at = models.DateTimeField(_("fait le"), null=True)
 
     objects = CallQuerySet.as_manager()
@@ -66,10 +85,10 @@ class Call(models.Model):
 class EmailQuerySet(models.QuerySet["Email"]):
     def due(self) -> Self:
         """E-mails whose turn it is."""
-        return self.filter(status=Email.Status.WAITING, next_attempt_at__lte=timezone.now())
+        return self.filter(its_turn())
 
 
-class Email(models.Model):
+class Email(Leaving):
     """One e-mail to one person, at least once tried, never sent twice under the same key."""
 
     class Status(models.TextChoices):
@@ -77,7 +96,6 @@ class Email(models.Model):
         SENT = "sent", _("Envoyé")
         DEAD = "dead", _("Abandonné")
 
-    key = models.CharField(_("clé d’unicité"), max_length=120, unique=True)
     to = models.EmailField(_("destinataire"))
     subject = models.CharField(_("objet"), max_length=200)
     body = models.TextField(_("texte"))
@@ -85,10 +103,6 @@ class Email(models.Model):
     # What goes with it, made when it leaves: the name of a maker and its subject (portal.outbox.attachments).
     attachment = models.CharField(_("pièce jointe"), max_length=60, blank=True, default="", db_default="")
     status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.WAITING)
-    attempts = models.PositiveSmallIntegerField(_("essais"), default=0)
-    next_attempt_at = models.DateTimeField(_("prochain essai"), default=timezone.now)
-    last_error = models.TextField(_("dernière erreur"), blank=True)
-    created_at = models.DateTimeField(_("écrit le"), auto_now_add=True)
     sent_at = models.DateTimeField(_("envoyé le"), null=True)
 
     objects = EmailQuerySet.as_manager()

@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from portal.celery import app
-from portal.outbox import calls, tasks
+from portal.outbox import back_off, calls, tasks
 from portal.outbox.actions import queue_message
 from portal.outbox.models import Call, Email
 
@@ -80,14 +80,14 @@ def test_a_failed_call_waits_longer_each_time_and_then_for_an_operator(server: S
     server.fails = fault
     queue()
     waits = []
-    for _attempt in calls.BACK_OFF_MINUTES:
+    for _attempt in back_off.BACK_OFF_MINUTES:
         turn()
         before = timezone.now()
         calls.make_due()
         row = Call.objects.get()
         assert row.status == Call.Status.WAITING
         waits.append(round((row.next_attempt_at - before) / dt.timedelta(minutes=1)))
-    assert tuple(waits) == calls.BACK_OFF_MINUTES
+    assert tuple(waits) == back_off.BACK_OFF_MINUTES
     turn()
     calls.make_due()
     row = Call.objects.get()

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.celery import app
-from portal.outbox import actions
+from portal.outbox import actions, back_off
 from portal.outbox.models import Email
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +73,7 @@ def test_a_server_that_is_down_is_tried_again_later_then_given_up(monkeypatch: p
     queue()
     with monkeypatch.context() as patch:
         patch.setattr(EmailBackend, "send_messages", down)
-        for _attempt in range(len(actions.BACK_OFF_MINUTES)):
+        for _attempt in range(len(back_off.BACK_OFF_MINUTES)):
             Email.objects.update(next_attempt_at=timezone.now())
             assert actions.send_due() == 0
             row = Email.objects.get()
