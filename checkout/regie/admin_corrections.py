@@ -19,6 +19,7 @@ from accounts.admin_history import Happening, told
 from accounts.models import User
 from portal.common.errors import Refused
 from portal.common.formats import euros
+from portal.common.forms import AmountField
 from portal.common.money import ZERO
 from wallet.corrections import actions as corrections
 from wallet.corrections.models import Correction
@@ -26,6 +27,8 @@ from wallet.models import Entry, Movement
 from wallet.words import account_name
 
 PER_PAGE = 100
+# Between the two pages of a proposal; in no address, since it names a family and says why.
+DRAFT = "correction-draft"
 
 
 class CorrectionForm(forms.Form):
@@ -34,25 +37,22 @@ class CorrectionForm(forms.Form):
     adresse = forms.EmailField(
         label=gettext_lazy("Adresse e-mail de l’usager"),
         help_text=gettext_lazy("Celle de son compte."),
-        error_messages={"required": gettext_lazy("Écrivez l’adresse e-mail de son compte.")},
-    )
-    montant = forms.DecimalField(
-        label=gettext_lazy("Montant en euros"),
-        help_text=gettext_lazy("10,00 pour ajouter, −10,00 pour retirer."),
-        max_digits=8,
-        decimal_places=2,
-        localize=True,
         error_messages={
-            "required": gettext_lazy("Écrivez le montant."),
-            "invalid": gettext_lazy("Écrivez un montant comme 10,00."),
-            "max_decimal_places": gettext_lazy("Deux chiffres au plus après la virgule."),
+            "required": gettext_lazy("Écrivez l’adresse e-mail de son compte."),
+            "invalid": gettext_lazy("Écrivez une adresse comme nom@exemple.fr, celle de son compte."),
         },
+    )
+    montant = AmountField(
+        label=gettext_lazy("Montant en euros"), help_text=gettext_lazy("10,00 pour ajouter, −10,00 pour retirer.")
     )
     motif = forms.CharField(
         label=gettext_lazy("Motif"),
         help_text=gettext_lazy("La personne le lira dans ses mouvements."),
         max_length=160,
-        error_messages={"required": gettext_lazy("Écrivez le motif.")},
+        error_messages={
+            "required": gettext_lazy("Écrivez le motif."),
+            "max_length": gettext_lazy("Écrivez le motif en 160 caractères au plus."),
+        },
     )
 
     def clean_adresse(self) -> User:
@@ -68,6 +68,15 @@ class CorrectionForm(forms.Form):
         return amount
 
 
+class CheckedForm(CorrectionForm):
+    """What the check page showed, sent back as it was shown."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget = forms.HiddenInput()
+
+
 class ReversalForm(forms.Form):
     """Why a movement is undone."""
 
@@ -75,7 +84,10 @@ class ReversalForm(forms.Form):
         label=gettext_lazy("Motif"),
         help_text=gettext_lazy("La personne le lira dans ses mouvements."),
         max_length=160,
-        error_messages={"required": gettext_lazy("Écrivez le motif.")},
+        error_messages={
+            "required": gettext_lazy("Écrivez le motif."),
+            "max_length": gettext_lazy("Écrivez le motif en 160 caractères au plus."),
+        },
     )
 
 
@@ -105,7 +117,10 @@ class CorrectionAdmin(ReadOnlyAdmin):
         return [Todo(words, waiting, self.url("changelist") + "?status__exact=proposed")]
 
     def story(self, request: HttpRequest, obj: Correction) -> list[Happening]:
-        said = _("Refusée\u00a0: %s") % obj.note if obj.status == Correction.Status.REFUSED else _("Approuvée.")
+        said = {
+            Correction.Status.REFUSED: _("Refusée\u00a0: %s") % obj.note,
+            Correction.Status.WITHDRAWN: _("Retirée par qui l’avait proposée."),
+        }.get(Correction.Status(obj.status), _("Approuvée."))
         facts = [
             (obj.proposed_at, obj.proposed_by_id, _("Proposée\u00a0: %s") % obj.reason),
             (obj.decided_at, obj.decided_by_id, said),
@@ -127,10 +142,12 @@ class CorrectionAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[Any]:
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "new": ("nouvelle/", self.new_view),
+            "check": ("nouvelle/verifier/", self.check_view),
             "reverse": ("contre-passer/<int:movement>/", self.reverse_view),
             "expiry": ("prescription/", self.expiry_view),
             "approve": ("<int:pk>/approuver/", self.approve_view),
             "refuse": ("<int:pk>/refuser/", self.refuse_view),
+            "withdraw": ("<int:pk>/retirer/", self.withdraw_view),
         }
         own = [
             path(route, self.guarded(view), name=f"wallet_correction_{name}") for name, (route, view) in views.items()
@@ -142,25 +159,67 @@ class CorrectionAdmin(ReadOnlyAdmin):
         mine = obj.proposed_by_id == staff(request).pk
         waits = obj.status == Correction.Status.PROPOSED and self.may(request, Right.DECIDE, obj)
         context |= {"waits": waits, "may_decide": waits and not mine}
+        context["balance"] = corrections.balance_of(obj.wallet.user) if waits and obj.wallet else None
+        context["after"] = context["balance"] + obj.amount if context["balance"] is not None and obj.amount else None
         context |= {"proposer": self.signature(obj, "proposed_by"), "decider": self.signature(obj, "decided_by")}
         context["movement"] = Movement.objects.filter(key=obj.key).first()
         return super().render_change_form(request, context, *args, **kwargs)
 
     def new_view(self, request: HttpRequest) -> HttpResponse:
-        """Propose to credit or debit somebody's wallet."""
+        """First page: whose wallet, how much, why. What can be proposed is checked on a page of its own."""
         self._guard(request)
-        form = CorrectionForm(request.POST or None)
+        draft = request.session.get(DRAFT) if "corriger" in request.GET else None
+        form = CorrectionForm(request.POST or None, initial=draft)
         if form.is_valid():
             data = form.cleaned_data
             try:
-                row = corrections.propose(
-                    user=data["adresse"], amount=data["montant"], reason=data["motif"], by=staff(request)
-                )
+                corrections.check(user=data["adresse"], amount=data["montant"], reason=data["motif"], by=staff(request))
             except Refused as refusal:
                 form.add_error(None, list(refusal.messages))
             else:
+                amount = f"{data['montant']:.2f}".replace(".", ",")
+                request.session[DRAFT] = {
+                    "adresse": data["adresse"].email, "montant": amount, "motif": data["motif"]
+                }  # fmt: skip
+                return redirect(self.url("check"))
+        return self._ask(request, _("Proposer une régularisation"), form, [], button=_("Vérifier"))
+
+    def check_view(self, request: HttpRequest) -> HttpResponse:
+        """Second page: the family by its name, what the wallet holds and would hold; POST proposes what was shown."""
+        self._guard(request)
+        back = self.url("new") + "?corriger"
+        values = request.POST if request.method == "POST" else request.session.get(DRAFT)
+        form = CheckedForm(values)
+        if not values or not form.is_valid():
+            return redirect(self.url("new"))
+        user, amount, reason = (form.cleaned_data[name] for name in ("adresse", "montant", "motif"))
+        try:
+            if request.method == "POST":
+                row = corrections.propose(user=user, amount=amount, reason=reason, by=staff(request))
+                request.session.pop(DRAFT, None)
                 return self._proposed(request, self.url("change", row.pk))
-        return self._ask(request, _("Proposer une régularisation"), form, [])
+            corrections.check(user=user, amount=amount, reason=reason, by=staff(request))
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+            return redirect(back)
+        balance = corrections.balance_of(user)
+        context = {
+            "title": _("Vérifier la régularisation"),
+            "facts": [
+                (_("Usager"), f"{user.get_full_name()}, {user.email}"),
+                (_("Solde de son porte-monnaie"), euros(balance)),
+                (_("Montant à ajouter") if amount > 0 else _("Montant à retirer"), euros(abs(amount))),
+                (_("Solde après l’accord d’une autre personne"), euros(balance + amount)),
+                (_("Motif, que la personne lira"), reason),
+            ],
+            "notes": [_("Une autre personne de l’agglomération décide. Jusque-là, aucun argent ne bouge.")],
+            "form": form,
+            "button": _("Proposer"),
+            "danger": False,
+            "cancel": back,
+            "cancel_words": _("Corriger"),
+        }
+        return self.page(request, "admin/ask.html", context)
 
     def reverse_view(self, request: HttpRequest, movement: int) -> HttpResponse:
         """Propose to undo a movement."""
@@ -230,12 +289,28 @@ class CorrectionAdmin(ReadOnlyAdmin):
                 self.say(request, messages.SUCCESS, [_("Refusée\u00a0: aucun argent n’a bougé.")])
         return redirect(self.url("change", pk))
 
+    def withdraw_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Take one's own proposal back: POST only."""
+        obj: Correction = self.object_or_404(request, str(pk))
+        self._guard(request)
+        if request.method == "POST":
+            try:
+                corrections.withdraw(correction=obj, by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                self.say(request, messages.SUCCESS, [_("Proposition retirée\u00a0: aucun argent n’a bougé.")])
+        return redirect(self.url("change", pk))
+
     def _guard(self, request: HttpRequest) -> None:
         if not self.may(request, Right.DECIDE):
             raise PermissionDenied
 
-    def _ask(self, request: HttpRequest, title: str, form: Any, shown: list[tuple[str, str]]) -> HttpResponse:
-        return self.page(request, "admin/wallet/correction/new.html", {"title": title, "form": form, "shown": shown})
+    def _ask(
+        self, request: HttpRequest, title: str, form: Any, shown: list[tuple[str, str]], *, button: str = ""
+    ) -> HttpResponse:
+        context = {"title": title, "form": form, "shown": shown, "button": button or _("Proposer")}
+        return self.page(request, "admin/wallet/correction/new.html", context)
 
     def _proposed(self, request: HttpRequest, address: str) -> HttpResponse:
         said = _(

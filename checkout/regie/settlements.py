@@ -5,7 +5,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Q
@@ -17,7 +17,7 @@ from checkout.regie.models import Settlement
 from portal.common.db import refusing
 from portal.common.errors import Refused
 from portal.common.formats import sort_key
-from portal.common.money import ZERO, round_cents
+from portal.common.money import ZERO, read_amount
 from wallet import actions as ledger
 from wallet.models import Movement
 
@@ -181,7 +181,7 @@ def _lines(provider: str, text: str) -> list[Line]:
                     _("Ce fichier a plus de 5\u202f000 lignes\u00a0: coupez-le. Rien n’a été importé."), code="too_long"
                 )
             cells = {name: row[place].strip() if place < len(row) else "" for name, place in places.items()}
-            gross, fee = _amount(cells[GROSS]), _amount(cells.get(FEE) or "0")
+            gross, fee = read_amount(cells[GROSS]), read_amount(cells.get(FEE) or "0")
             line = Line(number, cells[REFERENCE][:80], gross or ZERO, abs(fee or ZERO))
             if gross is None or fee is None or not gross:
                 line.problem = _("montant illisible")
@@ -206,19 +206,6 @@ def _places(provider: str, heads: Sequence[str]) -> dict[str, int]:
             code="columns_missing",
         )
     return places
-
-
-def _amount(text: str) -> Decimal | None:
-    plain = text.replace("\u00a0", "").replace("\u202f", "").replace(" ", "").replace("€", "").replace("−", "-")
-    if "," in plain:
-        plain = plain.replace(".", "").replace(",", ".")
-    try:
-        amount = Decimal(plain)
-    except InvalidOperation:
-        return None
-    if not amount.is_finite() or abs(amount) >= 10**7 or amount != round_cents(amount):
-        return None
-    return round_cents(amount)
 
 
 def _match(provider: str, lines: Sequence[Line]) -> None:

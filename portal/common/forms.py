@@ -13,6 +13,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from portal.common import formats
+from portal.common.money import plain_amount
 
 
 class BoundField(DjangoBoundField):
@@ -76,6 +77,30 @@ class SummaryOnPage:
     """Mixin for a form whose page shows `<c-error-summary :form="form" />` itself, above its title."""
 
     draws_error_summary = False
+
+
+class AmountField(forms.DecimalField):
+    """An amount of euros as people write it, or paste it from one of our pages: `−3,50 €`, `1 234,5`."""
+
+    default_error_messages: ClassVar = {
+        "required": _("Écrivez le montant."),
+        "invalid": _("Écrivez un montant en euros et centimes, par exemple 10,00."),
+        "max_decimal_places": _("Deux chiffres au plus après la virgule."),
+        "max_digits": _("Ce montant est trop grand\u00a0: vérifiez-le."),
+        "max_whole_digits": _("Ce montant est trop grand\u00a0: vérifiez-le."),
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"max_digits": 8, "decimal_places": 2, "localize": True, **options})
+
+    def to_python(self, value: Any) -> Any:
+        return super().to_python(plain_amount(value) if isinstance(value, str) else value)
+
+    def validate(self, value: Any) -> None:
+        """« Infinity » is a number for Decimal, and no amount."""
+        if value is not None and not value.is_finite():
+            raise ValidationError(self.error_messages["invalid"], code="invalid")
+        super().validate(value)
 
 
 # --- A date in three boxes -------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pytest_django.fixtures import Settings
 from accounts.models import User
 from checkout.verification import verify
 from portal.common.errors import Refused
-from portal.common.formats import today
+from portal.common.formats import euros, today
 from portal.outbox.models import Email
 from tests.admin.world import client_of
 from tests.concurrency.conftest import race
@@ -91,11 +91,44 @@ def test_what_cannot_be_proposed_is_told(change: dict[str, Any], code: str) -> N
 
 def test_a_wallet_is_not_debited_below_zero() -> None:
     user, _movement = credited("10.00")
-    row = corrections.propose(user=user, amount=Decimal("-10.01"), reason="x", by=agent_of())
-    with transaction.atomic():
-        assert code_of(corrections.approve, correction=row, by=agent_of()) == "wallet_is_not_overdrawn"
+    words = {"user": user, "amount": Decimal("-10.01"), "reason": "x", "by": agent_of()}
+    with pytest.raises(Refused, match="contient 10,00\u00a0€") as refusal:
+        corrections.propose(**words)
+    assert refusal.value.code == "wallet_is_not_overdrawn" and Correction.objects.count() == 1
+    rows = [corrections.propose(**{**words, "amount": Decimal(-6)}) for _index in range(2)]
+    corrections.approve(correction=rows[0], by=agent_of())
+    with pytest.raises(Refused, match="contient 4,00\u00a0€"), transaction.atomic():
+        corrections.approve(correction=rows[1], by=agent_of())
+    rows[1].refresh_from_db()
+    assert rows[1].status == "proposed" and balance(user) == 4
+
+
+def test_who_proposed_takes_it_back_and_nobody_else() -> None:
+    first = agent_of()
+    row = corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=first)
+    assert code_of(corrections.withdraw, correction=row, by=agent_of()) == "not_yours"
+    corrections.withdraw(correction=row, by=first)
     row.refresh_from_db()
-    assert row.status == "proposed" and balance(user) == 10
+    assert (row.status, row.decided_by) == ("withdrawn", first) and row.decided_at
+    for action in (corrections.approve, corrections.withdraw):
+        assert code_of(action, correction=row, by=first) == "already_decided"
+    assert code_of(corrections.approve, correction=row, by=agent_of()) == "already_decided"
+    assert not Movement.objects.exists()
+
+
+def test_nobody_credits_their_own_wallet() -> None:
+    operator = agent_of()
+    mine = {"user": operator, "reason": "x"}
+    assert code_of(corrections.propose, amount=Decimal(1), by=operator, **mine) == "own_wallet"
+    row = corrections.propose(amount=Decimal(10), by=agent_of(), **mine)
+    assert code_of(corrections.approve, correction=row, by=operator) == "own_wallet"
+    corrections.approve(correction=row, by=agent_of())
+    taken = corrections.propose(amount=Decimal(-4), by=operator, **mine)  # giving up one's credits is nobody's profit
+    movement = corrections.approve(correction=taken, by=agent_of())
+    assert code_of(corrections.propose_reversal, movement=movement, reason="x", by=operator) == "own_wallet"
+    back = corrections.propose_reversal(movement=movement, reason="x", by=agent_of())
+    assert code_of(corrections.approve, correction=back, by=operator) == "own_wallet"
+    assert balance(operator) == 6
 
 
 def test_a_manual_movement_is_reversed_once_and_no_other_kind() -> None:
@@ -184,6 +217,47 @@ class TestGuards:
             Correction.objects.update(**alone)  # the fault with the guard off
             transaction.set_rollback(True)
 
+    def test_a_proposal_is_taken_back_by_nobody_else(self) -> None:
+        corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=agent_of())
+        other = {"status": "withdrawn", "decided_by": agent_of(), "decided_at": timezone.now()}
+        with pytest.raises(Error, match="correction_takes_two_persons"), transaction.atomic():
+            Correction.objects.update(**other)
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        with transaction.atomic():
+            sql("ALTER TABLE wallet_correction DROP CONSTRAINT correction_takes_two_persons")
+            Correction.objects.update(**other)  # the fault with the guard off
+            transaction.set_rollback(True)
+
+    def test_nobody_credits_themselves(self) -> None:
+        operator = agent_of()
+        row = corrections.propose(user=operator, amount=Decimal(5), reason="x", by=agent_of())
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        own = Correction(kind="wallet", wallet=row.wallet, amount=5, reason="x", proposed_by=operator)
+        guarded(
+            "wallet.Correction:nobody_credits_themselves",
+            lambda: Correction.objects.bulk_create([own]),
+            "nobody credits their own wallet",
+            lambda: Correction.objects.filter(proposed_by=operator).exists(),
+        )
+        sql("SET CONSTRAINTS ALL DEFERRED")
+        guarded(
+            "wallet.Correction:nobody_credits_themselves",
+            lambda: Correction.objects.update(status="approved", decided_by=operator, decided_at=timezone.now()),
+            "nobody credits their own wallet",
+            lambda: Correction.objects.filter(status="approved").exists(),
+        )
+        corrections.approve(correction=row, by=agent_of())
+        taken = corrections.propose(user=operator, amount=Decimal(-2), reason="x", by=agent_of())
+        movement = corrections.approve(correction=taken, by=agent_of())
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        back = Correction(kind="reversal", reverses=movement, reason="x", proposed_by=operator)
+        guarded(
+            "wallet.Correction:nobody_credits_themselves",
+            lambda: Correction.objects.bulk_create([back]),
+            "nobody credits their own wallet",
+            lambda: Correction.objects.filter(kind="reversal").exists(),
+        )
+
     @pytest.mark.parametrize(
         "guard, change, says",
         [
@@ -242,7 +316,12 @@ class TestPages:
         user, first, second = UserFactory(), agent_of(), agent_of()
         client, other = client_of(first), client_of(second)
         values = {"adresse": user.email.upper(), "montant": "12,30", "motif": "Erreur de caisse"}
-        said = client.post(page("new"), values, follow=True).content.decode()
+        checked = client.post(page("new"), values, follow=True)
+        assert checked.redirect_chain == [(page("check"), 302)] and not Correction.objects.exists()
+        shown = checked.content.decode()
+        assert user.get_full_name() in shown and "0,00\u00a0€" in shown and "12,30\u00a0€" in shown
+        assert "12,30" in client.get(page("new") + "?corriger").content.decode()
+        said = client.post(page("check"), values, follow=True).content.decode()
         assert "Aucun argent n’a bougé" in said and "Vous l’avez proposée" in said and page("approve", 1) not in said
         row = Correction.objects.get()
         assert "une autre personne" in client.post(page("approve", row.pk), follow=True).content.decode()
@@ -260,11 +339,64 @@ class TestPages:
         assert "aucun argent n’a bougé" in said and balance(user) == Decimal("12.30")
 
     @pytest.mark.parametrize(
+        "typed, amount",
+        [
+            ("−3,50", "-3.50"), ("–3,50", "-3.50"), ("- 3,50 €", "-3.50"), ("3,50\u00a0€", "3.50"), ("+3.5", "3.50"),
+            ("1\u202f234,50", "1234.50"), ("1 234,5 euros", "1234.50"),
+        ],
+    )  # fmt: skip
+    def test_an_amount_is_read_as_it_is_written(self, typed: str, amount: str) -> None:
+        user, _movement = credited("10.00")
+        values = {"adresse": user.email, "montant": typed, "motif": "x"}
+        client = client_of(agent_of())
+        shown = client.post(page("new"), values, follow=True).content.decode()
+        assert euros(abs(Decimal(amount))) in shown
+        client.post(page("check"), values)
+        assert Correction.objects.first().amount == Decimal(amount)  # type: ignore[union-attr]
+
+    def test_a_proposal_is_checked_first_and_can_be_taken_back(self) -> None:
+        user, _movement = credited("37.50")
+        client, other = client_of(agent_of()), client_of(agent_of())
+        assert client.get(page("check")).headers["Location"] == page("new")  # nothing to check
+        values = {"adresse": user.email, "montant": "−3,50", "motif": "Erreur"}
+        shown = client.post(page("new"), values, follow=True).content.decode()
+        for words in (user.get_full_name(), "37,50\u00a0€", "Montant à retirer", "34,00\u00a0€", "Erreur"):
+            assert words in shown
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(page("check")).status_code == 200
+        assert len(queries) <= 12
+        credited_less = corrections.propose(user=user, amount=Decimal(-37), reason="x", by=agent_of())
+        corrections.approve(correction=credited_less, by=agent_of())
+        said = client.post(page("check"), values, follow=True).content.decode()
+        assert "contient 0,50\u00a0€" in said and "−3,50" not in said.partition("<form")[0]
+        assert Correction.objects.count() == 2
+        values["montant"] = "1"
+        client.post(page("new"), values)
+        client.post(page("check"), values)
+        row = Correction.objects.first()
+        assert row is not None and page("withdraw", row.pk) not in other.get(page("change", row.pk)).content.decode()
+        assert "vous pouvez la refuser" in other.post(page("withdraw", row.pk), follow=True).content.decode()
+        assert "il contiendrait" in other.get(page("change", row.pk)).content.decode()
+        assert page("withdraw", row.pk) in client.get(page("change", row.pk)).content.decode()
+        assert client.get(page("withdraw", row.pk)).status_code == 302
+        said = client.post(page("withdraw", row.pk), follow=True).content.decode()
+        assert "Proposition retirée" in said and "Retirée par" in said
+        assert "Retirée par qui l’avait proposée" in client.get(page("history", row.pk)).content.decode()
+        assert balance(user) == Decimal("0.50")
+
+    @pytest.mark.parametrize(
         "wrong, says",
         [
             ({"adresse": "inconnue@exemple.fr"}, "Aucun compte n’a cette adresse"),
             ({"montant": "0"}, "différent de zéro"),
             ({"montant": "12,345"}, "après la virgule"),
+            ({"montant": "dix"}, "par exemple 10,00"),
+            ({"montant": "NaN"}, "par exemple 10,00"),
+            ({"montant": "1e99"}, "trop grand"),
+            ({"montant": "12345678"}, "trop grand"),
+            ({"montant": "−10\u202f000,00"}, "contient 0,00\u00a0€"),
+            ({"adresse": "personne"}, "nom@exemple.fr"),
+            ({"motif": "x" * 161}, "160 caractères"),
             ({"motif": ""}, "Écrivez le motif."),
         ],
     )
@@ -291,7 +423,8 @@ class TestPages:
 
     def test_nobody_but_the_agglomeration(self) -> None:
         row = corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=agent_of())
-        addresses = [page("new"), page("expiry"), page("approve", row.pk), page("refuse", row.pk), page("reverse", 1)]
+        addresses = [page("new"), page("check"), page("expiry"), page("reverse", 1)]
+        addresses += [page(name, row.pk) for name in ("approve", "refuse", "withdraw")]
         for user in (UserFactory(), agent_of(CommuneFactory())):
             client = client_of(user)
             assert {ask(address).status_code for ask in (client.get, client.post) for address in addresses} == {404}

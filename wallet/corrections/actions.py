@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from portal.common.db import refusing
 from portal.common.errors import Refused
-from portal.common.formats import PARIS, today
+from portal.common.formats import PARIS, euros, today
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
 from wallet import actions as ledger
@@ -27,22 +27,40 @@ REVERSIBLE = {Movement.Kind.ADJUSTMENT, Movement.Kind.EXPIRY}
 def propose(*, user: User, amount: Decimal, reason: str, by: User) -> Correction:
     """Propose to credit (or debit, below zero) somebody's wallet, in euros, with a reason that its owner will read.
 
-    Raises Refused without a reason or an amount, and unless `by` works for the agglomération.
+    Raises Refused without a reason or an amount, for more than the wallet holds, for a credit of one's own wallet, and
+    unless `by` works for the agglomération.
     """
-    reason = _checked(reason, by)
-    if not amount:
-        raise Refused(_("Écrivez un montant différent de zéro. Rien n’a été proposé."), code="amount_missing")
+    reason = check(user=user, amount=amount, reason=reason, by=by)
     wallet = ledger.wallet_of(user)
     return Correction.objects.create(
         kind=Correction.Kind.WALLET, wallet=wallet, amount=amount, reason=reason, proposed_by=by
     )
 
 
+def check(*, user: User, amount: Decimal, reason: str, by: User) -> str:
+    """What `propose` would refuse, said before anything is written. Returns the reason as it will be kept."""
+    reason = _checked(reason, by)
+    if not amount:
+        raise Refused(_("Écrivez un montant différent de zéro. Rien n’a été proposé."), code="amount_missing")
+    if amount > 0 and user.pk == by.pk:
+        raise _own()
+    balance = balance_of(user)
+    if balance + amount < 0:
+        raise _too_little(balance, _("Rien n’a été proposé."))
+    return reason
+
+
+def balance_of(user: User) -> Decimal:
+    """What somebody's wallet holds, in euros; nothing before it is first needed."""
+    return Wallet.objects.filter(user=user).values_list("balance", flat=True).first() or ZERO
+
+
 @transaction.atomic
 def propose_reversal(*, movement: Movement, reason: str, by: User) -> Correction:
     """Propose to undo a manual movement by its mirror image.
 
-    Raises Refused for a movement of an order or a payment, one that was reversed, and one whose reversal is proposed.
+    Raises Refused for a movement of an order or a payment, one that was reversed, one whose reversal is proposed, and
+    one whose reversal would credit one's own wallet.
     """
     reason = _checked(reason, by)
     if movement.kind not in REVERSIBLE:
@@ -54,6 +72,8 @@ def propose_reversal(*, movement: Movement, reason: str, by: User) -> Correction
         )
     if Movement.objects.filter(reverses=movement).exists():
         raise Refused(_("Ce mouvement a déjà été contre-passé. Rien n’a été changé."), code="already_reversed")
+    if _takes_from(movement, by):
+        raise _own()
     with refusing(
         {"reversal_proposed_once": _("La contre-passation de ce mouvement est déjà proposée. Rien n’a été changé.")}
     ):
@@ -102,18 +122,26 @@ def propose_expiry(*, wallets: Collection[int], by: User) -> list[Correction]:
 def approve(*, correction: Correction, by: User) -> Movement:
     """Post a proposal; the wallet's owner is written to. Returns the movement.
 
-    Raises Refused to whoever proposed it, when it is decided, when the wallet holds too little, and when credits that
-    were to be prescribed have moved.
+    Raises Refused to whoever proposed it or is credited, when it is decided, when the wallet holds too little, and when
+    credits that were to be prescribed have moved.
     """
     row = _to_decide(correction, by)
+    if (row.wallet and row.wallet.user_id == by.pk and (row.amount or ZERO) > 0) or _takes_from(row.reverses, by):
+        raise _own()
     amounts, kind = (
         _amounts(row),
         Movement.Kind.EXPIRY if row.kind == Correction.Kind.EXPIRY else Movement.Kind.ADJUSTMENT,
     )
     _decide(row, Correction.Status.APPROVED, by)
-    movement = Movement.objects.get(
-        pk=ledger.post(kind=kind, key=row.key, label=row.reason, amounts=amounts, by=by, reverses=row.reverses)
-    )
+    try:
+        written = ledger.post(kind=kind, key=row.key, label=row.reason, amounts=amounts, by=by, reverses=row.reverses)
+    except Refused as refusal:
+        if refusal.code != "wallet_is_not_overdrawn":
+            raise
+        raise _too_little(
+            balance_of(row.wallet.user) if row.wallet else None, _("Refusez la proposition\u00a0: rien n’a bougé.")
+        ) from refusal
+    movement = Movement.objects.get(pk=written)
     for wallet in Wallet.objects.filter(account__code__in=amounts).select_related("user"):
         queue_email(
             key=f"{row.key}:{wallet.pk}",
@@ -132,9 +160,9 @@ def approve(*, correction: Correction, by: User) -> Movement:
 
 @transaction.atomic
 def refuse(*, correction: Correction, note: str, by: User) -> None:
-    """Turn a proposal down, with a reason for whoever proposed it. They may also take their own back.
+    """Turn somebody else's proposal down, with a reason for whoever made it.
 
-    Raises Refused without a reason and when it is decided.
+    Raises Refused without a reason, to whoever proposed it (`withdraw` is for them), and when it is decided.
     """
     if not note.strip():
         raise Refused(_("Écrivez pourquoi. Rien n’a été changé."), code="reason_missing")
@@ -142,10 +170,56 @@ def refuse(*, correction: Correction, note: str, by: User) -> None:
     _decide(row, Correction.Status.REFUSED, by, note=note.strip()[:160])
 
 
-def _to_decide(correction: Correction, by: User) -> Correction:
-    row = Correction.objects.select_for_update(of=("self",)).select_related("wallet", "reverses").get(pk=correction.pk)
+@transaction.atomic
+def withdraw(*, correction: Correction, by: User) -> None:
+    """Take one's own proposal back: a wrong family, a wrong amount. It stays readable, and says who and when.
+
+    Raises Refused to anybody else, and when it is decided.
+    """
+    row = _locked(correction)
+    if row.proposed_by_id != by.pk:
+        raise Refused(
+            _("Une autre personne l’a proposée\u00a0: vous pouvez la refuser. Rien n’a été changé."), code="not_yours"
+        )
+    _decide(row, Correction.Status.WITHDRAWN, by)
+
+
+def _locked(correction: Correction) -> Correction:
+    rows = Correction.objects.select_for_update(of=("self",)).select_related("wallet__user", "reverses")
+    row = rows.get(pk=correction.pk)
+    if row.status == Correction.Status.WITHDRAWN:
+        raise Refused(_("Cette régularisation a été retirée. Rien n’a été changé."), code="already_decided")
     if row.status != Correction.Status.PROPOSED:
         raise Refused(_("Cette régularisation est déjà décidée. Rien n’a été changé."), code="already_decided")
+    return row
+
+
+def _takes_from(movement: Movement | None, user: User) -> bool:
+    """Whether a movement took from somebody's wallet what its reversal would give back."""
+    if movement is None:
+        return False
+    return Entry.objects.filter(movement=movement, account__wallet__user=user, amount__lt=0).exists()
+
+
+def _own() -> Refused:
+    return Refused(
+        _(
+            "C’est votre propre porte-monnaie\u00a0: une autre personne de l’agglomération s’en charge. Rien n’a été changé."
+        ),
+        code="own_wallet",
+    )
+
+
+def _too_little(balance: Decimal | None, ending: str) -> Refused:
+    if balance is None:
+        said = _("Le porte-monnaie ne contient plus assez.")
+    else:
+        said = _("Ce porte-monnaie contient %s\u00a0: on ne peut pas en retirer plus.") % euros(balance)
+    return Refused(f"{said} {ending}", code="wallet_is_not_overdrawn")
+
+
+def _to_decide(correction: Correction, by: User) -> Correction:
+    row = _locked(correction)
     if row.proposed_by_id == by.pk:
         raise Refused(
             _("Vous l’avez proposée\u00a0: une autre personne de l’agglomération en décide. Rien n’a été changé."),

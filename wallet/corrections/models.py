@@ -11,6 +11,23 @@ from portal.common.formats import euros
 from portal.common.money import MoneyField
 from wallet.models import Movement, Wallet
 
+# Nobody gives credits to themselves: not as the one who proposes, nor as the one who agrees. A reversal gives back what its
+# movement took.
+IN_NOBODYS_OWN_FAVOUR = """
+    IF EXISTS (
+        SELECT 1 FROM wallet_wallet w
+        WHERE w.user_id = CASE WHEN TG_OP = 'INSERT' THEN NEW.proposed_by_id ELSE NEW.decided_by_id END
+          AND (w.id = NEW.wallet_id AND NEW.amount > 0 OR EXISTS (
+              SELECT 1 FROM wallet_entry e
+              WHERE e.movement_id = NEW.reverses_id AND e.account_id = w.account_id AND e.amount < 0
+          ))
+    ) THEN
+        RAISE EXCEPTION 'wallet_correction: nobody credits their own wallet'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
 
 class Correction(models.Model):
     """An amount for a wallet, a movement to be reversed or credits that are prescribed: posted once a second person agrees.
@@ -28,6 +45,7 @@ class Correction(models.Model):
         PROPOSED = "proposed", _("Proposée")
         APPROVED = "approved", _("Approuvée")
         REFUSED = "refused", _("Refusée")
+        WITHDRAWN = "withdrawn", _("Retirée")
 
     kind = models.CharField(_("nature"), max_length=10, choices=Kind)
     wallet = models.ForeignKey(
@@ -54,7 +72,12 @@ class Correction(models.Model):
         verbose_name_plural = _("régularisations")
         ordering = ["-pk"]
         constraints = [
-            models.CheckConstraint(condition=~Q(decided_by=F("proposed_by")), name="correction_takes_two_persons"),
+            # A proposal is decided by another person, and taken back by nobody but whoever made it.
+            models.CheckConstraint(
+                condition=Q(status="withdrawn", decided_by=F("proposed_by"))
+                | (~Q(status="withdrawn") & ~Q(decided_by=F("proposed_by"))),
+                name="correction_takes_two_persons",
+            ),
             models.CheckConstraint(
                 condition=Q(status="proposed", decided_at=None, decided_by=None)
                 | (~Q(status="proposed") & Q(decided_at__isnull=False, decided_by__isnull=False)),
@@ -79,7 +102,7 @@ class Correction(models.Model):
             pgtrigger.FSM(
                 name="correction_transitions",
                 field="status",
-                transitions=[("proposed", "approved"), ("proposed", "refused")],
+                transitions=[("proposed", "approved"), ("proposed", "refused"), ("proposed", "withdrawn")],
             ),
             pgtrigger.Trigger(
                 name="proposed_first",
@@ -92,6 +115,13 @@ class Correction(models.Model):
                     END IF;
                     RETURN NEW;
                 """,
+            ),
+            pgtrigger.Trigger(
+                name="nobody_credits_themselves",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("status"),
+                condition=pgtrigger.Condition("NEW.status IN ('proposed', 'approved')"),
+                func=IN_NOBODYS_OWN_FAVOUR,
             ),
             pgtrigger.ReadOnly(
                 name="correction_is_frozen",
