@@ -151,11 +151,11 @@ class OrderAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("montant"))
     def amount(self, obj: Order) -> str:
         """What the lines that one may see are worth; a mairie does not read what another earns."""
-        return euros(obj.shown_total)  # type: ignore[attr-defined]
+        return euros(obj.shown_total)
 
     @admin.display(description=gettext_lazy("bénéficiaires"))
     def beneficiaries(self, obj: Order) -> str:
-        names = dict.fromkeys(line.beneficiary_name for line in obj.shown_lines if line.beneficiary_name)  # type: ignore[attr-defined]
+        names = dict.fromkeys(line.beneficiary_name for line in obj.shown_lines if line.beneficiary_name)
         return ", ".join(names) or "–"
 
 

@@ -1,8 +1,10 @@
 """Recomputing what must always hold across ledger, orders and places."""
 
 from collections.abc import Iterator
+from typing import Any
 
-from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
@@ -34,15 +36,15 @@ def verify() -> Iterator[str]:
     yield from verify_papers()
 
 
-def _sum(rows: object, field: object) -> Coalesce:
-    sums = rows.values("order").annotate(sum=Sum(field)).values("sum")  # type: ignore[attr-defined]
+def _sum(rows: QuerySet[Any], field: str | Combinable) -> Coalesce:
+    sums = rows.values("order").annotate(sum=Sum(field)).values("sum")
     return Coalesce(Subquery(sums, output_field=MoneyField()), ZERO)
 
 
 def _orders() -> Iterator[str]:
     captured = Payment.objects.filter(order=OuterRef("pk"), status=Payment.Status.CAPTURED).order_by()
     lines = OrderLine.objects.filter(order=OuterRef("pk")).order_by()
-    orders = Order.objects.annotate(captured=_sum(captured, "amount"), lines_total=_sum(lines, PAID))
+    orders = annotated(Order.objects.all(), captured=_sum(captured, "amount"), lines_total=_sum(lines, PAID))
     wrong = orders.filter(
         ~Q(total=F("lines_total"))
         | (Q(status=Order.Status.PAID) & ~Q(captured=F("total")))
@@ -53,8 +55,8 @@ def _orders() -> Iterator[str]:
             "number": order.number,
             "status": order.get_status_display(),
             "total": euros(order.total),
-            "lines": euros(order.lines_total),  # type: ignore[attr-defined]
-            "captured": euros(order.captured),  # type: ignore[attr-defined]
+            "lines": euros(order.lines_total),
+            "captured": euros(order.captured),
         }
 
 
@@ -101,11 +103,11 @@ def _withdrawals() -> Iterator[str]:
 
 def _places() -> Iterator[str]:
     live = Count("bookings", filter=Q(bookings__ended_at=None))
-    for open_day in OpenDay.objects.annotate(live=live).exclude(taken=F("live")).select_related("activity"):
+    for open_day in annotated(OpenDay.objects.all(), live=live).exclude(taken=F("live")).select_related("activity"):
         yield _("%(day)s : %(taken)d places comptées, %(live)d occupées.") % {
             "day": open_day,
             "taken": open_day.taken,
-            "live": open_day.live,  # type: ignore[attr-defined]
+            "live": open_day.live,
         }
     booked_unpaid = Booking.objects.booked().exclude(order_lines__order__status=Order.Status.PAID)
     for booking in booked_unpaid.select_related("beneficiary", "open_day__activity", "slot"):

@@ -1,6 +1,7 @@
 """What was ordered, with frozen prices, and the means that pay it."""
 
 import secrets
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
@@ -75,6 +76,11 @@ class Order(models.Model):
     created_at = models.DateTimeField(_("créée le"), auto_now_add=True, db_index=True)
     paid_at = models.DateTimeField(_("payée le"), null=True)
     cancelled_at = models.DateTimeField(_("abandonnée le"), null=True)
+
+    captured: Decimal  # read by checkout.verification, as is:
+    lines_total: Decimal
+    shown_total: Decimal  # read by the administration: what one may see of it, as are:
+    shown_lines: Sequence["OrderLine"]
 
     objects = OrderQuerySet.as_manager()
 

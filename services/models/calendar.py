@@ -82,6 +82,8 @@ class OpenDay(models.Model):
     waited_for: bool  # both read by bookings.places.lock_days_where
     school_closed: bool
 
+    live: int  # the bookings that stand, read by checkout.verification
+
     objects = OpenDayQuerySet.as_manager()
 
     class Meta:
