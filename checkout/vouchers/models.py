@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
+from families.models import Filiation
 from portal.common.db import not_truncated
 from portal.common.money import ZERO, MoneyField
 from services.models import AccessProfile, Activity, Service
@@ -102,7 +103,11 @@ class Voucher(models.Model):
         _("utilisations en tout"), null=True, blank=True, help_text=_("Vide\u00a0: sans limite.")
     )
     uses_per_family = models.PositiveSmallIntegerField(
-        _("utilisations par famille"), null=True, blank=True, default=1, help_text=_("Vide\u00a0: sans limite.")
+        _("utilisations par famille"),
+        null=True,
+        blank=True,
+        default=1,
+        help_text=_("Vide\u00a0: sans limite. Les comptes qui ont un enfant en commun sont une famille."),
     )
     minimum = MoneyField(_("commande d’au moins (€)"), default=ZERO)
     stackable = models.BooleanField(_("se cumule avec d’autres bons"), default=False)
@@ -292,6 +297,26 @@ WITHIN_THE_FAMILYS_LIMIT = """
     RETURN NEW;
 """
 
+# The parents of one child share its limit. The voucher's row is locked first, so that the other parent's use, written at
+# the same moment, is counted: each statement of a trigger sees what was committed while it waited.
+WITHIN_THE_LIMIT_OF_ALL_PARENTS = """
+    PERFORM FROM checkout_voucher v WHERE v.id = NEW.voucher_id AND v.uses_per_family IS NOT NULL FOR NO KEY UPDATE;
+    IF FOUND AND (
+        SELECT count(*) FROM checkout_voucheruse u
+        WHERE u.voucher_id = NEW.voucher_id AND u.status <> 'given_back' AND (
+            u.user_id = NEW.user_id OR u.user_id IN (
+                SELECT other.user_id FROM families_filiation mine
+                JOIN families_filiation other ON other.beneficiary_id = mine.beneficiary_id AND other.ended_at IS NULL
+                WHERE mine.user_id = NEW.user_id AND mine.ended_at IS NULL
+            )
+        )
+    ) >= (SELECT v.uses_per_family FROM checkout_voucher v WHERE v.id = NEW.voucher_id) THEN
+        RAISE EXCEPTION 'checkout_voucheruse: the parents of a child share what their family may use'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'voucher_within_the_familys_limit';
+    END IF;
+    RETURN NEW;
+"""
+
 
 class VoucherUseQuerySet(models.QuerySet["VoucherUse"]):
     def visible_to(self, user: "User") -> Self:
@@ -299,6 +324,10 @@ class VoucherUseQuerySet(models.QuerySet["VoucherUse"]):
 
     def of(self, user: "User") -> Self:
         return self.filter(user=user)
+
+    def of_family(self, user: "User") -> Self:
+        """Those of this account and of every other that answers for one of its beneficiaries: the parents of a child."""
+        return self.filter(Q(user=user) | Q(user__in=Filiation.objects.of_family(user).values("user")))
 
     def live(self) -> Self:
         """Uses that count: of orders that wait or are paid."""
@@ -308,7 +337,8 @@ class VoucherUseQuerySet(models.QuerySet["VoucherUse"]):
 class VoucherUse(models.Model):
     """A voucher on one order: taken with the order, used when it is paid, given back when it ends or all of it is cancelled.
 
-    `rank` numbers the family's live uses of the voucher from 1: with the unique constraint it limits them, whoever writes.
+    `rank` numbers the family's live uses of the voucher from 1: with the unique constraint it limits those of one account,
+    whoever writes. A family is an account and those that have a beneficiary in common with it today; a trigger counts theirs.
     """
 
     class Status(models.TextChoices):
@@ -364,6 +394,12 @@ class VoucherUse(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert,
                 func=WITHIN_THE_FAMILYS_LIMIT,
+            ),
+            pgtrigger.Trigger(
+                name="parents_share_the_limit",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=WITHIN_THE_LIMIT_OF_ALL_PARENTS,
             ),
             pgtrigger.Trigger(
                 name="uses_taken",

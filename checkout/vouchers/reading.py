@@ -32,12 +32,12 @@ def items_of(cart: int) -> list[Item]:
 
 
 def known(vouchers: Iterable[Voucher], user: User) -> list[Known]:
-    """Vouchers (with their scopes prefetched) as the rules want them, for this person; one query."""
-    ranks: dict[int, set[int]] = {}
+    """Vouchers (with their scopes prefetched) as the rules want them, for this person and their family; one query."""
+    ranks: dict[int, list[int]] = {}
     rows = list(vouchers)
-    uses = VoucherUse.objects.of(user).live().filter(voucher__in=rows)
+    uses = VoucherUse.objects.of_family(user).live().filter(voucher__in=rows)
     for voucher, rank in uses.order_by().values_list("voucher", "rank"):
-        ranks.setdefault(voucher, set()).add(rank)
+        ranks.setdefault(voucher, []).append(rank)
     return [
         Known(
             row,
@@ -45,7 +45,7 @@ def known(vouchers: Iterable[Voucher], user: User) -> list[Known]:
             services=frozenset(scope.service_id for scope in row.scopes.all() if scope.service_id),
             activities=frozenset(scope.activity_id for scope in row.scopes.all() if scope.activity_id),
             profiles=frozenset(scope.profile_id for scope in row.scopes.all() if scope.profile_id),
-            ranks=frozenset(ranks.get(row.pk, ())),
+            ranks=tuple(ranks.get(row.pk, ())),
         )
         for row in rows
     ]

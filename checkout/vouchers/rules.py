@@ -41,14 +41,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Known:
-    """A voucher with all that its rules ask: what it is for, and the ranks of this family's live uses of it."""
+    """A voucher with all that its rules ask: what it is for, and the rank of each of this family's live uses of it."""
 
     voucher: Voucher
     communes: frozenset[int] = frozenset()
     services: frozenset[int] = frozenset()
     activities: frozenset[int] = frozenset()
     profiles: frozenset[int] = frozenset()
-    ranks: frozenset[int] = frozenset()
+    ranks: Sequence[int] = ()  # may repeat: two accounts become one family when a child joins them
 
     @property
     def next_rank(self) -> int:
@@ -152,9 +152,12 @@ def _refusal(known: Known, items: Sequence[Item], subtotal: Decimal, on: dt.date
     if voucher.uses_per_family is not None and len(known.ranks) >= voucher.uses_per_family:
         times = len(known.ranks)
         return "used_by_family", (
-            _("Vous avez déjà utilisé ce bon.")
+            _("Votre famille a déjà utilisé ce bon. Les comptes des deux parents comptent ensemble.")
             if times == 1
-            else _("Vous avez déjà utilisé ce bon %d fois, autant que possible.") % times
+            else _(
+                "Votre famille a déjà utilisé ce bon %d fois, autant que possible. Les comptes des deux parents comptent ensemble."
+            )
+            % times
         )
     if voucher.max_uses is not None and voucher.used >= voucher.max_uses:
         return "used_up", _("Ce bon a déjà été utilisé autant de fois que possible.")

@@ -16,7 +16,7 @@ OVERUSED = {
         "Vous venez d’utiliser ce bon pour une autre commande. Rien n’a été débité."
     ),
     "voucher_within_the_familys_limit": gettext_lazy(
-        "Vous avez déjà utilisé ce bon autant que possible. Rien n’a été débité."
+        "Votre famille a déjà utilisé ce bon autant que possible : retirez-le de votre panier. Rien n’a été débité."
     ),
 }
 

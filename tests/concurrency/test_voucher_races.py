@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from typing import Any
 
+import pgtrigger
 import pytest
 
 from bookings.models import Booking
@@ -16,6 +18,7 @@ from checkout.vouchers.actions import enter_code
 from checkout.vouchers.models import Voucher, VoucherUse
 from portal.common.errors import Refused
 from tests.concurrency.conftest import race
+from tests.factories import FiliationFactory
 from tests.shop import Shop, family, open_shop
 from tests.vouchers.making import order_with, voucher
 
@@ -34,15 +37,24 @@ def ready(count: int, **fields: Any) -> list[Callable[[], Order]]:
     shops = [first] + [family(first.tariff, days=first.days, credit="20") for _other in range(count - 1)]
     voucher(**fields)
 
-    def payer(shop: Shop) -> Callable[[], Order]:
-        shop.add()
-        enter_code(user=shop.user, code="RENTREE10")
-        cart = shop.answer_steps()
-        from decimal import Decimal
-
-        return lambda: pay(user=shop.user, cart_id=cart.pk, means=Means.WALLET, shown_total=Decimal("7.11")).order
-
     return [payer(shop) for shop in shops]
+
+
+def payer(shop: Shop) -> Callable[[], Order]:
+    shop.add()
+    enter_code(user=shop.user, code="RENTREE10")
+    cart = shop.answer_steps()
+    return lambda: pay(user=shop.user, cart_id=cart.pk, means=Means.WALLET, shown_total=Decimal("7.11")).order
+
+
+def both_parents() -> list[Callable[[], Order]]:
+    """Two accounts of the same child, a day of it in each cart with the same voucher, once per family."""
+    first = open_shop(days=2, credit="20")
+    other = family(first.tariff, children=0, credit="20")
+    FiliationFactory(user=other.user, beneficiary=first.children[0])
+    other.children, other.days, first.days = first.children, first.days[1:], first.days[:1]
+    voucher()
+    return [payer(first), payer(other)]
 
 
 def test_one_use_is_used_once_by_eight() -> None:
@@ -64,6 +76,30 @@ def test_with_the_lock_alone_off_the_database_refuses(no_locks: None, meet: Meet
     meet(settling, "known", 2)
     assert codes(race(payers)) == {"Order": 1, "voucher_is_not_overused": 1}
     assert Voucher.objects.get().used == 1 and list(verify()) == []
+
+
+def test_two_parents_use_it_once() -> None:
+    assert codes(race(both_parents())) == {"Order": 1, "changed": 1}
+    assert VoucherUse.objects.count() == 1 and list(verify()) == []
+
+
+def test_two_parents_use_it_twice_with_the_guards_off(no_locks: None, meet: Meet) -> None:
+    payers = both_parents()
+    meet(settling, "known", 2)
+
+    def unguarded(pay: Callable[[], Order]) -> Order:
+        with pgtrigger.ignore("checkout.VoucherUse:parents_share_the_limit"):
+            return pay()
+
+    assert codes(race([lambda pay=pay: unguarded(pay) for pay in payers])) == {"Order": 2}  # type: ignore[misc]
+    assert Voucher.objects.get().used == 2
+
+
+def test_two_parents_without_the_lock_are_told_by_the_database(no_locks: None, meet: Meet) -> None:
+    payers = both_parents()
+    meet(settling, "known", 2)
+    assert codes(race(payers)) == {"Order": 1, "voucher_within_the_familys_limit": 1}
+    assert VoucherUse.objects.count() == 1 and list(verify()) == []
 
 
 def test_both_last_lines_cancelled_at_once_give_the_voucher_back() -> None:

@@ -3,6 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 
+import pgtrigger
 import pytest
 from django.db import Error, IntegrityError, transaction
 from django.utils import timezone
@@ -11,7 +12,8 @@ from checkout.actions import Means
 from checkout.models import Order, OrderLine
 from checkout.verification import verify
 from checkout.vouchers.models import Voucher, VoucherScope, VoucherShare, VoucherUse
-from tests.factories import CommuneFactory, UserFactory
+from families.models import Filiation
+from tests.factories import CommuneFactory, FiliationFactory, UserFactory
 from tests.guards import guarded, sql, undone
 from tests.shop import Shop, open_shop
 from tests.vouchers.making import order_with, voucher
@@ -71,18 +73,34 @@ def test_without_its_check_a_voucher_is_used_once_too_often() -> None:
 
 def test_once_per_family_whatever_rank_is_written() -> None:
     used()
-    with undone():
-        sql("DROP INDEX voucher_once_per_family")
-        again(rank=1)
-        assert VoucherUse.objects.live().count() == 2
-    with pytest.raises(IntegrityError, match="voucher_once_per_family"), transaction.atomic():
-        again(rank=1)
+    with pgtrigger.ignore("checkout.VoucherUse:parents_share_the_limit"):
+        with undone():
+            sql("DROP INDEX voucher_once_per_family")
+            again(rank=1)
+            assert VoucherUse.objects.live().count() == 2
+        with pytest.raises(IntegrityError, match="voucher_once_per_family"), transaction.atomic():
+            again(rank=1)
+        guarded(
+            "checkout.VoucherUse:use_within_limits",
+            lambda: again(rank=2),
+            "as often as it may",
+            lambda: VoucherUse.objects.live().count() == 2,
+        )
+
+
+def test_the_other_parent_has_the_same_limit() -> None:
+    """While both have the child: a parent of other children has a limit of their own."""
+    shop = used()
+    child = Filiation.objects.get(user=shop.user).beneficiary
+    link = FiliationFactory(beneficiary=child)
     guarded(
-        "checkout.VoucherUse:use_within_limits",
-        lambda: again(rank=2),
-        "as often as it may",
-        lambda: VoucherUse.objects.live().count() == 2,
+        "checkout.VoucherUse:parents_share_the_limit",
+        lambda: again(user=link.user, rank=1),
+        "the parents of a child share",
+        lambda: VoucherUse.objects.filter(user=link.user).exists(),
     )
+    Filiation.objects.filter(pk=link.pk).update(ended_at=timezone.now())
+    again(user=link.user, rank=1)
 
 
 def test_a_personal_voucher_is_its_owners() -> None:

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,10 +18,11 @@ from checkout.providers.base import Message, Outcome
 from checkout.verification import verify
 from checkout.vouchers.actions import MOST_TRIES, enter_code, remove_code
 from checkout.vouchers.models import CartVoucher, Voucher, VoucherShare, VoucherUse
+from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import today
 from services.models import OpenDay
-from tests.factories import UserFactory, agent_of
+from tests.factories import FiliationFactory, UserFactory, agent_of
 from tests.shop import Shop, family, open_shop
 from tests.tickets.kiosk import buy_ticket
 from tests.vouchers.making import order_with, voucher
@@ -233,6 +235,27 @@ class TestPaying:
         assert refusal.value.code == "used_by_family"
         cancel_bookings(ids=[Booking.objects.booked().get().pk], by=shop.user)
         assert enter_code(user=shop.user, code="RENTREE10").amount == Decimal("0.79")
+
+    def test_both_parents_of_a_child_are_one_family(self) -> None:
+        """Whoever of the two used it; while the child is theirs both, and not a stranger's with the same access."""
+        first = open_shop(days=4, credit="50")
+        other = family(first.tariff, days=first.days, credit="50")
+        link = FiliationFactory(user=other.user, beneficiary=first.children[0])
+        stranger = family(first.tariff, days=first.days, credit="50")
+        voucher()
+        first.add(days=first.days[:1])
+        enter_code(user=first.user, code="RENTREE10")
+        other.add(days=first.days[1:2])
+        enter_code(user=other.user, code="RENTREE10")  # nobody has used it yet
+        first.pay(Means.WALLET, "7.11")
+        with pytest.raises(Refused, match="Les comptes des deux parents comptent ensemble") as refusal:
+            other.pay(Means.WALLET, "7.11")
+        assert refusal.value.code == "changed" and other.balance == 50
+        stranger.add(days=first.days[2:3])
+        assert enter_code(user=stranger.user, code="RENTREE10").amount == Decimal("0.79")
+        Filiation.objects.filter(pk=link.pk).update(ended_at=timezone.now())
+        other.pay(Means.WALLET, "7.11")
+        assert VoucherUse.objects.live().count() == 2 and list(verify()) == []
 
     def test_as_many_families_as_it_has_uses(self) -> None:
         first = open_shop(days=1, credit="50")
