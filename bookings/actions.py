@@ -90,7 +90,7 @@ def hold_places(
     beneficiaries = lock_beneficiaries(user, {wish.beneficiary_id for wish in wishes})
     dates = {wish.date for wish in wishes}
     others = live_bookings(beneficiaries, dates)
-    stale = [row.open_day_id for row in others if row.status == Booking.Status.HELD and _is_stale(row.hold)]
+    stale = [row.open_day_id for row in others if row.status == Booking.Status.HELD and is_stale(row.hold)]
     # Days of other activities are locked only to free a stale hold of one of these beneficiaries.
     locked = lock_days_where(Q(activity=activity, date__in=dates) | Q(pk__in=stale))
     crowded = _crowded(wishes, _by_date(activity, locked), slot)
@@ -335,7 +335,8 @@ def _expire(days: Collection[int]) -> int:
     return lapsed + ended
 
 
-def _is_stale(hold: Hold) -> bool:
+def is_stale(hold: Hold) -> bool:
+    """Whether its time has run out, and its owner's last minute too."""
     return hold.expires_at < timezone.now() - GRACE
 
 

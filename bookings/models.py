@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.postgres.constraints import ExclusionConstraint
 from django.contrib.postgres.fields import DateTimeRangeField, RangeOperators
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from bookings.absences import Absence, AbsenceDay, AbsenceProof
@@ -138,16 +138,43 @@ SCHOOL_IS_OPEN = """
 """
 
 
+PERIOD_IS_FIXED = """
+    IF EXISTS (SELECT 1 FROM bookings_booking WHERE hold_id = NEW.id AND status = 'held')
+        OR EXISTS (SELECT 1 FROM bookings_ticket WHERE hold_id = NEW.id AND status = 'held')
+    THEN
+        RAISE EXCEPTION 'bookings_hold %: places are held, others wait for them', NEW.id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class Hold(models.Model):
     """The places of one cart or unpaid order, kept until a moment that the parent sees."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     expires_at = models.DateTimeField(_("gardées jusqu’à"))
+    # How far that moment may move while they are held (checkout.actions.keeping); an offer's never moves and has none.
+    latest = models.DateTimeField(_("gardées au plus tard jusqu’à"), null=True)
 
     class Meta:
         verbose_name = _("places gardées")
         verbose_name_plural = _("places gardées")
         indexes = [models.Index(fields=["expires_at"], name="hold_by_expiry")]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(latest=None) | Q(expires_at__lte=F("latest")), name="hold_ends_at_its_latest"
+            )
+        ]
+        triggers = [
+            pgtrigger.Trigger(
+                name="hold_period_is_fixed",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("latest"),
+                condition=pgtrigger.Condition("NEW.latest IS DISTINCT FROM OLD.latest"),
+                func=PERIOD_IS_FIXED,
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.user} ({self.expires_at:%d/%m/%Y %H:%M})"

@@ -2,9 +2,10 @@
 
 from checkout.actions.absences import justify_absence, refuse_absence
 from checkout.actions.cancellation import cancel_bookings, cancel_for
-from checkout.actions.cart import Added, add_to_cart, prolong_hold, recover_places, remove_lines
+from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines
 from checkout.actions.change import change_booking
 from checkout.actions.completion import apply_message
+from checkout.actions.keeping import prolong_hold
 from checkout.actions.offers import pay_offer, take_offer
 from checkout.actions.payment import Card, Means, abandon_order, accept_sale_terms, choose_address, pay
 from checkout.actions.tickets import add_tickets_to_cart, cancel_ticket

@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.conf import settings
 from django.db import connection
 from django.db.models import Prefetch, Q
 from django.utils import timezone
@@ -16,10 +15,11 @@ from bookings import actions as bookings
 from bookings.models import Booking, Hold, Ticket
 from bookings.pricing import Place, Pricer
 from bookings.tickets import actions as tickets
+from checkout.actions.keeping import begin, drop_held, is_over, keep, locked_cart, period_from
 from checkout.models import Cart, CartLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
-from portal.common.formats import day, enumeration, hour
+from portal.common.formats import day, enumeration
 from portal.common.money import ZERO
 from services.actions import check_offer
 from services.deadlines import know_deadlines
@@ -40,24 +40,22 @@ Item = Booking | Ticket  # what a line holds
 SENTENCES = {**bookings.SENTENCES, **tickets.SENTENCES}
 
 
-def hold_time() -> dt.timedelta:
-    """How long a cart keeps its places after the last change."""
-    return dt.timedelta(minutes=settings.HOLD_MINUTES)
-
-
 @retry_on_deadlock
 def add_to_cart(
     *, user: User, activity: Activity, slot: Slot, subscription: Subscription, wishes: Collection[bookings.Wish]
 ) -> Added:
     """Take the places wished for and put them into the person's cart at the price of the tariff in force, all or none.
 
-    The whole cart is then kept for HOLD_MINUTES. Raises Refused with a sentence for the parent: service not validated,
-    no price for the slot, an order being paid, and all that bookings.actions.hold_places refuses.
+    The whole cart is then kept for HOLD_MINUTES, as far as its period goes (checkout.actions.keeping). Raises Refused with
+    a sentence for the parent: service not validated, no price for the slot, an order being paid, and all that
+    bookings.actions.hold_places refuses.
     """
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
         dates = {wish.date for wish in wishes}
         check_offer(user=user, activity=activity, slot=slot, subscription=subscription, dates=dates)
         cart = open_cart(user)
+        if not cart.is_new:
+            keep(cart, people={wish.beneficiary_id for wish in wishes})
         held = bookings.hold_places(user=user, activity=activity, slot=slot, wishes=wishes, hold=cart.hold)
         if not held.bookings:
             raise Refused(
@@ -66,8 +64,6 @@ def add_to_cart(
         slot.activity = activity
         lines = priced(user, cart, slot, subscription, held.bookings)
         CartLine.objects.bulk_create(lines)
-        if not cart.is_new:
-            extend(cart)
     return Added(
         quantity=len(lines),
         total=sum((line.unit_price for line in lines), ZERO),
@@ -92,16 +88,21 @@ def remove_lines(*, user: User, ids: Collection[int]) -> int:
 
 
 def price_what_remains(cart: Cart) -> None:
-    """A sibling less may change the rank of another. (An expired place keeps its price until it is taken again.)"""
+    """A sibling less may change the rank of another. (An expired place keeps its price until it is taken again.)
+
+    Of a cart that holds nothing any more the time begins anew: its places are free for all.
+    """
     lines = [line for line in _lines_of(cart) if line.item.status == Booking.Status.HELD]
     if lines:
         _reprice(cart, lines)
+    elif not is_over(cart):
+        begin(cart)
 
 
 def recover_places(*, user: User) -> list[str]:
     """Hold the expired places of the cart again; returns the sentences about those that could not be had.
 
-    What is gone leaves the cart, what remains is kept for HOLD_MINUTES from now, at today's price. Raises Refused while
+    What is gone leaves the cart, what remains is kept as new places are, at today's price. Raises Refused while
     the cart's order is being paid.
     """
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
@@ -115,6 +116,7 @@ def recover_places(*, user: User) -> list[str]:
 
 def retake(cart: Cart) -> str:
     """Under the cart's lock: hold expired lines again; returns a sentence that names those that are gone, or nothing."""
+    keep(cart)
     lines = _lines_of(cart)
     expired = [line.item for line in lines if line.item.status == Booking.Status.EXPIRED]
     # What the waiting list had offered was kept as long as was promised, and is another family's turn now.
@@ -125,7 +127,6 @@ def retake(cart: Cart) -> str:
     drop_held(unsold, by=None, reason=_("Plus de tarif à cette date"))
     gone = [line for line in lines if line.item in lost or line in unsold]
     CartLine.objects.filter(pk__in=[line.pk for line in gone]).delete()
-    extend(cart)
     if not gone:
         return ""
     names = enumeration(_name(line.item) for line in gone)
@@ -139,12 +140,6 @@ def retake_items(items: Collection[Item], *, at: dt.datetime) -> list[Item]:
     if passes:  # everybody first: places lock theirs, then days, and a ticket must not come back to people after days
         list(bookings.locked_beneficiaries({item.beneficiary_id for item in items}))
     return [*bookings.retake_places(bookings=places, at=at), *tickets.retake_tickets(tickets=passes)]
-
-
-def drop_held(lines: Collection[CartLine], *, by: User | None, reason: str) -> None:
-    """Give back what lines hold, by their owner or (None) by the house. In the caller's transaction."""
-    bookings.drop_held(ids=[line.booking_id for line in lines if line.booking_id], by=by, reason=reason)
-    tickets.drop_held_tickets(ids=[line.ticket_id for line in lines if line.ticket_id], by=by, reason=reason)
 
 
 def _name(item: Item) -> str:
@@ -260,56 +255,6 @@ def _place(row: Item) -> Place:
     return Place(row.beneficiary_id, row.slot_id, row.date, row.is_late)
 
 
-def extend(cart: Cart) -> None:
-    """Keep the cart's own places for HOLD_MINUTES from now; what the waiting list offers keeps its own limit."""
-    Hold.objects.filter(pk=cart.hold_id).update(expires_at=timezone.now() + hold_time())
-
-
-PROLONGED_BY = dt.timedelta(minutes=15)
-
-
-def prolong_hold(*, user: User) -> dt.datetime:
-    """Keep the cart's own places a quarter of an hour longer, once for each cart; returns until when.
-
-    Whether it is being filled or paid. Raises Refused the second time, and when the time has run out (recover_places then
-    takes the places again).
-    """
-    with refusing({}):
-        cart = locked_cart(user)
-        if cart is None:
-            raise Refused(_("Votre panier est vide : il n’y a rien à garder."), code="empty")
-        if cart.hold.expires_at <= timezone.now():
-            raise Refused(
-                _("Le délai de vos places est passé : reprenez-les depuis votre panier. Rien n’a été débité."),
-                code="expired",
-            )
-        if cart.prolonged_at is not None:
-            raise Refused(
-                _("Vous avez déjà prolongé une fois : vos places sont gardées jusqu’à %s.")
-                % hour(timezone.localtime(cart.hold.expires_at).time()),
-                code="prolonged",
-            )
-        until = cart.hold.expires_at + PROLONGED_BY
-        Hold.objects.filter(pk=cart.hold_id).update(expires_at=until)
-        Cart.objects.filter(pk=cart.pk).update(prolonged_at=timezone.now())
-    return until
-
-
-def keep_for_the_bank(cart: Cart) -> None:
-    """Time enough at the bank: with less than PROLONGED_BY left, the cart's one prolongation is taken now.
-
-    Leaving for the bank again and again keeps nothing longer: others wait for these places. Who comes back paid after the
-    limit gets them again if they are free (law 1); places that ran out and were just taken again are kept as new ones.
-    Under the cart's lock.
-    """
-    left = cart.hold.expires_at - timezone.now()
-    if left <= dt.timedelta(0):
-        extend(cart)
-    elif cart.prolonged_at is None and left < PROLONGED_BY:
-        Hold.objects.filter(pk=cart.hold_id).update(expires_at=timezone.now() + PROLONGED_BY)
-        Cart.objects.filter(pk=cart.pk).update(prolonged_at=timezone.now())
-
-
 def open_cart(user: User) -> Cart:
     """The person's cart, locked, opened when there is none. Raises Refused while its order is being paid."""
     cart = locked_cart(user) or _new_cart(user)
@@ -319,7 +264,7 @@ def open_cart(user: User) -> Cart:
 
 
 NEW_CART = """
-    WITH hold AS (INSERT INTO bookings_hold (user_id, expires_at) VALUES (%s, %s) RETURNING id, user_id),
+    WITH hold AS (INSERT INTO bookings_hold (user_id, expires_at, latest) VALUES (%s, %s, %s) RETURNING id, user_id),
          cart AS (
              INSERT INTO checkout_cart (user_id, hold_id, status, created_at, address_id)
              SELECT user_id, id, %s, %s,
@@ -333,11 +278,12 @@ NEW_CART = """
 def _new_cart(user: User) -> Cart:
     """Open a cart that carries the person's main address; when another tab opened one in the meantime, that one."""
     now = timezone.now()
-    hold = Hold(user=user, expires_at=now + hold_time())
+    until, latest = period_from(now)
+    hold = Hold(user=user, expires_at=until, latest=latest)
     cart = Cart(user=user, created_at=now)
     with connection.cursor() as cursor:
         # The second tab waits here for the first one's commit, then finds its cart.
-        cursor.execute(NEW_CART, [user.pk, hold.expires_at, cart.status, now])
+        cursor.execute(NEW_CART, [user.pk, until, latest, cart.status, now])
         hold.pk, cart.pk = cursor.fetchone()
     if cart.pk is not None:
         for row in (hold, cart):
@@ -346,14 +292,6 @@ def _new_cart(user: User) -> Cart:
         return cart
     hold.delete()
     return Cart.objects.live().select_related("hold").select_for_update(of=("self",)).get(user=user)
-
-
-def locked_cart(user: User) -> Cart | None:
-    """The person's live cart under its lock, if there is one."""
-    cart = Cart.objects.live().filter(user=user).select_related("hold").select_for_update(of=("self",)).first()
-    if cart is not None:
-        cart.user = user
-    return cart
 
 
 def being_paid() -> str:

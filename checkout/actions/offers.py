@@ -15,8 +15,9 @@ from bookings.models import Booking
 from bookings.places import lock_days
 from bookings.pricing import Place, Pricer
 from bookings.waiting.models import WaitingListEntry, WaitingListEntryQuerySet
-from checkout.actions.cart import SENTENCES, Added, being_paid, locked_cart, open_cart, price_what_remains, priced
+from checkout.actions.cart import SENTENCES, Added, being_paid, open_cart, price_what_remains, priced
 from checkout.actions.completion import complete
+from checkout.actions.keeping import locked_cart
 from checkout.actions.payment import order_line
 from checkout.models import Cart, CartLine, Order, OrderLine
 from portal.common.db import refusing, retry_on_deadlock

@@ -18,8 +18,9 @@ from accounts.models import Address, Terms, User
 from bookings.models import Booking, Ticket
 from bookings.tickets import actions as tickets
 from bookings.tickets.words import note
-from checkout.actions.cart import SENTENCES, keep_for_the_bank, retake, retake_items
+from checkout.actions.cart import SENTENCES, retake, retake_items
 from checkout.actions.completion import complete, end_payment, end_running, expired
+from checkout.actions.keeping import is_over, keep, keep_for_the_bank
 from checkout.actions.payer import payer_of
 from checkout.actions.reconciliation import ask_about
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment
@@ -135,10 +136,12 @@ def order_of_cart(user: User, cart_id: int, shown_total: Decimal) -> tuple[Order
     if cart is None:
         raise Refused(_("Ce panier n’existe pas."), code="no_cart")
     order = Order.objects.filter(cart=cart).exclude(status=Order.Status.CANCELLED).select_for_update().first()
+    if order is not None and order.status == Order.Status.PAID:
+        return order, None
+    if is_over(cart):
+        keep(cart)  # who waits for a place is served before it is taken again
     if order is None:
         return _place_order(user, cart, shown_total)
-    if order.status == Order.Status.PAID:
-        return order, None
     order.cart = cart
     lines = _lines_still_had(order, shown_total)
     _end_running(order)

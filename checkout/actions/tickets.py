@@ -9,7 +9,8 @@ from accounts.models import User
 from bookings.tickets import actions as tickets
 from bookings.tickets.models import Ticket
 from checkout.actions.cancellation import Returned, check_card_refunds, send_to_cards
-from checkout.actions.cart import SENTENCES, extend, open_cart, priced
+from checkout.actions.cart import SENTENCES, open_cart, priced
+from checkout.actions.keeping import keep
 from checkout.models import CartLine, Order, OrderLine
 from checkout.refunds.actions import lock_cards
 from checkout.vouchers import settling
@@ -28,17 +29,18 @@ def add_tickets_to_cart(
 ) -> tuple[int, Decimal]:
     """Set tickets aside and put them into the person's cart at the price in force on their first day, all or none.
 
-    Returns how many entered and for how many euros; the whole cart is then kept for HOLD_MINUTES. Raises Refused as
-    add_to_cart does, and with all that bookings.tickets.actions.hold_tickets refuses.
+    Returns how many entered and for how many euros; the whole cart is then kept as after add_to_cart. Raises
+    Refused as add_to_cart does, and with all that bookings.tickets.actions.hold_tickets refuses.
     """
     with refusing({name: str(text) for name, text in SENTENCES.items()}):
         check_offer(user=user, activity=activity, slot=slot, subscription=subscription)
         cart = open_cart(user)
+        if not cart.is_new:
+            keep(cart, people=wish.people)
         rows = tickets.hold_tickets(user=user, activity=activity, slot=slot, wish=wish, hold=cart.hold)
         slot.activity = activity
         lines = priced(user, cart, slot, subscription, rows)
         CartLine.objects.bulk_create(lines)
-        extend(cart)
     return len(lines), sum((line.unit_price for line in lines), ZERO)
 
 

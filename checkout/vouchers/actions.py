@@ -8,7 +8,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from checkout.actions.cart import being_paid, locked_cart
+from checkout.actions.cart import being_paid
+from checkout.actions.keeping import locked_cart
 from checkout.models import Cart
 from checkout.vouchers.models import CODE, CartVoucher, Voucher, VoucherScope, typed
 from checkout.vouchers.reading import items_of, known

@@ -1,19 +1,24 @@
-"""« Garder mes places 15 minutes de plus »: once for each cart, said on every step, and by the database too."""
+"""Until when a cart keeps its places: « 15 minutes de plus » once, each added line, and no further, by the database too."""
 
 import datetime as dt
 from collections.abc import Callable
 
+import pgtrigger
 import pytest
+from django.db import IntegrityError, transaction
+from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
-from bookings.models import Hold
-from checkout.actions import Means, abandon_order, prolong_hold
+from bookings.actions import release_expired_holds
+from bookings.models import Booking, Hold
+from checkout.actions import Means, abandon_order, prolong_hold, recover_places, remove_lines
 from checkout.models import Cart
 from portal.common.errors import Refused
 from tests.checkout.http import text
-from tests.guards import guarded
-from tests.shop import Shop, open_shop
+from tests.guards import guarded, sql, undone
+from tests.shop import Shop, family, open_shop
+from tests.waiting import wait
 
 pytestmark = pytest.mark.django_db
 Browse = Callable[[Shop], Client]
@@ -101,3 +106,133 @@ class TestAtTheBank:
         assert self.leave_and_give_up(shop) == first
         with pytest.raises(Refused, match="déjà prolongé une fois"):
             prolong_hold(user=shop.user)
+
+
+def later(**time: float) -> None:
+    """So much time goes by for every hold."""
+    ago = dt.timedelta(**time)
+    with pgtrigger.ignore("bookings.Hold:hold_period_is_fixed"):
+        Hold.objects.update(expires_at=F("expires_at") - ago, latest=F("latest") - ago)
+
+
+def left(shop: Shop) -> dt.timedelta:
+    return shop.cart.hold.expires_at - timezone.now()
+
+
+MINUTE = dt.timedelta(minutes=1)
+
+
+class TestNoHoldIsWithoutEnd:
+    """Adding and removing lines again and again keeps nothing from others: a period goes so far and no further."""
+
+    def minutes(self, shop: Shop) -> int:
+        return round(left(shop) / MINUTE)
+
+    def test_each_line_keeps_the_cart_up_to_an_hour_from_the_first(self) -> None:
+        shop = open_shop(days=5)
+        shop.add(shop.days[:1])
+        seen = []
+        for day in shop.days[1:4]:
+            later(minutes=20)
+            shop.add([day])
+            seen.append(self.minutes(shop))
+        assert seen == [30, 20, 30]  # at 20, 40 and 60 minutes: the last line finds no time left, and has its own
+        assert [row.item.status for row in shop.cart.lines.order_by("pk")] == ["expired"] * 3 + ["held"]
+
+    def test_adding_and_removing_keeps_a_full_day_no_longer_than_that(self) -> None:
+        """The fault: one line stays while another comes and goes; the day was its cart's for ever."""
+        shop = open_shop(days=2, capacity=1)
+        other = family(shop.tariff, days=shop.days)
+        shop.add(shop.days[:1])
+        for _time in range(8):
+            later(minutes=9)
+            shop.add(shop.days[1:])
+            remove_lines(
+                user=shop.user, ids=shop.cart.lines.filter(booking__open_day=shop.days[1]).values_list("pk", flat=True)
+            )
+        later(minutes=2)
+        other.add(shop.days[:1])
+        assert shop.fresh().taken == 1 and other.cart.lines.count() == 1
+
+    def test_the_prolongation_is_on_top_of_it_and_lines_do_not_shorten_it(self) -> None:
+        shop = open_shop(days=4)
+        shop.add(shop.days[:1])
+        prolong_hold(user=shop.user)
+        shop.add(shop.days[1:2])
+        assert self.minutes(shop) == 45
+        later(minutes=44)
+        shop.add(shop.days[2:3])
+        assert self.minutes(shop) == 30
+        later(minutes=29)
+        shop.add(shop.days[3:])
+        assert self.minutes(shop) == 2
+
+    def test_who_waits_is_served_before_a_new_period(self) -> None:
+        shop = open_shop(days=2, capacity=1)
+        shop.add(shop.days[:1])
+        other = family(shop.tariff, days=shop.days)
+        wait(other, days=shop.days[:1])
+        later(minutes=60)
+        shop.add(shop.days[1:])
+        assert Booking.objects.held().get(open_day=shop.days[0]).made_by == other.user
+        assert self.minutes(shop) == 30 and recover_places(user=shop.user) != []
+
+    def test_who_waits_is_served_before_an_order_takes_its_places_again(self) -> None:
+        shop = open_shop(days=1, capacity=1)
+        shop.add()
+        other = family(shop.tariff, days=shop.days)
+        wait(other)
+        later(minutes=32)
+        with pytest.raises(Refused) as refusal:
+            shop.pay(Means.CARD, "7.90")
+        assert refusal.value.code == "expired"
+        sweep = release_expired_holds()
+        assert sweep == 1 and Booking.objects.held().get().made_by == other.user
+
+    def test_an_order_after_its_time_gets_a_new_period_when_nobody_wants_the_places(self) -> None:
+        shop = open_shop()
+        shop.add()
+        prolong_hold(user=shop.user)
+        later(minutes=50)
+        shop.pay(Means.CARD, "31.60")
+        assert self.minutes(shop) == 30
+
+    def test_an_emptied_cart_begins_anew(self) -> None:
+        shop = open_shop()
+        shop.add()
+        later(minutes=25)
+        remove_lines(user=shop.user, ids=list(shop.cart.lines.values_list("pk", flat=True)))
+        later(minutes=25)
+        shop.add()
+        assert self.minutes(shop) == 30
+
+    def test_a_cart_opened_before_there_were_periods_keeps_its_moment(self) -> None:
+        shop = open_shop(days=2)
+        shop.add(shop.days[:1])
+        with pgtrigger.ignore("bookings.Hold:hold_period_is_fixed"):
+            Hold.objects.update(latest=None)
+        later(minutes=10)
+        shop.add(shop.days[1:])
+        assert self.minutes(shop) == 20
+
+    def test_the_database_lets_nobody_move_the_end_while_places_are_held(self) -> None:
+        shop = open_shop()
+        shop.add()
+        far = timezone.now() + dt.timedelta(days=1)
+        guarded(
+            "bookings.Hold:hold_period_is_fixed",
+            lambda: Hold.objects.update(latest=far),
+            "others wait for them",
+            lambda: Hold.objects.filter(latest=far).exists(),
+        )
+
+    def test_nor_keep_them_past_it(self) -> None:
+        shop = open_shop()
+        shop.add()
+        far = timezone.now() + dt.timedelta(minutes=80)
+        sql("SET CONSTRAINTS ALL IMMEDIATE")  # ALTER TABLE waits for no pending trigger
+        with undone():
+            sql("ALTER TABLE bookings_hold DROP CONSTRAINT hold_ends_at_its_latest")
+            assert Hold.objects.update(expires_at=far) == 1
+        with pytest.raises(IntegrityError, match="hold_ends_at_its_latest"), transaction.atomic():
+            Hold.objects.update(expires_at=far)
