@@ -26,12 +26,16 @@ from wallet.models import Movement
 
 @dataclass(frozen=True)
 class Returned:
-    """What one person gets back, in euros, for which of their bookings; `to_card` of it goes on to cards."""
+    """What one person gets back, in euros, for which of their bookings; `to_card` of it goes on to cards.
+
+    `off` is what vouchers had paid of their price, which goes back to whoever bears them.
+    """
 
     payer: User
     bookings: Sequence[Booking]
     total: Decimal
     to_card: Decimal = ZERO
+    off: Decimal = ZERO
 
     @property
     def to_wallet(self) -> Decimal:
@@ -58,7 +62,14 @@ def cancel_bookings(*, ids: Collection[int], by: User, to_card: bool = False) ->
             key=f"cancellation:{min(row.pk for row in rows)}",
             to=by.email,
             template="bookings_cancelled",
-            context={"user": by, "bookings": rows, "total": mine.to_wallet, "to_card": mine.to_card},
+            context={
+                "user": by,
+                "bookings": rows,
+                "total": mine.to_wallet,
+                "to_card": mine.to_card,
+                "price": mine.total + mine.off,
+                "off": mine.off,
+            },
         )
     return mine
 
@@ -91,6 +102,8 @@ def cancel_for(*, ids: Collection[int], by: User, reason: str, to_card: bool = F
                     "bookings": refund.bookings,
                     "total": refund.to_wallet,
                     "to_card": refund.to_card,
+                    "price": refund.total + refund.off,
+                    "off": refund.off,
                     "reason": reason.strip(),
                 },
             )
@@ -144,7 +157,7 @@ def give_back(
             cancelled_at=timezone.now(), refund=movement
         )
         on_card = send_to_cards(theirs, f"{reason}\u00a0: {_named(booked)}", by) if to_card else ZERO
-        found.append(Returned(payer, booked, total, on_card))
+        found.append(Returned(payer, booked, total, on_card, sum((line.discount for line in theirs), ZERO)))
     return found
 
 

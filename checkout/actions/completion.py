@@ -13,6 +13,7 @@ from accounts.models import User
 from bookings import actions as bookings
 from bookings.models import Booking, Ticket
 from bookings.tickets import actions as tickets
+from checkout.given_back import paid_each
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
 from checkout.providers import provider as find_provider
 from checkout.providers.base import EURO, Message, Outcome
@@ -168,6 +169,8 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
             "paid_with": _paid_with(sources),
             "lost": [f"{line.beneficiary_name}, {day(line.date) if line.date else line.label}" for line in lost],
             "refund": refund,
+            "paid_each": paid_each(kept),
+            "credits": sum((line.unit_price for line in kept if line.kind == OrderLine.Kind.CREDIT), ZERO),
             "reductions": reductions_taken(order.pk) if any(line.discount for line in lines) else [],
         },
         attachment=f"receipt:{order.pk}",

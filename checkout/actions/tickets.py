@@ -78,11 +78,19 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
             )
         OrderLine.objects.filter(pk=line.pk).update(cancelled_at=timezone.now(), refund=movement)
         label = _("Annulation\u00a0: %(activity)s, %(slot)s") % {"activity": row.activity, "slot": row.slot}
-        returned = Returned(by, [], line.paid, send_to_cards([line], label, by) if to_card else ZERO)
+        on_card = send_to_cards([line], label, by) if to_card else ZERO
+        returned = Returned(by, [], line.paid, on_card, line.discount)
         queue_email(
             key=f"ticket:{row.pk}:cancelled",
             to=by.email,
             template="ticket_cancelled",
-            context={"user": by, "ticket": row, "total": returned.to_wallet, "to_card": returned.to_card},
+            context={
+                "user": by,
+                "ticket": row,
+                "total": returned.to_wallet,
+                "to_card": returned.to_card,
+                "price": line.unit_price,
+                "off": line.discount,
+            },
         )
     return returned

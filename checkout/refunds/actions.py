@@ -80,13 +80,15 @@ def card_shares(lines: Iterable[OrderLine]) -> Sequence[CardShare]:
 
 
 def back_to(lines: Collection[OrderLine], *, asked: bool = True) -> dict[str, Decimal]:
-    """What a page of cancelling says of the money of these lines, in euros: all, what may go to cards, and the rest.
+    """What a page of cancelling says of the money of these lines, in euros: all, what may go to cards, the rest, and what
+    vouchers had paid of the price (`off`).
 
     `asked` is whether the person has the choice of the card at all.
     """
     total = sum((line.paid for line in lines), ZERO)
     on_card = sum((share.amount for share in card_shares(lines)), ZERO) if asked else ZERO
-    return {"total": total, "on_card": on_card, "rest": total - on_card}
+    off = sum((line.discount for line in lines), ZERO)
+    return {"total": total, "on_card": on_card, "rest": total - on_card, "off": off}
 
 
 def lock_cards(orders: Collection[int]) -> None:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.views import current_user
+from checkout.given_back import GivenBack, paid_each
 from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.papers.models import Document
 from checkout.summary import order_groups
@@ -43,6 +44,11 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
     # Gone when the bank's answer came: given back in the same moment as the order was paid.
     lost = [line for line in lines if line.cancelled_at and line.cancelled_at == found.paid_at]
     kept = [line for line in lines if not line.cancelled_at]
+    back = GivenBack(
+        cancelled + lost,
+        list(Refund.objects.filter(payment__order=found).order_by("pk")) if payments else [],
+        sum((row.amount for row in payments if row.status == Payment.Status.CREDITED), ZERO),
+    )
     papers = Document.objects.filter(order=found).with_state().defer("data") if found.paid_at else []
     context = {
         "order": found,
@@ -54,13 +60,16 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         "has_dates": any(line.kind == OrderLine.Kind.BOOKING for line in lines),
         "has_tickets": any(line.kind == OrderLine.Kind.TICKET for line in lines),
         "lost": order_groups(lost),
-        "lost_total": sum((line.paid for line in lost), ZERO),
+        "lost_back": GivenBack(lost),
         "groups": order_groups(lines),
         "subtotal": sum((line.unit_price for line in lines), ZERO),
         "reductions": reductions_taken(found.pk) if any(line.discount for line in lines) else [],
         "cancelled": order_groups(cancelled),
-        "refunded": sum((line.paid for line in cancelled + lost), ZERO),
-        "on_cards": sum((row.amount for row in Refund.objects.live().filter(payment__order=found)), ZERO),
+        "cancelled_count": len(cancelled),
+        "cancelled_back": GivenBack(cancelled),
+        "back": back,
+        "paid_each": paid_each(kept),
+        "credits": sum((line.unit_price for line in lines if line.kind == OrderLine.Kind.CREDIT), ZERO),
         "payments": [row for row in payments if row.status == Payment.Status.CAPTURED],
         "credited": [row for row in payments if row.status == Payment.Status.CREDITED],
         "unheard": any(row.status == Payment.Status.ABANDONED and not row.is_wallet for row in payments),

@@ -190,7 +190,7 @@ class TestWords:
         assert "réservations confirmées" not in text(client.get(order.get_absolute_url()))
         assert "1 date annulée" in text(client.get("/mon-compte/commandes/"))
         cancel_bookings(ids=[second.pk], by=shop.user)
-        assert "dates toutes annulées" in text(client.get("/mon-compte/commandes/"))
+        assert "Payée, puis annulée" in text(client.get("/mon-compte/commandes/"))
         # Going back to the question says that it is answered.
         page = client.get("/mon-compte/reservations/annuler/", {"r": first.pk}, follow=True)
         assert "elles l’ont déjà été" in text(page)

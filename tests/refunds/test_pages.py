@@ -38,7 +38,8 @@ def test_the_family_chooses(by_card: Order, browse: Browse) -> None:
     answer = client.post("/mon-compte/reservations/annuler/", {"r": first(shop).pk, "vers": "carte"}, follow=True)
     assert "7,90 € reviennent sur votre carte" in text(answer)
     order = Payment.objects.get().order
-    assert "Dont reparti vers votre carte 7,90 €" in text(client.get(order.get_absolute_url()))
+    words = text(client.get(order.get_absolute_url()))
+    assert "Rendu sur votre carte 7,90 €, " in words and "Rendu à votre porte-monnaie" not in words
     wallet = text(client.get("/mon-compte/porte-monnaie/"))
     assert "Rendu à la carte, commande" in wallet and shop.balance == 0
 

@@ -55,6 +55,12 @@ def day_before(date: dt.date | None) -> dt.date | None:
 
 
 @register.filter
+def day_of(when: dt.datetime | None) -> str:
+    """`mercredi 14 juin 2023`, the day of a moment in Paris."""
+    return formats.long_date(when.astimezone(formats.PARIS).date()) if when else ""
+
+
+@register.filter
 def moment(when: dt.datetime | None) -> str:
     """`jeudi 26 novembre à 12 h`."""
     return formats.moment(when) if when else ""
