@@ -71,6 +71,7 @@ urlpatterns = [
     path("mon-compte/porte-monnaie/mouvements.csv", wallet.movements_file, name="wallet_movements"),
     path("mon-compte/porte-monnaie/releve.pdf", wallet.movements_pdf, name="wallet_statement"),
     path("mon-compte/porte-monnaie/remboursement/", wallet.withdraw, name="wallet_withdraw"),
+    path("mon-compte/porte-monnaie/remboursement/verifier/", wallet.withdraw_check, name="wallet_withdraw_check"),
     path(
         "mon-compte/porte-monnaie/remboursement/<int:pk>/retirer/",
         wallet.withdraw_cancel,

@@ -166,6 +166,7 @@ EXPECTED: dict[str, tuple[int, ...]] = {
     "wallet_movements": OWN_PAGE,
     "wallet_statement": OWN_PAGE,
     "wallet_withdraw": (302, 302, 200, 302, 302, 302),  # nothing to take back: to the wallet
+    "wallet_withdraw_check": MOVED,  # nothing typed yet: to the form, or to the wallet
     "wallet_withdraw_cancel": ACTION,
     "wallet_deposit": MOVED,  # without an amount: to the wallet
 }

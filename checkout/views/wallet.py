@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Sequence
+from decimal import Decimal
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -35,6 +36,8 @@ from wallet.withdrawals.models import Withdrawal
 PAGE_SIZE = 20
 MOST_IN_A_FILE = 5000
 MOST_ON_PAPER = 500
+# Under which the session keeps a request for credits that is not sent yet.
+WITHDRAWAL = "withdrawal"
 
 
 @may_leave
@@ -122,38 +125,62 @@ def _chosen(request: HttpRequest, chosen: MovementFilter, most: int) -> list[tup
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def withdraw(request: HttpRequest) -> HttpResponse:
-    """Take credits back to a bank account: asked for, shown again to be confirmed, then sent to the agglomération."""
+    """How many credits go back to which bank account; what was typed is shown again before it is sent."""
     user = current_user(request)
     balance = wallet_of(user).balance
-    running = Withdrawal.objects.of(user).running().first()
-    if running is not None or not balance:
-        messages.info(
-            request,
-            _("Une demande de remboursement est déjà en cours.") if running else _("Votre porte-monnaie est vide."),
-        )
-        return redirect("wallet")
+    if elsewhere := _nothing_to_ask(request, balance):
+        return elsewhere
     start = {"amount": balance, "holder": user.get_full_name()}
-    form = WithdrawalForm(request.POST or None, balance=balance, initial=start)
-    if request.method == "POST" and form.is_valid() and "change" not in request.POST:
-        if "confirmed" not in request.POST:
-            asked = form.cleaned_data
-            return render(
-                request, "wallet/withdraw_confirm.html", {"asked": asked, "iban": IBAN(asked["iban"]).formatted}
-            )
+    typed = request.POST if request.method == "POST" else request.session.get(WITHDRAWAL)
+    form = WithdrawalForm(typed, balance=balance, initial=start)
+    if request.method == "POST" and form.is_valid():
+        # An IBAN does not stand in an address: the session keeps it until the request is sent.
+        request.session[WITHDRAWAL] = {name: form.data[name] for name in form.fields}
+        return redirect("wallet_withdraw_check")
+    status = 422 if request.method == "POST" else 200
+    return render(request, "wallet/withdraw.html", {"form": form, "balance": balance}, status=status)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def withdraw_check(request: HttpRequest) -> HttpResponse:
+    """What was typed, to be confirmed (GET), then sent to the agglomération (POST) and forgotten here."""
+    user = current_user(request)
+    balance = wallet_of(user).balance
+    if elsewhere := _nothing_to_ask(request, balance):
+        return elsewhere
+    form = WithdrawalForm(request.session.get(WITHDRAWAL), balance=balance)
+    if not form.is_valid():  # nothing typed, or the wallet holds less by now
+        return redirect("wallet_withdraw")
+    asked = form.cleaned_data
+    if request.method == "POST":
         try:
-            ask_withdrawal(user=user, **form.cleaned_data)
+            ask_withdrawal(user=user, **asked)
         except Refused as refusal:
             for text in refusal.messages:
                 messages.error(request, text)
         else:
+            del request.session[WITHDRAWAL]
             messages.success(
                 request,
                 _("Votre demande est partie : %s ont quitté votre porte-monnaie et vous seront virés après accord.")
-                % euros(form.cleaned_data["amount"]),
+                % euros(asked["amount"]),
             )
         return redirect("wallet")
-    status = 422 if form.errors else 200
-    return render(request, "wallet/withdraw.html", {"form": form, "balance": balance}, status=status)
+    context = {"asked": asked, "iban": IBAN(asked["iban"]).formatted}
+    return render(request, "wallet/withdraw_confirm.html", context)
+
+
+def _nothing_to_ask(request: HttpRequest, balance: Decimal) -> HttpResponse | None:
+    """Back to the wallet, with the reason, while a request runs and when there is nothing to take back."""
+    running = Withdrawal.objects.of(current_user(request)).running().exists()
+    if not running and balance:
+        return None
+    request.session.pop(WITHDRAWAL, None)
+    messages.info(
+        request,
+        _("Une demande de remboursement est déjà en cours.") if running else _("Votre porte-monnaie est vide."),
+    )
+    return redirect("wallet")
 
 
 @require_POST

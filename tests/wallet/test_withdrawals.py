@@ -279,6 +279,7 @@ class TestGuards:
 
 class TestPages:
     PAGE = "/mon-compte/porte-monnaie/remboursement/"
+    CHECK = f"{PAGE}verifier/"
 
     def test_ask_check_and_take_back(self, parent: User) -> None:
         client = client_of(parent)
@@ -286,12 +287,15 @@ class TestPages:
         form = client.get(self.PAGE)
         assert 'value="50,00"' in form.content.decode() and "Zoé Lœb-Çelik" in form.content.decode()
         data = {"amount": "30,00", "holder": "Zoé Lœb-Çelik", "iban": IBAN}
-        check = client.post(self.PAGE, data)
+        check = client.post(self.PAGE, data, follow=True)
+        assert check.redirect_chain == [(self.CHECK, 302)]  # a page of its own: Back and reloading show it again
         assert "Vérifiez votre demande" in text(check) and "30,00 €" in text(check) and not Withdrawal.objects.exists()
-        assert "Reprendre mes crédits" in text(client.post(self.PAGE, data | {"change": "1"}))
-        answer = client.post(self.PAGE, data | {"confirmed": "1"}, follow=True)
+        assert "FR76 3000 6000 0112 3456 7890 189" in text(check)
+        assert 'value="30,00"' in client.get(self.PAGE).content.decode()  # « Corriger »
+        answer = client.post(self.CHECK, follow=True)
         assert "30,00 € ont quitté votre porte-monnaie" in text(answer) and "FR76 … 0189 : à valider" in text(answer)
-        assert client.post(self.PAGE, data | {"confirmed": "1"}).status_code == 302  # a second press asks for nothing
+        assert "7890189" not in str(client.session.items())
+        assert "déjà en cours" in text(client.post(self.CHECK, follow=True))  # a second press asks for nothing
         assert Withdrawal.objects.count() == 1
         row = Withdrawal.objects.get()
         stranger = client_of(UserFactory())
@@ -314,10 +318,22 @@ class TestPages:
         ],
     )
     def test_bad_input_is_said(self, parent: User, changes: dict[str, str], words: str) -> None:
-        data = {"amount": "30", "holder": "Z", "iban": IBAN, "confirmed": "1"} | changes
-        answer = client_of(parent).post(self.PAGE, data)
+        data = {"amount": "30", "holder": "Z", "iban": IBAN} | changes
+        client = client_of(parent)
+        answer = client.post(self.PAGE, data)
         assert answer.status_code == 422 and words in text(answer)
+        assert client.post(self.CHECK)["Location"] == self.PAGE
         assert balance(parent) == 50
+
+    def test_what_was_typed_does_not_outlive_the_balance(self, parent: User, operator: User) -> None:
+        client = client_of(parent)
+        client.post(self.PAGE, {"amount": "30", "holder": "Z", "iban": IBAN})
+        ledger.adjust(user=parent, amount=Decimal("-30"), reason="Ailleurs", key="less", by=operator)
+        answer = client.post(self.CHECK, follow=True)
+        assert answer.redirect_chain == [(self.PAGE, 302)] and "contient 20,00 €" in text(answer)
+        ledger.adjust(user=parent, amount=Decimal("-20"), reason="Ailleurs", key="none", by=operator)
+        assert "porte-monnaie est vide" in text(client.get(self.CHECK, follow=True))
+        assert IBAN not in str(client.session.items()) and not Withdrawal.objects.exists()
 
     def test_the_regisseurs_way(self, parent: User, operator: User) -> None:
         row = ask(parent)
