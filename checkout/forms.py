@@ -280,7 +280,9 @@ class TopUpForm(forms.Form):
         pack = data.get("pack")
         if pack and pack != self.CUSTOM:  # what the hidden field still holds does not count
             self.errors.pop("amount", None)
-        elif "amount" not in self.errors and data.get("amount") is None:
+        elif "amount" in self.errors:  # too many digits are too much as well: said once
+            self.errors["amount"] = self.error_class(self.errors["amount"][:1])
+        elif data.get("amount") is None:
             if pack == self.CUSTOM:
                 self.add_error("amount", _("Écrivez le montant à créditer, par exemple 30,00."))
             elif pack is not None:

@@ -32,8 +32,17 @@ def last_months(date: dt.date) -> list[dt.date]:
 class MovementFilter(forms.Form):
     """Which movements are shown; what cannot be read filters nothing, and is said."""
 
-    nature = forms.ChoiceField(label=_("Nature"), choices=[("", _("Toutes")), *OF_A_WALLET], required=False)
-    mois = forms.ChoiceField(label=_("Mois"), required=False)
+    nature = forms.ChoiceField(
+        label=_("Nature"),
+        choices=[("", _("Toutes")), *OF_A_WALLET],
+        required=False,
+        error_messages={"invalid_choice": _("Cette nature de mouvement n’existe pas : toutes sont montrées.")},
+    )
+    mois = forms.ChoiceField(
+        label=_("Mois"),
+        required=False,
+        error_messages={"invalid_choice": _("Ce mois n’est pas dans la liste : tous les mois sont montrés.")},
+    )
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data)
@@ -43,13 +52,22 @@ class MovementFilter(forms.Form):
     def rows(self, entries: Any) -> Any:
         """The entries that pass."""
         self.full_clean()
-        data = self.cleaned_data
-        if data.get("nature"):
-            entries = entries.filter(movement__kind=data["nature"])
-        if not data.get("mois"):
-            return entries
-        first = dt.date.fromisoformat(f"{data['mois']}-01")
-        return entries.between(first, (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1))
+        if nature := self.cleaned_data.get("nature"):
+            entries = entries.filter(movement__kind=nature)
+        return entries.between(*self.month) if self.month else entries
+
+    @property
+    def month(self) -> tuple[dt.date, dt.date] | None:
+        """The first and the last day of the chosen month."""
+        if not self.cleaned_data.get("mois"):
+            return None
+        first = dt.date.fromisoformat(f"{self.cleaned_data['mois']}-01")
+        return first, (first + dt.timedelta(days=31)).replace(day=1) - dt.timedelta(days=1)
+
+    @property
+    def problems(self) -> list[str]:
+        """What of the choices could not be read, in sentences."""
+        return [text for texts in self.errors.values() for text in texts]
 
     @property
     def words(self) -> str:

@@ -260,6 +260,11 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """The movements of a wallet, newest first."""
         return self.filter(account=wallet.account_id).select_related("movement").order_by("-pk")
 
+    def balance_before(self, date: dt.date) -> Decimal:
+        """What one wallet, whose entries these are, held when this day began in Paris, in euros."""
+        found = self.between(None, date - dt.timedelta(days=1)).order_by("-pk").first()
+        return (found.balance_after or ZERO) if found else ZERO
+
     def between(self, first: dt.date | None, last: dt.date | None) -> Self:
         """Those of movements of these days in Paris, both included; None: without a limit on that side."""
         rows = self

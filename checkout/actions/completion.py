@@ -7,7 +7,6 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from bookings import actions as bookings
@@ -144,9 +143,9 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
     movement = None
     if any(amounts.values()):  # also of an order that vouchers pay in full
         movement = ledger.post(
-            kind=Movement.Kind.TOP_UP if order.kind == Order.Kind.TOP_UP else Movement.Kind.ORDER,
+            kind=_movement_kind(order, card),
             key=f"order:{order.pk}:paid",
-            label=_movement_label(order, lost),
+            label=_movement_label(order, card, lost),
             amounts=amounts,
             by=order.user,
         )
@@ -166,7 +165,7 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
             "groups": order_groups(kept),
             "has_dates": any(line.kind == OrderLine.Kind.BOOKING for line in kept),
             "has_tickets": any(line.kind == OrderLine.Kind.TICKET for line in kept),
-            "paid_with": _paid_with(sources),
+            "paid_with": _paid_with(sources, card),
             "lost": [f"{line.beneficiary_name}, {day(line.date) if line.date else line.label}" for line in lost],
             "refund": refund,
             "paid_each": paid_each(kept),
@@ -177,23 +176,31 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
     )
 
 
-def _movement_label(order: Order, lost: Sequence[OrderLine]) -> str:
+def _movement_kind(order: Order, card: Payment | None) -> Movement.Kind:
+    if order.kind != Order.Kind.TOP_UP:
+        return Movement.Kind.ORDER
+    return Movement.Kind.COUNTER if card is not None and card.is_counter else Movement.Kind.TOP_UP
+
+
+def _movement_label(order: Order, card: Payment | None, lost: Sequence[OrderLine]) -> str:
+    """What the family reads in its wallet; what was paid at a counter by the words of the receipt given there."""
     if order.kind == Order.Kind.TOP_UP:
+        if card is not None and card.is_counter:
+            return _("Dépôt au %s") % card.counter_receipt.words
         return _("Dépôt de fonds")
     if lost:
         return _("Commande %s, places qui n’étaient plus libres") % order.number
     return _("Commande %s") % order.number
 
 
-PAID_FROM = {"clearing": gettext_lazy("carte bancaire"), "till": gettext_lazy("guichet")}
-
-
-def _paid_with(sources: Mapping[str, Decimal]) -> list[tuple[str, Decimal]]:
+def _paid_with(sources: Mapping[str, Decimal], card: Payment | None) -> list[tuple[str, Decimal]]:
     """What paid an order, as its owner calls it: « carte bancaire », « porte-monnaie », and how many euros each."""
     found: dict[str, Decimal] = {}
     for code, amount in sources.items():
-        name = PAID_FROM.get(code.partition(":")[0], _("porte-monnaie"))
-        found[str(name)] = found.get(str(name), ZERO) + amount
+        name = _("carte bancaire") if code.startswith("clearing:") else _("porte-monnaie")
+        if card is not None and card.is_counter and code == card.source:
+            name = card.counter_receipt.words
+        found[name] = found.get(name, ZERO) + amount
     return list(found.items())
 
 

@@ -11,6 +11,7 @@ from accounts.models import Commune
 from portal.common.db import not_truncated
 from portal.common.money import MoneyField
 from wallet.models import Movement
+from wallet.words import of
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -22,6 +23,11 @@ class Means(models.TextChoices):
     CASH = "cash", _("Espèces")
     CHEQUE = "cheque", _("Chèque")
     CESU = "cesu", _("CESU préfinancé")
+
+    @property
+    def inside(self) -> str:
+        """The same inside a sentence: « espèces », « CESU préfinancé »."""
+        return str(self.label) if self == Means.CESU else str(self.label).lower()
 
 
 class CounterReceiptQuerySet(models.QuerySet["CounterReceipt"]):
@@ -73,6 +79,15 @@ class CounterReceipt(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    @property
+    def words(self) -> str:
+        """What its payer finds it by: « guichet d’Aiguilhe, espèces, quittance n° Q-2026-001 »."""
+        return _("guichet %(where)s, %(means)s, quittance n° %(number)s") % {
+            "where": of(self.commune.name) if self.commune else _("de l’agglomération"),
+            "means": Means(self.payment.provider).inside,
+            "number": self.number,
+        }
 
 
 class TillDeposit(models.Model):

@@ -1,6 +1,5 @@
 """« Mon porte-monnaie » : balance, movements, putting money in and taking it back."""
 
-import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -18,9 +17,8 @@ from schwifty import IBAN
 from accounts.views import current_user
 from checkout.actions import TOP_UP_FEE, start_top_up
 from checkout.forms import TopUpForm
-from checkout.models import Order
 from checkout.movements import orders_behind
-from checkout.papers.statements import statement
+from checkout.papers.statements import Shown, span, statement
 from checkout.providers import card_providers
 from checkout.suggestion import suggestion
 from checkout.views.providers import leave, may_leave
@@ -84,7 +82,7 @@ def wallet(request: HttpRequest) -> HttpResponse:
     return render(request, "wallet/wallet.html", context, status=422 if form.errors else 200)
 
 
-def _shown(entries: Sequence[Entry]) -> list[tuple[Entry, dt.date, Order | None]]:
+def _shown(entries: Sequence[Entry]) -> list[Shown]:
     """Each entry with its day, and the order that it comes from."""
     orders = orders_behind([entry.movement for entry in entries])
     return [(entry, timezone.localdate(entry.movement.at), orders.get(entry.movement_id)) for entry in entries]
@@ -92,8 +90,10 @@ def _shown(entries: Sequence[Entry]) -> list[tuple[Entry, dt.date, Order | None]
 
 @require_safe
 def movements_file(request: HttpRequest) -> HttpResponse:
-    """The movements that the filters show, as a CSV that a spreadsheet opens."""
+    """The movements that the filters show, as a CSV that a spreadsheet opens; of one month between its two balances."""
     heads = [_("Date"), _("Nature"), _("Libellé"), _("Commande"), _("Montant"), _("Solde")]
+    chosen = MovementFilter(request.GET)
+    shown, is_cut = _chosen(request, chosen, MOST_IN_A_FILE)
     rows: list[list[Cell]] = [
         [
             date,
@@ -103,24 +103,44 @@ def movements_file(request: HttpRequest) -> HttpResponse:
             entry.amount,
             entry.balance_after,
         ]
-        for entry, date, order in _chosen(request, MovementFilter(request.GET), MOST_IN_A_FILE)
+        for entry, date, order in shown
     ]
+    if chosen.month is not None:
+        month = span(wallet_of(current_user(request)), chosen.month, shown, is_cut=is_cut)
+        rows.insert(0, [month.last, "", _("Solde à la fin"), "", None, month.closing])
+        rows.append([month.first, "", _("Solde au début"), "", None, month.opening])
     return as_csv(_("porte-monnaie"), heads, rows)
 
 
 @require_safe
 def movements_pdf(request: HttpRequest) -> HttpResponse:
     """The same on paper, MOST_ON_PAPER at most."""
+    user = current_user(request)
     chosen = MovementFilter(request.GET)
-    shown = _chosen(request, chosen, MOST_ON_PAPER)
-    file = statement(user=current_user(request), shown=shown, chosen=chosen.words)
+    shown, is_cut = _chosen(request, chosen, MOST_ON_PAPER)
+    notes = []
+    if chosen.cleaned_data.get("nature"):
+        notes.append(_("Seuls les mouvements de cette nature sont listés et comptés dans les entrées et les sorties."))
+    if is_cut:
+        notes.append(
+            _("Seuls les %d derniers mouvements sont listés : choisissez un mois pour les autres.") % len(shown)
+        )
+    file = statement(
+        user=user,
+        shown=shown,
+        span=span(wallet_of(user), chosen.month, shown, is_cut=is_cut),
+        chosen=chosen.words,
+        notes=notes,
+    )
     response = HttpResponse(file, content_type="application/pdf")
     response["Content-Disposition"] = 'attachment; filename="porte-monnaie.pdf"'
     return response
 
 
-def _chosen(request: HttpRequest, chosen: MovementFilter, most: int) -> list[tuple[Entry, dt.date, Order | None]]:
-    return _shown(list(chosen.rows(Entry.objects.of_wallet(wallet_of(current_user(request))))[:most]))
+def _chosen(request: HttpRequest, chosen: MovementFilter, most: int) -> tuple[list[Shown], bool]:
+    """The movements that pass, `most` of them, and whether there are more."""
+    found = list(chosen.rows(Entry.objects.of_wallet(wallet_of(current_user(request))))[: most + 1])
+    return _shown(found[:most]), len(found) > most
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -20,8 +20,9 @@ from tests.admin.world import client_of
 from tests.checkout.http import text
 from tests.factories import AddressFactory, CommuneFactory, TermsFactory, agent_of
 from tests.guards import guarded
+from tests.papers.reading import plain
 from tests.shop import Shop, open_shop
-from wallet.models import Account
+from wallet.models import Account, Movement
 
 pytestmark = pytest.mark.django_db
 
@@ -65,7 +66,18 @@ class TestTopUp:
         assert Account.objects.get(code="till:cash").balance() == -30
         receipt = CounterReceipt.objects.get()
         assert (receipt.number, receipt.by, receipt.commune) == ("Q-1", operator, None)
-        assert "guichet" in Email.objects.get(to=shop.user.email).body
+        words = "guichet de l’agglomération, espèces, quittance n° Q-1"
+        assert f"({words} : 30,00" in plain(Email.objects.get(to=shop.user.email).body)
+        movement = Movement.objects.get(key=f"order:{order.pk}:paid")
+        assert (movement.kind, movement.label) == ("counter", f"Dépôt au {words}")
+        aiguilhe = CommuneFactory(name="Aiguilhe")
+        cesu = take_top_up(
+            user=shop.user, amount=Decimal(5), paper=paper("Q-2", Means.CESU), commune=aiguilhe, by=operator
+        )
+        label = Movement.objects.get(key=f"order:{cesu.pk}:paid").label
+        assert label == "Dépôt au guichet d’Aiguilhe, CESU préfinancé, quittance n° Q-2"
+        page = client_of(shop.user).get("/mon-compte/porte-monnaie/", {"nature": "counter"})
+        assert f"Dépôt au {words}" in text(page) and label in text(page)
         assert list(verify()) == []
 
     def test_a_cheque_needs_its_number(self, shop: Shop, operator: User) -> None:

@@ -11,9 +11,14 @@ from checkout.papers.paper import stored
 
 
 def words(document: Document) -> str:
-    """The text of the file, in order; spaces of all kinds as one plain space."""
+    """The text of the paper's file, in order; spaces of all kinds as one plain space."""
+    return read(stored(document))
+
+
+def read(file: bytes) -> str:
+    """The same of any file that typst has printed."""
     found: list[str] = []
-    with pikepdf.open(io.BytesIO(stored(document))) as pdf:
+    with pikepdf.open(io.BytesIO(file)) as pdf:
         for page in pdf.pages:
             maps = {name: to_unicode(font) for name, font in page.Resources.Font.items()}
             font, size = "", 1

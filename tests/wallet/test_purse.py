@@ -16,8 +16,10 @@ from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
 from checkout.models import Order
 from checkout.suggestion import suggestion
+from portal.common.formats import PARIS
 from tests.checkout.conftest import MaxQueries
 from tests.checkout.http import text
+from tests.papers.reading import read
 from tests.shop import Shop, open_shop
 from wallet.actions import wallet_of
 from wallet.models import Movement, TopUpPack
@@ -67,8 +69,13 @@ def test_filters(shop: Shop, browse: Callable[[Shop], Client]) -> None:
     assert shown(nature="order") == ["order"]
     assert len(shown(mois=month)) == 3
     assert "Aucun mouvement ne correspond" in text(client.get(PAGE, {"nature": "expiry"}))
-    for nonsense in ({"nature": "²"}, {"mois": "9999-99"}, {"mois": "<script>"}):
-        assert len(shown(**nonsense)) == 3
+    for nonsense, said in (
+        ({"nature": "²"}, "Cette nature de mouvement n’existe pas"),
+        ({"mois": "2026-13"}, "Ce mois n’est pas dans la liste"),
+        ({"mois": "<script>"}, "Ce mois n’est pas dans la liste"),
+    ):
+        assert len(shown(**nonsense)) == 3 and said in text(client.get(PAGE, nonsense))
+    assert "pas dans la liste" not in text(client.get(PAGE, {"mois": month}))
 
 
 def test_the_file_opens_in_a_spreadsheet(shop: Shop, browse: Callable[[Shop], Client]) -> None:
@@ -90,7 +97,49 @@ def test_the_statement_on_paper(shop: Shop, browse: Callable[[Shop], Client]) ->
         assert file.Root.MarkInfo.Marked and str(file.Root.Lang) == "fr"
         assert str(file.docinfo["/Title"]).startswith("Relevé du porte-monnaie")
     empty = browse(shop).get(f"{PAGE}releve.pdf", {"nature": "expiry"})
-    assert empty.content.startswith(b"%PDF")
+    assert "Aucun mouvement" in read(empty.content) and "de cette nature" in read(empty.content)
+
+
+def test_a_statement_opens_and_closes_with_the_balance(shop: Shop, browse: Callable[[Shop], Client]) -> None:
+    """The deposit of 50,00 € is of the month before; what was paid and given back since is of this one."""
+    this_month = timezone.localdate().replace(day=1)
+    before = (this_month - dt.timedelta(days=1)).replace(day=1)
+    empty = (before - dt.timedelta(days=1)).replace(day=1)
+    with pgtrigger.ignore("wallet.Movement:movements_are_append_only"):
+        Movement.objects.filter(kind="adjustment").update(at=dt.datetime.combine(before, dt.time(12), PARIS))
+    client = browse(shop)
+
+    def paper(**query: str) -> str:
+        return read(client.get(f"{PAGE}releve.pdf", query).content)
+
+    now = paper(mois=f"{this_month:%Y-%m}")
+    assert f"Période : du {this_month:%d/%m/%Y} au {timezone.localdate():%d/%m/%Y}" in now
+    for words in ("Solde au début : 50,00", "Entrées : 7,90", "Sorties : −31,60", "Solde à la fin : 26,30"):
+        assert words in now, words
+    nothing = paper(mois=f"{empty:%Y-%m}")
+    assert f"Période : du {empty:%d/%m/%Y} au " in nothing and "Aucun mouvement" in nothing
+    assert "Solde au début : 0,00" in nothing and "Solde à la fin : 0,00" in nothing
+    everything = paper()
+    assert f"du {before:%d/%m/%Y} au" in everything and "Solde au début : 0,00" in everything
+    rows = list(
+        csv.reader(io.StringIO(client.get(FILE, {"mois": f"{this_month:%Y-%m}"}).content.decode()), delimiter=";")
+    )
+    assert rows[1][2:] == ["Solde à la fin", "", "", "26,30"] and rows[-1][2:] == ["Solde au début", "", "", "50,00"]
+
+
+def test_a_statement_that_is_cut_says_so(
+    shop: Shop, browse: Callable[[Shop], Client], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("checkout.views.wallet.MOST_ON_PAPER", 2)
+    paper = read(browse(shop).get(f"{PAGE}releve.pdf").content)
+    assert "Seuls les 2 derniers mouvements" in paper
+    assert "Solde au début : 50,00" in paper and "Solde à la fin : 26,30" in paper
+
+
+@pytest.mark.parametrize("amount", ["99999999999999", "0,001", "0,5", "501", "12,345"])
+def test_a_wrong_custom_amount_is_told_once(shop: Shop, browse: Callable[[Shop], Client], amount: str) -> None:
+    answer = browse(shop).post(PAGE, {"pack": "custom", "amount": amount})
+    assert answer.status_code == 422 and len(answer.context["form"].errors["amount"]) == 1
 
 
 def test_nobody_reads_anothers(shop: Shop, browse: Callable[[Shop], Client]) -> None:
