@@ -67,7 +67,7 @@ class MovementFilter(forms.Form):
     @property
     def problems(self) -> list[str]:
         """What of the choices could not be read, in sentences."""
-        return [text for texts in self.errors.values() for text in texts]
+        return [str(text) for texts in self.errors.values() for text in texts]
 
     @property
     def words(self) -> str:
