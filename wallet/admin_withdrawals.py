@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import path
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -16,11 +17,14 @@ from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_decisions import DecisionAdmin
 from accounts.admin_history import Happening, told
 from accounts.models import User
+from portal.common.bank_days import next_bank_day
 from portal.common.errors import Refused
-from portal.common.formats import euros, long_date, today
+from portal.common.formats import euros, long_date, short_date, today
 from portal.common.money import ZERO
 from wallet.withdrawals.actions import (
     approve_withdrawal,
+    cancel_order,
+    carried,
     make_transfer_order,
     mark_paid,
     mark_returned,
@@ -148,9 +152,23 @@ class ReturnedForm(forms.Form):
     )
 
 
+class CancelForm(forms.Form):
+    reason = forms.CharField(
+        label=gettext_lazy("Motif"),
+        help_text=gettext_lazy("Gardé avec l’ordre."),
+        max_length=160,
+        widget=forms.TextInput(attrs={"size": 60}),
+        error_messages={
+            "required": gettext_lazy("Écrivez pourquoi cet ordre est annulé."),
+            "max_length": gettext_lazy("Écrivez le motif en 160 caractères au plus."),
+        },
+    )
+
+
 class OrderForm(forms.Form):
     execution_date = forms.DateField(
         label=gettext_lazy("Date d’exécution demandée à la banque"),
+        help_text=gettext_lazy("Un jour où les banques travaillent, dans les 30 jours."),
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         error_messages={
             "required": gettext_lazy("Choisissez la date d’exécution."),
@@ -164,16 +182,18 @@ class TransferOrderAdmin(ReadOnlyAdmin):
     operators = Right.VIEW | Right.DECIDE
     change_list_template = "admin/wallet/transferorder/change_list.html"
     change_form_template = "admin/wallet/transferorder/change_form.html"
-    list_display = ["number", "created_at", "count", "sum", "execution_date", "paid_at"]
+    list_display = ["number", "created_at", "count", "sum", "execution_date", "state"]
     list_select_related = ["created_by"]
     ordering = ["-created_at", "-pk"]
     fields = ["number", "count", "sum", "execution_date", "created_by", "created_at", "paid_at", "paid_by"]
     readonly_fields = ["number", "sum"]
+    signers = ["cancelled_by"]
 
     def get_urls(self) -> list[Any]:
         return [
             path("preparer/", self.guarded(self.new_view), name="wallet_transferorder_new"),
             path("<int:pk>/fichier/", self.guarded(self.file_view), name="wallet_transferorder_file"),
+            path("<int:pk>/annuler/", self.guarded(self.cancel_view), name="wallet_transferorder_cancel"),
             path("<int:pk>/execute/", self.guarded(self.paid_view), name="wallet_transferorder_paid"),
             *super().get_urls(),
         ]
@@ -182,12 +202,17 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         facts = [
             (obj.created_at, obj.created_by_id, _("Préparé\u00a0: %s.") % euros(obj.total)),
             (obj.paid_at, obj.paid_by_id, _("Exécuté par la banque.")),
+            (obj.cancelled_at, obj.cancelled_by_id, _("Annulé\u00a0: %s") % obj.reason),
         ]
         return told(staff(request), facts)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        context["rows"] = list(kwargs["obj"].withdrawals.select_related("user").order_by("pk"))
-        context["may_decide"] = self.may(request, Right.DECIDE, kwargs["obj"])
+        obj: TransferOrder = kwargs["obj"]  # nothing is added here
+        is_open = obj.paid_at is None and obj.cancelled_at is None
+        context["rows"] = list(carried(obj))
+        context["may_decide"] = is_open and self.may(request, Right.DECIDE, obj)
+        context["is_due"] = obj.execution_date <= today()
+        context["canceller"] = self.signature(obj, "cancelled_by")
         return super().render_change_form(request, context, *args, **kwargs)
 
     def new_view(self, request: HttpRequest) -> HttpResponse:
@@ -198,7 +223,7 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         if not waiting:
             self.say(request, messages.INFO, [_("Aucune demande validée n’attend son virement.")])
             return redirect(self.url("changelist"))
-        form = OrderForm(request.POST or None, initial={"execution_date": today() + dt.timedelta(days=1)})
+        form = OrderForm(request.POST or None, initial={"execution_date": next_bank_day(today())})
         if request.method == "POST" and form.is_valid():
             try:
                 order = make_transfer_order(by=staff(request), **form.cleaned_data)
@@ -225,11 +250,49 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         return self.page(request, "admin/ask.html", context)
 
     def file_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """The file for the bank."""
+        """The file for the bank, unless it is not to be carried out any more."""
         found: TransferOrder = self.object_or_404(request, str(pk))
+        if found.cancelled_at is not None:
+            self.say(request, messages.ERROR, [_("Cet ordre est annulé\u00a0: son fichier n’est plus à déposer.")])
+            return redirect(self.url("change", pk))
         response = HttpResponse(found.file, content_type="application/xml")
         response["Content-Disposition"] = f'attachment; filename="virements-{found.pk}.xml"'
         return response
+
+    def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Take an order back that the bank will not carry out."""
+        found: TransferOrder = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, found):
+            raise PermissionDenied
+        form = CancelForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                cancel_order(order=found, reason=form.cleaned_data["reason"], by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                said = _("Ordre annulé\u00a0: ses demandes attendent de nouveau leur virement. Aucun argent n’a bougé.")
+                self.say(request, messages.SUCCESS, [said])
+            return redirect(self.url("change", pk))
+        context = {
+            "title": _("Annuler cet ordre de virement"),
+            "facts": [
+                (_("Ordre"), found),
+                (_("Total"), euros(found.total)),
+                (_("Date d’exécution"), long_date(found.execution_date)),
+            ],
+            "notes": [
+                _("N’annulez que si le fichier n’est pas à la banque, ou si elle confirme qu’elle ne l’exécutera pas\u00a0: "
+                  "les familles seraient payées deux fois."),
+                _("Ses demandes restent accordées et attendent un autre ordre."),
+            ],
+            "form": form,
+            "button": _("Annuler cet ordre"),
+            "danger": True,
+            "cancel": self.url("change", pk),
+            "cancel_words": _("Ne rien changer"),
+        }  # fmt: skip
+        return self.page(request, "admin/ask.html", context)
 
     def paid_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The bank has carried it out: POST only."""
@@ -247,6 +310,12 @@ class TransferOrderAdmin(ReadOnlyAdmin):
             words = {"date": long_date(found.execution_date), "sum": euros(found.total)}
             self.say(request, messages.SUCCESS, [said % words])
         return redirect(self.url("change", pk))
+
+    @admin.display(description=gettext_lazy("état"))
+    def state(self, obj: TransferOrder) -> str:
+        if obj.cancelled_at:
+            return _("annulé")
+        return _("exécuté le %s") % short_date(timezone.localdate(obj.paid_at)) if obj.paid_at else _("à déposer")
 
     @admin.display(description=gettext_lazy("ordre"), ordering="pk")
     def number(self, obj: TransferOrder) -> str:

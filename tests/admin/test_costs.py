@@ -9,6 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
+from portal.common.bank_days import next_bank_day
+from portal.common.formats import today
 from services.models import Category
 from tests.admin.test_access import RIGHTS
 from tests.admin.world import Town, book, client_of, order_of, registered, tickets_of, url, vouchers_of, waiting
@@ -90,7 +92,9 @@ def many_more(town: Town) -> None:
         Email.objects.create(key=f"cost:{index}", to="a@exemple.fr", subject="x", body="y", status="dead")
         Call.objects.create(key=f"cost:{index}", name="test", payload={}, status="dead")
         Withdrawal.objects.create(user=user, amount=Decimal(1), holder="x", iban="FR7630006000011234567890189")
-        TransferOrder.objects.create(file="x", total=1, count=1, execution_date="2030-01-01", created_by=town.agent)
+        TransferOrder.objects.create(
+            file="x", total=1, count=1, execution_date=next_bank_day(today()), created_by=town.agent
+        )
         TopUpPack.objects.create(amount=Decimal(100 + index))
         TermsFactory(version=f"v{index}")
         date = dt.date(2020, 1, 7) + dt.timedelta(days=index)

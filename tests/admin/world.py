@@ -23,6 +23,7 @@ from checkout.papers.content import Content
 from checkout.papers.models import InvoiceRun, Kind
 from checkout.regie.models import Settlement, Statement, Verification
 from checkout.vouchers.models import Voucher, VoucherScope, VoucherUse
+from portal.common.bank_days import next_bank_day
 from portal.common.formats import PARIS, today
 from portal.outbox.models import Call, Email
 from services.models import Category, SchoolHoliday
@@ -253,7 +254,7 @@ def shared_rows(place: Town) -> dict[str, Any]:
             user=place.parent, amount=Decimal("5"), holder="Ada Roux", iban="FR7630006000011234567890189"
         ),
         "wallet.transferorder": TransferOrder.objects.create(
-            file="<x/>", total=Decimal("5"), count=1, execution_date=today(), created_by=place.agent
+            file="<x/>", total=Decimal("5"), count=1, execution_date=next_bank_day(today()), created_by=place.agent
         ),
         "wallet.account": wallet.account,
         "wallet.movement": Movement.objects.get(key="world"),

@@ -54,11 +54,13 @@ from checkout.summary import CartSummary
 from checkout.tasks import close_forgotten_orders
 from checkout.verification import verify
 from checkout.vouchers.actions import enter_code
+from portal.common.bank_days import next_bank_day
 from portal.common.errors import Refused
 from portal.common.formats import today
 from portal.outbox.calls import Later
 from services.models import OpenDay
 from tests.factories import AddressFactory, agent_of
+from tests.regie.ledger import due
 from tests.shop import Shop, family, open_shop
 from tests.vouchers.making import voucher
 from wallet import actions as ledger
@@ -271,10 +273,10 @@ class Money(RuleBasedStateMachine):
             user = self.families[who].user
             withdrawals.ask_withdrawal(user=user, amount=Decimal(amount), holder="Z", iban=IBAN)
 
-    @rule(what=st.sampled_from(["approve", "refuse", "cancel", "order", "paid", "returned"]))
+    @rule(what=st.sampled_from(["approve", "refuse", "cancel", "order", "taken back", "paid", "returned"]))
     def go_on_with_credits(self, what: str) -> None:
         row = Withdrawal.objects.order_by("-pk").first()
-        order = TransferOrder.objects.filter(paid_at=None).first()
+        order = TransferOrder.objects.filter(paid_at=None, cancelled_at=None).first()
         with contextlib.suppress(Refused):
             match what:
                 case "approve" if row:
@@ -284,9 +286,11 @@ class Money(RuleBasedStateMachine):
                 case "cancel" if row:
                     withdrawals.cancel_withdrawal(withdrawal=row, by=row.user)
                 case "order":
-                    withdrawals.make_transfer_order(execution_date=today(), by=self.operator)
+                    withdrawals.make_transfer_order(execution_date=next_bank_day(today()), by=self.operator)
+                case "taken back" if order:
+                    withdrawals.cancel_order(order=order, reason="Essai", by=self.operator)
                 case "paid" if order:
-                    withdrawals.mark_paid(order=order, by=self.operator)
+                    withdrawals.mark_paid(order=due(order), by=self.operator)
                 case "returned" if row:
                     withdrawals.mark_returned(withdrawal=row, reason="Clos", by=self.operator)
 

@@ -10,6 +10,7 @@ from portal.common.formats import today
 from wallet import actions as ledger
 from wallet.closings.actions import midnight
 from wallet.models import Movement
+from wallet.withdrawals.models import TransferOrder
 
 
 def days_ago(days: int) -> dt.date:
@@ -28,3 +29,10 @@ def posted(date: dt.date, key: str = "k", kind: Movement.Kind = Movement.Kind.CO
     found = {code.replace("__", ":"): Decimal(amount) for code, amount in amounts.items()}
     with transaction.atomic():
         return dated(ledger.post(kind=kind, key=key, label=f"Essai {key}", amounts=found, by=None), date)
+
+
+def due(order: TransferOrder) -> TransferOrder:
+    """A transfer order whose day has come."""
+    with pgtrigger.ignore("wallet.TransferOrder:transfer_order_is_frozen"):
+        TransferOrder.objects.filter(pk=order.pk).update(execution_date=today())
+    return TransferOrder.objects.get(pk=order.pk)

@@ -9,9 +9,11 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from lxml import etree
+from sepaxml.validation import ValidationError, try_valid_xml
 
 from accounts.models import User
 from checkout.verification import verify
+from portal.common.bank_days import is_bank_day, next_bank_day
 from portal.common.errors import Refused
 from portal.common.formats import today
 from portal.outbox.models import Email
@@ -19,12 +21,15 @@ from tests.admin.world import client_of
 from tests.checkout.http import text
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import guarded, sql
+from tests.regie.ledger import due
 from wallet import actions as ledger
 from wallet.models import Account
 from wallet.withdrawals.actions import (
     approve_withdrawal,
     ask_withdrawal,
+    cancel_order,
     cancel_withdrawal,
+    carried,
     make_transfer_order,
     mark_paid,
     mark_returned,
@@ -36,6 +41,7 @@ from wallet.withdrawals.models import TransferOrder, Withdrawal
 pytestmark = pytest.mark.django_db
 IBAN = "FR76 3000 6000 0112 3456 7890 189"
 TOMORROW = dt.timedelta(days=1)
+BANK_DAY = next_bank_day(today())
 
 
 @pytest.fixture(autouse=True)
@@ -80,9 +86,10 @@ def test_from_the_request_to_the_bank(parent: User, operator: User) -> None:
     assert balance(parent) == 20 and held("transfers") == 30 and row.iban == "FR7630006000011234567890189"
     assert list(verify()) == []
     approve_withdrawal(withdrawal=row, by=operator)
-    order = make_transfer_order(execution_date=today() + TOMORROW, by=operator)
+    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
     assert fresh(row).status == "sent" and (order.total, order.count) == (Decimal(30), 1) and held("transfers") == 30
-    mark_paid(order=order, by=operator)
+    assert "dites-le ce jour-là" in refused("too_early", mark_paid, order=order, by=operator)
+    mark_paid(order=due(order), by=operator)
     assert fresh(row).status == "paid" and held("transfers") == 0 and held("bank") == 30 and balance(parent) == 20
     assert [key.rpartition(":")[2] for key in letters(parent)] == ["requested", "approved"]
     assert "7890189" not in Email.objects.filter(to=parent.email)[0].body
@@ -95,19 +102,83 @@ def test_the_file_is_what_a_bank_reads(parent: User, operator: User) -> None:
     rows = [ask(parent), ask_withdrawal(user=other, amount=Decimal("12.34"), holder="O’Neil & Fils", iban=IBAN)]
     for row in rows:
         approve_withdrawal(withdrawal=row, by=operator)
-    order = make_transfer_order(execution_date=today() + TOMORROW, by=operator)
+    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
     root = etree.fromstring(order.file.encode())
-    names = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.001.001.03"}
+    names = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"}
 
     def texts(path: str) -> list[str]:
         return [node.text for node in root.findall(f".//p:{path}", names)]
 
     assert texts("GrpHdr/p:NbOfTxs") == ["2"] and texts("GrpHdr/p:CtrlSum") == ["42.34"]
-    assert texts("InstdAmt") == ["30.00", "12.34"] and texts("ReqdExctnDt") == [(today() + TOMORROW).isoformat()]
+    assert texts("InstdAmt") == ["30.00", "12.34"] and texts("ReqdExctnDt/p:Dt") == [BANK_DAY.isoformat()]
     assert texts("DbtrAcct/p:Id/p:IBAN") == ["DE89370400440532013000"]
     assert texts("CdtrAcct/p:Id/p:IBAN") == ["FR7630006000011234567890189"] * 2
     assert texts("Cdtr/p:Nm") == ["Zoe Loeb-Celik", "O'Neil & Fils"]
     assert texts("EndToEndId") == [f"PORTE-MONNAIE-{row.pk}" for row in rows]
+    # Without a BIC, the bank is said not to be given; an empty element is turned away.
+    assert texts("DbtrAgt/p:FinInstnId/p:Othr/p:Id") == ["NOTPROVIDED"]
+    try_valid_xml(order.file.encode(), "pain.001.001.09")
+    with pytest.raises(ValidationError):
+        try_valid_xml(order.file.replace("NOTPROVIDED", "").encode(), "pain.001.001.09")
+
+
+def test_the_file_names_the_bank_that_is_known(parent: User, operator: User, settings: Any) -> None:
+    settings.REGIE_BIC = "COBADEFFXXX"
+    approve_withdrawal(withdrawal=ask(parent), by=operator)
+    file = make_transfer_order(execution_date=BANK_DAY, by=operator).file
+    assert "<BICFI>COBADEFFXXX</BICFI>" in file and "NOTPROVIDED" not in file
+
+
+def test_the_days_on_which_banks_move_euros() -> None:
+    closed = [
+        dt.date(2026, 12, 25),
+        dt.date(2027, 1, 1),
+        dt.date(2027, 3, 26),
+        dt.date(2027, 3, 29),
+        dt.date(2028, 5, 1),
+    ]
+    assert not any(is_bank_day(date) for date in [*closed, dt.date(2026, 11, 21), dt.date(2026, 11, 22)])
+    assert all(is_bank_day(dt.date(*day)) for day in ((2026, 11, 23), (2026, 7, 14), (2026, 11, 11), (2027, 5, 6)))
+    assert next_bank_day(dt.date(2026, 12, 24)) == dt.date(2026, 12, 28)
+    assert next_bank_day(dt.date(2027, 3, 25)) == dt.date(2027, 3, 30)
+
+
+def test_a_date_that_no_bank_keeps_is_refused(parent: User, operator: User) -> None:
+    approve_withdrawal(withdrawal=ask(parent), by=operator)
+    days = [today() + dt.timedelta(days=days) for days in range(31)]
+    closed = [date for date in days if not is_bank_day(date)]
+    for date in [*closed, today() - TOMORROW, today() + dt.timedelta(days=31), dt.date.max]:
+        refused("date", make_transfer_order, execution_date=date, by=operator)
+    for date in days:
+        if date not in closed:
+            order = make_transfer_order(execution_date=date, by=operator)
+            cancel_order(order=order, reason="Essai", by=operator)
+
+
+def test_a_cancelled_order_gives_its_requests_back(parent: User, operator: User) -> None:
+    row = ask(parent)
+    approve_withdrawal(withdrawal=row, by=operator)
+    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    refused("reason_missing", cancel_order, order=order, reason=" ", by=operator)
+    cancel_order(order=order, reason=" Mauvaise date ", by=operator)
+    order.refresh_from_db()
+    assert (order.reason, order.cancelled_by) == ("Mauvaise date", operator) and order.cancelled_at
+    assert (fresh(row).status, fresh(row).order) == ("approved", None) and held("transfers") == 30
+    assert list(carried(order)) == [row]
+    refused("cancelled", cancel_order, order=order, reason="x", by=operator)
+    refused("cancelled", mark_paid, order=order, by=operator)
+    second = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    mark_paid(order=due(second), by=operator)
+    refused("paid", cancel_order, order=second, reason="x", by=operator)
+    assert fresh(row).order == second and held("bank") == 30 and balance(parent) == 20 and list(verify()) == []
+
+
+def test_what_the_bank_has_is_not_cancelled(parent: User, operator: User) -> None:
+    row = ask(parent)
+    approve_withdrawal(withdrawal=row, by=operator)
+    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    mark_returned(withdrawal=row, reason="Clos", by=operator)
+    refused("at_the_bank", cancel_order, order=order, reason="x", by=operator)
 
 
 def refused(code: str, action: Callable[..., Any], **arguments: Any) -> str:
@@ -165,7 +236,7 @@ def test_a_granted_request_can_still_be_refused_until_it_leaves(parent: User, op
     refused("too_late", cancel_withdrawal, withdrawal=row, by=parent)
     refuse_withdrawal(withdrawal=row, reason="Doublon", by=operator)
     assert balance(parent) == 50
-    refused("empty", make_transfer_order, execution_date=today(), by=operator)
+    refused("empty", make_transfer_order, execution_date=BANK_DAY, by=operator)
 
 
 @pytest.mark.parametrize("paid", [False, True])
@@ -173,7 +244,8 @@ def test_a_transfer_that_the_bank_sends_back(parent: User, operator: User, paid:
     row = ask(parent)
     refused("too_late", mark_returned, withdrawal=row, reason="x", by=operator)
     approve_withdrawal(withdrawal=row, by=operator)
-    order = make_transfer_order(execution_date=today(), by=operator)
+    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    due(order)
     if paid:
         mark_paid(order=order, by=operator)
     mark_returned(withdrawal=row, reason="Compte clôturé", by=operator)
@@ -197,7 +269,7 @@ def test_nobody_grants_their_own_request(parent: User, operator: User) -> None:
 def test_without_an_account_of_the_regie(parent: User, operator: User, settings: Any) -> None:
     approve_withdrawal(withdrawal=ask(parent), by=operator)
     settings.REGIE_IBAN = ""
-    refused("no_account", make_transfer_order, execution_date=today(), by=operator)
+    refused("no_account", make_transfer_order, execution_date=BANK_DAY, by=operator)
     settings.REGIE_IBAN = "DE89370400440532013000"
     refused("date", make_transfer_order, execution_date=today() - TOMORROW, by=operator)
 
@@ -224,6 +296,60 @@ class TestGuards:
             lambda: Withdrawal.objects.filter(status="approved").exists(),
         )
 
+    def test_no_order_for_a_day_without_banks(self, operator: User) -> None:
+        saturday = today() + dt.timedelta(days=5 - today().weekday() if today().weekday() < 5 else 6)
+        for date in (saturday, today() - TOMORROW, today() + dt.timedelta(days=38 - today().weekday())):
+            guarded(
+                "wallet.TransferOrder:transfer_order_has_a_bank_day",
+                lambda date=date: TransferOrder.objects.create(
+                    file="x", total=1, count=1, execution_date=date, created_by=operator
+                ),
+                "no bank carries it out",
+                lambda: TransferOrder.objects.exists(),
+            )
+
+    def test_an_order_is_paid_in_time(self, operator: User) -> None:
+        TransferOrder.objects.create(file="x", total=1, count=1, execution_date=BANK_DAY, created_by=operator)
+        guarded(
+            "wallet.TransferOrder:transfer_order_is_paid_in_time",
+            lambda: TransferOrder.objects.update(paid_at=timezone.now(), paid_by=operator),
+            "it is carried out on",
+            lambda: TransferOrder.objects.filter(paid_by=operator).exists(),
+        )
+
+    def test_a_cancelled_order_says_why_and_carries_nothing(self, parent: User, operator: User) -> None:
+        row = ask(parent)
+        approve_withdrawal(withdrawal=row, by=operator)
+        order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+        for change in ({"reason": ""}, {"cancelled_by": None}, {"paid_at": timezone.now(), "paid_by": operator}):
+            values = {"cancelled_at": timezone.now(), "cancelled_by": operator, "reason": "x"} | change
+            says = r"cancelled_transfer_order_says_why|it is carried out"
+            with pytest.raises(IntegrityError, match=says), transaction.atomic():
+                TransferOrder.objects.update(**values)
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        guarded(
+            "wallet.Withdrawal:withdrawal_leaves_a_cancelled_order",
+            lambda: Withdrawal.objects.update(status="approved", order=None),
+            "its order is not cancelled",
+            lambda: Withdrawal.objects.filter(status="approved").exists(),
+        )
+        cancelled = {"cancelled_at": timezone.now(), "cancelled_by": operator, "reason": "x"}
+        guarded(
+            "wallet.TransferOrder:cancelled_transfer_order_is_empty",
+            lambda: TransferOrder.objects.update(**cancelled),
+            "carries requests",
+            lambda: TransferOrder.objects.filter(reason="x").exists(),
+        )
+        sql("SET CONSTRAINTS ALL DEFERRED")
+        cancel_order(order=order, reason="x", by=operator)
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        guarded(
+            "wallet.TransferOrder:paid_transfer_order_stays",
+            lambda: TransferOrder.objects.update(cancelled_at=None, cancelled_by=None, reason=""),
+            "it stays",
+            lambda: TransferOrder.objects.filter(cancelled_at=None).exists(),
+        )
+
     def test_requests_and_orders_are_kept(self, parent: User, operator: User) -> None:
         row = ask(parent)
         guarded(
@@ -233,14 +359,14 @@ class TestGuards:
             lambda: not Withdrawal.objects.exists(),
         )
         approve_withdrawal(withdrawal=row, by=operator)
-        order = make_transfer_order(execution_date=today(), by=operator)
+        order = make_transfer_order(execution_date=BANK_DAY, by=operator)
         guarded(
             "wallet.TransferOrder:transfer_order_is_frozen",
             lambda: TransferOrder.objects.update(file="<autre/>"),
             "Cannot update",
             lambda: TransferOrder.objects.filter(file="<autre/>").exists(),
         )
-        mark_paid(order=order, by=operator)
+        mark_paid(order=due(order), by=operator)
         guarded(
             "wallet.TransferOrder:paid_transfer_order_stays",
             lambda: TransferOrder.objects.update(paid_at=None, paid_by=None),
@@ -256,7 +382,7 @@ class TestGuards:
         )
 
     def test_an_order_is_kept(self, operator: User) -> None:
-        TransferOrder.objects.create(file="x", total=1, count=1, execution_date=today(), created_by=operator)
+        TransferOrder.objects.create(file="x", total=1, count=1, execution_date=BANK_DAY, created_by=operator)
         guarded(
             "wallet.TransferOrder:transfer_orders_are_kept",
             lambda: TransferOrder.objects.all().delete(),
@@ -344,25 +470,49 @@ class TestPages:
         client.post(f"/admin/wallet/withdrawal/{row.pk}/valider/", {"seen": seen})
         assert "1 demande validée, 30,00 €" in text(client.get("/admin/wallet/transferorder/preparer/"))
         answer = client.post(
-            "/admin/wallet/transferorder/preparer/", {"execution_date": (today() + TOMORROW).isoformat()}, follow=True
+            "/admin/wallet/transferorder/preparer/", {"execution_date": BANK_DAY.isoformat()}, follow=True
         )
         assert "déposez son fichier à la banque" in text(answer)
         order = TransferOrder.objects.get()
         file = client.get(f"/admin/wallet/transferorder/{order.pk}/fichier/")
         assert file["Content-Type"] == "application/xml" and b"FR7630006000011234567890189" in file.content
         answer = client.post(f"/admin/wallet/transferorder/{order.pk}/execute/", follow=True)
+        assert "dites-le ce jour-là" in text(answer) and "La banque l’a exécuté" not in text(answer)
+        due(order)
+        assert "La banque l’a exécuté" in text(client.get(f"/admin/wallet/transferorder/{order.pk}/change/"))
+        answer = client.post(f"/admin/wallet/transferorder/{order.pk}/execute/", follow=True)
         assert "marqués comme exécutés : 30,00 €" in text(answer)
         answer = client.post(f"/admin/wallet/withdrawal/{row.pk}/rejet/", {"reason": "Compte clôturé"}, follow=True)
         assert "de nouveau dans le porte-monnaie" in text(answer) and balance(parent) == 50
 
+    def test_the_regisseur_takes_an_order_back(self, parent: User, operator: User) -> None:
+        row = ask(parent)
+        approve_withdrawal(withdrawal=row, by=operator)
+        client = client_of(operator)
+        form = client.get("/admin/wallet/transferorder/preparer/")
+        assert f'value="{BANK_DAY.isoformat()}"' in form.content.decode()
+        far = client.post("/admin/wallet/transferorder/preparer/", {"execution_date": "9999-12-31"})
+        assert "trop lointaine" in text(far) and not TransferOrder.objects.exists()
+        order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+        page = f"/admin/wallet/transferorder/{order.pk}"
+        assert "deux fois" in text(client.get(f"{page}/annuler/"))
+        assert "pourquoi" in text(client.post(f"{page}/annuler/", {"reason": ""})) and fresh(row).status == "sent"
+        answer = client.post(f"{page}/annuler/", {"reason": "Mauvaise date"}, follow=True)
+        assert "attendent de nouveau leur virement" in text(answer) and "Mauvaise date" in text(answer)
+        assert "Zoé Lœb-Çelik" in text(answer) and "Télécharger" not in text(answer)
+        assert "n’est plus à déposer" in text(client.get(f"{page}/fichier/", follow=True))
+        assert "Annulé : Mauvaise date" in text(client.get(f"{page}/history/"))
+        assert "annulé" in text(client.get("/admin/wallet/transferorder/"))
+
     def test_nobody_else_reaches_an_iban(self, parent: User) -> None:
         row = ask(parent)
-        order = TransferOrder.objects.create(file="x", total=1, count=1, execution_date=today(), created_by=agent_of())
+        order = TransferOrder.objects.create(file="x", total=1, count=1, execution_date=BANK_DAY, created_by=agent_of())
         addresses = [
             f"/admin/wallet/withdrawal/{row.pk}/rejet/",
             "/admin/wallet/transferorder/preparer/",
             f"/admin/wallet/transferorder/{order.pk}/fichier/",
             f"/admin/wallet/transferorder/{order.pk}/execute/",
+            f"/admin/wallet/transferorder/{order.pk}/annuler/",
         ]
         for user in (parent, agent_of(CommuneFactory())):
             for address in addresses:

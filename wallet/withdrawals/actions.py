@@ -1,28 +1,31 @@
 """Taking credits back: the family asks, the régisseur grants, the bank transfers. Each step moves the money in the ledger."""
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
-from sepaxml import SepaTransfer
 
 from accounts.models import User
 from portal.common.db import refusing
 from portal.common.errors import Refused
-from portal.common.formats import euros, today
+from portal.common.formats import euros, long_date, today
 from portal.common.money import ZERO, round_cents
 from portal.outbox.actions import queue_email
 from wallet import actions as ledger
 from wallet.models import Movement
+from wallet.transfers import Transfer, check_execution_date, sepa_file
 from wallet.withdrawals.models import TransferOrder, Withdrawal
 
 MOST_IN_A_FILE = 500
+# What stands before a request's key in the bank's file.
+REFERENCE = "PORTE-MONNAIE-"
 
 
 def read_iban(text: str) -> str:
@@ -124,17 +127,12 @@ def refuse_withdrawal(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
 
 @transaction.atomic
 def make_transfer_order(*, execution_date: dt.date, by: User) -> TransferOrder:
-    """Put all granted requests (MOST_IN_A_FILE at most) into one file of SEPA credit transfers, pain.001.001.03.
+    """Put all granted requests (MOST_IN_A_FILE at most) into one file of SEPA credit transfers.
 
-    Raises Refused when nothing waits, when the régie's own account is not configured, and for a date that has passed.
+    Raises Refused when nothing waits, when the régie's own account is not configured, and for a date on which no bank
+    can carry it out.
     """
-    if not settings.REGIE_IBAN:
-        raise Refused(
-            _("Le compte de la régie n’est pas configuré (REGIE_IBAN) : aucun virement ne peut être préparé."),
-            code="no_account",
-        )
-    if execution_date < today():
-        raise Refused(_("La date d’exécution est passée : choisissez aujourd’hui ou plus tard."), code="date")
+    check_execution_date(execution_date)
     waiting = Withdrawal.objects.filter(status=Withdrawal.Status.APPROVED).order_by("pk")
     rows = list(waiting.select_for_update(of=("self",)).select_related("user")[:MOST_IN_A_FILE])
     if not rows:
@@ -152,10 +150,17 @@ def make_transfer_order(*, execution_date: dt.date, by: User) -> TransferOrder:
 
 @transaction.atomic
 def mark_paid(*, order: TransferOrder, by: User) -> None:
-    """The bank has carried an order out: its money has left the régie's account. Raises Refused when it was said before."""
-    locked = TransferOrder.objects.select_for_update().get(pk=order.pk)
-    if locked.paid_at is not None:
-        raise Refused(_("Cet ordre est déjà marqué comme exécuté. Rien n’a changé."), code="paid")
+    """The bank has carried an order out: its money has left the régie's account.
+
+    Raises Refused when it was said before, before the day for which it was asked, and for a cancelled order.
+    """
+    locked = _open_order(order)
+    if locked.execution_date > today():
+        raise Refused(
+            _("La banque l’exécutera le %s\u00a0: dites-le ce jour-là, quand le relevé le montre. Rien n’a changé.")
+            % long_date(locked.execution_date),
+            code="too_early",
+        )
     locked.paid_at, locked.paid_by = timezone.now(), by
     locked.save(update_fields=["paid_at", "paid_by"])
     rows = list(locked.withdrawals.filter(status=Withdrawal.Status.SENT).order_by("pk").select_for_update())
@@ -170,6 +175,36 @@ def mark_paid(*, order: TransferOrder, by: User) -> None:
         )
     for row in rows:
         _end(row, Withdrawal.Status.PAID)
+
+
+@transaction.atomic
+def cancel_order(*, order: TransferOrder, reason: str, by: User) -> None:
+    """Take back an order that the bank will not carry out; its requests wait for another one.
+
+    Raises Refused without a reason, for an order that was carried out or cancelled, and when the bank has already sent a
+    transfer of it back: then it has the others too.
+    """
+    reason = reason.strip()[:160]
+    if not reason:
+        raise Refused(_("Écrivez pourquoi cet ordre est annulé. Rien n’a changé."), code="reason_missing")
+    locked = _open_order(order)
+    rows = list(locked.withdrawals.order_by("pk").select_for_update())
+    if any(row.status != Withdrawal.Status.SENT for row in rows):
+        raise Refused(
+            _("La banque a déjà rejeté un virement de cet ordre\u00a0: elle a reçu les autres aussi. Rien n’a changé."),
+            code="at_the_bank",
+        )
+    locked.cancelled_at, locked.cancelled_by, locked.reason = timezone.now(), by, reason
+    locked.save(update_fields=["cancelled_at", "cancelled_by", "reason"])
+    Withdrawal.objects.filter(pk__in=[row.pk for row in rows]).update(order=None, status=Withdrawal.Status.APPROVED)
+
+
+def carried(order: TransferOrder) -> QuerySet[Withdrawal]:
+    """The requests that an order's file names, also those of a cancelled one, which wait again or went elsewhere."""
+    if order.cancelled_at is None:
+        return order.withdrawals.select_related("user").order_by("pk")
+    keys = [int(key) for key in re.findall(rf"{REFERENCE}([0-9]+)<", order.file)]
+    return Withdrawal.objects.filter(pk__in=keys).select_related("user").order_by("pk")
 
 
 @transaction.atomic
@@ -199,6 +234,15 @@ def mark_returned(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
         template="withdrawal_returned",
         context={"user": row.user, "withdrawal": row},
     )
+
+
+def _open_order(order: TransferOrder) -> TransferOrder:
+    locked = TransferOrder.objects.select_for_update().get(pk=order.pk)
+    if locked.paid_at is not None:
+        raise Refused(_("Cet ordre est déjà marqué comme exécuté. Rien n’a changé."), code="paid")
+    if locked.cancelled_at is not None:
+        raise Refused(_("Cet ordre est annulé. Rien n’a changé."), code="cancelled")
+    return locked
 
 
 def _locked(withdrawal: Withdrawal) -> Withdrawal:
@@ -238,20 +282,14 @@ def _move(row: Withdrawal, step: str, label: str, *, by: User, other: str = ledg
 
 
 def _file(rows: Sequence[Withdrawal], execution_date: dt.date) -> str:
-    """The order as the bank reads it, checked against the scheme's own description."""
-    config = {"name": settings.REGIE_NAME[:70], "IBAN": settings.REGIE_IBAN, "batch": True, "currency": "EUR"}
-    if settings.REGIE_BIC:
-        config["BIC"] = settings.REGIE_BIC
-    transfer = SepaTransfer(config, clean=True)
-    for row in rows:
-        transfer.add_payment(
-            {
-                "name": row.holder,
-                "IBAN": row.iban,
-                "amount": int(row.amount * 100),
-                "execution_date": execution_date,
-                "description": _("Remboursement porte-monnaie %s") % euros(row.amount).replace("\u00a0", " "),
-                "endtoend_id": f"PORTE-MONNAIE-{row.pk}",
-            }
+    transfers = [
+        Transfer(
+            holder=row.holder,
+            iban=row.iban,
+            amount=row.amount,
+            words=_("Remboursement porte-monnaie %s") % euros(row.amount).replace("\u00a0", " "),
+            reference=f"{REFERENCE}{row.pk}",
         )
-    return str(transfer.export(validate=True, pretty_print=True).decode())
+        for row in rows
+    ]
+    return sepa_file(transfers, execution_date)

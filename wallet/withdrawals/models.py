@@ -15,8 +15,24 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 
+# Banks carry nothing out in the past, on a weekend, or a month ahead. TARGET's own holidays follow Easter: the action knows
+# them (portal.common.bank_days).
+DATE_A_BANK_CAN_KEEP = """
+    IF NEW.execution_date NOT BETWEEN (now() AT TIME ZONE 'Europe/Paris')::date
+            AND (now() AT TIME ZONE 'Europe/Paris')::date + 30
+        OR extract(isodow FROM NEW.execution_date) > 5 THEN
+        RAISE EXCEPTION 'wallet_transferorder: no bank carries it out on %', NEW.execution_date
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class TransferOrder(models.Model):
-    """A file of SEPA credit transfers (pain.001) for the régie's bank; paid once the bank has carried it out."""
+    """A file of SEPA credit transfers (pain.001) for the régie's bank; paid once the bank has carried it out.
+
+    Until then it can be cancelled: its requests are granted again, and wait for another order.
+    """
 
     file = models.TextField(_("fichier"))
     total = MoneyField(_("total"))
@@ -30,6 +46,11 @@ class TransferOrder(models.Model):
     paid_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("constaté par")
     )
+    cancelled_at = models.DateTimeField(_("annulé le"), null=True)
+    cancelled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("annulé par")
+    )
+    reason = models.CharField(_("motif de l’annulation"), max_length=160, blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = _("ordre de virement")
@@ -41,15 +62,53 @@ class TransferOrder(models.Model):
                 condition=Q(paid_at=None, paid_by=None) | Q(paid_at__isnull=False, paid_by__isnull=False),
                 name="paid_transfer_order_is_signed",
             ),
+            models.CheckConstraint(
+                condition=Q(cancelled_at=None, cancelled_by=None, reason="")
+                | (Q(cancelled_at__isnull=False, cancelled_by__isnull=False, paid_at=None) & ~Q(reason="")),
+                name="cancelled_transfer_order_says_why",
+            ),
         ]
         triggers = [
-            pgtrigger.ReadOnly(name="transfer_order_is_frozen", exclude=["paid_at", "paid_by"]),
+            pgtrigger.ReadOnly(
+                name="transfer_order_is_frozen",
+                exclude=["paid_at", "paid_by", "cancelled_at", "cancelled_by", "reason"],
+            ),
+            pgtrigger.Trigger(
+                name="transfer_order_has_a_bank_day",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=DATE_A_BANK_CAN_KEEP,
+            ),
+            pgtrigger.Trigger(
+                name="transfer_order_is_paid_in_time",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("paid_at"),
+                condition=pgtrigger.Condition("((NEW.paid_at AT TIME ZONE 'Europe/Paris')::date < NEW.execution_date)"),
+                func="""
+                    RAISE EXCEPTION 'wallet_transferorder %: it is carried out on %', NEW.id, NEW.execution_date
+                        USING ERRCODE = 'integrity_constraint_violation';
+                """,
+            ),
             pgtrigger.Trigger(
                 name="paid_transfer_order_stays",
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
-                condition=pgtrigger.Condition("OLD.paid_at IS NOT NULL"),
-                func="RAISE EXCEPTION 'wallet_transferorder % is paid: it stays', OLD.id;",
+                condition=pgtrigger.Condition("OLD.paid_at IS NOT NULL OR OLD.cancelled_at IS NOT NULL"),
+                func="RAISE EXCEPTION 'wallet_transferorder % is paid or cancelled: it stays', OLD.id;",
+            ),
+            pgtrigger.Trigger(
+                name="cancelled_transfer_order_is_empty",
+                when=pgtrigger.After,
+                operation=pgtrigger.UpdateOf("cancelled_at"),
+                timing=pgtrigger.Deferred,
+                condition=pgtrigger.Condition("NEW.cancelled_at IS NOT NULL"),
+                func="""
+                    IF EXISTS (SELECT 1 FROM wallet_withdrawal WHERE order_id = NEW.id) THEN
+                        RAISE EXCEPTION 'wallet_transferorder % is cancelled, and carries requests', NEW.id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NULL;
+                """,
             ),
             pgtrigger.Protect(name="transfer_orders_are_kept", operation=pgtrigger.Delete),
             not_truncated("transfer_orders_are_not_emptied"),
@@ -150,10 +209,27 @@ class Withdrawal(models.Model):
                     ("requested", "cancelled"),
                     ("approved", "refused"),
                     ("approved", "sent"),
+                    ("sent", "approved"),
                     ("sent", "paid"),
                     ("sent", "returned"),
                     ("paid", "returned"),
                 ],
+            ),
+            # What is at the bank waits again only when its order is taken back.
+            pgtrigger.Trigger(
+                name="withdrawal_leaves_a_cancelled_order",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("status"),
+                condition=pgtrigger.Condition("OLD.status = 'sent' AND NEW.status = 'approved'"),
+                func="""
+                    IF NOT EXISTS (
+                        SELECT 1 FROM wallet_transferorder WHERE id = OLD.order_id AND cancelled_at IS NOT NULL
+                    ) THEN
+                        RAISE EXCEPTION 'wallet_withdrawal %: its order is not cancelled', OLD.id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
             ),
             pgtrigger.ReadOnly(
                 name="withdrawal_is_frozen", fields=["user", "amount", "holder", "iban", "requested_at"]
