@@ -17,6 +17,7 @@ from checkout.papers.content import recipient
 from checkout.papers.models import Document, Kind
 from checkout.papers.paper import Damaged, stored
 from checkout.papers.receipts import issue_receipt
+from checkout.papers.subjects import subjects
 from checkout.papers.yearly import certificate, issue_certificate, obstacle, years_of
 from portal.common.errors import Refused
 from portal.common.formats import today
@@ -35,15 +36,17 @@ def papers(request: HttpRequest) -> HttpResponse:
     years = [moment.year for moment in mine.datetimes("issued_at", "year", order="DESC")]
     year = _number(request.GET.get("annee", ""), years)
     kind = request.GET.get("nature", "")
-    rows = mine.with_state().select_related("cancels").defer("data").order_by("-issued_at", "-pk")
+    rows = mine.with_state().select_related("cancels", "order", "movement").defer("data", "cancels__data")
+    rows = rows.order_by("-issued_at", "-pk")
     if year:
         rows = rows.filter(series__year=year)
     if kind in Kind.values:
         rows = rows.filter(kind=kind)
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
+    about = subjects(page.object_list)
     context = {
         "page": page,
-        "listed": [(row, timezone.localdate(row.issued_at)) for row in page.object_list],
+        "listed": [(row, timezone.localdate(row.issued_at), about[row.pk]) for row in page.object_list],
         "years": years,
         "year": year,
         "kinds": Kind.choices,
