@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -12,12 +13,15 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from checkout.models import Order, OrderLine, Payment
+from checkout.papers.actions import issue
 from checkout.papers.content import Content, facts, means, price_times, table, text, total
 from checkout.papers.models import Document, Kind
 from portal.common.formats import PARIS, euros, month, short_date
 from portal.common.money import ZERO
+from portal.outbox.actions import write_email
 from services.models.catalogue import AGGLOMERATION
 from wallet.models import Entry, Wallet
+from wallet.words import of
 
 
 def last_day(first: dt.date) -> dt.date:
@@ -139,6 +143,20 @@ def invoice(user: User, first: dt.date) -> Content:
         blocks=blocks,
         links={"first_day": first, "last_day": last},
     )
+
+
+@transaction.atomic
+def send_invoice(*, user: User, first: dt.date) -> Document:
+    """Issue the invoice of a month and write the e-mail that brings it: both, or neither. The caller pokes a worker."""
+    document = issue(content=invoice(user, first), by=None)
+    write_email(
+        key=f"invoice:{document.pk}",
+        to=user.email,
+        template="invoice",
+        context={"user": user, "document": document, "of_month": of(month(first).lower())},
+        attachment=f"paper:{document.pk}",
+    )
+    return document
 
 
 def _given(user: User, first: dt.date) -> Sequence[dict[str, Any]]:

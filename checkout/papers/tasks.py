@@ -11,11 +11,11 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from checkout.models import Order, OrderLine, Refund
-from checkout.papers.actions import issue
-from checkout.papers.invoices import families_of, invoice
+from checkout.papers.invoices import families_of, send_invoice
 from checkout.papers.models import Document, InvoiceRun, Kind
 from checkout.papers.receipts import issue_receipt, issue_refund_note
 from portal.common.formats import today
+from portal.outbox.actions import poke
 from wallet.models import Movement
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ WAIT = dt.timedelta(minutes=2)
 MOST_AT_ONCE = 200
 # Of the tasks' five minutes; what is left is taken up ten minutes later.
 SECONDS = 200
+BATCH = 100  # families read, and e-mails written, at once
 
 
 @shared_task(name="checkout.issue_papers")
@@ -64,8 +65,9 @@ def _made(make: Callable[[], Document | None], what: str) -> int:
 def issue_invoices(seconds: float = SECONDS) -> int:
     """Issue the invoices of the month before, as many as fit into `seconds`; returns how many.
 
-    Each family's is a transaction of its own: a run that is killed goes on where it stopped, and a family that fails is
-    tried again by the next run while the others have theirs.
+    Each family's is a transaction of its own, its e-mail included: a run that is killed goes on where it stopped, and a
+    family that fails is tried again by the next run while the others have theirs. A worker is told of the e-mails once
+    for BATCH of them, which it sends meanwhile.
     """
     first = (today().replace(day=1) - dt.timedelta(days=1)).replace(day=1)
     run, _created = InvoiceRun.objects.get_or_create(
@@ -79,18 +81,19 @@ def issue_invoices(seconds: float = SECONDS) -> int:
     error = ""
     is_over = False
     while not is_over and time.monotonic() < until:
-        families = list(families_of(first).filter(pk__gt=reached)[:100])
+        families = list(families_of(first).filter(pk__gt=reached)[:BATCH])
         is_over = not families
         for user in families:
             reached = user.pk
             try:
-                issue(content=invoice(user, first), by=None)
+                send_invoice(user=user, first=first)
                 made += 1
             except Exception as problem:  # this family's alone
                 logger.exception("The invoice of %s for user %s cannot be issued", first, user.pk)
                 failed, error = failed + 1, f"{type(problem).__name__}: {problem}"[:500]
             if time.monotonic() > until:
                 break
+        poke()
     InvoiceRun.objects.filter(pk=run.pk).update(
         issued=Document.objects.filter(kind=Kind.INVOICE, first_day=first).count(),
         failed=failed,

@@ -25,11 +25,17 @@ def queue_email(*, key: str, to: str, template: str, context: dict[str, object],
     again changes nothing, so a repeated action does not write to its reader twice. `attachment` names a file that is made
     when the e-mail leaves (portal.outbox.attachments).
     """
+    write_email(key=key, to=to, template=template, context=context, attachment=attachment)
+    transaction.on_commit(poke, robust=True)
+
+
+def write_email(*, key: str, to: str, template: str, context: dict[str, object], attachment: str = "") -> None:
+    """The same, and no worker is woken: of thousands at once, whose writer pokes one now and then."""
     source = Engine.get_default().get_template(f"emails/{template}.txt")
     # Plain text: an apostrophe in a name must not arrive as &#x27;.
     text = source.render(Context({**surroundings(), **context}, autoescape=False))
     subject, _, body = text.strip().partition("\n")
-    queue_message(key=key, to=to, subject=subject, body=body.strip() + "\n", attachment=attachment)
+    _write(key=key, to=to, subject=subject, body=body.strip() + "\n", attachment=attachment)
 
 
 def surroundings() -> dict[str, object]:
@@ -39,10 +45,14 @@ def surroundings() -> dict[str, object]:
 
 def queue_message(*, key: str, to: str, subject: str, body: str, html: str = "", attachment: str = "") -> None:
     """Write an e-mail whose text is ready (allauth renders its own); see queue_email."""
+    _write(key=key, to=to, subject=subject, body=body, html=html, attachment=attachment)
+    transaction.on_commit(poke, robust=True)
+
+
+def _write(*, key: str, to: str, subject: str, body: str, html: str = "", attachment: str = "") -> None:
     attachments.check(attachment)
     email = Email(key=key, to=to, subject=" ".join(subject.split())[:200], body=body, html=html, attachment=attachment)
     Email.objects.bulk_create([email], ignore_conflicts=True)
-    transaction.on_commit(poke, robust=True)
 
 
 def poke() -> None:

@@ -16,6 +16,7 @@ from checkout.models import Order, OrderLine, Payment
 from checkout.papers import tasks, yearly
 from checkout.papers.invoices import families_of, invoice
 from checkout.papers.models import Document, InvoiceRun, Kind
+from checkout.papers.paper import stored
 from checkout.papers.yearly import (
     certificate,
     childcare_of,
@@ -25,7 +26,9 @@ from checkout.papers.yearly import (
 )
 from families.models import Beneficiary
 from portal.common.errors import Refused
-from portal.common.formats import today
+from portal.common.formats import euros, month, today
+from portal.outbox import attachments
+from portal.outbox.models import Email
 from services.models import OpenDay, Slot
 from tests.papers.reading import plain, words
 from tests.shop import Shop, open_shop
@@ -94,7 +97,7 @@ class TestInvoice:
         at(month_after(today()))
         with CaptureQueriesContext(connection) as queries:
             assert tasks.issue_invoices() == 3
-        assert len(queries) <= 3 * 20 + 12
+        assert len(queries) <= 3 * 20 + 13
         assert tasks.issue_invoices() == 0
         assert set(Document.objects.values_list("user", flat=True)) == {shop.user.pk for shop in shops}
         assert nobody.user.pk not in Document.objects.values_list("user", flat=True)
@@ -104,15 +107,41 @@ class TestInvoice:
         assert paper is not None and paper.kind == Kind.INVOICE and "Facture mensuelle" in words(paper)
         assert [row.number for row in Document.objects.order_by("pk")] == [1, 2, 3]
 
+    def test_each_arrives_by_e_mail_with_its_paper(self, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        shops = [ordered(days=1) for _family in range(3)]
+        Email.objects.all().delete()
+        pokes: list[int] = []
+        monkeypatch.setattr(tasks, "poke", lambda: pokes.append(Email.objects.count()))
+        at(month_after(today()))
+        tasks.issue_invoices()
+        assert tasks.issue_invoices() == 0
+        for shop in shops:
+            paper = Document.objects.get(user=shop.user)
+            letter = Email.objects.get(to=shop.user.email)
+            assert (letter.key, letter.attachment) == (f"invoice:{paper.pk}", f"paper:{paper.pk}")
+            assert paper.reference in letter.subject and month(today()).lower() in letter.subject
+            assert f"Prestations du mois : {euros(paper.amount)}" in letter.body and "rien à payer" in letter.body
+            assert attachments.read(letter).content == stored(paper)
+        assert len(pokes) <= 2 and pokes[0] == 3  # a worker is not called for each of five thousand
+
+    def test_an_invoice_whose_e_mail_fails_is_not_issued(self, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        ordered(days=1)
+        at(month_after(today()))
+        monkeypatch.setattr("checkout.papers.invoices.write_email", lambda **_given: 1 / 0)
+        assert tasks.issue_invoices() == 0 and not Document.objects.exists()
+        assert "ZeroDivisionError" in InvoiceRun.objects.get().last_error
+
     def test_a_run_that_was_stopped_goes_on(self, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         shops = [ordered(days=1) for _family in range(3)]
         at(month_after(today()))
-        real, broken = tasks.invoice, shops[1].user
-        monkeypatch.setattr(tasks, "invoice", lambda user, first: 1 / 0 if user == broken else real(user, first))
+        real, broken = tasks.send_invoice, shops[1].user
+        monkeypatch.setattr(
+            tasks, "send_invoice", lambda user, first: 1 / 0 if user == broken else real(user=user, first=first)
+        )
         assert tasks.issue_invoices() == 2
         run = InvoiceRun.objects.get()
         assert run.failed == 1 and "ZeroDivisionError" in run.last_error and run.finished_at is None
-        monkeypatch.setattr(tasks, "invoice", real)
+        monkeypatch.setattr(tasks, "send_invoice", real)
         assert tasks.issue_invoices() == 1
         run.refresh_from_db()
         assert (run.issued, run.failed) == (3, 0) and run.finished_at and run.last_error == ""
