@@ -43,10 +43,11 @@ def papers(request: HttpRequest) -> HttpResponse:
     if kind in Kind.values:
         rows = rows.filter(kind=kind)
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
-    about = subjects(page.object_list)
+    listed = list(page.object_list)
+    about = subjects(listed)
     context = {
         "page": page,
-        "listed": [(row, timezone.localdate(row.issued_at), about[row.pk]) for row in page.object_list],
+        "listed": [(row, timezone.localdate(row.issued_at), about[row.pk]) for row in listed],
         "years": years,
         "year": year,
         "kinds": Kind.choices,
