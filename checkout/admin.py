@@ -22,6 +22,7 @@ import checkout.regie.admin_corrections
 import checkout.regie.admin_settlements
 import checkout.regie.admin_statements
 import checkout.regie.admin_verifications
+import checkout.regie.admin_withdrawals
 import checkout.vouchers.admin  # noqa: F401  registers their tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.means.actions import MeansOfPayment, broken_providers, check_provider, overview
-from checkout.models import ProviderCheck
+from checkout.models import ProviderCheck, Regie
 from portal.common.errors import Refused
 from portal.common.formats import euros
 
@@ -66,11 +66,16 @@ class ProviderCheckAdmin(ReadOnlyAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """The providers themselves, rather than the questions that they were asked."""
         rows = ProviderCheck.objects.select_related("asked_by")
+        regie = Regie.objects.current()
         context = {
             "title": _("Moyens de paiement"),
             "means": [(each, abilities(each), self._notified_at(each)) for each in overview()],
             "recent": rows[:RECENT],
             "may_ask": self.may(request, Right.DECIDE),
+            "card_refunds": regie.card_refunds,
+            "regie_url": reverse("admin:checkout_regie_change", args=[regie.pk])
+            if regie.pk
+            else reverse("admin:checkout_regie_changelist"),
             "waiting_url": reverse("admin:checkout_payment_changelist") + "?status__exact=started",
         }
         return self.page(request, "admin/checkout/providercheck/means.html", context)

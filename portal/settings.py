@@ -356,12 +356,6 @@ CONTENT_SECURITY_POLICY = {
 
 # Which modules of checkout/providers/ take cards here, the first being the default.
 CARD_PROVIDERS = env.list("CARD_PROVIDERS", default=["demo"] if DEMO else [])
-# Whether a family that cancels may have a card's money back on the card; operators may always give it back.
-CARD_REFUNDS = switch("CARD_REFUNDS", default=DEMO)
-# The régie's own bank account, which transfers credits back to families: as its bank's contract says.
-REGIE_NAME = env.str("REGIE_NAME", default="Regie plateforme citoyenne")
-REGIE_IBAN = env.str("REGIE_IBAN", default="FR7630006000011234567890189" if DEMO else "").replace(" ", "")
-REGIE_BIC = env.str("REGIE_BIC", default="").replace(" ", "")
 # Stripe: the key and the signing secret of the webhook come from its dashboard; the addresses change only for a test
 # server, or for a Checkout page under a domain of one's own.
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
@@ -384,9 +378,6 @@ PAYFIP_NUMCLI = env.str("PAYFIP_NUMCLI", default="")
 PAYFIP_SAISIE = env.str("PAYFIP_SAISIE", default="W")
 PAYFIP_SERVICE_URL = env.str("PAYFIP_SERVICE_URL", default="https://www.payfip.gouv.fr/tpa/services/securite")
 PAYFIP_PAGE_URL = env.str("PAYFIP_PAGE_URL", default="https://www.payfip.gouv.fr/tpa/paiementws.web")
-# What the régie keeps of a commune's revenue as its part of the providers' fees, in hundredths of a percent; by default
-# it pays all of them itself.
-REMITTANCE_FEE_BASIS_POINTS = number("REMITTANCE_FEE_BASIS_POINTS", 0)
 HOLD_MINUTES = number("HOLD_MINUTES", 30, least=1)
 # How long a certificate of an absence or the proof of a quotient is kept once it is decided (minimisation, GDPR art. 5).
 PROOFS_KEPT_DAYS = number("PROOFS_KEPT_DAYS", 90, least=1)

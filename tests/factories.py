@@ -17,6 +17,7 @@ from factory.django import DjangoModelFactory
 
 from accounts.models import Address, Commune, CommuneFile, StaffRole, Terms, User
 from bookings.models import Controller
+from checkout.models import Regie
 from families.models import Beneficiary, Enrolment, Filiation, IncomeQuotient
 from portal.common.formats import PARIS, today
 from services.models import (
@@ -425,6 +426,11 @@ class OpenDayFactory(DjangoModelFactory):
         lambda day: dt.datetime.combine(day.date - dt.timedelta(days=2), dt.time(12), tzinfo=PARIS)
     )
     cancel_until = factory.SelfAttribute("book_until")
+
+
+def regie(**fields: object) -> Regie:
+    """The régie with these rules."""
+    return Regie.objects.update_or_create(code="regie", defaults=fields)[0]
 
 
 class ControllerFactory(DjangoModelFactory):

@@ -11,7 +11,6 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-import wallet.admin_withdrawals  # noqa: F401  registers its tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, ScopedAdmin, staff
 from accounts.admin_history import Happening, told
 from accounts.models import User

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 from sepaxml import SepaTransfer
 from sepaxml.validation import try_valid_xml
@@ -19,6 +18,15 @@ from portal.common.formats import long_date, today
 SCHEMA = "pain.001.001.09"
 # A date further away is a slip of the hand: what was granted would wait for it with nobody knowing.
 MOST_DAYS_AHEAD = 30
+
+
+@dataclass(frozen=True)
+class Debtor:
+    """The régie's own account, which transfers leave from, as its bank's contract says."""
+
+    name: str
+    iban: str
+    bic: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,19 +56,19 @@ def check_execution_date(date: dt.date) -> None:
         )
 
 
-def sepa_file(transfers: Sequence[Transfer], execution_date: dt.date) -> str:
+def sepa_file(debtor: Debtor, transfers: Sequence[Transfer], execution_date: dt.date) -> str:
     """The order as the bank reads it, checked against the scheme's own description.
 
-    Raises Refused when the régie's own account is not configured.
+    Raises Refused when the régie's own account is not known.
     """
-    if not settings.REGIE_IBAN:
+    if not debtor.iban:
         raise Refused(
-            _("Le compte de la régie n’est pas configuré (REGIE_IBAN)\u00a0: aucun virement ne peut être préparé."),
+            _("La régie n’a pas d’IBAN\u00a0: écrivez-le sous « Régies », puis recommencez. Rien n’a été préparé."),
             code="no_account",
         )
-    config = {"name": settings.REGIE_NAME[:70], "IBAN": settings.REGIE_IBAN, "batch": True, "currency": "EUR"}
-    if settings.REGIE_BIC:
-        config["BIC"] = settings.REGIE_BIC
+    config = {"name": debtor.name[:70], "IBAN": debtor.iban, "batch": True, "currency": "EUR"}
+    if debtor.bic:
+        config["BIC"] = debtor.bic
     made = SepaTransfer(config, schema=SCHEMA, clean=True)
     for row in transfers:
         made.add_payment(

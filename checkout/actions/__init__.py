@@ -9,10 +9,9 @@ from checkout.actions.keeping import prolong_hold
 from checkout.actions.offers import pay_offer, take_offer
 from checkout.actions.payment import Card, Means, abandon_order, accept_sale_terms, choose_address, pay
 from checkout.actions.tickets import add_tickets_to_cart, cancel_ticket
-from checkout.actions.top_up import TOP_UP_FEE, start_top_up
+from checkout.actions.top_up import start_top_up
 
 __all__ = [
-    "TOP_UP_FEE",
     "Added",
     "Card",
     "Means",

@@ -4,7 +4,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.conf import settings
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -12,7 +11,7 @@ from django.utils.translation import ngettext
 from accounts.models import User
 from bookings import actions as bookings
 from bookings.models import Booking
-from checkout.models import Order, OrderLine
+from checkout.models import Order, OrderLine, Regie
 from checkout.refunds.actions import card_shares, lock_cards, refund_to_card
 from checkout.vouchers import settling
 from portal.common.db import refusing, retry_on_deadlock
@@ -48,7 +47,7 @@ def cancel_bookings(*, ids: Collection[int], by: User, to_card: bool = False) ->
     """Cancel booked places before their deadline, all or none; returns what came back to the wallet, or to the card.
 
     `to_card`: what a card has paid of it goes back to the card, where the agglomération allows families to choose so
-    (CARD_REFUNDS). Raises Refused as bookings.actions.cancel does.
+    (« Régies »). Raises Refused as bookings.actions.cancel does.
     """
     check_card_refunds(to_card)
     with refusing({}):
@@ -112,7 +111,7 @@ def cancel_for(*, ids: Collection[int], by: User, reason: str, to_card: bool = F
 
 def check_card_refunds(to_card: bool) -> None:
     """Raises Refused when a family asks for its card and the agglomération gives families no choice."""
-    if to_card and not settings.CARD_REFUNDS:
+    if to_card and not Regie.objects.current().card_refunds:
         raise Refused(
             _("Le remboursement sur la carte n’est pas ouvert ici. Rien n’a été annulé."), code="no_card_refund"
         )

@@ -7,21 +7,20 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from checkout.actions.payment import ANY_CARD, Card, Started, check_smallest, chosen_provider, start_at_provider
-from checkout.models import Order, OrderLine, Payment
+from checkout.models import Order, OrderLine, Payment, Regie
 from portal.common.errors import Refused
 from portal.common.formats import euros
-from portal.common.money import round_cents
+from portal.common.money import ZERO, round_cents
 from wallet import actions as ledger
 from wallet.models import TopUpPack
 
-TOP_UP_FEE = Decimal("0.01")
 SMALLEST, LARGEST = Decimal("1.00"), Decimal("500.00")
 
 
 def start_top_up(*, user: User, amount: Decimal, card: Card = ANY_CARD) -> Started:
     """Order credits of `amount` euros and start the card payment.
 
-    An amount that is not one of the packs costs TOP_UP_FEE more. Raises Refused outside SMALLEST to LARGEST, and
+    An amount that is not one of the packs costs the fee that « Régies » sets. Raises Refused outside SMALLEST to LARGEST, and
     when no card provider is configured or it does not answer.
     """
     provider = chosen_provider(card)
@@ -38,7 +37,8 @@ def start_top_up(*, user: User, amount: Decimal, card: Card = ANY_CARD) -> Start
             % {"least": euros(SMALLEST), "most": euros(LARGEST)},
             code="amount",
         )
-    fee = round_cents(0) if TopUpPack.objects.filter(amount=amount, is_active=True).exists() else TOP_UP_FEE
+    is_pack = TopUpPack.objects.filter(amount=amount, is_active=True).exists()
+    fee = ZERO if is_pack else Regie.objects.current().top_up_fee
     check_smallest(provider, amount + fee)
     with transaction.atomic():
         ledger.wallet_of(user)

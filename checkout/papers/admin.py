@@ -11,8 +11,9 @@ from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
+from schwifty import IBAN
 
-from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, Todo, staff
+from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, ScopedForm, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.papers.actions import cancel, send
 from checkout.papers.models import LETTERS, Document, InvoiceRun, Kind, Regie, Series
@@ -20,6 +21,7 @@ from checkout.papers.views import download
 from portal.common.errors import Refused
 from portal.common.formats import euros, month, short_date
 from wallet.admin import of
+from wallet.withdrawals.actions import read_iban
 
 MOST = 50  # papers sent again at once: each is an e-mail
 
@@ -274,10 +276,58 @@ class InvoiceRunAdmin(ReadOnlyAdmin):
         return month(obj.month)
 
 
+class RegieForm(ScopedForm):
+    """An IBAN and a BIC may be typed as bank papers print them, in groups."""
+
+    iban = forms.CharField(
+        label=Regie._meta.get_field("iban").verbose_name,
+        help_text=Regie._meta.get_field("iban").help_text,
+        max_length=60,
+        required=False,
+        widget=forms.TextInput(attrs={"size": 40}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.iban:
+            self.initial["iban"] = IBAN(self.instance.iban, allow_invalid=True).formatted
+
+    def clean_iban(self) -> str:
+        typed = self.cleaned_data["iban"]
+        if not typed:
+            return ""
+        try:
+            return read_iban(typed)
+        except Refused as refusal:
+            raise forms.ValidationError(list(refusal.messages)) from refusal
+
+    def clean_bic(self) -> str:
+        return "".join(self.cleaned_data["bic"].split()).upper()
+
+
 @admin.register(Regie)
 class RegieAdmin(ScopedAdmin):
-    """Who stands at the head of every paper from now on; the first row is made with the first paper."""
+    """Who stands at the head of every paper from now on, and the régie's rules; the first row is made with the first paper."""
 
     operators = Right.VIEW | Right.CHANGE
-    list_display = ["name", "authority", "siret"]
-    fields = ["name", "authority", "address", "siret", "officer", "legal"]
+    form = RegieForm
+    list_display = ["name", "authority", "siret", "card_refunds"]
+    fieldsets = [
+        (
+            gettext_lazy("En tête des pièces"),
+            {"fields": ["name", "authority", "address", "siret", "officer", "legal"]},
+        ),
+        (gettext_lazy("Ce que paient et reçoivent les familles"), {"fields": ["top_up_fee", "card_refunds"]}),
+        (gettext_lazy("Reversement aux communes"), {"fields": ["remittance_percent"]}),
+        (gettext_lazy("Compte bancaire"), {"fields": ["iban", "bic"]}),
+    ]
+    constraint_messages = {
+        "regie_fee_is_moderate": (
+            "top_up_fee",
+            gettext_lazy("Des frais de zéro à cinq euros, par exemple 0,01."),
+        ),
+        "regie_part_is_moderate": (
+            "remittance_percent",
+            gettext_lazy("Une part de 0 à 10 %, par exemple 1,20."),
+        ),
+    }

@@ -6,6 +6,7 @@ transaction that fails takes its number back with it, so that no series has a ga
 
 import datetime as dt
 import uuid
+from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
 import pghistory
@@ -18,14 +19,23 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+from schwifty import BIC
+from schwifty.exceptions import SchwiftyException
 
 from portal.common.db import annotated, not_truncated
+from portal.common.errors import Refused
 from portal.common.formats import PARIS
 from portal.common.money import MoneyField
 from wallet.models import Movement
+from wallet.transfers import Debtor
+from wallet.withdrawals.actions import read_iban
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+
+MOST_FEE = 5  # euros
+MOST_PERCENT = 10
 
 
 def siret_number(text: str) -> None:
@@ -36,9 +46,39 @@ def siret_number(text: str) -> None:
         raise ValidationError(_("Un SIRET a quatorze chiffres, sans espaces ; celui-ci n’est pas juste."))
 
 
+def account_number(text: str) -> None:
+    """Raises ValidationError for what is no IBAN of the SEPA zone, written without spaces."""
+    try:
+        compact = read_iban(text)
+    except Refused as refusal:
+        raise ValidationError(list(refusal.messages)) from refusal
+    if compact != text:
+        raise ValidationError(_("Écrivez l’IBAN sans espaces."))
+
+
+def bank_code(text: str) -> None:
+    """Raises ValidationError for what is no BIC."""
+    try:
+        BIC(text)
+    except SchwiftyException as error:
+        raise ValidationError(_("Ce BIC n’est pas juste : huit ou onze lettres et chiffres.")) from error
+
+
+class RegieQuerySet(models.QuerySet["Regie"]):
+    def current(self) -> "Regie":
+        """The régie, or what a new one starts with; writes nothing. One query."""
+        return self.order_by("pk").first() or Regie()
+
+
 @pghistory.track(append_only=True)
 class Regie(models.Model):
-    """The public till that collects for every commune: who stands at the head of each paper from now on."""
+    """The public till that collects for every commune: who stands at the head of each paper from now on, and its rules.
+
+    What its council decides (whether families may have a card's money back on the card, what it keeps of a commune's
+    revenue, what a deposit of one's own amount costs) and the account that its transfers leave from are here rather than on
+    the server: those who answer for the money change them, and what they were stays in the history. An app imports only
+    downwards: the wallet's transfers are given the account (`debtor`) by the page that prepares them.
+    """
 
     code = models.SlugField(_("code"), max_length=20, unique=True, default="regie", editable=False)
     name = models.CharField(
@@ -68,10 +108,73 @@ class Regie(models.Model):
         db_default="",
         help_text=_("Au bas de chaque pièce. Ce qui est déjà édité ne change pas."),
     )
+    card_refunds = models.BooleanField(
+        _("les familles peuvent se faire rembourser sur leur carte"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Quand elles annulent, et si le prestataire sait rembourser ; sinon la somme va dans leur porte-monnaie, ce qui "
+            "reste toujours possible. Les agents de la régie peuvent de toute façon rembourser une carte."
+        ),
+    )
+    top_up_fee = MoneyField(
+        _("frais d’un dépôt de montant personnalisé (€)"),
+        default=Decimal("0.01"),
+        db_default=Decimal("0.01"),
+        help_text=_("Ajoutés au montant que la famille choisit elle-même ; les packs n’en ont pas."),
+    )
+    remittance_percent = models.DecimalField(
+        _("part des commissions retenue aux communes (%)"),
+        max_digits=4,
+        decimal_places=2,
+        default=Decimal("0.00"),
+        db_default=Decimal("0.00"),
+        help_text=_(
+            "Retenue sur ce que chaque commune a gagné, à chaque reversement ; 0 : l’agglomération paie seule les prestataires. "
+            "Les relevés déjà émis ne changent pas."
+        ),
+    )
+    iban = models.CharField(
+        _("IBAN"),
+        max_length=34,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[account_number],
+        help_text=_("Le compte de dépôt de fonds d’où partent les virements aux familles."),
+    )
+    bic = models.CharField(
+        _("BIC"),
+        max_length=11,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[bank_code],
+        help_text=_("Tel que l’écrit le contrat de la banque."),
+    )
+
+    objects = RegieQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("régie")
         verbose_name_plural = _("régies")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(top_up_fee__gte=0, top_up_fee__lte=MOST_FEE), name="regie_fee_is_moderate"
+            ),
+            models.CheckConstraint(
+                condition=Q(remittance_percent__gte=0, remittance_percent__lte=MOST_PERCENT),
+                name="regie_part_is_moderate",
+            ),
+            models.CheckConstraint(
+                condition=Q(iban="") | Q(iban__regex=r"^[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}$"),
+                name="regie_iban_is_compact",
+            ),
+            models.CheckConstraint(
+                condition=Q(bic="") | Q(bic__regex=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$"),
+                name="regie_bic_is_compact",
+            ),
+        ]
         triggers = [
             pgtrigger.ReadOnly(name="regie_keeps_its_code", fields=["code"]),
             pgtrigger.Protect(name="regies_are_kept", operation=pgtrigger.Delete),
@@ -79,6 +182,11 @@ class Regie(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def debtor(self) -> Debtor:
+        """The account that transfers leave from; its IBAN is empty until somebody has written it."""
+        return Debtor(self.name, self.iban, self.bic)
 
 
 class Kind(models.TextChoices):

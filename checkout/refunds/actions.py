@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from checkout.actions.reconciliation import known
-from checkout.models import OrderLine, Payment, ProviderEvent
+from checkout.models import OrderLine, Payment, ProviderEvent, Regie
 from checkout.providers import provider as find_provider
 from checkout.providers.base import Impossible, RefundFailed, Unreachable
 from checkout.refunds.models import Refund
@@ -79,14 +79,16 @@ def card_shares(lines: Iterable[OrderLine]) -> Sequence[CardShare]:
     return shares
 
 
-def back_to(lines: Collection[OrderLine], *, asked: bool = True) -> dict[str, Decimal]:
+def back_to(lines: Collection[OrderLine], *, by_family: bool = False) -> dict[str, Decimal]:
     """What a page of cancelling says of the money of these lines, in euros: all, what may go to cards, the rest, and what
     vouchers had paid of the price (`off`).
 
-    `asked` is whether the person has the choice of the card at all.
+    A family has the choice of the card only where « Régies » gives it; asked only when a card has paid.
     """
     total = sum((line.paid for line in lines), ZERO)
-    on_card = sum((share.amount for share in card_shares(lines)), ZERO) if asked else ZERO
+    on_card = sum((share.amount for share in card_shares(lines)), ZERO)
+    if on_card and by_family and not Regie.objects.current().card_refunds:
+        on_card = ZERO
     off = sum((line.discount for line in lines), ZERO)
     return {"total": total, "on_card": on_card, "rest": total - on_card, "off": off}
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.postgresql.psycopg_any import DateRange
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Commune, User
+from checkout.papers.models import Regie
 from checkout.regie.models import Statement
 from portal.common.db import one_at_a_time
 from portal.common.errors import Refused
@@ -84,11 +84,12 @@ class Owed:
     gross: Decimal
     cancelled: Decimal
     vouchers: Decimal
+    percent: Decimal  # of what was earned: the part of the providers' fees
     fees: Decimal = field(init=False)
     commune: Commune | None = None
 
     def __post_init__(self) -> None:
-        self.fees = fee_share(self.gross - self.cancelled)
+        self.fees = fee_share(self.gross - self.cancelled, self.percent)
 
     @property
     def net(self) -> Decimal:
@@ -99,19 +100,20 @@ class Owed:
         return str(self.commune) if self.commune else _("Agglomération")
 
 
-def fee_share(earned: Decimal) -> Decimal:
-    """The commune's part of the providers' fees: so many hundredths of a percent of what it earned.
+def fee_share(earned: Decimal, percent: Decimal) -> Decimal:
+    """The commune's part of the providers' fees: so many percent of what it earned, as « Régies » says.
 
-    REMITTANCE_FEE_BASIS_POINTS is zero unless its council decided otherwise: the agglomération pays the fees itself.
+    Zero unless the council decided otherwise: the agglomération pays the fees itself.
     """
-    return max(round_cents(earned * settings.REMITTANCE_FEE_BASIS_POINTS / 10_000), ZERO)
+    return max(round_cents(earned * percent / 100), ZERO)
 
 
 def owed(until: dt.date) -> list[Owed]:
-    """What is owed to each commune up to the end of a day, by name; two statements."""
+    """What is owed to each commune up to the end of a day, by name; three statements."""
     with connection.cursor() as cursor:
         cursor.execute(OWED, [midnight(until + dt.timedelta(days=1))])
         rows = cursor.fetchall()
+    percent = Regie.objects.current().remittance_percent
     communes = Commune.objects.in_bulk([int(row[0]) for row in rows if row[0].isdecimal()])
     found = [
         Owed(
@@ -121,6 +123,7 @@ def owed(until: dt.date) -> list[Owed]:
             gross,
             cancelled,
             vouchers,
+            percent,
             communes.get(int(code)) if code.isdecimal() else None,
         )
         for code, first, since, gross, cancelled, vouchers in rows

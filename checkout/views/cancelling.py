@@ -1,6 +1,5 @@
 """Cancelling: some bookings that were ticked, or all that are like one; what comes back is said before."""
 
-from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -60,7 +59,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
         "others": [row for row in booked if row.made_by_id != user.pk],
         "like": rows[0] if like else None,
         "most": MOST if everything and len(rows) == MOST else 0,
-        **back_to(lines.values(), asked=settings.CARD_REFUNDS),
+        **back_to(lines.values(), by_family=True),
     }
     return render(request, "checkout/cancel.html", context)
 

@@ -234,6 +234,6 @@ def ticket_cancel(request: HttpRequest, pk: int) -> HttpResponse:
         "ticket": found,
         "note": note(found.valid),
         "giving_back": giving_back(found),
-        **back_to([line] if line else [], asked=settings.CARD_REFUNDS),
+        **back_to([line] if line else [], by_family=True),
     }
     return render(request, "checkout/ticket_cancel.html", context)

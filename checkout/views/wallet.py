@@ -15,8 +15,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from schwifty import IBAN
 
 from accounts.views import current_user
-from checkout.actions import TOP_UP_FEE, start_top_up
+from checkout.actions import start_top_up
 from checkout.forms import TopUpForm
+from checkout.models import Regie
 from checkout.movements import orders_behind
 from checkout.papers.statements import Shown, span, statement
 from checkout.providers import card_providers
@@ -69,7 +70,7 @@ def wallet(request: HttpRequest) -> HttpResponse:
         "wallet": mine,
         "packs": packs,
         "form": form,
-        "fee": TOP_UP_FEE,
+        "fee": Regie.objects.current().top_up_fee,
         "page": page,
         "filter": chosen,
         "movements": _shown(list(page.object_list)),
@@ -225,5 +226,6 @@ def deposit(request: HttpRequest) -> HttpResponse:
     form = TopUpForm({"pack": TopUpForm.CUSTOM, "amount": request.GET.get("montant", "")}, packs=[])
     if not form.is_valid():
         return redirect("wallet")
-    confirm = {"amount": form.chosen, "fee": TOP_UP_FEE, "total": form.chosen + TOP_UP_FEE}
+    fee = Regie.objects.current().top_up_fee
+    confirm = {"amount": form.chosen, "fee": fee, "total": form.chosen + fee}
     return render(request, "wallet/confirm.html", {"confirm": confirm, "cards": card_providers()})

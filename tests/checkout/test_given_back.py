@@ -14,6 +14,7 @@ from checkout.providers.base import Message, Outcome
 from portal.common.formats import long_date, today
 from portal.outbox.models import Email
 from tests.checkout.http import text
+from tests.factories import regie
 from tests.shop import Shop, open_shop
 from tests.vouchers.making import order_with, voucher
 
@@ -95,8 +96,8 @@ class TestCards:
         cancelled(shop, 3, to_card=True)
         return shop, order, Refund.objects.get()
 
-    def test_a_refund_on_its_way_is_no_money_of_the_wallet(self, browse: Browse, settings: object) -> None:
-        settings.CARD_REFUNDS = True  # type: ignore[attr-defined]
+    def test_a_refund_on_its_way_is_no_money_of_the_wallet(self, browse: Browse) -> None:
+        regie(card_refunds=True)
         shop, order, _refund = self.by_card()
         words = read(browse, shop, order)
         assert f"Rendu sur votre carte 23,70 €, demandé le {long_date(today())} ; 3 à 10 jours" in words
@@ -109,15 +110,15 @@ class TestCards:
             ("failed", "Rendu sur votre carte impossible", True),
         ],
     )
-    def test_what_became_of_it(self, status: str, says: str, wallet: bool, browse: Browse, settings: object) -> None:
-        settings.CARD_REFUNDS = True  # type: ignore[attr-defined]
+    def test_what_became_of_it(self, status: str, says: str, wallet: bool, browse: Browse) -> None:
+        regie(card_refunds=True)
         shop, order, _refund = self.by_card()
         Refund.objects.update(status=status, ended_at=timezone.now())
         words = read(browse, shop, order)
         assert says in words and ("Rendu à votre porte-monnaie 23,70 €" in words) == wallet
 
-    def test_the_wallets_part_stands_alone_beside_it(self, browse: Browse, settings: object) -> None:
-        settings.CARD_REFUNDS = True  # type: ignore[attr-defined]
+    def test_the_wallets_part_stands_alone_beside_it(self, browse: Browse) -> None:
+        regie(card_refunds=True)
         shop = open_shop(credit="10")
         order = order_with(shop, total="31.60", means=Means.BOTH)
         captured(order)

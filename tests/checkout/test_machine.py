@@ -59,7 +59,7 @@ from portal.common.errors import Refused
 from portal.common.formats import today
 from portal.outbox.calls import Later
 from services.models import OpenDay
-from tests.factories import AddressFactory, agent_of
+from tests.factories import AddressFactory, agent_of, regie
 from tests.regie.ledger import due
 from tests.shop import Shop, family, open_shop
 from tests.vouchers.making import voucher
@@ -132,6 +132,7 @@ class Money(RuleBasedStateMachine):
         for shop in self.families:
             AddressFactory(user=shop.user)
         self.operator, self.other = agent_of(), agent_of()
+        regie(card_refunds=True)
         TopUpPack.objects.create(amount=Decimal(10))
         voucher("DIX", percent=Decimal(10))
         voucher("CINQ", amount=Decimal(5), stackable=True)
@@ -286,7 +287,9 @@ class Money(RuleBasedStateMachine):
                 case "cancel" if row:
                     withdrawals.cancel_withdrawal(withdrawal=row, by=row.user)
                 case "order":
-                    withdrawals.make_transfer_order(execution_date=next_bank_day(today()), by=self.operator)
+                    debtor = withdrawals.Debtor("Régie", "DE89370400440532013000")
+                    day = next_bank_day(today())
+                    withdrawals.make_transfer_order(debtor=debtor, execution_date=day, by=self.operator)
                 case "taken back" if order:
                     withdrawals.cancel_order(order=order, reason="Essai", by=self.operator)
                 case "paid" if order:
@@ -354,7 +357,7 @@ class Money(RuleBasedStateMachine):
             assert list(verify()) == []
 
 
-def test_money_and_places_after_any_story(settings_of_the_story: Any) -> None:
+def test_money_and_places_after_any_story() -> None:
     run_state_machine_as_test(
         Money,
         settings=settings(
@@ -368,18 +371,11 @@ def test_money_and_places_after_any_story(settings_of_the_story: Any) -> None:
     )
 
 
-@pytest.fixture
-def settings_of_the_story(settings: Any) -> Any:
-    settings.CARD_REFUNDS = True
-    settings.REGIE_IBAN = "DE89370400440532013000"
-    return settings
-
-
 class TestItsTeeth:
     """With a guard off, a short story ends in what the machine does not accept."""
 
     @pytest.fixture
-    def story(self, settings_of_the_story: Any) -> Iterator[Money]:
+    def story(self) -> Iterator[Money]:
         told = Money()
         told.fill(0, {0, 1})
         yield told

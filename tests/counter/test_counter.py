@@ -18,7 +18,7 @@ from portal.common.errors import Refused
 from portal.outbox.models import Email
 from tests.admin.world import client_of
 from tests.checkout.http import text
-from tests.factories import AddressFactory, CommuneFactory, TermsFactory, agent_of
+from tests.factories import AddressFactory, CommuneFactory, TermsFactory, agent_of, regie
 from tests.guards import guarded
 from tests.papers.reading import plain
 from tests.shop import Shop, open_shop
@@ -141,11 +141,11 @@ class TestPayment:
         data = {"user": shop.user, "paper": paper(), "commune": None, "by": operator}
         assert "Mes adresses" in refused("no_address", take_payment, shown_total=Decimal("31.60"), **data)
 
-    def test_cancelling_gives_back_to_the_wallet(self, shop: Shop, operator: User, settings: Any) -> None:
+    def test_cancelling_gives_back_to_the_wallet(self, shop: Shop, operator: User) -> None:
         """A till pays nothing back by itself: what was paid in cash has no card to return to."""
         from checkout.actions import cancel_bookings
 
-        settings.CARD_REFUNDS = True
+        regie(card_refunds=True)
         shop.add()
         take_payment(user=shop.user, shown_total=Decimal("31.60"), paper=paper(), commune=None, by=operator)
         ids = list(Booking.objects.booked().values_list("pk", flat=True))

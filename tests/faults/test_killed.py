@@ -8,7 +8,6 @@ import datetime as dt
 import itertools
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -20,6 +19,7 @@ from checkout.tasks import GIVE_UP_AFTER, reconcile_payments
 from checkout.verification import verify
 from portal.outbox.calls import make_due
 from portal.outbox.models import Email
+from tests.factories import regie
 from tests.faults.bank import REFUNDING, Bank
 from tests.faults.scene import TOTAL, Scene, at_the_bank, let_time_pass, reconcile
 from tests.faults.victim import Victim
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 @pytest.fixture
 def victim(bank: Bank) -> Iterator[Victim]:
-    here = {**bank.settings, "SITE_URL": django_settings.SITE_URL, "CARD_PROVIDERS": [bank.slug], "CARD_REFUNDS": True}
+    here = {**bank.settings, "SITE_URL": django_settings.SITE_URL, "CARD_PROVIDERS": [bank.slug]}
     with Victim(here) as victim:
         yield victim
 
@@ -172,9 +172,9 @@ def test_the_task_that_asks_the_bank(bank: Bank, victim: Victim) -> None:
 
 
 @pytest.mark.parametrize("bank", REFUNDING, indirect=True)
-def test_the_refund_to_a_card(bank: Bank, victim: Victim, settings: Any) -> None:
+def test_the_refund_to_a_card(bank: Bank, victim: Victim) -> None:
     """The card is paid back once, whether the process died before the bank heard of it or before it wrote so."""
-    settings.CARD_REFUNDS = True
+    regie(card_refunds=True)
     for step in every_step():
         scene = at_the_bank(bank)
         bank.pay(scene.payment)

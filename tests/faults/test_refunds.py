@@ -1,7 +1,6 @@
 """A card's money on its way back, with the bank down, the answer lost, or the news of the payment coming again."""
 
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -12,7 +11,7 @@ from checkout.refunds.actions import make, refund_to_card
 from portal.outbox.calls import Later, make_due
 from portal.outbox.models import Call
 from tests.concurrency.conftest import race
-from tests.factories import agent_of
+from tests.factories import agent_of, regie
 from tests.faults.bank import REFUNDING, Bank
 from tests.faults.scene import TOTAL, Scene, at_the_bank, outcomes
 from wallet import actions as ledger
@@ -26,8 +25,8 @@ pytestmark = [
 
 
 @pytest.fixture(autouse=True)
-def _families_may_choose_the_card(settings: Any) -> None:
-    settings.CARD_REFUNDS = True
+def _families_may_choose_the_card(db: None) -> None:
+    regie(card_refunds=True)
 
 
 def cancelled(bank: Bank) -> Scene:

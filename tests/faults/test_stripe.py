@@ -15,6 +15,7 @@ from checkout.providers.stripe import COMPLETED, OPEN_FOR, StripeProvider, from_
 from checkout.verification import verify
 from portal.outbox.calls import make_due
 from portal.outbox.models import Call, Email
+from tests.factories import regie
 from tests.faults.bank import NOBODY, Bank, Notification
 from tests.faults.scene import at_the_bank, untouched
 from tests.faults.stripe import StripeBank
@@ -332,8 +333,8 @@ def test_cents_there_and_back(amount: str, cents: int) -> None:
 @pytest.mark.parametrize("bank", ["stripe"], indirect=True)
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("right_in_the_end")
-def test_a_refund_that_fails_days_later_is_in_the_wallet(bank: StripeBank, settings: Any) -> None:
-    settings.CARD_REFUNDS = True
+def test_a_refund_that_fails_days_later_is_in_the_wallet(bank: StripeBank) -> None:
+    regie(card_refunds=True)
     scene = at_the_bank(bank)
     bank.pay(scene.payment)
     scene.tell()

@@ -33,9 +33,10 @@ def pay_at_the_bank(address: str) -> str:
 def bank(live_server: Any, settings: Any) -> Iterator[Any]:
     """The demonstration bank on its own address; after the test the books are right."""
     from checkout.verification import verify
+    from tests.factories import regie
 
     settings.SITE_URL = live_server.url
-    settings.CARD_REFUNDS = True
+    regie(card_refunds=True)
     yield live_server
     assert list(verify()) == []
 

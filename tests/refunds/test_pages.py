@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -14,7 +13,7 @@ from checkout.models import Payment, Refund
 from portal.outbox.calls import make_due
 from tests.admin.world import client_of
 from tests.checkout.http import text
-from tests.factories import agent_of
+from tests.factories import agent_of, regie
 from tests.shop import Shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,8 +50,8 @@ def test_the_wallet_is_what_happens_by_itself(by_card: Order, browse: Browse, se
     assert shop.balance == Decimal("7.90") and not Refund.objects.exists()
 
 
-def test_no_choice_where_it_is_not_open(by_card: Order, browse: Browse, settings: Any) -> None:
-    settings.CARD_REFUNDS = False
+def test_no_choice_where_it_is_not_open(by_card: Order, browse: Browse) -> None:
+    regie(card_refunds=False)
     shop = by_card()
     client = browse(shop)
     assert "Sur ma carte" not in text(client.get(page_of(shop)))

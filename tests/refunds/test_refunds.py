@@ -19,7 +19,7 @@ from portal.common.errors import Refused
 from portal.demo.models import BankPayment, BankRefund
 from portal.outbox.calls import make_due
 from portal.outbox.models import Call, Email
-from tests.factories import agent_of
+from tests.factories import agent_of, regie
 from tests.shop import Shop
 from wallet.models import Account
 
@@ -63,9 +63,9 @@ def test_only_the_cards_part_goes_to_the_card(by_card: Order) -> None:
     assert euros_of("clearing:demo") == 0
 
 
-def test_without_the_choice_nothing_is_cancelled(by_card: Order, settings: Any) -> None:
+def test_without_the_choice_nothing_is_cancelled(by_card: Order) -> None:
     shop = by_card()
-    settings.CARD_REFUNDS = False
+    regie(card_refunds=False)
     with pytest.raises(Refused) as refusal:
         cancel_bookings(ids=ids(shop, 1), by=shop.user, to_card=True)
     assert refusal.value.code == "no_card_refund" and Booking.objects.booked().count() == 4

@@ -7,7 +7,6 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
-from pytest_django.fixtures import Settings
 
 from accounts.models import Commune
 from bookings.models import Booking
@@ -18,7 +17,7 @@ from checkout.verification import verify
 from portal.common.errors import Refused
 from tests.admin.world import client_of
 from tests.concurrency.conftest import race
-from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.factories import CommuneFactory, UserFactory, agent_of, regie
 from tests.guards import guarded, sql
 from tests.regie.ledger import dated, days_ago, posted
 from tests.shop import open_shop
@@ -91,8 +90,8 @@ def test_the_next_statement_starts_where_this_one_ends() -> None:
     assert revenue(commune) == Decimal("-7.90")
 
 
-def test_the_communes_part_of_the_fees_stays_with_the_regie(settings: Settings) -> None:
-    settings.REMITTANCE_FEE_BASIS_POINTS = 120
+def test_the_communes_part_of_the_fees_stays_with_the_regie() -> None:
+    regie(remittance_percent=Decimal("1.20"))
     commune = sold(cancelled=0)
     close()
     (statement,) = statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=agent_of())

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -19,11 +20,12 @@ from portal.common.formats import today
 from portal.outbox.models import Email
 from tests.admin.world import client_of
 from tests.checkout.http import text
-from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.factories import CommuneFactory, UserFactory, agent_of, regie
 from tests.guards import guarded, sql
 from tests.regie.ledger import due
 from wallet import actions as ledger
 from wallet.models import Account
+from wallet.transfers import Debtor
 from wallet.withdrawals.actions import (
     approve_withdrawal,
     ask_withdrawal,
@@ -44,9 +46,12 @@ TOMORROW = dt.timedelta(days=1)
 BANK_DAY = next_bank_day(today())
 
 
+DEBTOR = Debtor("Régie du Velay", "DE89370400440532013000")
+
+
 @pytest.fixture(autouse=True)
-def _account(settings: Any) -> None:
-    settings.REGIE_NAME, settings.REGIE_IBAN, settings.REGIE_BIC = "Régie du Velay", "DE89370400440532013000", ""
+def _account(db: None) -> None:
+    regie(name=DEBTOR.name, iban=DEBTOR.iban)
 
 
 @pytest.fixture
@@ -86,7 +91,7 @@ def test_from_the_request_to_the_bank(parent: User, operator: User) -> None:
     assert balance(parent) == 20 and held("transfers") == 30 and row.iban == "FR7630006000011234567890189"
     assert list(verify()) == []
     approve_withdrawal(withdrawal=row, by=operator)
-    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
     assert fresh(row).status == "sent" and (order.total, order.count) == (Decimal(30), 1) and held("transfers") == 30
     assert "dites-le ce jour-là" in refused("too_early", mark_paid, order=order, by=operator)
     mark_paid(order=due(order), by=operator)
@@ -102,7 +107,7 @@ def test_the_file_is_what_a_bank_reads(parent: User, operator: User) -> None:
     rows = [ask(parent), ask_withdrawal(user=other, amount=Decimal("12.34"), holder="O’Neil & Fils", iban=IBAN)]
     for row in rows:
         approve_withdrawal(withdrawal=row, by=operator)
-    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
     root = etree.fromstring(order.file.encode())
     names = {"p": "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"}
 
@@ -122,10 +127,10 @@ def test_the_file_is_what_a_bank_reads(parent: User, operator: User) -> None:
         try_valid_xml(order.file.replace("NOTPROVIDED", "").encode(), "pain.001.001.09")
 
 
-def test_the_file_names_the_bank_that_is_known(parent: User, operator: User, settings: Any) -> None:
-    settings.REGIE_BIC = "COBADEFFXXX"
+def test_the_file_names_the_bank_that_is_known(parent: User, operator: User) -> None:
+    debtor = replace(DEBTOR, bic="COBADEFFXXX")
     approve_withdrawal(withdrawal=ask(parent), by=operator)
-    file = make_transfer_order(execution_date=BANK_DAY, by=operator).file
+    file = make_transfer_order(debtor=debtor, execution_date=BANK_DAY, by=operator).file
     assert "<BICFI>COBADEFFXXX</BICFI>" in file and "NOTPROVIDED" not in file
 
 
@@ -148,17 +153,17 @@ def test_a_date_that_no_bank_keeps_is_refused(parent: User, operator: User) -> N
     days = [today() + dt.timedelta(days=days) for days in range(31)]
     closed = [date for date in days if not is_bank_day(date)]
     for date in [*closed, today() - TOMORROW, today() + dt.timedelta(days=31), dt.date.max]:
-        refused("date", make_transfer_order, execution_date=date, by=operator)
+        refused("date", make_transfer_order, debtor=DEBTOR, execution_date=date, by=operator)
     for date in days:
         if date not in closed:
-            order = make_transfer_order(execution_date=date, by=operator)
+            order = make_transfer_order(debtor=DEBTOR, execution_date=date, by=operator)
             cancel_order(order=order, reason="Essai", by=operator)
 
 
 def test_a_cancelled_order_gives_its_requests_back(parent: User, operator: User) -> None:
     row = ask(parent)
     approve_withdrawal(withdrawal=row, by=operator)
-    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
     refused("reason_missing", cancel_order, order=order, reason=" ", by=operator)
     cancel_order(order=order, reason=" Mauvaise date ", by=operator)
     order.refresh_from_db()
@@ -167,7 +172,7 @@ def test_a_cancelled_order_gives_its_requests_back(parent: User, operator: User)
     assert list(carried(order)) == [row]
     refused("cancelled", cancel_order, order=order, reason="x", by=operator)
     refused("cancelled", mark_paid, order=order, by=operator)
-    second = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    second = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
     mark_paid(order=due(second), by=operator)
     refused("paid", cancel_order, order=second, reason="x", by=operator)
     assert fresh(row).order == second and held("bank") == 30 and balance(parent) == 20 and list(verify()) == []
@@ -176,7 +181,7 @@ def test_a_cancelled_order_gives_its_requests_back(parent: User, operator: User)
 def test_what_the_bank_has_is_not_cancelled(parent: User, operator: User) -> None:
     row = ask(parent)
     approve_withdrawal(withdrawal=row, by=operator)
-    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
     mark_returned(withdrawal=row, reason="Clos", by=operator)
     refused("at_the_bank", cancel_order, order=order, reason="x", by=operator)
 
@@ -236,7 +241,7 @@ def test_a_granted_request_can_still_be_refused_until_it_leaves(parent: User, op
     refused("too_late", cancel_withdrawal, withdrawal=row, by=parent)
     refuse_withdrawal(withdrawal=row, reason="Doublon", by=operator)
     assert balance(parent) == 50
-    refused("empty", make_transfer_order, execution_date=BANK_DAY, by=operator)
+    refused("empty", make_transfer_order, debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
 
 
 @pytest.mark.parametrize("paid", [False, True])
@@ -244,7 +249,7 @@ def test_a_transfer_that_the_bank_sends_back(parent: User, operator: User, paid:
     row = ask(parent)
     refused("too_late", mark_returned, withdrawal=row, reason="x", by=operator)
     approve_withdrawal(withdrawal=row, by=operator)
-    order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+    order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
     due(order)
     if paid:
         mark_paid(order=order, by=operator)
@@ -266,12 +271,10 @@ def test_nobody_grants_their_own_request(parent: User, operator: User) -> None:
         Withdrawal.objects.update(status="approved", decided_by=operator, decided_at=timezone.now())
 
 
-def test_without_an_account_of_the_regie(parent: User, operator: User, settings: Any) -> None:
+def test_without_an_account_of_the_regie(parent: User, operator: User) -> None:
     approve_withdrawal(withdrawal=ask(parent), by=operator)
-    settings.REGIE_IBAN = ""
-    refused("no_account", make_transfer_order, execution_date=BANK_DAY, by=operator)
-    settings.REGIE_IBAN = "DE89370400440532013000"
-    refused("date", make_transfer_order, execution_date=today() - TOMORROW, by=operator)
+    refused("no_account", make_transfer_order, debtor=Debtor("Régie", ""), execution_date=BANK_DAY, by=operator)
+    refused("date", make_transfer_order, debtor=DEBTOR, execution_date=today() - TOMORROW, by=operator)
 
 
 class TestGuards:
@@ -320,7 +323,7 @@ class TestGuards:
     def test_a_cancelled_order_says_why_and_carries_nothing(self, parent: User, operator: User) -> None:
         row = ask(parent)
         approve_withdrawal(withdrawal=row, by=operator)
-        order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+        order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
         for change in ({"reason": ""}, {"cancelled_by": None}, {"paid_at": timezone.now(), "paid_by": operator}):
             values = {"cancelled_at": timezone.now(), "cancelled_by": operator, "reason": "x"} | change
             says = r"cancelled_transfer_order_says_why|it is carried out"
@@ -359,7 +362,7 @@ class TestGuards:
             lambda: not Withdrawal.objects.exists(),
         )
         approve_withdrawal(withdrawal=row, by=operator)
-        order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+        order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
         guarded(
             "wallet.TransferOrder:transfer_order_is_frozen",
             lambda: TransferOrder.objects.update(file="<autre/>"),
@@ -493,7 +496,7 @@ class TestPages:
         assert f'value="{BANK_DAY.isoformat()}"' in form.content.decode()
         far = client.post("/admin/wallet/transferorder/preparer/", {"execution_date": "9999-12-31"})
         assert "trop lointaine" in text(far) and not TransferOrder.objects.exists()
-        order = make_transfer_order(execution_date=BANK_DAY, by=operator)
+        order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
         page = f"/admin/wallet/transferorder/{order.pk}"
         assert "deux fois" in text(client.get(f"{page}/annuler/"))
         assert "pourquoi" in text(client.post(f"{page}/annuler/", {"reason": ""})) and fresh(row).status == "sent"

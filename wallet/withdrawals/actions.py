@@ -20,7 +20,7 @@ from portal.common.money import ZERO, round_cents
 from portal.outbox.actions import queue_email
 from wallet import actions as ledger
 from wallet.models import Movement
-from wallet.transfers import Transfer, check_execution_date, sepa_file
+from wallet.transfers import Debtor, Transfer, check_execution_date, sepa_file
 from wallet.withdrawals.models import TransferOrder, Withdrawal
 
 MOST_IN_A_FILE = 500
@@ -126,10 +126,10 @@ def refuse_withdrawal(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
 
 
 @transaction.atomic
-def make_transfer_order(*, execution_date: dt.date, by: User) -> TransferOrder:
+def make_transfer_order(*, debtor: Debtor, execution_date: dt.date, by: User) -> TransferOrder:
     """Put all granted requests (MOST_IN_A_FILE at most) into one file of SEPA credit transfers.
 
-    Raises Refused when nothing waits, when the régie's own account is not configured, and for a date on which no bank
+    Raises Refused when nothing waits, when the régie's own account is not known, and for a date on which no bank
     can carry it out.
     """
     check_execution_date(execution_date)
@@ -138,7 +138,7 @@ def make_transfer_order(*, execution_date: dt.date, by: User) -> TransferOrder:
     if not rows:
         raise Refused(_("Aucune demande validée n’attend son virement."), code="empty")
     order = TransferOrder.objects.create(
-        file=_file(rows, execution_date),
+        file=_file(debtor, rows, execution_date),
         total=sum((row.amount for row in rows), ZERO),
         count=len(rows),
         execution_date=execution_date,
@@ -281,7 +281,7 @@ def _move(row: Withdrawal, step: str, label: str, *, by: User, other: str = ledg
     )
 
 
-def _file(rows: Sequence[Withdrawal], execution_date: dt.date) -> str:
+def _file(debtor: Debtor, rows: Sequence[Withdrawal], execution_date: dt.date) -> str:
     transfers = [
         Transfer(
             holder=row.holder,
@@ -292,4 +292,4 @@ def _file(rows: Sequence[Withdrawal], execution_date: dt.date) -> str:
         )
         for row in rows
     ]
-    return sepa_file(transfers, execution_date)
+    return sepa_file(debtor, transfers, execution_date)

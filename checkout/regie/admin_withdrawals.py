@@ -17,6 +17,7 @@ from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_decisions import DecisionAdmin
 from accounts.admin_history import Happening, told
 from accounts.models import User
+from checkout.papers.models import Regie
 from portal.common.bank_days import next_bank_day
 from portal.common.errors import Refused
 from portal.common.formats import euros, long_date, short_date, today
@@ -226,7 +227,9 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         form = OrderForm(request.POST or None, initial={"execution_date": next_bank_day(today())})
         if request.method == "POST" and form.is_valid():
             try:
-                order = make_transfer_order(by=staff(request), **form.cleaned_data)
+                order = make_transfer_order(
+                    debtor=Regie.objects.current().debtor, by=staff(request), **form.cleaned_data
+                )
             except Refused as refusal:
                 form.add_error(None, list(refusal.messages))
             else:
