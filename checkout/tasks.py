@@ -38,8 +38,8 @@ NEVER_ASKED_FIRST = F("checked_at").asc(nulls_first=True)
 
 
 @shared_task(name="checkout.reconcile_payments")
-def reconcile_payments() -> int:
-    """Ask providers about payments whose end nobody told us; returns how many came to an end.
+def reconcile_payments(seconds: float = SECONDS_OF_A_RUN) -> int:
+    """Ask providers about payments whose end nobody told us, as many as fit into `seconds`; returns how many ended.
 
     A browser that never came back and a notification that never came end here. A payment that the provider still
     knows nothing of after GIVE_UP_AFTER is abandoned.
@@ -47,7 +47,7 @@ def reconcile_payments() -> int:
     now = timezone.now()
     started = Payment.objects.awaiting_provider().filter(created_at__lt=now - ASK_AFTER)
     ended = 0
-    for payment in _while_there_is_time(started):
+    for payment in _while_there_is_time(started, seconds):
         if ask_provider(payment):
             ended += 1
         elif payment.created_at < now - GIVE_UP_AFTER:
@@ -57,18 +57,18 @@ def reconcile_payments() -> int:
 
 
 @shared_task(name="checkout.ask_again")
-def ask_again() -> int:
+def ask_again(seconds: float = SECONDS_OF_A_RUN) -> int:
     """Ask about payments that we gave up unheard; money that was captured all the same goes to the wallet."""
     now = timezone.now()
     given_up = Payment.objects.given_up_unheard().filter(
         Q(checked_at=None) | Q(checked_at__lt=now - ASK_AGAIN_AFTER), created_at__gt=now - ASK_FOR
     )
-    return sum(ask_provider(payment) for payment in _while_there_is_time(given_up))
+    return sum(ask_provider(payment) for payment in _while_there_is_time(given_up, seconds))
 
 
-def _while_there_is_time(payments: QuerySet[Payment]) -> Iterator[Payment]:
+def _while_there_is_time(payments: QuerySet[Payment], seconds: float) -> Iterator[Payment]:
     """The payments that one run asks about, those that wait longest first; at least one."""
-    end = time.monotonic() + SECONDS_OF_A_RUN
+    end = time.monotonic() + seconds
     for payment in payments.order_by(NEVER_ASKED_FIRST, "pk")[:MOST_AT_ONCE]:
         yield payment
         if time.monotonic() >= end:
@@ -76,9 +76,9 @@ def _while_there_is_time(payments: QuerySet[Payment]) -> Iterator[Payment]:
 
 
 @shared_task(name="checkout.check_providers")
-def check_providers() -> int:
-    """Ask each hour whether the providers that parents may choose answer; returns how many do not."""
-    return check_used_providers()
+def check_providers(seconds: float = SECONDS_OF_A_RUN) -> int:
+    """Ask each hour whether the providers that parents may choose answer, within `seconds`; returns how many do not."""
+    return check_used_providers(seconds=seconds)
 
 
 @shared_task(name="checkout.close_forgotten_orders")

@@ -1,6 +1,7 @@
 """Asking the providers of cards whether they are there: a régisseur by a button, the platform each hour."""
 
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -73,10 +74,17 @@ def check_provider(*, slug: str, by: User) -> ProviderCheck:
     return _keep(provider, provider.health(), by)
 
 
-def check_used_providers() -> int:
-    """Ask every provider that parents may choose, and keep what has changed; returns how many do not answer."""
+def check_used_providers(*, seconds: float = 120) -> int:
+    """Ask every provider that parents may choose, and keep what has changed; returns how many do not answer.
+
+    None is begun after `seconds`: a provider that says nothing takes its time, and a task has its own.
+    """
     checks, silent = _checks(), 0
+    end = time.monotonic() + seconds
     for provider in _used_providers():
+        if time.monotonic() >= end:
+            logger.error("The provider %s was not asked: the others took all the time", provider.slug)
+            continue
         health, before = provider.health(), checks.get(provider.slug)
         if not health.answers:
             silent += 1

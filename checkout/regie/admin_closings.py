@@ -1,7 +1,7 @@
 """The régie's pages: the day's journal, what every account holds, and closing what is over."""
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
@@ -25,6 +25,7 @@ from wallet.closings.models import Closing, accounts_in, kinds_in
 from wallet.models import Account
 
 Pages = list[tuple[str, str]]
+Shown = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
 def asked_day(request: HttpRequest, name: str = "jour") -> dt.date:
@@ -34,6 +35,43 @@ def asked_day(request: HttpRequest, name: str = "jour") -> dt.date:
     except ValueError:
         return today()
     return date if 2000 <= date.year <= today().year + 1 else today()
+
+
+def _chosen(request: HttpRequest, name: str) -> dt.date:
+    """The day that the address names; one that no ledger has when it names none."""
+    try:
+        return dt.date.fromisoformat(request.GET.get(name, ""))
+    except ValueError:
+        return dt.date.min
+
+
+def _of_days(days: Sequence[closings.DayTotal]) -> Shown:
+    """The question before closing these days, and what their movements make of the accounts."""
+    first, last = days[0].date, days[-1].date
+    many = ngettext(
+        "Pour une journée\u00a0: %(first)s.", "Pour %(count)d journées, du %(first)s au %(last)s.", len(days)
+    )
+    chosen = {
+        "field": "jusqu_au",
+        "value": last,
+        "question": _("Arrêter jusqu’au %s inclus\u00a0?") % long_date(last),
+        "extent": many % {"count": len(days), "first": long_date(first), "last": long_date(last)},
+        "button": _("Arrêter jusqu’au %s") % long_date(last),
+    }
+    return chosen, accounts_in(closings.totals_of(first, last, opening=closings.opening_of(Closing.Kind.DAY)))
+
+
+def _of_month(first: dt.date) -> Shown:
+    """The question before closing a month, and what it made of the accounts."""
+    last, name = closings.end_of_month(first), month(first).lower()
+    chosen = {
+        "field": "mois",
+        "value": first,
+        "question": _("Arrêter %s\u00a0?") % name,
+        "extent": _("Du %(first)s au %(last)s.") % {"first": long_date(first), "last": long_date(last)},
+        "button": _("Arrêter %s") % name,
+    }
+    return chosen, accounts_in(closings.totals_of(first, last, opening=closings.opening_of(Closing.Kind.MONTH)))
 
 
 @admin.register(Closing)
@@ -90,21 +128,31 @@ class ClosingAdmin(ReadOnlyAdmin):
     # -- Closing --
 
     def new_view(self, request: HttpRequest) -> HttpResponse:
-        """GET shows what is open and what it comes to; POST closes it as it was shown."""
+        """GET shows what may be closed, then what the chosen day or month makes of the accounts; POST closes it."""
         if not self.may(request, Right.DECIDE):
             raise PermissionDenied
         if request.method == "POST":
             return self._close(request)
-        days, months = closings.open_days(), closings.open_months()
-        before = closings.opening_of(Closing.Kind.DAY)
+        days, months = closings.open_days(), closings.open_months()[:1]
+        chosen: dict[str, Any] | None = None
+        preview: list[dict[str, Any]] = []
+        if "jusqu_au" in request.GET or "mois" in request.GET:
+            day, first = _chosen(request, "jusqu_au"), _chosen(request, "mois")
+            if day in [row.date for row in days]:
+                chosen, preview = _of_days([row for row in days if row.date <= day])
+            elif first in months:
+                chosen, preview = _of_month(first)
+            else:
+                said = _("Cette période n’attend pas d’être arrêtée\u00a0: choisissez-en une de la liste.")
+                self.say(request, messages.ERROR, [said])
+                return redirect(self.url("new"))
         context = {
             "title": _("Arrêter une journée ou un mois"),
             "days": days,
-            "months": [(first, month(first)) for first in months[:1]],
+            "months": [(first, month(first).lower()) for first in months],
             "until": closings.closed_until(),
-            "movements": sum(row.movements for row in days),
-            "receipts": sum((row.receipts for row in days), ZERO),
-            "preview": accounts_in(closings.totals_of(days[0].date, days[-1].date, opening=before)) if days else [],
+            "chosen": chosen,
+            "preview": preview,
         }
         return self.page(request, "admin/wallet/closing/new.html", context)
 

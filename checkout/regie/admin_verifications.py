@@ -18,16 +18,16 @@ from django.utils.translation import gettext_lazy
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.models import Payment
+from checkout.regie import verifications
 from checkout.regie.models import Verification
 from checkout.tasks import verify_ledger
+from portal.common.errors import Refused
 from portal.common.formats import euros, moment, thousands
 from portal.common.money import ZERO
 from portal.outbox.models import Call, Email
 from wallet.models import Account, Movement
 from wallet.words import account_name
 
-# A night that did not run is as wrong as one that found something.
-LATE_AFTER = dt.timedelta(hours=30)
 # Providers pay over within two or three working days.
 UNSETTLED_AFTER = dt.timedelta(days=7)
 
@@ -54,6 +54,14 @@ class VerificationAdmin(ReadOnlyAdmin):
         count = newest.count if newest else 0
         words = _("Différence dans les comptes") if count == 1 else _("Différences dans les comptes")
         return [Todo(words, count, self.url("report"))]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        more = {
+            "may_run": self.may(request, Right.DECIDE),
+            "under_way": verifications.is_under_way(),
+            "none_yet": not Verification.objects.exists(),
+        }
+        return super().changelist_view(request, {**more, **(extra_context or {})})
 
     def story(self, request: HttpRequest, obj: Verification) -> list[Happening]:
         found = _("Contrôle terminé\u00a0: rien à redire.")
@@ -86,7 +94,8 @@ class VerificationAdmin(ReadOnlyAdmin):
         context = {
             "title": _("Rapport de rapprochement"),
             "newest": newest,
-            "late": newest is None or newest.ended_at < timezone.now() - LATE_AFTER,
+            "late": verifications.is_late(newest),
+            "under_way": verifications.is_under_way(),
             "sections": _sections(),
             "may_run": self.may(request, Right.DECIDE),
         }
@@ -97,10 +106,21 @@ class VerificationAdmin(ReadOnlyAdmin):
         if not self.may(request, Right.DECIDE):
             raise PermissionDenied
         if request.method == "POST":
-            asker = staff(request).pk
-            transaction.on_commit(lambda: _ask(asker), robust=True)
-            said = _("Contrôle demandé\u00a0: son résultat sera ici dans quelques instants.")
-            self.say(request, messages.SUCCESS, [said])
+            asker = staff(request)
+            try:
+                verifications.ask(by=asker)
+            except Refused as refusal:
+                self.say(request, messages.WARNING, refusal.messages)
+                return redirect(self.url("report"))
+            transaction.on_commit(lambda: _ask(asker.pk), robust=True)
+            if verifications.is_under_way():
+                said = _("Contrôle demandé\u00a0: son résultat sera ici dans quelques instants.")
+                self.say(request, messages.SUCCESS, [said])
+            else:
+                said = _(
+                    "La file des tâches ne répond pas\u00a0: le contrôle n’a pas été demandé. Réessayez, ou attendez celui de 3 h 30."
+                )
+                self.say(request, messages.ERROR, [said])
         return redirect(self.url("report"))
 
 
@@ -108,7 +128,7 @@ def _ask(by: int) -> None:
     try:
         verify_ledger.delay(by=by)
     except verify_ledger.OperationalError:  # the broker is down: the night's own run comes all the same
-        return
+        verifications.not_asked()
 
 
 def _sections() -> list[dict[str, Any]]:

@@ -1,16 +1,20 @@
 """The nightly check: everything recomputed, what was found kept, operators told when something is wrong."""
 
 import contextlib
+import datetime as dt
 import itertools
 
+from django.core.cache import cache
 from django.db import transaction
+from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from accounts.models import StaffRole, User
 from checkout.regie.models import Verification
 from checkout.verification import verify
-from portal.common.db import if_nobody_else
+from portal.common.db import if_nobody_else, somebody_is_in
 from portal.common.errors import Refused
 from portal.common.formats import today
 from portal.outbox.actions import queue_email
@@ -22,6 +26,11 @@ MOST_KEPT = 200
 
 # The worker's broker hands out a task again that takes long: the second one finds the first at work, and leaves.
 RUNNING = "checkout.verification"
+# Asked for and not begun yet: after so many seconds no worker has taken it, and it may be asked for again.
+ASKED = "checkout.verification.asked"
+ASKED_FOR = 120
+# A night that did not run is as wrong as one that found something.
+LATE_AFTER = dt.timedelta(hours=30)
 
 
 def run(*, by: User | None) -> Verification | None:
@@ -30,7 +39,51 @@ def run(*, by: User | None) -> Verification | None:
     Every difference is told to each operator, in one e-mail a night. Reads all the ledger: for a task or the command.
     """
     with if_nobody_else(RUNNING) as alone:
-        return _run(by) if alone else None
+        if not alone:
+            return None
+        try:
+            return _run(by)
+        finally:
+            not_asked()
+
+
+def ask(*, by: User) -> None:
+    """Refuse a check while another one runs or was just asked for, and keep that this one is.
+
+    Whoever calls it hands the task to a worker, and says `not_asked` when no broker takes it. Raises Refused.
+    """
+    if somebody_is_in(RUNNING):
+        raise Refused(
+            _(
+                "Un contrôle est en cours\u00a0: son résultat sera ici dans quelques instants. Rien n’a été demandé de plus."
+            ),
+            code="running",
+        )
+    if not cache.add(ASKED, str(by.pk), ASKED_FOR):
+        raise Refused(
+            _(
+                "Un contrôle vient d’être demandé\u00a0: son résultat sera ici dans quelques instants. Rien n’a été demandé de plus."
+            ),
+            code="asked",
+        )
+
+
+def not_asked() -> None:
+    """The check that was asked for will not come, or has come: another one may be asked for."""
+    cache.delete(ASKED)
+
+
+def is_under_way() -> bool:
+    """Whether a check runs, or was asked for and waits for its worker."""
+    return somebody_is_in(RUNNING) or cache.get(ASKED) is not None
+
+
+def is_late(newest: Verification | None) -> bool:
+    """Whether a night's check is missing. Before the first night of an installation none is."""
+    if newest is not None:
+        return newest.ended_at < timezone.now() - LATE_AFTER
+    installed = MigrationRecorder.Migration.objects.order_by("applied").values_list("applied", flat=True).first()
+    return installed is not None and installed < timezone.now() - LATE_AFTER
 
 
 def _run(by: User | None) -> Verification:

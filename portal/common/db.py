@@ -62,6 +62,23 @@ def if_nobody_else(name: str) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [name])
 
 
+def somebody_is_in(name: str) -> bool:
+    """Whether somebody is in a block of `if_nobody_else` right now, here or in another process."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT EXISTS (
+                SELECT 1 FROM pg_locks
+                WHERE locktype = 'advisory' AND granted AND objsubid = 1
+                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+                  AND ((classid::bigint << 32) | objid::bigint) = hashtext(%s)::bigint
+            )
+            """,
+            [name],
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def violated_constraint(error: IntegrityError) -> str:
     """The name of the constraint that PostgreSQL refused, or an empty text."""
     cause = error.__cause__

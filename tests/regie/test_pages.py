@@ -1,6 +1,7 @@
 """The régie's pages in the administration: what they show, to whom, at what cost; their files."""
 
 import csv
+import datetime as dt
 import io
 from decimal import Decimal
 from typing import Any
@@ -14,11 +15,13 @@ from django.urls import reverse
 
 from accounts.models import User
 from portal.common.exports import as_csv, as_xlsx
+from portal.common.formats import month, today
 from tests.admin.world import client_of
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import bought
 from tests.regie.ledger import dated, days_ago, posted
 from wallet import actions as ledger
+from wallet.closings import actions as closings
 from wallet.closings.models import Closing
 from wallet.models import Movement
 
@@ -101,6 +104,8 @@ def test_days_then_their_month_are_closed_from_the_page(client: Client, operator
     assert [row.date for row in answer.context["days"]] == [days_ago(2)] and "12,00" in answer.content.decode()
     home = client.get("/admin/").content.decode()
     assert "Journée à arrêter" in home and "Journal du jour" in home
+    shown = client.get(page("new"), {"jusqu_au": days_ago(2)}).content.decode()
+    assert "inclus\u00a0?" in shown and f'value="{days_ago(2)}"' in shown and not Closing.objects.exists()
     said = client.post(page("new"), {"jusqu_au": days_ago(2)}, follow=True).content.decode()
     assert "plus rien ne peut y être écrit" in said
     closing = Closing.objects.get()
@@ -109,6 +114,38 @@ def test_days_then_their_month_are_closed_from_the_page(client: Client, operator
     assert "Caisse : espèces" in shown and "Encaissement au guichet" in shown
     assert "arrêtée" in client.get(page("journal"), {"jour": days_ago(2)}).content.decode()
     assert movement.label in client.get(page("journal"), {"jour": days_ago(2)}).content.decode()
+
+
+def test_the_accounts_are_shown_as_the_chosen_day_makes_them(client: Client) -> None:
+    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    posted(days_ago(2), "b", revenue__agglo="30.00", till__cash="-30.00")
+
+    def after(**chosen: object) -> dict[str, Decimal]:
+        return {row["code"]: row["closing"] for row in client.get(page("new"), chosen).context["preview"]}
+
+    assert after() == {}
+    assert after(jusqu_au=days_ago(3))["revenue:agglo"] == 12
+    assert after(jusqu_au=days_ago(2))["revenue:agglo"] == 42
+    with CaptureQueriesContext(connection) as queries:
+        client.get(page("new"), {"jusqu_au": days_ago(2)})
+    assert len(queries) <= 20
+    for nonsense in ({"jusqu_au": "demain"}, {"jusqu_au": days_ago(1)}, {"mois": "2026-01-01"}, {"mois": ""}):
+        said = client.get(page("new"), nonsense, follow=True)
+        assert said.redirect_chain and "n’attend pas d’être arrêtée" in said.content.decode()
+
+
+def test_a_month_is_seen_before_it_is_closed(client: Client, operator: User) -> None:
+    first = (today().replace(day=1) - dt.timedelta(days=1)).replace(day=1)
+    posted(first, "a", revenue__agglo="12.00", till__cash="-12.00")
+    closings.close_days(until=today() - dt.timedelta(days=1), by=operator)
+    name = month(first).lower()
+    offered = client.get(page("new")).content.decode()
+    assert f"Toutes les journées de <strong>{name}</strong>" in offered and f"Voir {name}" in offered
+    shown = client.get(page("new"), {"mois": first})
+    assert f"Arrêter {name}" in shown.content.decode()
+    assert {row["code"]: row["closing"] for row in shown.context["preview"]}["revenue:agglo"] == 12
+    client.post(page("new"), {"mois": first})
+    assert Closing.objects.filter(kind="month", first_day=first).exists()
 
 
 @pytest.mark.parametrize(

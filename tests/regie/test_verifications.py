@@ -8,6 +8,7 @@ import pytest
 from celery.schedules import crontab
 from django.conf import settings
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -78,6 +79,10 @@ def test_a_thousand_differences_are_counted_and_the_first_kept(monkeypatch: pyte
 
 def test_a_night_that_did_not_run_shows() -> None:
     client = client_of(agent_of())
+    first = client.get(page("report")).content.decode()
+    assert "Le premier a lieu cette nuit à 3 h 30" in first and "Aucun contrôle depuis" not in first
+    assert "Il y en a un chaque nuit" in client.get(page("changelist")).content.decode()
+    MigrationRecorder.Migration.objects.update(applied=timezone.now() - dt.timedelta(hours=31))
     assert "Aucun contrôle depuis" in client.get(page("report")).content.decode()
     long_ago = timezone.now() - dt.timedelta(hours=31)
     Verification.objects.create(started_at=long_ago, ended_at=long_ago, count=0, differences=[], entries=0)
@@ -105,7 +110,15 @@ def test_an_operator_asks_for_a_check_and_nobody_else() -> None:
     assert client_of(UserFactory()).get(page("report")).status_code == 404
     client = client_of(agent_of())
     assert client.get(page("run")).status_code == 302 and client.get(page("run"), follow=True).status_code == 200
+    assert "Contrôler maintenant" in client.get(page("changelist")).content.decode()
     assert "Contrôle demandé" in client.post(page("run"), follow=True).content.decode()
+    waiting = client.get(page("report")).content.decode()
+    assert "Un contrôle est en cours" in waiting and "Contrôler maintenant" not in waiting
+    second = client.post(page("run"), follow=True).content.decode()
+    assert "vient d’être demandé" in second and "Contrôle demandé" not in second
+    verify_ledger()
+    done = client.get(page("report")).content.decode()
+    assert "Rien à redire" in done and "Contrôler maintenant" in done and "Un contrôle est en cours" not in done
 
 
 def test_what_a_check_found_stays() -> None:
@@ -125,6 +138,8 @@ def test_while_one_check_runs_another_leaves() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [verifications.RUNNING])
     assert race([verify_ledger]) == [0]
+    asked = client_of(agent_of()).post(page("run"), follow=True).content.decode()
+    assert "Un contrôle est en cours" in asked and "Rien n’a été demandé de plus" in asked
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_unlock(hashtext(%s))", [verifications.RUNNING])
     assert not Verification.objects.exists()
