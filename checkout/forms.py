@@ -1,7 +1,7 @@
 """What the booking, checkout and wallet pages send. A price is never among it, but what the person was shown is."""
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -230,6 +230,19 @@ class TermsForm(forms.Form):
                 "accept", _("Ces conditions ont changé entre-temps : lisez la nouvelle version, puis acceptez-la.")
             )
         return data
+
+
+class VoucherForm(forms.Form):
+    """« Code du bon »: as it was typed, with what was refused of it beside it."""
+
+    # Whether it is written, and what it is worth, says checkout.vouchers.actions.enter_code.
+    code = forms.CharField(label=_("Code du bon"), max_length=40, required=False)
+    code.widget.attrs |= {"autocomplete": "off", "autocapitalize": "characters", "spellcheck": "false"}
+
+    def __init__(self, typed: str, refused: Sequence[str] = ()) -> None:
+        super().__init__({"code": typed[:40]} if refused else None, initial={"code": typed[:40]}, auto_id="voucher-%s")
+        for sentence in refused:
+            self.add_error("code", sentence)
 
 
 RANGE = _("Un montant personnalisé va de 1,00\u00a0€ à 500,00\u00a0€.")

@@ -15,6 +15,7 @@ from checkout.forms import keys
 from checkout.models import Order, Payment
 from checkout.summary import CartSummary
 from checkout.views.coming_back import page_before
+from checkout.vouchers.views import voucher_form
 from portal.common.errors import Refused
 from portal.common.formats import hour
 
@@ -26,7 +27,8 @@ def cart(request: HttpRequest) -> HttpResponse:
     summary = CartSummary.of(current_user(request)) if request.user.is_authenticated else None
     # The confirmation of « Ajouter au panier » holds the next actions; the page then does not say them twice.
     just_added = any("added" in message.tags for message in messages.get_messages(request))
-    return render(request, "checkout/cart.html", {"cart": summary, "just_added": just_added})
+    context = {"cart": summary, "just_added": just_added, "form": voucher_form(request)}
+    return render(request, "checkout/cart.html", context)
 
 
 @require_POST

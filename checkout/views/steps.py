@@ -20,6 +20,7 @@ from checkout.models import Order
 from checkout.providers import card_providers
 from checkout.summary import CartSummary
 from checkout.views.providers import leave, may_leave
+from checkout.vouchers.views import voucher_form
 from portal.common.errors import Refused
 from portal.common.money import ZERO
 from wallet.actions import wallet_of
@@ -68,6 +69,7 @@ def summary(request: HttpRequest) -> HttpResponse:
     context = {
         "cart": cart,
         "editable": cart.pending is None,
+        "form": voucher_form(request),
         "next": _next(cart),
         "checkout_step": SUMMARY,
         "checkout_done": _done(cart),

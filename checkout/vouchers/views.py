@@ -1,15 +1,18 @@
 """Bons de réduction: entering and taking out a code, and « Mes bons de réduction »."""
 
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import User
 from accounts.views import current_user
+from checkout.forms import VoucherForm
 from checkout.models import Cart
 from checkout.views.coming_back import page_before
 from checkout.vouchers.actions import enter_code, remove_code
@@ -21,15 +24,34 @@ from portal.common.formats import euros
 USES_SHOWN = 50
 
 
+AT_THE_FIELD = "at-voucher"  # tag of a message that base.html leaves to the field
+
+
+def page_with_field(request: HttpRequest) -> str:
+    """The name of the page to come back to, if codes are typed there, or else the cart."""
+    page = page_before(request)
+    return page if page in {"cart", "checkout_summary"} else "cart"
+
+
+def voucher_form(request: HttpRequest) -> VoucherForm:
+    """The field for a code as a page of the cart shows it: with what was typed before, and why it was refused."""
+    refused = [str(row) for row in messages.get_messages(request) if AT_THE_FIELD in row.tags.split()]
+    return VoucherForm(request.GET.get("bon", ""), refused)
+
+
 @require_POST
 def enter(request: HttpRequest) -> HttpResponse:
-    """Enter a code (field `code`) in the cart."""
+    """Enter a code (field `code`) in the cart; what was refused comes back beside the field, with what was typed."""
+    typed = request.POST.get("code", "")[:60]
     try:
-        found = enter_code(user=current_user(request), code=request.POST.get("code", "")[:60])
+        found = enter_code(user=current_user(request), code=typed)
     except Refused as refusal:
-        for text in refusal.messages:
-            messages.error(request, text)
-        return redirect(page_before(request))
+        lines = Cart.objects.live().filter(user=current_user(request), lines__isnull=False)
+        if refusal.code == "being_paid" or not lines.exists():  # a page without the field
+            messages.error(request, refusal.messages[0])
+            return redirect(page_before(request))
+        messages.error(request, refusal.messages[0], extra_tags=AT_THE_FIELD)
+        return redirect(f"{reverse(page_with_field(request))}?{urlencode({'bon': typed})}#voucher-code")
     if found.reason:
         messages.warning(
             request,

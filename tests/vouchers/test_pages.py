@@ -1,14 +1,19 @@
 """« Bons de réduction » over HTTP: the cart, the five steps, the order, the e-mail, « Mes bons de réduction »."""
 
+import datetime as dt
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Terms
-from checkout.actions import Means
+from bookings.actions import release_expired_holds
+from bookings.models import Hold
+from checkout.actions import Means, remove_lines
 from checkout.models import Order
 from checkout.vouchers.actions import enter_code
 from checkout.vouchers.models import Voucher
@@ -68,8 +73,35 @@ class TestSteps:
         shop = open_shop()
         shop.add()
         response = enter(browse(shop), "INCONNU", back)
-        assert response.redirect_chain[-1][0] == at
-        assert "n’est pas connu : vérifiez chaque lettre." in text(response)
+        assert response.redirect_chain[-1][0] == f"{at}?bon=INCONNU#voucher-code"
+        assert text(response).count("n’est pas connu : vérifiez chaque lettre.") == 1
+        page = response.content.decode()
+        field = re.search(r'<input[^>]*id="voucher-code"[^>]*>', page)
+        assert field and 'value="INCONNU"' in field[0] and 'aria-invalid="true"' in field[0]
+        assert 'aria-describedby="voucher-code_error"' in field[0] and 'id="voucher-code_error"' in page
+        assert "<title>Erreur" in page and 'role="alert"' not in page  # once, beside the field
+        again = text(browse(shop).get(f"{at}?bon=INCONNU"))
+        assert "n’est pas connu" not in again
+
+    def test_a_page_without_the_field_says_it_on_top(self, browse: Browse) -> None:
+        shop = open_shop()
+        shop.add()
+        remove_lines(user=shop.user, ids=list(shop.cart.lines.values_list("pk", flat=True)))
+        response = enter(browse(shop), "INCONNU", "cart")
+        assert text(response).count("n’est pas connu") == 1 and 'role="alert"' in response.content.decode()
+
+    def test_on_a_cart_whose_time_is_over_it_stays_in_sight(self, browse: Browse) -> None:
+        shop = open_shop()
+        voucher()
+        shop.add()
+        client = browse(shop)
+        enter(client, "RENTREE10")
+        Hold.objects.update(expires_at=timezone.now() - dt.timedelta(minutes=5))
+        release_expired_holds()
+        said = text(client.get("/panier/"))
+        assert "Bon RENTREE10 , non appliqué Il attend que vos places soient reprises." in said
+        assert "n’est pas connu" in text(enter(client, "INCONNU", "cart"))
+        assert "−3,16 €" in text(client.post("/panier/reprendre/", follow=True))
 
     def test_taken_out_again(self, browse: Browse) -> None:
         shop = open_shop()
