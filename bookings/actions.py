@@ -128,7 +128,7 @@ def hold_places(
 
 
 def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booking]:
-    """Hold expired bookings again where that is still possible; returns those that could not be taken.
+    """Hold expired bookings again where that is still possible; returns those that could not, which know `why_lost`.
 
     For a cart that its owner comes back to, and for a card payment that was confirmed after its hold ran out; the
     booking deadline counts at `at`, the moment the parent acted. Runs in the caller's transaction.
@@ -152,15 +152,14 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
     back, lost = [], []
     for row in sorted(expired, key=lambda row: row.open_day_id):
         open_day = days[row.open_day_id]
-        clash = rivals(row, others)
-        if (
-            clash
-            or not open_day.is_bookable(at)
-            or open_day.is_late(at) != row.is_late  # its price would be another
-            or free[open_day.pk] < 1
-            or row.pk in closed
-            or room.get((open_day.pk, row.slot_id), 1) < 1
-        ):
+        row.why_lost = _why_lost(row, open_day, at)
+        if not row.why_lost and row.pk in closed:
+            row.why_lost = _("son école est fermée")
+        if not row.why_lost and rivals(row, others):
+            row.why_lost = _("une autre réservation à la même heure")
+        if not row.why_lost and min(free[open_day.pk], room.get((open_day.pk, row.slot_id), 1)) < 1:
+            row.why_lost, row.lost_full = _("complet"), True
+        if row.why_lost:
             lost.append(row)
             continue
         free[open_day.pk] -= 1
@@ -174,6 +173,19 @@ def retake_places(*, bookings: Sequence[Booking], at: dt.datetime) -> list[Booki
     for row in back:
         row.status, row.ended_at = Booking.Status.HELD, None
     return lost
+
+
+def _why_lost(row: Booking, open_day: OpenDay, at: dt.datetime) -> str:
+    """Why a place cannot be booked again on its day, whoever else comes; empty when it can."""
+    if not open_day.is_open:
+        return _("fermé, %s") % open_day.closed_reason
+    if open_day.book_from is not None and at < open_day.book_from:
+        return _("réservable à partir du %s") % moment(open_day.book_from)
+    if open_day.last_moment <= at:
+        return _("trop tard, c’était possible jusqu’au %s") % moment(open_day.last_moment)
+    if open_day.is_late(at) != row.is_late:
+        return _("son prix a changé, vous pouvez la réserver de nouveau")
+    return ""
 
 
 def _closed_schools(rows: Sequence[Booking], days: dict[int, OpenDay]) -> set[int]:

@@ -232,6 +232,10 @@ class Booking(models.Model):
 
     absence_status: str | None  # read by BookingAdmin and by the agenda
 
+    # Said of an expired row that could not be held again (bookings.actions.retake_places).
+    why_lost = ""
+    lost_full = False
+
     objects = BookingQuerySet.as_manager()
 
     class Meta:

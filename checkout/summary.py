@@ -45,7 +45,7 @@ class Share(NamedTuple):
 
     @property
     def text(self) -> str:
-        """`mercredis 25 novembre, 2 et 16 décembre 2026, 6 janvier 2027`: every date, the year once."""
+        """`mercredis 25 novembre, 2 et 16 décembre 2026 et 6 janvier 2027`: every date, the year once."""
         found = []
         months = list(self._by_month())
         for index, (first, days) in enumerate(months):
@@ -53,19 +53,25 @@ class Share(NamedTuple):
             found.append(f"{days}{NBSP}{MONTHS[first.month - 1]}" + (f"{NBSP}{first.year}" if year_ends else ""))
         weekday = self._weekday
         prefix = f"{WEEKDAYS[weekday]}{'s' if len(self.dates) > 1 else ''} " if weekday is not None else ""
-        return prefix + ", ".join(found)
+        return prefix + enumeration(found)
 
     @property
     def headline(self) -> str:
-        """`118 dates, du 30 novembre 2026 au 2 juillet 2027`; `30 mercredis, du …` when they are all Wednesdays."""
+        """`30 mercredis, du 25 novembre 2026 au 16 juin 2027` when they are all those of the span (or all its days);
+        `9 dates, entre le 20 janvier 2027 et le 19 mai 2027` when some between are left out."""
         count = len(self.dates)
         weekday = self._weekday
-        what = ngettext("%d date", "%d dates", count) % count if weekday is None else f"{count} {WEEKDAYS[weekday]}s"
-        return _("%(what)s, du %(first)s au %(last)s") % {
-            "what": what.replace(" ", NBSP),
-            "first": _date(self.dates[0]),
-            "last": _date(self.dates[-1]),
-        }
+        steps = {(after - before).days for before, after in itertools.pairwise(self.dates)}
+        is_whole = steps == {1 if weekday is None else 7}
+        what = (
+            f"{count} {WEEKDAYS[weekday]}s"
+            if is_whole and weekday is not None
+            else ngettext("%d date", "%d dates", count) % count
+        )
+        words = {"what": what.replace(" ", NBSP), "first": _date(self.dates[0]), "last": _date(self.dates[-1])}
+        if is_whole:
+            return _("%(what)s, du %(first)s au %(last)s") % words
+        return _("%(what)s, entre le %(first)s et le %(last)s") % words
 
     @property
     def months(self) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
-"""What every page's header and menu show: the univers, the cart's count, the wallet's balance, places offered."""
+"""What every page's header and menu show: the univers, what the cart holds, the wallet's balance, places offered."""
 
 import functools
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple
 
@@ -27,7 +28,8 @@ def site(request: HttpRequest) -> dict[str, Any]:
         "demo": settings.DEMO,
         "nav_categories": lambda: header().categories,
         # A visitor has neither: naming them reads nothing.
-        "cart_count": lambda: header().cart_count if known else 0,
+        "cart_count": lambda: header().cart_counts[0] if known else 0,
+        "cart_lapsed": lambda: header().cart_counts[1] if known else 0,
         "wallet_balance": lambda: header().wallet_balance if known else None,
         "places_offered": lambda: header().places_offered if known else 0,
         "opens_doors": lambda: header().opens_doors if known else False,
@@ -38,7 +40,7 @@ class Header(NamedTuple):
     """What the header shows of the site and of the person, in euros."""
 
     categories: list[Category]
-    cart_count: int = 0
+    cart_counts: Sequence[int] = (0, 0)  # products held, and to be taken again since their time ran out
     wallet_balance: Decimal | None = None
     places_offered: int = 0
     opens_doors: bool = False
@@ -49,15 +51,15 @@ class Header(NamedTuple):
 # carts in the minute after a rush: OFFSET 0 makes it start with this one, and each line look up its own booking.
 HEADER = """
     SELECT category.*,
-           (SELECT count(*)
+           (SELECT array[count(*) FILTER (WHERE item.status = 'held'), count(*) FILTER (WHERE item.status = 'expired')]
             FROM checkout_cart cart
             CROSS JOIN LATERAL (SELECT booking_id, ticket_id FROM checkout_cartline WHERE cart_id = cart.id OFFSET 0) line
+            CROSS JOIN LATERAL (SELECT coalesce(
+                (SELECT booking.status FROM bookings_booking booking WHERE booking.id = line.booking_id),
+                (SELECT ticket.status FROM bookings_ticket ticket WHERE ticket.id = line.ticket_id)
+            ) AS status) item
             WHERE cart.user_id = %(user)s AND cart.status IN ('open', 'paying')
-              AND coalesce(
-                  (SELECT booking.status FROM bookings_booking booking WHERE booking.id = line.booking_id),
-                  (SELECT ticket.status FROM bookings_ticket ticket WHERE ticket.id = line.ticket_id)
-              ) = 'held'
-           ) AS cart_count,
+           ) AS cart_counts,
            (SELECT wallet.balance FROM wallet_wallet wallet WHERE wallet.user_id = %(user)s) AS wallet_balance,
            EXISTS (SELECT FROM bookings_controller controller WHERE controller.user_id = %(user)s) AS opens_doors,
            (SELECT count(*) FROM bookings_waitinglistentry entry
@@ -74,7 +76,7 @@ def _header(user_id: int) -> Header:
     figures: Any = rows[0]
     return Header(
         [row for row in rows if row.pk],
-        figures.cart_count,
+        figures.cart_counts,
         figures.wallet_balance,
         figures.places_offered,
         figures.opens_doors,

@@ -91,7 +91,7 @@ def hold_tickets(*, user: User, activity: Activity, slot: Slot, wish: Wish, hold
 
 
 def retake_tickets(*, tickets: Sequence[Ticket]) -> list[Ticket]:
-    """Hold expired tickets again where that is still possible; returns those that could not be had.
+    """Hold expired tickets again where that is still possible; returns those that could not, which know `why_lost`.
 
     A unit that is taken is replaced by a free one. Runs in the caller's transaction, beneficiaries locked.
     """
@@ -103,15 +103,18 @@ def retake_tickets(*, tickets: Sequence[Ticket]) -> list[Ticket]:
     back, lost = [], []
     for row in expired:
         rivals = Ticket.objects.live().filter(activity=row.activity_id, valid__overlap=row.valid)
-        if row.last_day < today() or (
-            row.entries is None and rivals.filter(beneficiary=row.beneficiary_id, entries=None).exists()
-        ):
+        if row.last_day < today():
+            row.why_lost = _("sa période est passée")
+        elif row.entries is None and rivals.filter(beneficiary=row.beneficiary_id, entries=None).exists():
+            row.why_lost = _("un autre vaut déjà à ces dates")
+        if row.why_lost:
             lost.append(row)
             continue
         unit = None
         if row.activity_id in stocks:
             unit = _free_unit(row, stocks[row.activity_id].capacity or 0)
             if unit is None:
+                row.why_lost = _("tout est pris à ces dates")
                 lost.append(row)
                 continue
         Ticket.objects.filter(pk=row.pk, status=Ticket.Status.EXPIRED).update(

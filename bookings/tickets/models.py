@@ -96,6 +96,9 @@ class Ticket(models.Model):
 
     counted: int  # read by checkout.verification
 
+    # Said of an expired row that could not be held again (bookings.tickets.actions.retake_tickets).
+    why_lost = ""
+
     objects = TicketQuerySet.as_manager()
 
     class Meta:

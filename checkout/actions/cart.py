@@ -19,7 +19,7 @@ from checkout.actions.keeping import begin, drop_held, is_over, keep, locked_car
 from checkout.models import Cart, CartLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
-from portal.common.formats import day, enumeration
+from portal.common.formats import day, enumeration, long_date
 from portal.common.money import ZERO
 from services.actions import check_offer
 from services.deadlines import know_deadlines
@@ -121,16 +121,34 @@ def retake(cart: Cart) -> str:
     expired = [line.item for line in lines if line.item.status == Booking.Status.EXPIRED]
     # What the waiting list had offered was kept as long as was promised, and is another family's turn now.
     lost = [item for item in expired if item.hold_id != cart.hold_id]
+    for item in lost:
+        item.why_lost = _("proposée à la famille suivante")
     lost += retake_items([item for item in expired if item not in lost], at=timezone.now())
     kept = [line for line in lines if line.item not in lost]
     unsold = _reprice(cart, kept)
     drop_held(unsold, by=None, reason=_("Plus de tarif à cette date"))
+    for line in unsold:
+        line.item.why_lost = _("plus de tarif à cette date")
     gone = [line for line in lines if line.item in lost or line in unsold]
     CartLine.objects.filter(pk__in=[line.pk for line in gone]).delete()
-    if not gone:
-        return ""
-    names = enumeration(_name(line.item) for line in gone)
-    return _("Ces places n’ont pas pu être reprises et ont quitté votre panier : %s. Rien n’a été débité.") % names
+    return _gone([line.item for line in gone]) if gone else ""
+
+
+def _gone(items: Sequence[Item]) -> str:
+    """What left the cart and why, dates of one child and one reason together; what to do about it."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in sorted(items, key=lambda item: item.date):
+        what = f"{item.beneficiary.first_name}, {item.slot.activity} ({item.slot})"
+        dates = groups.setdefault((what, str(item.why_lost)), [])
+        if isinstance(item, Booking):
+            dates.append(long_date(item.open_day.date))
+    names = "\u00a0; ".join(
+        f"{what}{', ' if dates else ''}{enumeration(dates)}\u00a0: {why}" for (what, why), dates in groups.items()
+    )
+    sentences = [_("Ces places n’ont pas pu être reprises et ont quitté votre panier\u00a0: %s.") % names]
+    if any(isinstance(item, Booking) and item.lost_full and item.slot.activity.waiting_list for item in items):
+        sentences.append(_("Pour ce qui est complet, la page de l’activité propose sa liste d’attente."))
+    return " ".join([*sentences, _("Rien n’a été débité.")])
 
 
 def retake_items(items: Collection[Item], *, at: dt.datetime) -> list[Item]:
@@ -140,12 +158,6 @@ def retake_items(items: Collection[Item], *, at: dt.datetime) -> list[Item]:
     if passes:  # everybody first: places lock theirs, then days, and a ticket must not come back to people after days
         list(bookings.locked_beneficiaries({item.beneficiary_id for item in items}))
     return [*bookings.retake_places(bookings=places, at=at), *tickets.retake_tickets(tickets=passes)]
-
-
-def _name(item: Item) -> str:
-    if isinstance(item, Ticket):
-        return f"{item.beneficiary.first_name}, {item.activity} ({item.slot})"
-    return f"{item.beneficiary.first_name} {day(item.open_day.date)}"
 
 
 def priced(user: User, cart: Cart, slot: Slot, access: Subscription, rows: Sequence[Item]) -> list[CartLine]:

@@ -1,10 +1,13 @@
 """The cart: prices frozen by the server, places kept until one moment, everything given back."""
 
 import datetime as dt
+import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db.backends.postgresql.psycopg_any import DateRange
+from django.test import Client
 from django.utils import timezone
 
 from bookings.actions import release_expired_holds
@@ -13,11 +16,13 @@ from checkout.actions import recover_places, remove_lines
 from checkout.models import CartLine
 from checkout.summary import CartSummary
 from portal.common.errors import Refused
+from portal.common.formats import long_date
 from services.models import OpenDay, Subscription, Tariff, TariffGrid
 from tests.factories import SlotFactory, SubscriptionFactory, TariffFactory
 from tests.shop import Shop, family, open_shop
 
 pytestmark = pytest.mark.django_db
+PAST, FUTURE = (timezone.now() + dt.timedelta(days=days) for days in (-1, 1))
 
 
 def run_out(shop: Shop) -> None:
@@ -133,8 +138,64 @@ def test_expired_places_that_are_gone_leave_the_cart_by_name() -> None:
     run_out(shop)
     release_expired_holds()
     (sentence,) = recover_places(user=shop.user)
-    assert shop.children[0].first_name in sentence and "Rien n’a été débité" in sentence
+    child = shop.children[0].first_name
+    assert sentence == (
+        f"Ces places n’ont pas pu être reprises et ont quitté votre panier\u00a0: {child}, {shop.activity} ({shop.slot}), "
+        f"{long_date(shop.days[0].date)}\u00a0: complet. "
+        "Pour ce qui est complet, la page de l’activité propose sa liste d’attente. Rien n’a été débité."
+    )
     assert CartLine.objects.filter(cart=shop.cart).count() == 1
+
+
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        ({"is_open": False, "closed_reason": "Pont"}, "fermé, Pont."),
+        ({"book_until": PAST, "late_until": None}, "trop tard, c’était possible jusqu’au "),
+        ({"book_from": FUTURE}, "réservable à partir du "),
+        ({"book_until": PAST, "late_until": FUTURE}, "son prix a changé, vous pouvez la réserver de nouveau."),
+        ({"capacity": 0}, "complet. Pour ce qui est complet, la page de l’activité propose sa liste d’attente."),
+    ],
+)
+def test_what_could_not_be_taken_again_says_why(change: dict[str, Any], says: str) -> None:
+    shop = open_shop(days=2)
+    shop.add()
+    run_out(shop)
+    release_expired_holds()
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(**change)
+    (sentence,) = recover_places(user=shop.user)
+    assert f"{long_date(shop.days[0].date)}\u00a0: {says}" in sentence
+    assert CartLine.objects.get(cart=shop.cart).booking.open_day == shop.days[1]
+
+
+def test_dates_of_one_child_and_one_reason_are_said_together() -> None:
+    shop = open_shop(days=3, children=2)
+    shop.add()
+    run_out(shop)
+    release_expired_holds()
+    OpenDay.objects.filter(pk__in=[shop.days[0].pk, shop.days[2].pk]).update(is_open=False, closed_reason="Pont")
+    (sentence,) = recover_places(user=shop.user)
+    dates = f"{long_date(shop.days[0].date)} et {long_date(shop.days[2].date)}\u00a0: fermé, Pont"
+    assert sentence.count(dates) == 2
+
+
+def test_the_header_counts_what_is_to_be_taken_again(at_most: Any) -> None:
+    shop = open_shop(days=3)
+    shop.add(days=shop.days[:2])
+    client = Client()
+    client.force_login(shop.user)
+
+    def header() -> str:
+        return re.search(r'id="cart-link".*?<span>(.*?)</span>', client.get("/").content.decode(), re.S)[1]  # type: ignore[index]
+
+    assert header() == "Panier&nbsp;: 2 produits"
+    run_out(shop)
+    release_expired_holds()
+    assert header() == "Panier&nbsp;: 2 à reprendre"
+    shop.add(days=shop.days[2:])
+    assert header() == "Panier&nbsp;: 1 produit, 2 à reprendre"
+    with at_most(4):
+        client.get("/")
 
 
 def test_places_taken_again_have_the_price_of_today() -> None:

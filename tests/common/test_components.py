@@ -189,9 +189,9 @@ def days(*texts: str) -> list[dt.date]:
         (days("2026-12-01"), "mardi 1er décembre 2026"),
         (
             days("2026-11-25", "2026-12-02", "2026-12-16", "2027-01-06"),
-            "mercredis 25 novembre, 2 et 16 décembre 2026, 6 janvier 2027",
+            "mercredis 25 novembre, 2 et 16 décembre 2026 et 6 janvier 2027",
         ),
-        (days("2026-11-30", "2026-12-01"), "lun. 30 novembre, mar. 1er décembre 2026"),
+        (days("2026-11-30", "2026-12-01"), "lun. 30 novembre et mar. 1er décembre 2026"),
     ],
 )
 def test_few_dates_are_spelled_out(dates: list[dt.date], text: str) -> None:
@@ -208,6 +208,19 @@ def test_many_dates_are_counted_and_unfold_by_month() -> None:
     daily = Share("Louane Dupont", [dt.date(2026, 11, 30) + dt.timedelta(days=n) for n in range(12)])
     assert daily.headline.replace("\u00a0", " ") == "12 dates, du 30 novembre 2026 au 11 décembre 2026"
     assert daily.months[0] == ("Novembre 2026", "lun.\u00a030")
+
+
+def test_a_broken_series_is_not_told_as_a_whole_one() -> None:
+    wednesdays = [dt.date(2027, 1, 20) + dt.timedelta(weeks=n) for n in range(18)]
+    some = Share("Louane Dupont", [date for date in wednesdays if not 3 <= date.month < 5 and date.month != 2])
+    assert len(some.dates) < len(wednesdays)
+    said = some.headline.replace("\u00a0", " ")
+    assert said == f"{len(some.dates)} dates, entre le 20 janvier 2027 et le 19 mai 2027"
+
+
+def test_the_last_of_several_months_follows_an_and() -> None:
+    share = Share("Louane Dupont", [dt.date(2026, 12, 16), dt.date(2027, 1, 27), dt.date(2027, 2, 3)])
+    assert share.text.replace("\u00a0", " ") == "mercredis 16 décembre 2026, 27 janvier et 3 février 2027"
 
 
 # --- Forms -----------------------------------------------------------------------------------------------------------

@@ -176,7 +176,10 @@ def test_paying_after_the_hold_ran_out_when_a_place_is_gone(visit: Visit) -> Non
     assert baskets.nothing_happened()
     # What is left of the cart can be had again, and says which place is gone.
     who.press("Reprendre mes places")
-    who.reads(f"Ces places n’ont pas pu être reprises et ont quitté votre panier : Louane {day_of(days[1].date)}.")
+    who.reads(
+        "Ces places n’ont pas pu être reprises et ont quitté votre panier : Louane, ",
+        f"{day_of(days[1].date)} {days[1].date.year} : complet",
+    )
     who.reads("Il y a 3 produits dans votre panier")
     who.follow("Commander")
     who.on("Récapitulatif de la commande (3 produits)")

@@ -43,6 +43,7 @@ def reference(request: HttpRequest) -> HttpResponse:
     context = {
         "nav_categories": [Category(name=name, slug=slug, icon=icon) for name, slug, icon, _text in CATEGORIES],
         "cart_count": 4,
+        "cart_lapsed": 0,
         "wallet_balance": Decimal("50.00"),
         "rows": [(number, f"Ligne {number}", Decimal(number)) for number in range(1, ROWS + 1)],
     }
