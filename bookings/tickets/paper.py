@@ -1,17 +1,16 @@
 """A ticket as a picture to show and as a page to print: the QR code (segno), the PDF (typst, PDF/UA-1)."""
 
 import io
-import json
 from pathlib import Path
 
 import segno
-import typst
 from django.utils import timezone
 
 from bookings.tickets.codes import payload
 from bookings.tickets.models import Ticket
 from bookings.tickets.words import note
 from portal.common.formats import long_date
+from portal.common.pdf import pdf as printed
 
 TEMPLATE = Path(__file__).with_name("ticket.typ")
 
@@ -23,30 +22,25 @@ def qr_svg(ticket: Ticket) -> str:
     )
 
 
-def facts(ticket: Ticket) -> str:
-    """What stands on the paper, as JSON."""
+def facts(ticket: Ticket) -> dict[str, str]:
+    """What stands on the paper."""
     picture = io.BytesIO()
     segno.make_qr(payload(ticket), error="m").save(picture, kind="svg", border=0)
-    return json.dumps(
-        {
-            "title": str(ticket.activity),
-            "formula": ticket.slot.name,
-            "service": str(ticket.activity.service),
-            "beneficiary": str(ticket.beneficiary),
-            "valid": note(ticket.valid),
-            "stop": str(ticket.stop) if ticket.stop else "",
-            "unit": str(ticket.unit) if ticket.unit else "",
-            "entries": str(ticket.entries) if ticket.entries and ticket.entries > 1 else "",
-            "code": ticket.typed_code,
-            "bought": long_date(timezone.localdate(ticket.booked_at)) if ticket.booked_at else "",
-            "qr": picture.getvalue().decode(),
-        }
-    )
+    return {
+        "title": str(ticket.activity),
+        "formula": ticket.slot.name,
+        "service": str(ticket.activity.service),
+        "beneficiary": str(ticket.beneficiary),
+        "valid": note(ticket.valid),
+        "stop": str(ticket.stop) if ticket.stop else "",
+        "unit": str(ticket.unit) if ticket.unit else "",
+        "entries": str(ticket.entries) if ticket.entries and ticket.entries > 1 else "",
+        "code": ticket.typed_code,
+        "bought": long_date(timezone.localdate(ticket.booked_at)) if ticket.booked_at else "",
+        "qr": picture.getvalue().decode(),
+    }
 
 
 def pdf(ticket: Ticket) -> bytes:
     """The ticket as an accessible PDF. Its texts are given as data: nothing in them can become markup."""
-    result: bytes = typst.compile(
-        TEMPLATE, format="pdf", pdf_standards=["ua-1"], sys_inputs={"ticket": facts(ticket)}, ignore_system_fonts=True
-    )
-    return result
+    return printed(TEMPLATE, facts(ticket))

@@ -16,7 +16,7 @@ from checkout.models import Order
 from checkout.papers import tasks
 from checkout.papers.actions import cancel, send, the_regie
 from checkout.papers.models import Document, Kind, siret_number
-from checkout.papers.paper import Damaged, stored
+from checkout.papers.paper import Damaged, logo, stored
 from checkout.papers.receipts import issue_receipt, issue_refund_note
 from checkout.verification import verify
 from portal.common.errors import Refused
@@ -86,6 +86,19 @@ class TestReceipt:
         text = words(receipt(bought()))
         for part in ("SIRET 732 829 320 00074", "43000 Le Puy", "Mme Roche, régisseuse", "article 256 B"):
             assert part in text
+
+    def test_the_logo_is_drawn_and_a_screen_reader_passes_it_over(self) -> None:
+        paper = receipt(bought())
+        assert "/Figure" not in tags(paper)  # beside the name it has nothing to tell
+        with pikepdf.open(io.BytesIO(stored(paper))) as pdf:
+            page = pdf.pages[0]
+            marks = [
+                (str(operator), str(operands[0]))
+                for operands, operator in pikepdf.parse_content_stream(page)
+                if str(operator) in ("BMC", "BDC", "Do")
+            ]
+            assert marks[:2] == [("BMC", "/Artifact"), ("Do", "/x0")]
+        assert "var(" not in logo()
 
 
 class TestEmail:

@@ -1,6 +1,7 @@
 """The code on the screen and on paper is read back by a real reader, and only ours is ours."""
 
 import io
+import json
 import re
 
 import pikepdf
@@ -73,7 +74,7 @@ def test_the_paper_is_accessible_and_holds_the_code() -> None:
         assert str(document.Root.Lang) == "fr" and bool(document.Root.MarkInfo.Marked)
         assert b"pdfuaid" in bytes(document.Root.Metadata.read_bytes())
         assert "E-billet" in str(document.open_metadata()["dc:title"])
-    picture = typst.compile(TEMPLATE, format="png", ppi=150, sys_inputs={"ticket": facts(ticket)})
+    picture = typst.compile(TEMPLATE, format="png", ppi=150, sys_inputs={"data": json.dumps(facts(ticket))})
     assert decoded(picture) == codes.payload(ticket)
 
 
