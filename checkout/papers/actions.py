@@ -86,7 +86,7 @@ def _locked_series(regie: Regie, kind: Kind, year: int) -> Series:
 
 
 @transaction.atomic
-def cancel(*, document: Document, reason: str, by: User) -> Document:
+def cancel(*, document: Document, reason: str, by: User | None) -> Document:
     """End a paper by another one that says why; what it states may then be issued anew.
 
     Raises Refused without a reason, for a paper that is ended already, and for one that ends another.

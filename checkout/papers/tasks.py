@@ -14,6 +14,7 @@ from checkout.models import Order, OrderLine, Refund
 from checkout.papers.invoices import families_of, send_invoice
 from checkout.papers.models import Document, InvoiceRun, Kind
 from checkout.papers.receipts import issue_receipt, issue_refund_note
+from checkout.papers.transfers import end_transfer_note, issue_transfer_note, with_wrong_note, without_note
 from portal.common.formats import today
 from portal.outbox.actions import poke
 from wallet.models import Movement
@@ -32,7 +33,10 @@ BATCH = 100  # families read, and e-mails written, at once
 
 @shared_task(name="checkout.issue_papers")
 def issue_papers() -> int:
-    """Issue the receipts of paid orders and the notes of refunds that have none yet, the oldest first; returns how many."""
+    """Issue the receipts of paid orders and the notes of refunds and transfers that have none yet, the oldest first.
+
+    The note of a transfer that the bank has sent back is ended by another paper. Returns how many papers were issued.
+    """
     now = timezone.now()
     made = 0
     receipts = Document.objects.filter(order=OuterRef("pk"))
@@ -50,6 +54,11 @@ def issue_papers() -> int:
     )
     for movement in movements.order_by("pk")[:MOST_AT_ONCE]:
         made += _made(partial(issue_refund_note, movement=movement), f"movement {movement.pk}")
+    ended = Q(ended_at__gt=now - LOOK_BACK, ended_at__lt=now - WAIT)
+    for row in without_note().filter(ended).order_by("pk")[:MOST_AT_ONCE]:
+        made += _made(partial(issue_transfer_note, withdrawal=row), f"withdrawal {row.pk}")
+    for row in with_wrong_note().filter(ended).select_related("user").order_by("pk")[:MOST_AT_ONCE]:
+        made += _made(partial(end_transfer_note, withdrawal=row), f"withdrawal {row.pk}, sent back")
     return made
 
 
