@@ -259,6 +259,8 @@ class ScopedInline(Scoped, admin.TabularInline):
     extra = 0
     formset = ScopedFormSet
     show_change_link = False
+    # A sentence or two above the lines: what a line is, and what none stands for.
+    description: Any = ""
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)

@@ -27,6 +27,7 @@ import checkout.vouchers.admin  # noqa: F401  registers their tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
+from checkout.providers import provider as find_provider
 from checkout.refunds.actions import left_of
 from portal.common.formats import euros, short_date
 
@@ -37,6 +38,14 @@ def means(payment: Payment) -> str:
     if payment.is_counter:
         return payment.means_name.lower()
     return _("porte-monnaie") if payment.is_wallet else _("carte (%s)") % payment.provider
+
+
+def _called(slug: str) -> str:
+    """« Carte bancaire (Stripe) »; the code alone of a provider that is no longer used here."""
+    try:
+        return find_provider(slug).label
+    except KeyError:
+        return _("Carte bancaire (%s)") % slug
 
 
 def payment_facts(payment: Payment, payer: int) -> list[Fact]:
@@ -163,17 +172,17 @@ class OrderAdmin(ReadOnlyAdmin):
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
     change_form_template = "admin/checkout/payment/change_form.html"
-    list_display = ["created_at", "order_number", "person", "provider", "sum", "status", "ended_at"]
+    list_display = ["created_at", "order_number", "person", "means", "sum", "status", "ended_at"]
     list_filter = ["status"]
     list_select_related = ["order__user"]
     date_hierarchy = "created_at"
     search_fields = ["reference", "provider_reference", "order__user__last_name", "order__user__email"]
     ordering = ["-created_at", "-pk"]
     fields = [
-        *("order", "reference", "provider", "provider_reference", "sum", "status"),
+        *("order", "reference", "means", "provider_reference", "sum", "status"),
         *("created_at", "ended_at", "checked_at"),
     ]
-    readonly_fields = ["sum"]
+    readonly_fields = ["means", "sum"]
 
     def todo(self, request: HttpRequest) -> list[Todo]:
         if not self.has_view_permission(request):
@@ -200,6 +209,11 @@ class PaymentAdmin(ReadOnlyAdmin):
             said = _("Message du prestataire (%(source)s)\u00a0: %(outcome)s. %(note)s") % words
             facts.append((event.received_at, None, said.strip()))
         return told(staff(request), facts)
+
+    @admin.display(description=gettext_lazy("moyen"), ordering="provider")
+    def means(self, obj: Payment) -> str:
+        """« Carte bancaire (Paybox) »: through whom, since the régie has several."""
+        return obj.means_name if obj.is_wallet or obj.is_counter else _called(obj.provider)
 
     @admin.display(description=gettext_lazy("commande"))
     def order_number(self, obj: Payment) -> str:

@@ -6,26 +6,37 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils.functional import lazy
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.admin_base import ReadOnlyAdmin, Right, staff
+from accounts.admin_base import ReadOnlyAdmin, Right, staff, visible_rows
 from accounts.admin_history import Happening, told
 from accounts.models import Commune, User
-from checkout.counter.actions import Paper, deposit_till, in_the_till, take_payment, take_top_up
+from checkout.counter.actions import Paper, deposit_till, in_the_till, out_of_bounds, take_payment, take_top_up
 from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.forms import keys
+from checkout.models import Order
 from checkout.summary import CartSummary
+from portal.common.db import annotated
 from portal.common.errors import Refused
 from portal.common.formats import euros
+from portal.common.forms import offer
 from wallet.actions import wallet_of
+from wallet.models import Movement
 
 FOUND = 20  # families listed: who is not among them is searched for more closely
 TOP_UP, CART = "top_up", "cart"
+
+
+# Of numbers with so many digits that no field of the database holds them.
+TOO_LONG = ("max_digits", "max_whole_digits")
+out_of_bounds_lazy = lazy(out_of_bounds, str)
 
 
 class TakingForm(forms.Form):
@@ -46,6 +57,7 @@ class TakingForm(forms.Form):
         error_messages={
             "invalid": gettext_lazy("Écrivez le montant en chiffres, par exemple 30,00."),
             "max_decimal_places": gettext_lazy("Un montant a au plus deux chiffres après la virgule."),
+            **dict.fromkeys(TOO_LONG, out_of_bounds_lazy()),
         },
     )
     means = forms.ChoiceField(
@@ -75,7 +87,7 @@ class TakingForm(forms.Form):
         choices = [(TOP_UP, _("Un dépôt dans le porte-monnaie"))]
         if cart:
             choices.insert(0, (CART, _("Le panier de la famille\u00a0: %s") % euros(cart)))
-        self.fields["what"].choices = choices  # type: ignore[attr-defined]
+        offer(self, "what", choices)
         if not cart:  # nothing to choose from
             self.fields["what"].widget = forms.HiddenInput()
         counter: Any = self.fields["counter"]
@@ -108,8 +120,9 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
     date_hierarchy = "at"
     search_fields = ["number", "cheque", "payment__order__user__last_name", "payment__order__user__email"]
     ordering = ["-at", "-pk"]
-    fields = ["number", "person", "means", "sum", "cheque", "order_number", "counter", "by", "at"]
-    readonly_fields = ["person", "means", "sum", "order_number", "counter"]
+    change_form_template = "admin/checkout/counterreceipt/change_form.html"
+    fields = ["number", "person", "means", "sum", "cheque", "order_link", "movement_link", "counter", "by", "at"]
+    readonly_fields = ["person", "means", "sum", "order_link", "movement_link", "counter"]
 
     def rights(self, request: HttpRequest) -> Right:
         return super().rights(request) if staff(request).takes_money else Right.NONE
@@ -196,9 +209,39 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
     def sum(self, obj: CounterReceipt) -> str:
         return euros(obj.payment.amount)
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        # A mairie does not correct wallets: it tells the agglomération, which does.
+        context["corrections"] = reverse("admin:wallet_correction_changelist") if staff(request).is_operator else ""
+        context["is_top_up"] = kwargs["obj"].payment.order.kind == Order.Kind.TOP_UP
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: CounterReceipt | None = None) -> Any:
+        """The ledger is the agglomération's: an agent at a counter sees no link to a page that is closed to them."""
+        fields = super().get_readonly_fields(request, obj)
+        return fields if staff(request).is_operator else [name for name in fields if name != "movement_link"]
+
+    def get_fields(self, request: HttpRequest, obj: CounterReceipt | None = None) -> Any:
+        fields = super().get_fields(request, obj)
+        return fields if staff(request).is_operator else [name for name in fields if name != "movement_link"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Each with `order_is_shown`: an agent reaches the orders that concern the own commune, and no deposit."""
+        mine = visible_rows(Order.objects.filter(pk=OuterRef("payment__order")), staff(request))
+        return annotated(super().get_queryset(request), order_is_shown=Exists(mine))
+
     @admin.display(description=gettext_lazy("commande"))
-    def order_number(self, obj: CounterReceipt) -> str:
-        return obj.payment.order.number
+    def order_link(self, obj: CounterReceipt) -> str:
+        order = obj.payment.order
+        if not obj.order_is_shown:
+            return order.number
+        return format_html('<a href="{}">{}</a>', reverse("admin:checkout_order_change", args=[order.pk]), order.number)
+
+    @admin.display(description=gettext_lazy("mouvement"))
+    def movement_link(self, obj: CounterReceipt) -> str:
+        found = Movement.objects.filter(key=f"order:{obj.payment.order_id}:paid").first()
+        if found is None:
+            return "–"
+        return format_html('<a href="{}">{}</a>', reverse("admin:wallet_movement_change", args=[found.pk]), found.label)
 
     @admin.display(description=gettext_lazy("guichet"), ordering="commune__name_key")
     def counter(self, obj: CounterReceipt) -> str:
@@ -235,6 +278,9 @@ class DepositForm(forms.Form):
             "required": gettext_lazy("Écrivez le montant versé, par exemple 310,00."),
             "invalid": gettext_lazy("Écrivez le montant en chiffres, par exemple 310,00."),
             "max_decimal_places": gettext_lazy("Un montant a au plus deux chiffres après la virgule."),
+            **dict.fromkeys(
+                TOO_LONG, gettext_lazy("La caisse ne contient pas autant\u00a0: vérifiez le montant. Rien n’a changé.")
+            ),
         },
     )
     number = forms.CharField(

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from portal.common.errors import Refused
 from portal.common.formats import euros, month, today
-from portal.common.forms import SummaryOnPage
+from portal.common.forms import SummaryOnPage, label_of, offer
 from wallet.models import Movement
 from wallet.withdrawals.actions import read_iban
 
@@ -47,7 +47,7 @@ class MovementFilter(forms.Form):
     def __init__(self, data: Any = None) -> None:
         super().__init__(data)
         months = [("", _("Tous")), *((f"{first:%Y-%m}", month(first)) for first in last_months(today()))]
-        self.fields["mois"].choices = months  # type: ignore[attr-defined]
+        offer(self, "mois", months)
 
     def rows(self, entries: Any) -> Any:
         """The entries that pass."""
@@ -74,9 +74,8 @@ class MovementFilter(forms.Form):
         """Which movements these are, in words: « Règlement de commande, novembre 2026 »; all of them: an empty text."""
         chosen = []
         for name in ("nature", "mois"):
-            labels = dict(self.fields[name].choices)  # type: ignore[attr-defined]
             if self.cleaned_data.get(name):
-                chosen.append(str(labels[self.cleaned_data[name]]))
+                chosen.append(label_of(self, name, self.cleaned_data[name]))
         return ", ".join(chosen)
 
     @property

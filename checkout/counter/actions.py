@@ -77,6 +77,11 @@ def _take_payment(user: User, shown_total: Decimal, paper: Paper, commune: Commu
     return order
 
 
+def out_of_bounds() -> str:
+    """What is said of an amount that no counter takes."""
+    return _("Le montant va de 0,01\u00a0€ à %s, au centime près. Rien n’a été encaissé.") % euros(LARGEST)
+
+
 @transaction.atomic
 def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> TillDeposit:
     """Write down what the régisseur has taken from the till to the bank, with the number of the bank's slip.
@@ -159,7 +164,7 @@ def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, b
         raise Refused(_("Écrivez la banque et le numéro du chèque."), code="cheque_missing")
     if amount != round_cents(amount) or not ZERO < amount <= LARGEST:
         raise Refused(
-            _("Le montant va de 0,01\u00a0€ à %s, au centime près. Rien n’a été encaissé.") % euros(LARGEST),
+            out_of_bounds(),
             code="amount",
         )
     if paper.means == Means.CASH and amount > CASH_LIMIT:

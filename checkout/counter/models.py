@@ -61,6 +61,8 @@ class CounterReceipt(models.Model):
     )
     at = models.DateTimeField(_("encaissé le"), auto_now_add=True)
 
+    order_is_shown: bool  # read by the administration: whether who asks may open the order
+
     objects = CounterReceiptQuerySet.as_manager()
 
     class Meta:

@@ -19,6 +19,7 @@ from checkout.models.cart import Cart
 from checkout.models.events import ProviderEvent
 from checkout.vouchers.models import LINE_IS_SHARED_OUT
 from portal.common.db import not_truncated
+from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
 from wallet.actions import clearing_code, till_code
 from wallet.models import Movement
@@ -375,7 +376,7 @@ class Payment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.provider} {self.amount}"
+        return f"{self.means_name}, {euros(self.amount)}"
 
     @property
     def is_wallet(self) -> bool:

@@ -5,12 +5,14 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -49,6 +51,26 @@ SENTENCES = {
     ),
     "voucher_minimum_is_not_negative": ("minimum", gettext_lazy("Un montant de zéro euro ou plus.")),
 }
+PERCENT = gettext_lazy("Un pourcentage de plus de 0 et d’au plus 100, par exemple 10 ou 12,5.")
+NUMBER = gettext_lazy("Un nombre entier d’utilisations, ou rien\u00a0: sans limite.")
+# What Django says of these fields by itself, in a sentence that says what to write.
+FIELD_SENTENCES: dict[str, dict[str, Any]] = {
+    "code": {
+        "required": gettext_lazy("Écrivez le code que les familles taperont."),
+        "max_length": gettext_lazy("Un code a vingt-quatre caractères au plus."),
+        "unique": gettext_lazy("Ce code existe déjà\u00a0: choisissez-en un autre."),
+    },
+    "label": {"required": gettext_lazy("Écrivez le libellé que les familles liront.")},
+    "percent": dict.fromkeys(
+        ["invalid", "max_digits", "max_decimal_places", "max_whole_digits", "min_value", "max_value"], PERCENT
+    ),
+    "amount": dict.fromkeys(
+        ["invalid", "max_digits", "max_decimal_places", "max_whole_digits"],
+        gettext_lazy("Un montant en euros et centimes, par exemple 5,00."),
+    ),
+    "max_uses": dict.fromkeys(["invalid", "min_value", "max_value"], NUMBER),
+    "uses_per_family": dict.fromkeys(["invalid", "min_value", "max_value"], NUMBER),
+}
 SCOPE_SENTENCES = {
     "scope_names_one_thing": (
         "",
@@ -67,6 +89,15 @@ class VoucherForm(ScopedForm):
     """A code may be typed in small letters; a mairie bears what it gives."""
 
     for_operator = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, sentences in FIELD_SENTENCES.items():
+            if name in self.fields:  # a field that is frozen is no longer one of the form
+                self.fields[name].error_messages.update(sentences)
+        payer = self.fields.get("commune")
+        if isinstance(payer, forms.ModelChoiceField):
+            payer.empty_label = _("Agglomération") if self.for_operator else _("Choisissez une commune")
 
     def clean_code(self) -> str:
         return typed(self.cleaned_data["code"])
@@ -106,10 +137,31 @@ class ScopeInline(ScopedInline):
     agents = operators = Right.ALL
     fields = ["commune", "service", "activity", "profile"]
     constraint_messages = SCOPE_SENTENCES
+    classes = ["stacked-lines"]
+    description = gettext_lazy(
+        "Sans aucune ligne, le bon vaut pour tous les produits de celui qui paie la remise. Une chose par ligne\u00a0: une commune, "
+        "un service ou une activité — le bon vaut alors pour les produits de l’un ou de l’autre — ou bien une situation. Quand des "
+        "lieux et des situations sont écrits, il faut les deux\u00a0: un de ces lieux et une de ces situations."
+    )
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return _only_choose(super().formfield_for_dbfield(db_field, request, **kwargs))
+
+
+def _only_choose(field: Any) -> Any:
+    """A voucher names what exists: nobody makes a commune or a service beside one."""
+    if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+        field.widget.can_add_related = False
+    return field
 
 
 class BearerFilter(ScopedRelatedFilter):
-    """The communes that bear a voucher, rather than all of them."""
+    """The communes that bear a voucher, rather than all of them; without one the agglomération does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = _("qui paie la remise")
+        self.empty_value_display = format_html("{}", _("Agglomération"))
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         bearers = set(Voucher.objects.exclude(commune=None).values_list("commune", flat=True))
@@ -213,6 +265,9 @@ class VoucherAdmin(ScopedAdmin):
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(borne_so_far=_borne())
 
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return _only_choose(super().formfield_for_dbfield(db_field, request, **kwargs))
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
         form.for_operator = staff(request).is_operator
@@ -233,7 +288,7 @@ class VoucherAdmin(ScopedAdmin):
     def off(self, obj: Voucher) -> str:
         return worth(obj)
 
-    @admin.display(description=gettext_lazy("à la charge de"), ordering="commune__name_key")
+    @admin.display(description=gettext_lazy("qui paie"), ordering="commune__name_key")
     def bearer(self, obj: Voucher) -> str:
         return str(obj.commune or _("Agglomération"))
 

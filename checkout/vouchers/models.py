@@ -83,8 +83,8 @@ class Voucher(models.Model):
         null=True,
         blank=True,
         related_name="+",
-        verbose_name=_("à la charge de"),
-        help_text=_("La commune qui supporte la remise, sur ses propres produits\u00a0; vide\u00a0: l’agglomération."),
+        verbose_name=_("qui paie la remise"),
+        help_text=_("Une commune paie sur ses propres produits\u00a0; l’agglomération, sur tous."),
     )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL,

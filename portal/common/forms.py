@@ -2,6 +2,7 @@
 
 import datetime
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from django import forms
@@ -204,3 +205,17 @@ class DateField(forms.Field):
             return super().has_changed(initial, self.to_python(data))
         except ValidationError:
             return True
+
+
+def offer(form: forms.Form, name: str, choices: Sequence[tuple[str, Any]]) -> None:
+    """What a form that is shown now gives to choose from, where it is not the same for everybody."""
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField)
+    field.choices = choices
+
+
+def label_of(form: forms.Form, name: str, value: str) -> str:
+    """How a choice of a form is called on the screen."""
+    field = form.fields[name]
+    assert isinstance(field, forms.ChoiceField)
+    return str(dict(field.choices)[value])  # type: ignore[arg-type]

@@ -504,12 +504,15 @@ Article 3 – Prix
 Le prix est fixé par délibération de la collectivité qui organise le service. Il dépend de la situation validée dans « Mes services » et s’affiche avant chaque choix.
 
 Article 4 – Paiement
-Le paiement se fait par carte bancaire ou avec le porte-monnaie. Les sommes déposées sur le porte-monnaie restent la propriété de la famille et peuvent être utilisées en plusieurs fois.
+Le paiement se fait par carte bancaire, avec le porte-monnaie, ou avec les deux ; au guichet des mairies qui encaissent pour la régie, aussi en espèces (300,00 € au plus), par chèque ou par CESU, contre une quittance. Les sommes déposées sur le porte-monnaie restent la propriété de la famille, peuvent être utilisées en plusieurs fois et lui sont virées si elle le demande. Un dépôt d’un montant librement choisi coûte 0,01 € de plus ; les packs n’ont pas de frais.
 
-Article 5 – Annulation
-Une réservation peut être annulée jusqu’au délai affiché sur la page de l’activité. Son prix revient alors dans le porte-monnaie de la personne qui a payé.
+Article 5 – Bons de réduction
+Un bon s’utilise en écrivant son code dans le panier, aux conditions qu’il énonce. « Une fois par famille » vaut pour tous les comptes des parents d’un même enfant. Un bon n’est ni échangé ni remboursé en argent ; il peut resservir quand toute la commande est annulée.
 
-Article 6 – Réclamations
+Article 6 – Annulation
+Une réservation peut être annulée jusqu’au délai affiché sur la page de l’activité. Ce qui a été payé pour elle, remises déduites, revient alors dans le porte-monnaie de la personne qui a payé ou, si elle le choisit, sur la carte qui a payé.
+
+Article 7 – Réclamations
 Toute question s’adresse à la mairie qui organise le service, puis au médiateur de la collectivité."""
 
 USE_TERMS = """Article 1 – Objet

@@ -20,7 +20,7 @@ from bookings.closures.models import Closure
 from bookings.waiting.actions import join
 from checkout.actions import Means, accept_sale_terms, add_to_cart, choose_address, pay
 from checkout.actions.closures import apply_closure
-from checkout.models import Cart
+from checkout.models import Cart, Regie
 from checkout.vouchers.actions import enter_code
 from families.models import Beneficiary, Enrolment, Filiation
 from portal.common.formats import today
@@ -48,6 +48,7 @@ from services.models import (
 from wallet.actions import adjust
 
 PASSWORD = "Velay-Demo-2026!"
+WITH_A_COUNTER = "Aiguilhe"  # whose agent takes cash, cheques and CESU for the régie
 TARIFFS_FROM = dt.date(2020, 9, 1)
 Progress = Callable[[str], None]
 
@@ -57,7 +58,9 @@ def load(progress: Progress) -> None:
     prepare()
     _catalogue(progress)
     _open_days(progress)
+    _regie()
     operator = _staff()
+    _treasurer(operator)
     _main_family(operator)
     _newcomer()
     _driver(operator)
@@ -261,10 +264,39 @@ def _staff() -> User:
         )
         for email, title, first_name, last_name, commune in agents:
             agent = _person(email, title, first_name, last_name, commune)
-            StaffRole.objects.create(user=agent, kind=StaffRole.Kind.AGENT, commune=Commune.objects.get(name=commune))
+            StaffRole.objects.create(
+                user=agent,
+                kind=StaffRole.Kind.AGENT,
+                commune=Commune.objects.get(name=commune),
+                takes_money=commune == WITH_A_COUNTER,
+            )
             _approve(agent, operator)
         User.objects.filter(staff_roles__isnull=False).update(is_staff=True)
     return operator
+
+
+@transaction.atomic
+def _treasurer(operator: User) -> None:
+    """A second person of the agglomération: what one proposes (corrections, transfers) another decides."""
+    if User.objects.filter(email="tresorier@demo.example").exists():
+        return
+    person = _person("tresorier@demo.example", "M", "Bernard", "Sabatier", "Le Puy-en-Velay")
+    StaffRole.objects.create(user=person, kind=StaffRole.Kind.OPERATOR)
+    _approve(person, operator)
+    User.objects.filter(pk=person.pk).update(is_staff=True)
+
+
+def _regie() -> None:
+    """The head of the papers, and rules with which everything can be tried. Its SIRET and its account are nobody's."""
+    row = Regie.objects.get()
+    if row.address:
+        return
+    row.address = "16 place de la Libération\n43000 Le Puy-en-Velay"
+    row.siret = "12345678200010"
+    row.officer = "Le régisseur, Bernard Sabatier"
+    row.card_refunds = True
+    row.iban, row.bic = "FR7630006000011234567890189", "AGRIFRPP"
+    row.save()
 
 
 def _child(user: User, first_name: str, last_name: str, birth: str, kind: str) -> Beneficiary:

@@ -47,12 +47,13 @@ LOGINS = [
     ),
     ("nouveau@demo.example", "usager dont le compte attend sa validation"),
     ("rosieres@demo.example", "agent de la mairie de Rosières (administration)"),
-    ("aiguilhe@demo.example", "agent de la mairie d'Aiguilhe (administration)"),
+    ("aiguilhe@demo.example", "agent de la mairie d'Aiguilhe, encaisse au guichet (administration)"),
     ("chauffeur@demo.example", "conducteur de car : contrôle les cartes de transport, rien d'autre"),
     (
         "agglo@demo.example",
         "opérateur de l'agglomération, toutes les communes (administration)",
     ),
+    ("tresorier@demo.example", "le second de l'agglomération, pour ce qui se décide à deux (administration)"),
 ]
 SPACE_FIRST = 400 * 1024**2  # bytes that a first start writes, with room to work
 SPACE_LATER = 50 * 1024**2

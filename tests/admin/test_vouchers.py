@@ -58,11 +58,36 @@ def test_its_scope_stays_within_the_commune(rosieres: Town, aiguilhe: Town, oper
         ({"valid_from": "02/01/2027", "valid_until": "01/01/2027"}, "vient avant la première"),
         ({"max_uses": "0"}, "Au moins une utilisation"),
         ({"code": "été"}, "majuscules sans accent"),
-        ({"code": "BON-0"}, "existe déjà"),
+        ({"code": "BON-0"}, "Ce code existe déjà"),
+        ({"code": ""}, "Écrivez le code"),
+        ({"code": "A" * 25}, "vingt-quatre caractères au plus"),
+        ({"percent": "-5"}, "plus de 0 et d’au plus 100"),
+        ({"percent": "101"}, "plus de 0 et d’au plus 100"),
+        ({"percent": "dix"}, "plus de 0 et d’au plus 100"),
+        ({"percent": "1e9"}, "plus de 0 et d’au plus 100"),
+        ({"percent": "", "amount": "99999999999"}, "en euros et centimes"),
+        ({"max_uses": "-1"}, "Un nombre entier d’utilisations"),
     ],
 )
 def test_what_cannot_be_is_said(rosieres: Town, operator: User, changes: dict[str, str], words: str) -> None:
     assert words in add(operator, **changes).content.decode().replace("&#x27;", "’")
+
+
+def test_who_pays_is_said_in_words(rosieres: Town, operator: User) -> None:
+    """Nobody reads « – » as the agglomération, nor makes a commune beside a voucher; what lines mean is written above them."""
+    voucher("DELAGGLO")
+    client = client_of(operator)
+    page = client.get(url("checkout.voucher", "changelist")).content.decode()
+    filters = page[page.index('id="changelist-filter"') :]
+    assert "Qui paie la remise" in filters and ">Agglomération</a>" in filters and "–</a>" not in filters
+    assert "En service" in filters and "Par " not in filters
+    found = client.get(url("checkout.voucher", "changelist") + "?commune__isnull=True").content.decode()
+    assert "DELAGGLO" in found and "BON-0" not in found
+    form = client.get(url("checkout.voucher", "add")).content.decode()
+    assert '<option value="" selected>Agglomération</option>' in form
+    assert 'id="add_id_' not in form
+    assert "Sans aucune ligne" in form and "Une chose par ligne" in form
+    assert "Ajouter une ligne" in form and "supplémentaire" not in form
 
 
 def test_what_it_costs_and_who_used_it(operator: User) -> None:

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.urls import reverse
 
-from accounts.models import Commune, User
+from accounts.models import Commune, CommuneFile, User
 from bookings.models import Booking
 from checkout.actions import Means as OnlineMeans
 from checkout.counter.actions import CASH_LIMIT, Paper, deposit_till, in_the_till, take_payment, take_top_up
@@ -289,6 +289,8 @@ class TestPages:
             ({"amount": ""}, "Écrivez le montant déposé"),
             ({"amount": "abc"}, "en chiffres"),
             ({"amount": "301"}, "limite l’encaissement à 300,00"),
+            ({"amount": "1e9"}, "Le montant va de 0,01"),
+            ({"amount": "99999999999"}, "Le montant va de 0,01"),
             ({"number": ""}, "numéro de la quittance"),
             ({"means": ""}, "Choisissez espèces"),
             ({"what": "cart"}, ""),
@@ -300,9 +302,46 @@ class TestPages:
         assert answer.status_code == 200 and words in text(answer)
         assert not Payment.objects.exists()
 
-    def test_a_cashier_sees_the_own_counter_and_no_balance(self, shop: Shop) -> None:
-        from accounts.models import CommuneFile
+    def test_a_receipt_leads_to_what_it_made_and_says_what_to_do_about_a_mistake(
+        self, shop: Shop, operator: User
+    ) -> None:
+        order = take_top_up(user=shop.user, amount=Decimal("30"), paper=paper(), commune=None, by=operator)
+        receipt, movement = CounterReceipt.objects.get(), Movement.objects.get(key=f"order:{order.pk}:paid")
+        address = reverse("admin:checkout_counterreceipt_change", args=[receipt.pk])
+        page = client_of(operator).get(address)
+        html = page.content.decode()
+        for target in (
+            reverse("admin:checkout_order_change", args=[order.pk]),
+            reverse("admin:wallet_movement_change", args=[movement.pk]),
+            reverse("admin:wallet_correction_changelist"),
+        ):
+            assert f'href="{target}"' in html and client_of(operator).get(target).status_code == 200
+        assert "son numéro de quittance reste pris" in text(page) and "dans le porte-monnaie de la famille" in text(
+            page
+        )
 
+    def test_an_agent_is_sent_to_the_agglomeration_instead(self, shop: Shop) -> None:
+        commune = shop.activity.service.commune
+        agent = cashier_of(commune)
+        CommuneFile.objects.get_or_create(user=shop.user, commune=commune, reason="request")
+        take_top_up(user=shop.user, amount=Decimal("5"), paper=paper(), commune=commune, by=agent)
+        receipt = CounterReceipt.objects.get()
+        page = client_of(agent).get(reverse("admin:checkout_counterreceipt_change", args=[receipt.pk]))
+        assert (
+            page.status_code == 200 and "Prévenez la régie" in text(page) and receipt.payment.order.number in text(page)
+        )
+        html = page.content.decode()
+        assert "/admin/wallet/" not in html and "/admin/checkout/order/" not in html.partition("wrong-entry")[0]
+
+    def test_a_payment_is_called_by_its_means(self, shop: Shop, operator: User) -> None:
+        order = take_top_up(user=shop.user, amount=Decimal("30"), paper=paper(), commune=None, by=operator)
+        payment = order.payments.get()
+        assert str(payment) == "Espèces, 30,00\u00a0€"
+        page = client_of(operator).get(reverse("admin:checkout_payment_change", args=[payment.pk]))
+        assert "Espèces, 30,00" in text(page)
+        assert "Espèces" in text(client_of(operator).get(reverse("admin:checkout_payment_changelist")))
+
+    def test_a_cashier_sees_the_own_counter_and_no_balance(self, shop: Shop) -> None:
         commune = shop.activity.service.commune
         CommuneFile.objects.get_or_create(user=shop.user, commune=commune, reason="request")
         client = client_of(cashier_of(commune))

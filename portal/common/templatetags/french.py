@@ -1,11 +1,13 @@
 """Template filters for amounts, days and moments (builtin in every template)."""
 
 import datetime as dt
+import json
 import re
 from decimal import Decimal
 
 from django import template
 from django.template.defaultfilters import stringfilter
+from django.utils.translation import gettext
 
 from portal.common import formats
 
@@ -83,3 +85,12 @@ def hour(time: dt.time | None) -> str:
 def typography(text: str) -> str:
     """A sentence whose « : ; ? ! » never begin a line: what messages and errors go through, wherever they were written."""
     return re.sub(r" (?=[:;?!»])|(?<=«) ", formats.NBSP, text)
+
+
+@register.filter
+def one_more_line(data: str) -> str:
+    """What an inline of the administration tells its script, whose link then says « Ajouter une ligne » rather than Django's
+    « Ajouter un objet … supplémentaire »."""
+    told = json.loads(data)
+    told["options"]["addText"] = gettext("Ajouter une ligne")
+    return json.dumps(told)
