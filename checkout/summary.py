@@ -45,15 +45,17 @@ class Share(NamedTuple):
 
     @property
     def text(self) -> str:
-        """`mercredis 25 novembre, 2 et 16 décembre 2026 et 6 janvier 2027`: every date, the year once."""
+        """`mercredis 25 novembre, 2 et 16 décembre 2026 et 6 janvier 2027`, `27 janvier, 3 et 10 février 2027`."""
         found = []
         months = list(self._by_month())
         for index, (first, days) in enumerate(months):
             year_ends = index + 1 == len(months) or months[index + 1][0].year != first.year
             found.append(f"{days}{NBSP}{MONTHS[first.month - 1]}" + (f"{NBSP}{first.year}" if year_ends else ""))
         weekday = self._weekday
+        # The last word that joins is « et »: within the last month, or before it.
+        ends_joined = bool(months) and " et " in months[-1][1]
         prefix = f"{WEEKDAYS[weekday]}{'s' if len(self.dates) > 1 else ''} " if weekday is not None else ""
-        return prefix + enumeration(found)
+        return prefix + (", ".join(found) if ends_joined else enumeration(found))
 
     @property
     def headline(self) -> str:
@@ -112,6 +114,7 @@ class Line(NamedTuple):
     note: str = ""
     why: str = ""
     kept_until: dt.datetime | None = None  # the limit of an offered place; None: its cart's
+    is_free: bool = True  # whether a place that is no longer held could be had at this moment
 
 
 @dataclass
@@ -195,12 +198,13 @@ CART_AND_LINES = """
            EXISTS (SELECT 1 FROM checkout_cartvoucher code WHERE code.cart_id = cart.id),
            line.id, coalesce(booked.activity, pass.activity), coalesce(booked.slot, pass.slot), line.unit_price,
            coalesce(booked.first_name, pass.first_name), coalesce(booked.last_name, pass.last_name), booked.date,
-           line.explanation, coalesce(booked.status, pass.status), pass.valid, pass.stop, booked.kept_until
+           line.explanation, coalesce(booked.status, pass.status), pass.valid, pass.stop, booked.kept_until, booked.free
     FROM checkout_cart cart
     JOIN bookings_hold hold ON hold.id = cart.hold_id
     LEFT JOIN LATERAL (SELECT * FROM checkout_cartline WHERE cart_id = cart.id OFFSET 0) line ON true
     LEFT JOIN LATERAL (
         SELECT child.first_name, child.last_name, day.date, booking.status,
+               day.is_open AND day.taken < day.capacity AND coalesce(day.late_until, day.book_until) > now() AS free,
                -- What the waiting list offers has a limit of its own.
                CASE WHEN booking.hold_id <> cart.hold_id THEN (
                    SELECT offer.expires_at FROM bookings_hold offer WHERE offer.id = booking.hold_id
@@ -282,10 +286,13 @@ class CartSummary:
                     note_at(valid, stop or "") if valid else "",
                     why,
                     until,
+                    free is not False,
                 ),
                 status,
             )
-            for pk, label, slot, price, first, last, date, why, status, valid, stop, until in (row[8:] for row in rows)
+            for pk, label, slot, price, first, last, date, why, status, valid, stop, until, free in (
+                row[8:] for row in rows
+            )
             if pk is not None
         ]
         held = [row for row, status in shaped if status == Booking.Status.HELD]
@@ -325,6 +332,11 @@ class CartSummary:
     def has_own(self) -> bool:
         """Whether it holds anything for which its own moment counts."""
         return any(line.kept_until is None for group in self.groups for line in group.lines)
+
+    @property
+    def gone(self) -> list[Line]:
+        """Places no longer kept whose day is closed, full or past its deadline by now."""
+        return [line for group in self.expired for line in group.lines if not line.is_free and not line.kept_until]
 
     @property
     def has_lapsed_offers(self) -> bool:

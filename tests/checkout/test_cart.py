@@ -18,6 +18,7 @@ from checkout.summary import CartSummary
 from portal.common.errors import Refused
 from portal.common.formats import long_date
 from services.models import OpenDay, Subscription, Tariff, TariffGrid
+from tests.checkout.http import text
 from tests.factories import SlotFactory, SubscriptionFactory, TariffFactory
 from tests.shop import Shop, family, open_shop
 
@@ -177,6 +178,26 @@ def test_dates_of_one_child_and_one_reason_are_said_together() -> None:
     (sentence,) = recover_places(user=shop.user)
     dates = f"{long_date(shop.days[0].date)} et {long_date(shop.days[2].date)}\u00a0: fermé, Pont"
     assert sentence.count(dates) == 2
+
+
+@pytest.mark.parametrize(
+    "change", [{"is_open": False, "closed_reason": "Pont"}, {"capacity": 0}, {"book_until": PAST, "late_until": None}]
+)
+def test_the_page_says_before_what_cannot_be_taken_again(change: dict[str, Any]) -> None:
+    shop = open_shop(days=2)
+    shop.add()
+    client = Client()
+    client.force_login(shop.user)
+    OpenDay.objects.filter(pk=shop.days[1].pk).update(book_until=FUTURE)
+    run_out(shop)
+    release_expired_holds()
+    before = text(client.get("/panier/"))
+    assert "Des places ne sont plus gardées" in before and "ne sont plus libres" not in before
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(**change)
+    child, date = shop.children[0], long_date(shop.days[0].date)
+    assert f"À cet instant elles ne sont plus libres pour : {child}, {shop.activity}, {date} Rep" in text(
+        client.get("/panier/")
+    )
 
 
 def test_the_header_counts_what_is_to_be_taken_again(at_most: Any) -> None:

@@ -221,6 +221,8 @@ def test_a_broken_series_is_not_told_as_a_whole_one() -> None:
 def test_the_last_of_several_months_follows_an_and() -> None:
     share = Share("Louane Dupont", [dt.date(2026, 12, 16), dt.date(2027, 1, 27), dt.date(2027, 2, 3)])
     assert share.text.replace("\u00a0", " ") == "mercredis 16 décembre 2026, 27 janvier et 3 février 2027"
+    share = Share("Louane Dupont", [dt.date(2027, 1, 27), dt.date(2027, 2, 3), dt.date(2027, 2, 10)])
+    assert share.text.replace("\u00a0", " ") == "mercredis 27 janvier, 3 et 10 février 2027"
 
 
 # --- Forms -----------------------------------------------------------------------------------------------------------
