@@ -192,10 +192,10 @@ def test_the_page_says_before_what_cannot_be_taken_again(change: dict[str, Any])
     run_out(shop)
     release_expired_holds()
     before = text(client.get("/panier/"))
-    assert "Des places ne sont plus gardées" in before and "ne sont plus libres" not in before
+    assert "Des places ne sont plus gardées" in before and "Celles-ci" not in before
     OpenDay.objects.filter(pk=shop.days[0].pk).update(**change)
     child, date = shop.children[0], long_date(shop.days[0].date)
-    assert f"À cet instant elles ne sont plus libres pour : {child}, {shop.activity}, {date} Rep" in text(
+    assert f"Celles-ci ne peuvent plus être reprises à cet instant : {child}, {shop.activity}, {date} Rep" in text(
         client.get("/panier/")
     )
 
