@@ -33,6 +33,7 @@ class ServiceForm(ScopedForm):
             "slug",
             "description",
             "contact",
+            "address",
             "booking_deadline",
             "cancel_deadline",
             "absence_rule",

@@ -8,7 +8,7 @@ counts in the year in which the care takes place, what is paid late in the year 
 
 import datetime as dt
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -29,6 +29,7 @@ from portal.common.formats import euros, long_date, short_date, today
 from portal.common.money import ZERO, round_cents
 from services.models import Slot
 from services.models.catalogue import AGGLOMERATION
+from wallet.words import of
 
 UNDER = 6  # years old on 1 January
 
@@ -181,6 +182,7 @@ def childcare_of(user: User, year: int) -> list[Care]:
             service=F("booking__open_day__activity__service__name"),
             commune_name=F("commune__name"),
             postal_code=F("commune__postal_code"),
+            address=F("booking__open_day__activity__service__address"),
         )
         .annotate(count=Count("pk"))
         .order_by("child", "service", "label", "detail")
@@ -189,15 +191,9 @@ def childcare_of(user: User, year: int) -> list[Care]:
     found: dict[tuple[object, ...], Care] = {}
     for row in rows:
         child = children[row["child"]]
-        provider = (
-            _("Mairie – %(postal_code)s %(commune)s")
-            % {"postal_code": row["postal_code"], "commune": row["commune_name"]}
-            if row["commune_name"]
-            else str(AGGLOMERATION)
-        )
         what = ", ".join(part for part in (row["label"], row["detail"]) if part)
         key = (child.birth_date, child.first_name, child.pk, row["service"], what)
-        care = found.setdefault(key, Care(child, row["service"], provider, what, row["nature"]))
+        care = found.setdefault(key, Care(child, row["service"], _provider(row), what, row["nature"]))
         times = row["count"]
         care.dates += times
         price, discount = row["unit_price"], row["discount"]
@@ -210,6 +206,13 @@ def childcare_of(user: User, year: int) -> list[Care]:
         elif row["nature"] == Slot.Nature.MEAL:
             care.meals += times * (price - discount - extras)
     return [found[key] for key in sorted(found, key=str)]
+
+
+def _provider(row: Mapping[str, str]) -> str:
+    """Who gave the care, and where: the tax office asks for its name and address."""
+    name = _("Mairie %s") % of(row["commune_name"]) if row["commune_name"] else str(AGGLOMERATION)
+    where = row["address"] or " ".join(part for part in (row["postal_code"], row["commune_name"]) if part)
+    return f"{name}, {where}" if where else name
 
 
 def childcare_certificate(user: User, year: int) -> Content:

@@ -116,6 +116,7 @@ class ServicePlan:
     activities: tuple[ActivityPlan, ...]
     description: str = ""
     contact: str = field(default="")
+    address: str = ""
     tickets: tuple[TicketPlan, ...] = ()
     booking: str = THURSDAY
     cancel: str = THURSDAY
@@ -284,6 +285,7 @@ SERVICES = (
         ),
         description="L’accueil de loisirs de Rosières, ouvert aux enfants des communes voisines.",
         contact="04 71 57 40 00",
+        address="Le Bourg, 43800 Rosières",
     ),
     ServicePlan(
         "Rosières",
@@ -306,6 +308,7 @@ SERVICES = (
         ),
         description="Pendant les petites vacances et en juillet, à la journée.",
         contact="04 71 57 40 00",
+        address="Le Bourg, 43800 Rosières",
     ),
     ServicePlan(
         "",

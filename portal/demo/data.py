@@ -128,6 +128,7 @@ def _service(plan: catalogue.ServicePlan) -> None:
         slug=plan.slug,
         description=plan.description,
         contact=plan.contact,
+        address=plan.address,
         booking_deadline=deadlines[plan.booking],
         cancel_deadline=deadlines[plan.cancel],
     )

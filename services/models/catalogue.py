@@ -100,6 +100,16 @@ class Service(models.Model):
     slug = models.SlugField(max_length=140, unique=True)
     description = models.TextField(_("présentation"), blank=True)
     contact = models.CharField(_("contact"), max_length=160, blank=True)
+    address = models.CharField(
+        _("adresse"),
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_(
+            "Du lieu d’accueil : rue, code postal et commune. L’attestation fiscale de frais de garde la nomme."
+        ),
+    )
     # Null only in the history of before there were any.
     booking_deadline = models.ForeignKey(
         Deadline, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("délai pour réserver")

@@ -10,6 +10,7 @@ from django.db.models import Sum
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.models import Commune
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
 from checkout.models import Order, OrderLine, Payment
@@ -266,6 +267,18 @@ class TestChildcare:
         commune = shop.activity.service.commune
         assert commune is not None and f"{commune.postal_code} {commune.name}" in text
         assert str(shop.children[0]) in text and "CESU" in text
+
+    def test_who_gave_the_care_has_an_address(self, at: Any) -> None:
+        shop = same_year(ordered(nature="care"))
+        year = shop.days[0].date.year
+        born(shop, dt.date(year - 4, 5, 1))
+        at(dt.date(year + 1, 1, 15))
+        service = shop.activity.service
+        Commune.objects.filter(pk=service.commune_id).update(name="Aiguilhe", postal_code="43000")
+        assert {row.provider for row in childcare_of(shop.user, year)} == {"Mairie d’Aiguilhe, 43000 Aiguilhe"}
+        type(service).objects.filter(pk=service.pk).update(address="2 rue du Rocher, 43000 Aiguilhe")
+        paper = issue_certificate(kind=Kind.CHILDCARE, user=shop.user, year=year, by=shop.user)
+        assert "Mairie d’Aiguilhe, 2 rue du Rocher, 43000 Aiguilhe" in words(paper)
 
     def test_cesu_is_named(self, at: Any) -> None:
         shop = same_year(ordered(nature="care"))
