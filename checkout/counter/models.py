@@ -85,7 +85,7 @@ class CounterReceipt(models.Model):
     @property
     def words(self) -> str:
         """What its payer finds it by: « guichet d’Aiguilhe, espèces, quittance n° Q-2026-001 »."""
-        return _("guichet %(where)s, %(means)s, quittance n° %(number)s") % {
+        return _("guichet %(where)s, %(means)s, quittance n°\u00a0%(number)s") % {
             "where": of(self.commune.name) if self.commune else _("de l’agglomération"),
             "means": Means(self.payment.provider).inside,
             "number": self.number,

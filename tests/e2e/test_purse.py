@@ -141,7 +141,7 @@ def test_every_page_of_the_purse(visit: Visit) -> None:
         who.on(title)
         is_readable(who.page)
     who.open(WALLET)
-    who.reads("Dépôt au guichet d’Aiguilhe, espèces, quittance n° Q-2026-001")
+    who.reads("Dépôt au guichet d’Aiguilhe, espèces, quittance n°\u00a0Q-2026-001")
     who.open(PAPERS)
     who.reads(f"Commande {order.number}\u00a0: {baskets.mercredis().name}")
     looks.assert_fine()
