@@ -17,6 +17,7 @@ from wallet.models import Account, Entry, Movement, Wallet
 RESERVED = "reserved"
 FEES = "fees"
 TRANSFERS = "transfers"
+REMITTING = "remitting"
 BANK = "bank"
 BANK_FEES = "bank_fees"
 EXPIRED = "expired"

@@ -53,6 +53,7 @@ class Account(models.Model):
         VOUCHER = "voucher", _("Remises à la charge d’une commune")
         REFUNDING = "refunding", _("Remboursements par carte en cours")
         TRANSFERS = "transfers", _("Virements à émettre aux usagers")
+        REMITTING = "remitting", _("Reversements à virer aux communes")
         TILL = "till", _("Caisse du guichet")
         BANK = "bank", _("Compte de dépôt de fonds de la régie")
         BANK_FEES = "bank_fees", _("Commissions bancaires")

@@ -31,6 +31,7 @@ MEANINGS = {
     Account.Kind.VOUCHER: gettext_lazy("Négatif : remises accordées, à déduire du reversement."),
     Account.Kind.REFUNDING: gettext_lazy("Ce qui repart vers des cartes et que le prestataire n’a pas encore rendu."),
     Account.Kind.TRANSFERS: gettext_lazy("Virements demandés par des familles et pas encore émis."),
+    Account.Kind.REMITTING: gettext_lazy("Relevés émis aux communes et pas encore virés."),
     Account.Kind.TILL: gettext_lazy("Négatif : ce qui se trouve dans la caisse du guichet."),
     Account.Kind.BANK: gettext_lazy("Négatif : ce que la régie a sur son compte de dépôt de fonds."),
     Account.Kind.BANK_FEES: gettext_lazy("Négatif : ce que les prestataires ont retenu."),

@@ -11,15 +11,17 @@ from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_base import ReadOnlyAdmin, Right, staff
+from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.regie import statements
 from checkout.regie.models import Statement
+from checkout.regie.paper import statement_pdf
 from portal.common.errors import Refused
 from portal.common.exports import FORMATS, Cell
-from portal.common.formats import euros, period_words
+from portal.common.formats import euros, long_date, period_words, short_date, today
 from portal.common.money import ZERO
 from wallet.closings.actions import closed_until
+from wallet.models import Movement
 
 
 @admin.register(Statement)
@@ -29,13 +31,14 @@ class StatementAdmin(ReadOnlyAdmin):
     change_list_template = "admin/checkout/statement/change_list.html"
     change_form_template = "admin/checkout/statement/change_form.html"
     list_display = ["number", "holder", "dates", "sum", "issued_at", "state"]
+    list_filter = [("paid_on", admin.EmptyFieldListFilter)]
     list_select_related = ["commune"]
     date_hierarchy = "issued_at"
     search_fields = ["commune__name"]
     ordering = ["-pk"]
     fields = ["holder", "dates", "issued_at", "issuer"]
     readonly_fields = ["holder", "dates", "issuer"]
-    signers = ["issued_by", "cancelled_by"]
+    signers = ["issued_by", "cancelled_by", "paid_by"]
 
     def label_for(self, obj: Statement) -> str:
         return _("Relevé %(number)s\u00a0: %(holder)s") % {"number": obj.number, "holder": obj.holder}
@@ -46,10 +49,18 @@ class StatementAdmin(ReadOnlyAdmin):
 
     def story(self, request: HttpRequest, obj: Statement) -> list[Happening]:
         facts = [
-            (obj.issued_at, obj.issued_by_id, _("Relevé émis\u00a0: %s reversés.") % euros(obj.net)),
+            (obj.issued_at, obj.issued_by_id, _("Relevé émis\u00a0: %s à virer.") % euros(obj.net)),
+            (_paid_at(obj), obj.paid_by_id, _("Viré le %s.") % (short_date(obj.paid_on) if obj.paid_on else "")),
             (obj.cancelled_at, obj.cancelled_by_id, _("Relevé annulé\u00a0: %s") % obj.reason),
         ]
         return told(staff(request), facts)
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.may(request, Right.DECIDE):
+            return []
+        waiting = Statement.objects.unpaid().count()
+        words = ngettext("Relevé de reversement à virer", "Relevés de reversement à virer", waiting or 2)
+        return [Todo(words, waiting, self.url("changelist") + "?paid_on__isempty=1")]
 
     @admin.display(description=gettext_lazy("numéro"), ordering="pk")
     def number(self, obj: Statement) -> str:
@@ -69,7 +80,9 @@ class StatementAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("état"))
     def state(self, obj: Statement) -> str:
-        return _("annulé") if obj.cancelled_at else _("émis")
+        if obj.cancelled_at:
+            return _("annulé")
+        return _("viré le %s") % short_date(obj.paid_on) if obj.paid_on else _("à virer")
 
     @admin.display(description=gettext_lazy("émis par"))
     def issuer(self, obj: Statement) -> str:
@@ -78,6 +91,7 @@ class StatementAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[Any]:
         return [
             path("nouveau/", self.guarded(self.new_view), name="checkout_statement_new"),
+            path("<int:pk>/vire/", self.guarded(self.paid_view), name="checkout_statement_paid"),
             path("<int:pk>/annuler/", self.guarded(self.cancel_view), name="checkout_statement_cancel"),
             path("<int:pk>/fichier/<str:kind>/", self.guarded(self.file_view), name="checkout_statement_file"),
             *super().get_urls(),
@@ -85,8 +99,10 @@ class StatementAdmin(ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj: Statement = kwargs["obj"]  # nothing is added here
-        context["may_decide"] = obj.cancelled_at is None and self.may(request, Right.DECIDE, obj)
-        context["canceller"] = self.signature(obj, "cancelled_by")
+        is_open = obj.cancelled_at is None and obj.paid_on is None
+        context["may_decide"] = is_open and self.may(request, Right.DECIDE, obj)
+        context |= {"canceller": self.signature(obj, "cancelled_by"), "payer": self.signature(obj, "paid_by")}
+        context["today"] = today()
         return super().render_change_form(request, context, *args, **kwargs)
 
     def new_view(self, request: HttpRequest) -> HttpResponse:
@@ -122,6 +138,23 @@ class StatementAdmin(ReadOnlyAdmin):
         }
         return self.page(request, "admin/checkout/statement/new.html", context)
 
+    def paid_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The bank has paid it over: POST only, with the day."""
+        obj: Statement = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, obj):
+            raise PermissionDenied
+        if request.method == "POST":
+            try:
+                date = _date(request.POST.get("le", "")) or dt.date.min
+                statements.mark_paid(statement=obj, paid_on=date, by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                words = {"sum": euros(obj.net), "date": long_date(date)}
+                said = _("%(sum)s virés le %(date)s\u00a0: le compte de dépôt de fonds est débité.") % words
+                self.say(request, messages.SUCCESS, [said])
+        return redirect(self.url("change", pk))
+
     def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take a statement back, with its reason: POST only."""
         obj: Statement = self.object_or_404(request, str(pk))
@@ -139,6 +172,11 @@ class StatementAdmin(ReadOnlyAdmin):
 
     def file_view(self, request: HttpRequest, pk: int, kind: str) -> HttpResponse:
         obj: Statement = self.object_or_404(request, str(pk))
+        name = f"releve-{obj.number}-{obj.last_day}"
+        if kind == "pdf":
+            response = HttpResponse(statement_pdf(obj), content_type="application/pdf")
+            response["Content-Disposition"] = f'attachment; filename="{name}.pdf"'
+            return response
         if kind not in FORMATS:
             raise Http404
         heads = [_("Service"), _("Activité"), _("Prestation"), _("Vendues"), _("Recettes"), _("Rendues"),
@@ -155,7 +193,16 @@ class StatementAdmin(ReadOnlyAdmin):
             (_("Net reversé"), obj.net),
         ):
             rows.append([name, "", "", None, None, None, None, amount])
-        return FORMATS[kind](f"releve-{obj.number}-{obj.last_day}", heads, rows)
+        return FORMATS[kind](name, heads, rows)
+
+
+def _paid_at(statement: Statement) -> dt.datetime | None:
+    """When its payment was written down."""
+    if statement.paid_on is None:
+        return None
+    key = f"statement:{statement.pk}:paid"
+    written = Movement.objects.filter(key=key).values_list("at", flat=True).first()
+    return written or statement.issued_at
 
 
 def _date(text: str) -> dt.date | None:

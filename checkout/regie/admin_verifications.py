@@ -133,7 +133,13 @@ def _ask(by: int) -> None:
 
 def _sections() -> list[dict[str, Any]]:
     """What is on its way: where it is, how much, and where to look; six statements."""
-    kinds = [Account.Kind.CLEARING, Account.Kind.REFUNDING, Account.Kind.TRANSFERS, Account.Kind.TILL]
+    kinds = [
+        Account.Kind.CLEARING,
+        Account.Kind.REFUNDING,
+        Account.Kind.TRANSFERS,
+        Account.Kind.REMITTING,
+        Account.Kind.TILL,
+    ]
     moving = Account.objects.filter(kind__in=kinds).select_related("commune").with_totals().order_by("code")
     entries = reverse("admin:wallet_entry_changelist")
     payments = reverse("admin:checkout_payment_changelist")

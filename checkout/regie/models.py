@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
 from portal.common.db import not_truncated
-from portal.common.formats import moment, period_words
+from portal.common.formats import PARIS, moment, period_words
 from portal.common.money import ZERO, MoneyField
 from wallet.models import Account, Movement
 
@@ -29,7 +29,7 @@ STATES_WHAT_IS_CLOSED = """
     END IF;
     IF NOT EXISTS (SELECT 1 FROM wallet_movement WHERE id = NEW.movement_id AND kind = 'remittance') OR NEW.net <> (
         SELECT coalesce(sum(e.amount), 0) FROM wallet_entry e JOIN wallet_account a ON a.id = e.account_id
-        WHERE e.movement_id = NEW.movement_id AND a.kind = 'bank'
+        WHERE e.movement_id = NEW.movement_id AND a.kind = 'remitting'
     ) OR NEW.gross - NEW.cancelled <> (
         SELECT coalesce(-sum(amount), 0) FROM wallet_entry
         WHERE movement_id = NEW.movement_id AND account_id = NEW.account_id
@@ -41,6 +41,26 @@ STATES_WHAT_IS_CLOSED = """
 """
 
 
+# The day on which it was paid is one of those between its issue and now, and the bank's account says so: by a movement of its
+# own, or by the statement's (those issued before payment was told apart).
+PAID_BY_THE_BANK = """
+    IF NEW.paid_on IS NOT NULL AND (
+        OLD.paid_on IS NOT NULL
+        OR NEW.paid_on NOT BETWEEN (NEW.issued_at AT TIME ZONE 'Europe/Paris')::date
+            AND (now() AT TIME ZONE 'Europe/Paris')::date
+        OR NEW.net <> (
+            SELECT coalesce(sum(e.amount), 0) FROM wallet_entry e
+            JOIN wallet_account a ON a.id = e.account_id JOIN wallet_movement m ON m.id = e.movement_id
+            WHERE a.kind = 'bank' AND (m.id = NEW.movement_id OR m.key = 'statement:' || NEW.id || ':paid')
+        )
+    ) THEN
+        RAISE EXCEPTION 'checkout_statement %: the bank has not paid it on %', NEW.id, NEW.paid_on
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+"""
+
+
 class StatementQuerySet(models.QuerySet["Statement"]):
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(commune__in=user.commune_ids)
@@ -49,9 +69,15 @@ class StatementQuerySet(models.QuerySet["Statement"]):
         """Statements that were not cancelled."""
         return self.filter(cancelled_at=None)
 
+    def unpaid(self) -> Self:
+        """Those in force that the bank has not been told to pay, or has not paid yet."""
+        return self.in_force().filter(paid_on=None)
+
 
 class Statement(models.Model):
     """What the régie pays over to a commune for a period (« relevé de reversement »), frozen when it is issued.
+
+    Issued, it is owed (account `remitting`); it leaves the bank's account on the day on which it is paid (`paid_on`).
 
     Net is what was earned, less what was given back, less the discounts that the commune bears, less its share of fees.
     """
@@ -83,6 +109,11 @@ class Statement(models.Model):
     )
     reason = models.CharField(_("motif de l’annulation"), max_length=160, blank=True)
 
+    paid_on = models.DateField(_("viré le"), null=True)
+    paid_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("constaté par")
+    )
+
     objects = StatementQuerySet.as_manager()
 
     class Meta:
@@ -104,6 +135,11 @@ class Statement(models.Model):
                 | (Q(cancelled_at__isnull=False, cancelled_by__isnull=False) & ~Q(reason="")),
                 name="cancelled_statement_says_why",
             ),
+            models.CheckConstraint(
+                condition=Q(paid_on=None, paid_by=None)
+                | Q(paid_on__isnull=False, paid_by__isnull=False, cancelled_at=None),
+                name="paid_statement_is_signed_and_stays",
+            ),
         ]
         triggers = [
             pgtrigger.Trigger(
@@ -112,7 +148,16 @@ class Statement(models.Model):
                 operation=pgtrigger.Insert,
                 func=STATES_WHAT_IS_CLOSED,
             ),
-            pgtrigger.ReadOnly(name="statement_is_frozen", exclude=["cancelled_at", "cancelled_by", "reason"]),
+            pgtrigger.ReadOnly(
+                name="statement_is_frozen", exclude=["cancelled_at", "cancelled_by", "reason", "paid_on", "paid_by"]
+            ),
+            pgtrigger.Trigger(
+                name="paid_statement_left_the_bank",
+                when=pgtrigger.After,
+                operation=pgtrigger.UpdateOf("paid_on"),
+                timing=pgtrigger.Deferred,
+                func=PAID_BY_THE_BANK,
+            ),
             pgtrigger.Trigger(
                 name="cancelled_statement_is_paid_back",
                 when=pgtrigger.After,
@@ -136,8 +181,8 @@ class Statement(models.Model):
 
     @property
     def number(self) -> str:
-        """What people quote: `R-000012`."""
-        return f"R-{self.pk:06d}"
+        """What people quote: `REV-2026-000012`; receipts are `R-…`."""
+        return f"REV-{self.issued_at.astimezone(PARIS).year}-{self.pk:06d}"
 
     @property
     def holder(self) -> str:

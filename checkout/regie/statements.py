@@ -16,7 +16,7 @@ from checkout.papers.models import Regie
 from checkout.regie.models import Statement
 from portal.common.db import one_at_a_time
 from portal.common.errors import Refused
-from portal.common.formats import long_date
+from portal.common.formats import long_date, today
 from portal.common.money import ZERO, round_cents
 from wallet import actions as ledger
 from wallet.closings.actions import closed_until, midnight
@@ -162,7 +162,7 @@ def detail(row: Owed) -> list[dict[str, Any]]:
 
 @transaction.atomic
 def issue(*, codes: Collection[str], until: dt.date, by: User) -> list[Statement]:
-    """Pay over what is owed up to a closed day to the named holders; returns their statements.
+    """State what is owed up to a closed day to the named holders, to be paid over; returns their statements.
 
     Nothing is issued to those whom nothing is owed: what they owe is counted in their next statement. Raises Refused
     when the day is not closed, and when nobody of those named is owed anything.
@@ -185,7 +185,7 @@ def issue(*, codes: Collection[str], until: dt.date, by: User) -> list[Statement
 def cancel(*, statement: Statement, reason: str, by: User) -> None:
     """Take back a statement by the mirror image of its movement; its period is owed again.
 
-    Raises Refused without a reason, for one that is cancelled, and unless it is its commune's newest.
+    Raises Refused without a reason, for one that is cancelled or paid, and unless it is its commune's newest.
     """
     reason = reason.strip()[:160]
     if not reason:
@@ -194,6 +194,12 @@ def cancel(*, statement: Statement, reason: str, by: User) -> None:
     statement = Statement.objects.select_for_update(of=("self",)).select_related("movement").get(pk=statement.pk)
     if statement.cancelled_at:
         raise Refused(_("Ce relevé est déjà annulé. Rien n’a été changé."), code="already_cancelled")
+    if statement.paid_on:
+        raise Refused(
+            _("Ce relevé a été viré le %s\u00a0: l’argent est chez la commune. Rien n’a été changé.")
+            % long_date(statement.paid_on),
+            code="paid",
+        )
     theirs = Statement.objects.in_force().filter(account=statement.account_id)
     if theirs.filter(period__fully_gt=statement.period).exists():
         raise Refused(
@@ -212,6 +218,37 @@ def cancel(*, statement: Statement, reason: str, by: User) -> None:
     Statement.objects.filter(pk=statement.pk).update(cancelled_at=timezone.now(), cancelled_by=by, reason=reason)
 
 
+@transaction.atomic
+def mark_paid(*, statement: Statement, paid_on: dt.date, by: User) -> None:
+    """The bank has paid a statement over: its net leaves the régie's account.
+
+    Raises Refused for one that is cancelled or paid, and for a day before its issue or to come.
+    """
+    one_at_a_time("statements")
+    statement = Statement.objects.select_for_update(of=("self",)).get(pk=statement.pk)
+    if statement.cancelled_at:
+        raise Refused(_("Ce relevé est annulé\u00a0: il n’est pas à virer. Rien n’a été changé."), code="cancelled")
+    if statement.paid_on:
+        raise Refused(
+            _("Ce relevé est déjà marqué comme viré le %s. Rien n’a été changé.") % long_date(statement.paid_on),
+            code="paid",
+        )
+    if not timezone.localdate(statement.issued_at) <= paid_on <= today():
+        raise Refused(
+            _("Écrivez le jour du virement, entre l’émission du relevé et aujourd’hui. Rien n’a été changé."),
+            code="date",
+        )
+    ledger.post(
+        kind=Movement.Kind.REMITTANCE,
+        key=f"statement:{statement.pk}:paid",
+        label=_("Reversement viré\u00a0: %(holder)s, relevé %(number)s")
+        % {"holder": statement.holder, "number": statement.number},
+        amounts={ledger.REMITTING: -statement.net, ledger.BANK: statement.net},
+        by=by,
+    )
+    Statement.objects.filter(pk=statement.pk).update(paid_on=paid_on, paid_by=by)
+
+
 def _issue(row: Owed, by: User) -> Statement:
     account = Account.objects.get_or_create(
         code=ledger.revenue_code(row.commune), defaults={"kind": Account.Kind.REVENUE, "commune": row.commune}
@@ -227,7 +264,7 @@ def _issue(row: Owed, by: User) -> Statement:
             ledger.revenue_code(row.commune): row.cancelled - row.gross,
             ledger.voucher_code(row.commune): row.vouchers,
             ledger.BANK_FEES: row.fees,
-            ledger.BANK: row.net,
+            ledger.REMITTING: row.net,
         },
         by=by,
     )

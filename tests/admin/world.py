@@ -309,7 +309,7 @@ def statement_of(place: Town) -> Statement:
         kind=Movement.Kind.REMITTANCE,
         key=f"world:{place.commune.pk}",
         label="Reversement",
-        amounts={revenue: Decimal(-1), ledger.BANK: Decimal(1)},
+        amounts={revenue: Decimal(-1), ledger.REMITTING: Decimal(1)},
         by=place.agent,
     )
     return Statement.objects.create(

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -15,10 +16,12 @@ from checkout.regie import statements
 from checkout.regie.models import Statement
 from checkout.verification import verify
 from portal.common.errors import Refused
+from portal.common.formats import today
 from tests.admin.world import client_of
 from tests.concurrency.conftest import race
 from tests.factories import CommuneFactory, UserFactory, agent_of, regie
 from tests.guards import guarded, sql
+from tests.papers.reading import plain, read
 from tests.regie.ledger import dated, days_ago, posted
 from tests.shop import open_shop
 from wallet import actions as ledger
@@ -71,7 +74,7 @@ def test_a_statement_pays_over_what_was_earned_and_says_of_what() -> None:
     assert statement.lines[0]["service"] and statement.lines[1]["activity"] == "Autres mouvements"
     assert sum(line["net"] for line in statement.lines) == statement.earned
     assert revenue(commune) == 0 and Account.objects.get(code=f"voucher:{commune.pk}").balance() == 0
-    assert Account.objects.get(code="bank").balance() == Decimal("15.80")
+    assert Account.objects.get(code="remitting").balance() == Decimal("15.80")
     assert voucher.kind == "counter" and list(verify()) == []
     assert statements.owed(days_ago(1)) == []
 
@@ -97,6 +100,40 @@ def test_the_communes_part_of_the_fees_stays_with_the_regie() -> None:
     (statement,) = statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=agent_of())
     assert (statement.fees, statement.net) == (Decimal("0.28"), Decimal("23.42"))
     assert Account.objects.get(code="bank_fees").balance() == Decimal("0.28") and revenue(commune) == 0
+
+
+def test_the_bank_is_debited_when_it_has_paid() -> None:
+    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    close()
+    operator = agent_of()
+    (statement,) = statements.issue(codes={"agglo"}, until=days_ago(1), by=operator)
+    assert statement.number == f"REV-{today().year}-{statement.pk:06d}"
+    assert not Account.objects.filter(code="bank").exists()
+
+    def refused(action: Any, **words: Any) -> str:
+        with pytest.raises(Refused) as refusal, transaction.atomic():
+            action(statement=statement, by=operator, **words)
+        return refusal.value.code
+
+    for day in (days_ago(1), days_ago(-1), dt.date.min):
+        assert refused(statements.mark_paid, paid_on=day) == "date"
+    statements.mark_paid(statement=statement, paid_on=today(), by=operator)
+    statement.refresh_from_db()
+    assert (statement.paid_on, statement.paid_by) == (today(), operator)
+    assert Account.objects.get(code="bank").balance() == 12 and Account.objects.get(code="remitting").balance() == 0
+    assert refused(statements.mark_paid, paid_on=today()) == "paid"
+    assert refused(statements.cancel, reason="x") == "paid"
+    assert list(verify()) == []
+
+
+def test_a_cancelled_statement_is_not_paid() -> None:
+    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    close()
+    (statement,) = statements.issue(codes={"agglo"}, until=days_ago(1), by=agent_of())
+    statements.cancel(statement=statement, reason="Erreur", by=agent_of())
+    with pytest.raises(Refused) as refusal:
+        statements.mark_paid(statement=statement, paid_on=today(), by=agent_of())
+    assert refusal.value.code == "cancelled" and Account.objects.get(code="remitting").balance() == 0
 
 
 def test_the_agglomerations_own_services_are_paid_over_too() -> None:
@@ -125,7 +162,7 @@ def test_a_statement_is_taken_back_by_a_movement_and_its_period_owed_again() -> 
             assert refusal.value.code == code
         else:
             statements.cancel(statement=first, reason=reason, by=operator)
-    assert revenue(commune) == first.net and Account.objects.get(code="bank").balance() == 0
+    assert revenue(commune) == first.net and Account.objects.get(code="remitting").balance() == 0
     with pytest.raises(Refused) as refusal:
         statements.cancel(statement=first, reason="Encore", by=operator)
     assert refusal.value.code == "already_cancelled"
@@ -171,9 +208,30 @@ class TestGuards:
             lambda: not Statement.objects.exists(),
         )
 
+    def test_what_is_marked_paid_left_the_bank(self) -> None:
+        statement = self.issued()
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        guarded(
+            "checkout.Statement:paid_statement_left_the_bank",
+            lambda: Statement.objects.update(paid_on=today(), paid_by=statement.issued_by),
+            "the bank has not paid it",
+            lambda: Statement.objects.filter(paid_on=today()).exists(),
+        )
+        sql("SET CONSTRAINTS ALL DEFERRED")
+        statements.mark_paid(statement=statement, paid_on=today(), by=agent_of())
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        guarded(
+            "checkout.Statement:paid_statement_left_the_bank",
+            lambda: Statement.objects.update(paid_on=days_ago(-3)),
+            "the bank has not paid it",
+            lambda: Statement.objects.filter(paid_on=days_ago(-3)).exists(),
+        )
+        with pytest.raises(Exception, match="paid_statement_is_signed_and_stays"), transaction.atomic():
+            Statement.objects.update(paid_by=None)
+
     def test_a_day_is_paid_over_once(self) -> None:
         statement = self.issued()
-        entries = {"revenue:agglo": Decimal(-12), "bank": Decimal(12)}
+        entries = {"revenue:agglo": Decimal(-12), "remitting": Decimal(12)}
         movement = ledger.post(kind=Movement.Kind.REMITTANCE, key="x", label="x", amounts=entries, by=None)
         copy = Statement.objects.get(pk=statement.pk)
         copy.pk, copy.movement_id = None, movement
@@ -196,7 +254,7 @@ class TestGuards:
         from django.db.backends.postgresql.psycopg_any import DateRange
 
         statement = self.issued()
-        entries = {"revenue:agglo": Decimal(-12), "bank": Decimal(12)}
+        entries = {"revenue:agglo": Decimal(-12), "remitting": Decimal(12)}
         movement = ledger.post(kind=Movement.Kind.REMITTANCE, key="x", label="x", amounts=entries, by=None)
         sql("SET CONSTRAINTS ALL IMMEDIATE")
         copy = Statement.objects.get(pk=statement.pk)
@@ -241,10 +299,29 @@ class TestPages:
         text = client.get(page("file", statement.pk, "csv")).content.decode("utf-8-sig")
         assert "Net reversé" in text and "15,80" in text
         assert client.get(page("file", statement.pk, "exe")).status_code == 404
+        paper = client.get(page("file", statement.pk, "pdf"))
+        shown = plain(read(paper.content))
+        for words in ("Relevé de reversement", statement.number, commune.name, "à virer", "15,80"):
+            assert words in shown
+        assert "Relevé de reversement à virer" in client.get("/admin/").content.decode()
+        assert "À virer" in client.get(page("change", statement.pk)).content.decode()
+        said = client.post(page("paid", statement.pk), {"le": "demain"}, follow=True).content.decode()
+        assert "Écrivez le jour du virement" in said
         said = client.post(page("cancel", statement.pk), {"motif": ""}, follow=True).content.decode()
         assert "Écrivez le motif" in said
         said = client.post(page("cancel", statement.pk), {"motif": "Mauvais compte"}, follow=True).content.decode()
         assert "de nouveau due" in said and "Mauvais compte" in said
+        client.post(page("new"), values)
+        second = Statement.objects.unpaid().get()
+        assert client.get(page("paid", second.pk)).status_code == 302
+        said = client.post(page("paid", second.pk), {"le": today()}, follow=True).content.decode()
+        assert (
+            "le compte de dépôt de fonds est débité" in said
+            and "Viré le" in said
+            and page("cancel", second.pk) not in said
+        )
+        assert "Viré le" in client.get(page("history", second.pk)).content.decode()
+        assert not Statement.objects.unpaid().exists()
 
     def test_a_commune_reads_its_own_and_decides_nothing(self) -> None:
         commune = sold()
@@ -255,7 +332,14 @@ class TestPages:
         assert theirs.get(page("file", statement.pk, "xlsx")).status_code == 200
         assert theirs.get(page("new")).status_code == 403
         assert theirs.post(page("cancel", statement.pk), {"motif": "x"}).status_code == 403
-        for address in (page("change", statement.pk), page("file", statement.pk, "csv"), page("cancel", statement.pk)):
+        assert theirs.post(page("paid", statement.pk), {"le": today()}).status_code == 403
+        assert theirs.get(page("file", statement.pk, "pdf")).content.startswith(b"%PDF")
+        for address in (
+            page("change", statement.pk),
+            page("file", statement.pk, "csv"),
+            page("cancel", statement.pk),
+            page("paid", statement.pk),
+        ):
             assert others.get(address).status_code == 404
             assert others.post(address, {"motif": "x"}).status_code in (403, 404)
         assert client_of(UserFactory()).get(page("new")).status_code == 404
@@ -283,4 +367,4 @@ def test_of_two_that_pay_over_at_once_one_does() -> None:
     operator = agent_of()
     outcomes = race([lambda: statements.issue(codes={"agglo"}, until=days_ago(1), by=operator)] * 4)
     assert sorted(type(each).__name__ for each in outcomes) == ["Refused", "Refused", "Refused", "list"]
-    assert Statement.objects.count() == 1 and Account.objects.get(code="bank").balance() == 12
+    assert Statement.objects.count() == 1 and Account.objects.get(code="remitting").balance() == 12
