@@ -32,6 +32,11 @@ def _load(slug: str) -> Provider:
     return instance
 
 
+def provider_name(slug: str) -> str:
+    """What people call a provider, also one that this version does not know any more."""
+    return str(_load(slug).label) if slug in known_slugs() else slug
+
+
 def card_providers() -> Sequence[Provider]:
     """The providers that take cards here, in the order in which they are offered; empty where only the wallet pays."""
     return [provider(slug) for slug in settings.CARD_PROVIDERS]

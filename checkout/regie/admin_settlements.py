@@ -3,21 +3,29 @@
 import base64
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_base import ReadOnlyAdmin, Right, staff
+from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
-from checkout.providers import known_slugs
+from checkout.models import Payment
+from checkout.providers import known_slugs, provider_name
 from checkout.regie import settlements
 from checkout.regie.models import Settlement
 from portal.common.errors import Refused
 from portal.common.formats import euros
+
+
+def _offered() -> list[tuple[str, str]]:
+    """The providers whose files may come: those that parents may choose, and those that ever took a payment."""
+    used = [slug for slug in known_slugs() if Payment.objects.filter(provider=slug).exists()]
+    return [(slug, provider_name(slug)) for slug in known_slugs() if slug in settings.CARD_PROVIDERS or slug in used]
 
 
 @admin.register(Settlement)
@@ -25,22 +33,71 @@ class SettlementAdmin(ReadOnlyAdmin):
     operators = Right.VIEW | Right.DECIDE
     change_list_template = "admin/checkout/settlement/change_list.html"
     change_form_template = "admin/checkout/settlement/change_form.html"
-    list_display = ["name", "provider", "lines", "bank", "imported_at", "imported_by"]
+    list_display = ["name", "who", "lines", "gaps", "bank", "imported_at", "imported_by"]
+    signers = ["explained_by"]
     list_select_related = ["imported_by"]
+    list_filter = [("explained_at", admin.EmptyFieldListFilter)]
     date_hierarchy = "imported_at"
     search_fields = ["name", "provider"]
     ordering = ["-pk"]
-    fields = ["provider", "name", "lines", "imported_at", "imported_by", "sha256"]
+    readonly_fields = ["who"]
+    fields = ["who", "name", "lines", "imported_at", "imported_by", "sha256"]
 
     def story(self, request: HttpRequest, obj: Settlement) -> list[Happening]:
-        return told(staff(request), [(obj.imported_at, obj.imported_by_id, _("Fichier importé."))])
+        facts = [
+            (obj.imported_at, obj.imported_by_id, _("Fichier importé.")),
+            (obj.explained_at, obj.explained_by_id, _("Écarts expliqués\u00a0: %s") % obj.explanation),
+        ]
+        return told(staff(request), facts)
+
+    def todo(self, request: HttpRequest) -> list[Todo]:
+        if not self.may(request, Right.DECIDE):
+            return []
+        count = Settlement.objects.to_explain().count()
+        words = ngettext("Versement avec des écarts", "Versements avec des écarts", count or 2)
+        return [Todo(words, count, self.url("changelist") + "?explained_at__isempty=1")]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj: Settlement = kwargs["obj"]  # nothing is added here
+        waits = bool(obj.differences) and obj.explained_at is None
+        context["may_explain"] = waits and self.may(request, Right.DECIDE, obj)
+        context["explainer"] = self.signature(obj, "explained_by")
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def explain_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Say what the differences were about: POST only."""
+        obj: Settlement = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, obj):
+            raise PermissionDenied
+        if request.method == "POST":
+            try:
+                settlements.explain(settlement=obj, words=request.POST.get("explication", ""), by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                self.say(request, messages.SUCCESS, [_("Écarts expliqués. Aucune écriture n’a été changée.")])
+        return redirect(self.url("change", pk))
+
+    @admin.display(description=gettext_lazy("prestataire"), ordering="provider")
+    def who(self, obj: Settlement) -> str:
+        return obj.provider_name
+
+    @admin.display(description=gettext_lazy("écarts"))
+    def gaps(self, obj: Settlement) -> str:
+        if not obj.differences:
+            return "0"
+        return f"{len(obj.differences)}, {_('expliqués') if obj.explained_at else _('à expliquer')}"
 
     @admin.display(description=gettext_lazy("arrivé en banque"))
     def bank(self, obj: Settlement) -> str:
         return euros(obj.net)
 
     def get_urls(self) -> list[Any]:
-        return [path("importer/", self.guarded(self.new_view), name="checkout_settlement_new"), *super().get_urls()]
+        return [
+            path("importer/", self.guarded(self.new_view), name="checkout_settlement_new"),
+            path("<int:pk>/expliquer/", self.guarded(self.explain_view), name="checkout_settlement_explain"),
+            *super().get_urls(),
+        ]
 
     def new_view(self, request: HttpRequest) -> HttpResponse:
         """POST with a file shows what it says; POST of what was shown imports it."""
@@ -61,7 +118,7 @@ class SettlementAdmin(ReadOnlyAdmin):
                 self.say(request, messages.ERROR, refusal.messages)
         context = {
             "title": _("Importer un versement"),
-            "providers": known_slugs(),
+            "providers": _offered(),
             "provider": provider,
             "reading": reading,
             "name": name,

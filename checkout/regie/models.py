@@ -13,6 +13,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
+from checkout.providers import provider_name
 from portal.common.db import not_truncated
 from portal.common.formats import PARIS, moment, period_words
 from portal.common.money import ZERO, MoneyField
@@ -242,6 +243,12 @@ class Verification(models.Model):
         return (self.ended_at - self.started_at).total_seconds()
 
 
+class SettlementQuerySet(models.QuerySet["Settlement"]):
+    def to_explain(self) -> Self:
+        """Those with lines that did not agree, about which nobody has said why."""
+        return self.exclude(differences=[]).filter(explained_at=None)
+
+
 class Settlement(models.Model):
     """A provider's file of what it paid over, as it was imported: what was posted of it, and what did not agree."""
 
@@ -251,25 +258,50 @@ class Settlement(models.Model):
     lines = models.PositiveIntegerField(_("lignes"))
     gross = models.DecimalField(_("brut versé"), max_digits=12, decimal_places=2)
     fees = models.DecimalField(_("commissions"), max_digits=12, decimal_places=2)
-    # [{line, reference, amount, problem}]
+    # [{line, reference, amount, written, problem}]
     differences = models.JSONField(_("différences"))
     imported_at = models.DateTimeField(_("importé le"), auto_now_add=True)
     imported_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("importé par")
     )
+    explained_at = models.DateTimeField(_("écarts expliqués le"), null=True)
+    explained_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("expliqués par")
+    )
+    explanation = models.CharField(_("explication des écarts"), max_length=300, blank=True, default="", db_default="")
+
+    objects = SettlementQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("versement d’un prestataire")
         verbose_name_plural = _("versements des prestataires")
         ordering = ["-pk"]
-        constraints = [models.UniqueConstraint(fields=["sha256"], name="file_imported_once")]
+        constraints = [
+            models.UniqueConstraint(fields=["sha256"], name="file_imported_once"),
+            models.CheckConstraint(
+                condition=Q(explained_at=None, explained_by=None, explanation="")
+                | (Q(explained_at__isnull=False, explained_by__isnull=False) & ~Q(explanation="")),
+                name="explained_settlement_is_signed",
+            ),
+        ]
         triggers = [
-            pgtrigger.Protect(name="settlements_are_kept", operation=pgtrigger.Update | pgtrigger.Delete),
+            pgtrigger.ReadOnly(name="settlement_is_frozen", exclude=["explained_at", "explained_by", "explanation"]),
+            pgtrigger.Protect(
+                name="explained_settlement_stays",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition("OLD.explained_at IS NOT NULL"),
+            ),
+            pgtrigger.Protect(name="settlements_are_kept", operation=pgtrigger.Delete),
             not_truncated("settlements_are_not_emptied"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.provider}, {self.name}"
+        return f"{self.provider_name}, {self.name}"
+
+    @property
+    def provider_name(self) -> str:
+        """What people call the provider: « Paybox / Up2pay »."""
+        return provider_name(self.provider)
 
     @property
     def net(self) -> Decimal:
@@ -279,4 +311,6 @@ class Settlement(models.Model):
     @property
     def wrong(self) -> list[dict[str, Any]]:
         """The lines that were not posted, their amounts as decimals."""
-        return [{**row, "amount": Decimal(row["amount"])} for row in self.differences]
+        return [
+            {**row, "amount": Decimal(row["amount"]), "written": row.get("written", "")} for row in self.differences
+        ]

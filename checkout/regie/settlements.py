@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
@@ -54,6 +55,7 @@ class Line:
     payment: Payment | None = None
     refund: Refund | None = None
     problem: str = ""
+    written: str = ""  # an amount that nobody can read, in the file's own words
 
     @property
     def net(self) -> Decimal:
@@ -79,7 +81,13 @@ class Reading:
     def shown_wrong(self) -> list[dict[str, object]]:
         """The lines that will not be posted, as a settlement keeps them."""
         return [
-            {"line": line.number, "reference": line.reference, "amount": line.gross, "problem": line.problem}
+            {
+                "line": line.number,
+                "reference": line.reference,
+                "amount": line.gross,
+                "written": line.written,
+                "problem": line.problem,
+            }
             for line in self.wrong
         ]
 
@@ -147,6 +155,24 @@ def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
     return row
 
 
+@transaction.atomic
+def explain(*, settlement: Settlement, words: str, by: User) -> None:
+    """Say what the lines that did not agree were about; they are no open difference any more.
+
+    Raises Refused without words, when every line agreed, and when it was said before.
+    """
+    words = words.strip()[:300]
+    if not words:
+        raise Refused(_("Écrivez d’où viennent les écarts. Rien n’a été changé."), code="reason_missing")
+    row = Settlement.objects.select_for_update().get(pk=settlement.pk)
+    if not row.differences:
+        raise Refused(_("Toutes les lignes concordent\u00a0: il n’y a rien à expliquer."), code="no_difference")
+    if row.explained_at:
+        raise Refused(_("Ces écarts sont déjà expliqués. Rien n’a été changé."), code="explained")
+    row.explained_at, row.explained_by, row.explanation = timezone.now(), by, words
+    row.save(update_fields=["explained_at", "explained_by", "explanation"])
+
+
 def _key(provider: str, line: Line) -> str:
     if line.refund is not None:
         return f"settlement:{provider}:refund:{line.refund.pk}"
@@ -183,8 +209,10 @@ def _lines(provider: str, text: str) -> list[Line]:
             cells = {name: row[place].strip() if place < len(row) else "" for name, place in places.items()}
             gross, fee = read_amount(cells[GROSS]), read_amount(cells.get(FEE) or "0")
             line = Line(number, cells[REFERENCE][:80], gross or ZERO, abs(fee or ZERO))
-            if gross is None or fee is None or not gross:
-                line.problem = _("montant illisible")
+            if not gross:
+                line.problem, line.written = _("montant illisible"), cells[GROSS][:40]
+            elif fee is None:
+                line.problem = _("commission illisible\u00a0: «\u00a0%s\u00a0»") % cells[FEE][:40]
             found.append(line)
     except csv.Error:
         raise Refused(_("Ce fichier n’est pas un CSV lisible. Rien n’a été importé."), code="not_text") from None
@@ -240,6 +268,7 @@ def _match(provider: str, lines: Sequence[Line]) -> None:
 
 def _seen_before(provider: str, lines: Sequence[Line]) -> None:
     keys = {_key(provider, line) for line in lines if not line.problem}
+    here: set[str] = set()
     posted = set(Movement.objects.filter(key__in=keys).values_list("key", flat=True))
     for line in lines:
         if line.problem:
@@ -247,4 +276,6 @@ def _seen_before(provider: str, lines: Sequence[Line]) -> None:
         key = _key(provider, line)
         if key in posted:
             line.problem = _("déjà versé")
-        posted.add(key)
+        elif key in here:
+            line.problem = _("en double dans ce fichier")
+        here.add(key)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
@@ -64,8 +64,9 @@ def test_what_agrees_goes_to_the_bank_its_fee_apart_and_the_rest_is_told() -> No
     )
     assert (row.lines, row.gross, row.fees, row.net) == (6, Decimal("1244.50"), Decimal("2.25"), Decimal("1242.25"))
     assert [line["problem"] for line in row.wrong] == [
-        "montant différent du nôtre", "référence inconnue", "déjà versé", "montant illisible",
+        "montant différent du nôtre", "référence inconnue", "en double dans ce fichier", "montant illisible",
     ]  # fmt: skip
+    assert [line["written"] for line in row.wrong] == ["", "", "", "x"]
     found = balances()
     assert (found["clearing:demo"], found["bank"], found["bank_fees"]) == (
         Decimal("-7.00"), Decimal("-1242.25"), Decimal("-2.25"),
@@ -147,8 +148,57 @@ def test_what_was_imported_stays() -> None:
     payment = paid()
     post(f"reference;montant\n{payment.reference};10,00\n")
     guarded(
-        "checkout.Settlement:settlements_are_kept",
+        "checkout.Settlement:settlement_is_frozen",
         lambda: Settlement.objects.update(gross=0),
-        "Cannot update or delete",
+        "Cannot update",
         lambda: Settlement.objects.filter(gross=0).exists(),
     )
+    guarded(
+        "checkout.Settlement:settlements_are_kept",
+        lambda: Settlement.objects.all()._raw_delete("default"),
+        "Cannot delete",
+        lambda: not Settlement.objects.exists(),
+    )
+
+
+def test_what_was_explained_stays_and_is_signed() -> None:
+    payment, operator = paid(), agent_of()
+    row = post(f"reference;montant\n{payment.reference};10,00\nINCONNUE;dix\n")
+    with pytest.raises(IntegrityError, match="explained_settlement_is_signed"), transaction.atomic():
+        Settlement.objects.update(explanation="x")
+    settlements.explain(settlement=row, words="Essai du prestataire", by=operator)
+    guarded(
+        "checkout.Settlement:explained_settlement_stays",
+        lambda: Settlement.objects.update(explanation="Autre"),
+        "Cannot update",
+        lambda: Settlement.objects.filter(explanation="Autre").exists(),
+    )
+    with pytest.raises(Refused) as refusal:
+        settlements.explain(settlement=row, words="Encore", by=operator)
+    assert refusal.value.code == "explained"
+    other = paid()
+    agreed = post(f"reference;montant\n{other.reference};10,00\n")
+    with pytest.raises(Refused) as refusal:
+        settlements.explain(settlement=agreed, words="x", by=operator)
+    assert refusal.value.code == "no_difference"
+
+
+def test_differences_wait_until_they_are_explained(settings: Any) -> None:
+    settings.CARD_PROVIDERS = ["stripe"]
+    payment, client = paid(), client_of(agent_of())
+    form = client.get(reverse(PAGE)).content.decode()
+    assert "banque de démonstration" in form and "Stripe" in form and "PayFiP" not in form and ">demo<" not in form
+    row = post(f"reference;montant\n{payment.reference};10,00\nINCONNUE;dix\n")
+    change = reverse("admin:checkout_settlement_change", args=[row.pk])
+    explain = reverse("admin:checkout_settlement_explain", args=[row.pk])
+    listed = client.get(reverse("admin:checkout_settlement_changelist")).content.decode()
+    assert "1, à expliquer" in listed and "banque de démonstration" in listed
+    assert "Versement avec des écarts" in client.get("/admin/").content.decode()
+    assert "«&nbsp;dix&nbsp;»" in client.get(change).content.decode()
+    assert client.get(explain).status_code == 302
+    assert "Écrivez d’où viennent" in client.post(explain, {"explication": " "}, follow=True).content.decode()
+    said = client.post(explain, {"explication": "Ligne d’essai"}, follow=True).content.decode()
+    assert "Écarts expliqués" in said and "Ligne d’essai" in said and explain not in said
+    assert "Versement avec des écarts" not in client.get("/admin/").content.decode()
+    for user in (UserFactory(), agent_of(CommuneFactory())):
+        assert client_of(user).post(explain, {"explication": "x"}).status_code == 404

@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0004_takes_money"),
-        ("checkout", "0025_rules_out_of_the_environment"),
+        ("checkout", "0026_who_pays_a_voucher"),
         ("wallet", "0010_remitting"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
