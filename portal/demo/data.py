@@ -25,7 +25,7 @@ from checkout.vouchers.actions import enter_code
 from families.models import Beneficiary, Enrolment, Filiation
 from portal.common.formats import today
 from portal.common.money import ZERO
-from portal.demo import catalogue, tickets, vouchers
+from portal.demo import catalogue, past, tickets, vouchers
 from portal.installation import CERTIFICATE, THREE_DAYS, prepare, school_years
 from services.calendars import generate_open_days
 from services.models import (
@@ -96,7 +96,8 @@ def _catalogue(progress: Progress) -> None:
             (Terms.Kind.USE, catalogue.USE_TERMS),
             (Terms.Kind.PRIVACY, catalogue.PRIVACY),
         ):
-            Terms.objects.create(kind=kind, version="2026-1", body=body, published_at=timezone.now())
+            published_at = past.joined_at() - dt.timedelta(days=1)
+            Terms.objects.create(kind=kind, version="2026-1", body=body, published_at=published_at)
 
 
 def _late_rule() -> None:
@@ -398,8 +399,13 @@ def _neighbours(operator: User, progress: Progress) -> None:
     progress("Quelques familles et leurs réservations")
     password = make_password(PASSWORD)
     with transaction.atomic():
-        for number, (first_name, last_name, children) in enumerate(NEIGHBOURS, start=1):
+        households = [
             _neighbour(number, first_name, last_name, children, operator, password)
+            for number, (first_name, last_name, children) in enumerate(NEIGHBOURS, start=1)
+        ]
+        past.load(households)
+        for number, household in enumerate(households, start=1):
+            _books(household, number, operator)
         first = User.objects.get(email="famille1@demo.example")
         accesses = {service: _access(first, service, label, by=operator) for service, label in tickets.SERVICES.items()}
         staff = User.objects.get(pk=operator.pk)  # as the database knows them: with their role
@@ -410,14 +416,16 @@ def _neighbours(operator: User, progress: Progress) -> None:
 
 def _neighbour(
     number: int, first_name: str, last_name: str, children: tuple[str, ...], operator: User, password: str
-) -> None:
+) -> past.Household:
     commune, service, slug, label = (
         ("Aiguilhe", "aiguilhe-restauration-scolaire", "repas", "Usager")
         if number % 2
         else ("Rosières", "rosieres-accueil-de-loisirs", "mercredis", "Résident commune")
     )
-    user = _person(f"famille{number}@demo.example", "", first_name, last_name, commune, password=password)
-    _approve(user, operator)
+    with past.clock(past.joined_at()):
+        user = _person(f"famille{number}@demo.example", "", first_name, last_name, commune, password=password)
+        _approve(user, operator)
+        access = _access(user, service, label, by=operator)
     Address.objects.create(
         user=user, line1=f"{number} place de la Mairie", postal_code="43000", city=commune, is_default=True
     )
@@ -428,19 +436,27 @@ def _neighbour(
     ]
     for index, person in enumerate(people):
         _pupil(person, commune, Level.MS if _born(person.first_name) else (Level.CM2, Level.CM1)[index])
-    access = _access(user, service, label, by=operator)
-    adjust(user=user, amount=Decimal("300.00"), reason="Dépôt en mairie", key=f"demo:wallet:{number}", by=operator)
     activity = Activity.objects.select_related("service").get(service__slug=service, slug=slug)
+    slot = Slot.objects.filter(activity=activity).earliest("position", "pk")
+    here = commune == WITH_A_COUNTER
+    cashier = User.objects.get(email="aiguilhe@demo.example" if here else "tresorier@demo.example")
+    counter = activity.service.commune if here else None
+    return past.Household(user, people, activity, slot, access, cashier, counter)
+
+
+def _books(household: past.Household, number: int, operator: User) -> None:
+    """A family's credits of today, and the days that it books of the coming weeks."""
+    user, activity = household.user, household.activity
+    adjust(user=user, amount=Decimal("300.00"), reason="Dépôt en mairie", key=f"demo:wallet:{number}", by=operator)
     days = OpenDay.objects.filter(activity=activity).bookable(at=timezone.now()).order_by("date")[: 6 + number]
-    wishes = [Wish(person.pk, day.date) for day in days for person in people]
-    slot = Slot.objects.filter(activity=activity).first()
-    if not wishes or slot is None:
+    wishes = [Wish(person.pk, day.date) for day in days for person in household.people]
+    if not wishes:
         return
-    added = add_to_cart(user=user, activity=activity, slot=slot, subscription=access, wishes=wishes)
+    added = add_to_cart(user=user, activity=activity, slot=household.slot, subscription=household.access, wishes=wishes)
     choose_address(user=user, address=Address.objects.get(user=user))
     accept_sale_terms(user=user, terms=Terms.objects.current(Terms.Kind.SALE))
     cart = Cart.objects.live().get(user=user)
-    off = enter_code(user=user, code="RENTREE10").amount if service == vouchers.ROSIERES else ZERO
+    off = enter_code(user=user, code="RENTREE10").amount if activity.service.slug == vouchers.ROSIERES else ZERO
     pay(user=user, cart_id=cart.pk, means=Means.WALLET, shown_total=added.total - off)
 
 
@@ -471,7 +487,8 @@ def _one_closure() -> None:
 
 def _one_full_day() -> None:
     for slug in ("repas", "mercredis"):
-        day = OpenDay.objects.filter(activity__slug=slug, taken__gt=0).order_by("date")[2:3].first()
+        days = OpenDay.objects.filter(activity__slug=slug, taken__gt=0, date__gt=today())
+        day = days.order_by("date")[2:3].first()
         if day is not None:
             day.capacity, day.by_hand = day.taken, True
             day.save()
