@@ -16,7 +16,9 @@ from bookings.absences import Absence
 from bookings.actions import Wish
 from checkout.actions.payment import Card, Means
 from checkout.actions.top_up import LARGEST, SMALLEST
+from portal.common.formats import euros
 from portal.common.forms import SummaryOnPage
+from portal.common.money import ZERO
 
 MOST_DATES = 400
 
@@ -253,7 +255,8 @@ class TopUpForm(forms.Form):
 
     CUSTOM = "custom"
 
-    def __init__(self, data: Mapping[str, Any] | None = None, *, packs: Iterable[Decimal]) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, packs: Iterable[Decimal], fee: Decimal = ZERO) -> None:
+        """`fee` is what a custom amount costs besides, in euros."""
         super().__init__(data)
         self.fields["pack"] = forms.ChoiceField(
             label=_("Choisissez un pack de crédits"),
@@ -280,9 +283,13 @@ class TopUpForm(forms.Form):
                 "max_whole_digits": RANGE,
                 "max_decimal_places": _("Un montant a au plus deux chiffres après la virgule, par exemple 30,00."),
             },
-            help_text=_("De 1 à 500\u00a0€. Des frais de 0,01\u00a0€ s’ajoutent à un montant personnalisé."),
+            help_text=_("De 1 à 500\u00a0€. Des frais de %s s’ajoutent à un montant personnalisé.") % euros(fee)
+            if fee
+            else _("De 1 à 500\u00a0€."),
             widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 8}),
         )
+        # What the page of a custom amount has said that it costs.
+        self.fields["shown"] = forms.DecimalField(required=False, max_digits=10, decimal_places=2)
         self.fields["card"] = forms.CharField(required=False, max_length=50)  # the button's, `paybox:VISA`
 
     def clean_card(self) -> Card:
@@ -290,6 +297,7 @@ class TopUpForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
+        self.errors.pop("shown", None)  # nobody types it: what cannot be read is shown anew
         pack = data.get("pack")
         if pack and pack != self.CUSTOM:  # what the hidden field still holds does not count
             self.errors.pop("amount", None)
@@ -310,6 +318,14 @@ class TopUpForm(forms.Form):
         pack = self.cleaned_data["pack"]
         amount: Decimal = self.cleaned_data["amount"] if pack == self.CUSTOM else Decimal(pack)
         return amount
+
+    @property
+    def total(self) -> Decimal | None:
+        """What the person was told to pay, in euros, with the fee; None for a custom amount that was not shown yet."""
+        if self.cleaned_data["pack"] != self.CUSTOM:
+            return self.chosen
+        shown: Decimal | None = self.cleaned_data.get("shown")
+        return shown
 
 
 class AbsenceForm(SummaryOnPage, forms.Form):

@@ -9,7 +9,7 @@ from checkout.actions.keeping import prolong_hold
 from checkout.actions.offers import pay_offer, take_offer
 from checkout.actions.payment import Card, Means, abandon_order, accept_sale_terms, choose_address, pay
 from checkout.actions.tickets import add_tickets_to_cart, cancel_ticket
-from checkout.actions.top_up import start_top_up
+from checkout.actions.top_up import fee_of, start_top_up
 
 __all__ = [
     "Added",
@@ -25,6 +25,7 @@ __all__ = [
     "cancel_ticket",
     "change_booking",
     "choose_address",
+    "fee_of",
     "justify_absence",
     "pay",
     "pay_offer",

@@ -17,11 +17,17 @@ from wallet.models import TopUpPack
 SMALLEST, LARGEST = Decimal("1.00"), Decimal("500.00")
 
 
-def start_top_up(*, user: User, amount: Decimal, card: Card = ANY_CARD) -> Started:
-    """Order credits of `amount` euros and start the card payment.
+def fee_of(amount: Decimal) -> Decimal:
+    """What a deposit of `amount` euros costs besides: nothing for a pack, else the fee that « Régies » sets."""
+    is_pack = TopUpPack.objects.filter(amount=amount, is_active=True).exists()
+    return ZERO if is_pack else Regie.objects.current().top_up_fee
 
-    An amount that is not one of the packs costs the fee that « Régies » sets. Raises Refused outside SMALLEST to LARGEST, and
-    when no card provider is configured or it does not answer.
+
+def start_top_up(*, user: User, amount: Decimal, shown_total: Decimal, card: Card = ANY_CARD) -> Started:
+    """Order credits of `amount` euros and start the card payment of them and their fee.
+
+    `shown_total` is what the person saw, in euros. Raises Refused when it would be something else by now, outside SMALLEST
+    to LARGEST, and when no card provider is configured or it does not answer.
     """
     provider = chosen_provider(card)
     if provider is None:
@@ -37,8 +43,13 @@ def start_top_up(*, user: User, amount: Decimal, card: Card = ANY_CARD) -> Start
             % {"least": euros(SMALLEST), "most": euros(LARGEST)},
             code="amount",
         )
-    is_pack = TopUpPack.objects.filter(amount=amount, is_active=True).exists()
-    fee = ZERO if is_pack else Regie.objects.current().top_up_fee
+    fee = fee_of(amount)
+    if amount + fee != shown_total:
+        raise Refused(
+            _("Ce dépôt coûte maintenant %(now)s au lieu de %(before)s : vérifiez-le. Rien n’a été débité.")
+            % {"now": euros(amount + fee), "before": euros(shown_total)},
+            code="changed",
+        )
     check_smallest(provider, amount + fee)
     with transaction.atomic():
         ledger.wallet_of(user)

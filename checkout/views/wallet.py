@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from schwifty import IBAN
 
 from accounts.views import current_user
-from checkout.actions import start_top_up
+from checkout.actions import fee_of, start_top_up
 from checkout.forms import TopUpForm
 from checkout.models import Regie
 from checkout.movements import orders_behind
@@ -47,21 +47,27 @@ def wallet(request: HttpRequest) -> HttpResponse:
     A custom amount first comes back with its fee and total, to be confirmed before the bank is asked.
     """
     packs = list(TopUpPack.objects.filter(is_active=True))
-    form = TopUpForm(request.POST or None, packs=[pack.amount for pack in packs])
+    fee = Regie.objects.current().top_up_fee
+    form = TopUpForm(request.POST or None, packs=[pack.amount for pack in packs], fee=fee)
     if request.method == "POST" and form.is_valid():
-        custom = form.cleaned_data["pack"] == TopUpForm.CUSTOM
-        if custom and "confirmed" not in request.POST and form.chosen not in {pack.amount for pack in packs}:
-            # An address of its own, so that going back from the bank shows it again.
-            return redirect(f"{reverse('wallet_deposit')}?montant={form.chosen}")
+        # An address of its own, so that going back from the bank shows it again.
+        confirm = f"{reverse('wallet_deposit')}?montant={form.chosen}"
+        if form.total is None:
+            return redirect(confirm)
         try:
             return leave(
                 request,
-                start_top_up(user=current_user(request), amount=form.chosen, card=form.cleaned_data["card"]),
+                start_top_up(
+                    user=current_user(request),
+                    amount=form.chosen,
+                    shown_total=form.total,
+                    card=form.cleaned_data["card"],
+                ),
             )
         except Refused as refusal:
             for text in refusal.messages:
                 messages.error(request, text)
-            return redirect("wallet")
+            return redirect(confirm if refusal.code == "changed" else "wallet")
     mine = wallet_of(current_user(request))
     chosen = MovementFilter(request.GET)
     page = Paginator(chosen.rows(Entry.objects.of_wallet(mine)), PAGE_SIZE).get_page(request.GET.get("page"))
@@ -70,7 +76,7 @@ def wallet(request: HttpRequest) -> HttpResponse:
         "wallet": mine,
         "packs": packs,
         "form": form,
-        "fee": Regie.objects.current().top_up_fee,
+        "fee": fee,
         "page": page,
         "filter": chosen,
         "movements": _shown(list(page.object_list)),
@@ -226,6 +232,6 @@ def deposit(request: HttpRequest) -> HttpResponse:
     form = TopUpForm({"pack": TopUpForm.CUSTOM, "amount": request.GET.get("montant", "")}, packs=[])
     if not form.is_valid():
         return redirect("wallet")
-    fee = Regie.objects.current().top_up_fee
+    fee = fee_of(form.chosen)
     confirm = {"amount": form.chosen, "fee": fee, "total": form.chosen + fee}
     return render(request, "wallet/confirm.html", {"confirm": confirm, "cards": card_providers()})

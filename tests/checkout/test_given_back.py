@@ -137,7 +137,7 @@ def test_an_order_of_which_nothing_is_left_is_not_simply_paid(browse: Browse) ->
 
 def test_a_custom_deposit_says_what_the_wallet_got(browse: Browse) -> None:
     shop = open_shop()
-    order = start_top_up(user=shop.user, amount=Decimal("7.50")).order
+    order = start_top_up(user=shop.user, amount=Decimal("7.50"), shown_total=Decimal("7.51")).order
     captured(order)
     words = read(browse, shop, order)
     assert shop.balance == Decimal("7.50") and Payment.objects.get().amount == Decimal("7.51")

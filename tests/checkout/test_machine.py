@@ -27,6 +27,7 @@ from checkout.actions import (
     abandon_order,
     apply_message,
     cancel_bookings,
+    fee_of,
     pay,
     payment,
     reconciliation,
@@ -199,7 +200,8 @@ class Money(RuleBasedStateMachine):
     @rule(who=FAMILIES, amount=st.sampled_from(["10.00", "12.34"]))
     def deposit(self, who: int, amount: str) -> None:
         with contextlib.suppress(Refused):
-            start_top_up(user=self.families[who].user, amount=Decimal(amount))
+            total = Decimal(amount) + fee_of(Decimal(amount))
+            start_top_up(user=self.families[who].user, amount=Decimal(amount), shown_total=total)
 
     # -- The bank --
 

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Address
-from checkout.actions import Means, start_top_up
+from checkout.actions import Means, fee_of, start_top_up
 from checkout.actions.payer import payer_of
 from checkout.models import Order
 from checkout.providers.base import Payer
@@ -59,7 +59,8 @@ def test_the_orders_address_comes_first_then_ones_own_then_the_commune() -> None
     address = cart.address
     assert payer_of(order, shop.user) == Payer(*name, address.line1, address.postal_code, address.city)
 
-    deposit = start_top_up(user=shop.user, amount=shop.tariff.price + 20).order
+    amount = shop.tariff.price + 20
+    deposit = start_top_up(user=shop.user, amount=amount, shown_total=amount + fee_of(amount)).order
     own = Address.objects.of(shop.user)[0]
     assert payer_of(deposit, shop.user) == Payer(*name, own.line1, own.postal_code, own.city)
 

@@ -444,7 +444,7 @@ class TestTopUp:
     def test_a_pack_has_no_fee(self) -> None:
         TopUpPack.objects.create(amount=Decimal("25.00"))
         shop = open_shop()
-        order = start_top_up(user=shop.user, amount=Decimal("25.00")).order
+        order = start_top_up(user=shop.user, amount=Decimal("25.00"), shown_total=Decimal("25.00")).order
         assert order.total == Decimal("25.00")
         tell(order.payments.get())
         assert shop.balance == Decimal("25.00")
@@ -454,7 +454,7 @@ class TestTopUp:
     def test_a_deposit_that_fails_is_over(self, outcome: Outcome) -> None:
         user = open_shop().user
         TopUpPack.objects.create(amount=Decimal("25.00"))
-        order = start_top_up(user=user, amount=Decimal("25.00")).order
+        order = start_top_up(user=user, amount=Decimal("25.00"), shown_total=Decimal("25.00")).order
         tell(order.payments.get(), outcome)
         order.refresh_from_db()
         assert order.status == "cancelled"
@@ -464,7 +464,7 @@ class TestTopUp:
 
     def test_a_custom_amount_costs_one_cent_more(self) -> None:
         shop = open_shop()
-        order = start_top_up(user=shop.user, amount=Decimal("30.00")).order
+        order = start_top_up(user=shop.user, amount=Decimal("30.00"), shown_total=Decimal("30.01")).order
         assert order.total == Decimal("30.01")
         tell(order.payments.get())
         assert balances() == {
@@ -475,8 +475,18 @@ class TestTopUp:
 
     @pytest.mark.parametrize("amount", ["0", "0.99", "-5", "500.01", "10.005", "1000000"])
     def test_other_amounts_are_refused(self, amount: str) -> None:
-        with pytest.raises(Refused):
-            start_top_up(user=open_shop().user, amount=Decimal(amount))
+        total = Decimal(amount) + Decimal("0.01")
+        with pytest.raises(Refused) as refusal:
+            start_top_up(user=open_shop().user, amount=Decimal(amount), shown_total=total)
+        assert refusal.value.code == "amount"
+
+    def test_another_total_than_was_shown_is_not_asked_for(self) -> None:
+        shop = open_shop()
+        pack = TopUpPack.objects.create(amount=Decimal("25.00"))
+        TopUpPack.objects.filter(pk=pack.pk).update(is_active=False)  # while the person looked at it
+        with pytest.raises(Refused, match="coûte maintenant 25,01") as refusal:
+            start_top_up(user=shop.user, amount=Decimal("25.00"), shown_total=Decimal("25.00"))
+        assert refusal.value.code == "changed" and not Order.objects.exists()
 
 
 class TestGuards:

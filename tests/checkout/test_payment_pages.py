@@ -107,7 +107,7 @@ class TestWallet:
         client = browse(open_shop())
         client.post("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "30"})
         assert not Order.objects.exists()
-        client.post("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "30.00", "confirmed": "1"})
+        client.post("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "30.00", "shown": "30.01"})
         assert Order.objects.get().total == Decimal("30.01")
 
     def test_an_amount_alone_is_a_custom_amount(self, browse: Callable[[Shop], Client]) -> None:
@@ -142,7 +142,7 @@ class TestWallet:
 
     def test_a_deposit_can_be_given_up(self, browse: Callable[[Shop], Client]) -> None:
         shop = open_shop()
-        order = start_top_up(user=shop.user, amount=Decimal("30")).order
+        order = start_top_up(user=shop.user, amount=Decimal("30"), shown_total=Decimal("30.01")).order
         client = browse(shop)
         assert "Abandonner ce dépôt" in text(client.get(order.get_absolute_url()))
         response = client.post(f"/commande/{order.reference}/abandonner/", follow=True)

@@ -170,7 +170,7 @@ def test_another_amount_is_no_end_and_is_given_up(bank: Bank, trying: Callable[.
 def test_a_deposit_that_cannot_start_speaks_of_no_places(bank: Bank) -> None:
     bank.is_down = True
     with pytest.raises(Refused) as refusal:
-        start_top_up(user=open_shop().user, amount=Decimal("10.00"))
+        start_top_up(user=open_shop().user, amount=Decimal("10.00"), shown_total=Decimal("10.01"))
     assert "places" not in str(refusal.value) and Order.objects.get().status == "cancelled"
 
 

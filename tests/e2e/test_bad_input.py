@@ -414,7 +414,7 @@ def test_addresses_that_nobody_wrote(visit: Visit, address: str) -> None:
         ("/services/rosieres-accueil-de-loisirs/mercredis/", {"profile": "²", "slot": "1", "people": "1"}),
         ("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "NaN"}),
         ("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "1e400"}),
-        ("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "-5", "confirmed": "1"}),
+        ("/mon-compte/porte-monnaie/", {"pack": "custom", "amount": "-5", "shown": "-4.99"}),
         ("/mon-compte/porte-monnaie/", {"pack": "0.01"}),
         ("/commande/adresse/", {"address": "²"}),
         (PAYMENT_PAGE, {"cart": "1", "total": "NaN", "means": "wallet"}),

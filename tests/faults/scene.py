@@ -137,7 +137,7 @@ def deposit_at_the_bank(bank: Bank) -> Scene:
     shop = open_shop(days=1)
     AddressFactory(user=shop.user)  # some banks ask where the payer lives
     TopUpPack.objects.get_or_create(amount=DEPOSIT)
-    started = start_top_up(user=shop.user, amount=DEPOSIT)
+    started = start_top_up(user=shop.user, amount=DEPOSIT, shown_total=DEPOSIT)
     assert started.departure is not None
     scene = Scene(bank, shop, Payment.objects.get(order=started.order))
     bank.open(scene.payment, started.departure)

@@ -90,7 +90,7 @@ class TestWhatTheyDo:
     def test_the_fee_of_a_custom_amount(self, fee: str, total: str) -> None:
         regie(top_up_fee=Decimal(fee))
         shop = open_shop()
-        order = start_top_up(user=shop.user, amount=Decimal(30)).order
+        order = start_top_up(user=shop.user, amount=Decimal(30), shown_total=Decimal(total)).order
         assert order.total == Decimal(total) and order.lines.count() == (2 if Decimal(fee) else 1)
 
     def test_transfers_leave_from_its_account(self) -> None:
