@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from accounts.admin_ask import Done, Question, ask
 from accounts.admin_base import ReadOnlyAdmin, Right, staff, visible_rows
 from accounts.admin_history import Happening, told
 from accounts.models import Commune, User
@@ -321,29 +322,20 @@ class TillDepositAdmin(ReadOnlyAdmin):
         """What lies in the till, and what of it has gone to the bank."""
         if not self.may(request, Right.DECIDE):
             raise PermissionDenied
-        form = DepositForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            data = form.cleaned_data
-            try:
-                row = deposit_till(
-                    means=Means(data["means"]), amount=data["amount"], number=data["number"], by=staff(request)
-                )
-            except Refused as refusal:
-                form.add_error(None, list(refusal.messages))
-            else:
-                self.say(request, messages.SUCCESS, [_("%s sont sortis de la caisse.") % euros(row.amount)])
-                return redirect(self.url("changelist"))
-        context = {
-            "title": _("Verser la caisse à la banque"),
-            "facts": [(means.label, euros(in_the_till(means))) for means in Means],
-            "notes": [],
-            "form": form,
-            "button": _("Enregistrer le versement"),
-            "danger": False,
-            "cancel": self.url("changelist"),
-            "cancel_words": _("Ne rien verser"),
-        }
-        return self.page(request, "admin/ask.html", context)
+
+        def deposit(*, means: str, amount: Decimal, number: str) -> Done:
+            row = deposit_till(means=Means(means), amount=amount, number=number, by=staff(request))
+            return Done(self.url("changelist"), _("%s sont sortis de la caisse.") % euros(row.amount))
+
+        question = Question(
+            title=_("Verser la caisse à la banque"),
+            facts=[(means.label, euros(in_the_till(means))) for means in Means],
+            button=_("Enregistrer le versement"),
+            danger=False,
+            cancel=self.url("changelist"),
+            cancel_words=_("Ne rien verser"),
+        )
+        return ask(self, request, question, DepositForm(request.POST or None), deposit)
 
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def sum(self, obj: TillDeposit) -> str:

@@ -1,23 +1,24 @@
 """Refunds to cards for the agglomération: what is on its way, what failed, and the page that decides one."""
 
 import datetime as dt
+from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect
+from django.shortcuts import get_object_or_404
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from accounts.admin_ask import Done, Question, ask
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.models import Payment, Refund
 from checkout.refunds.actions import back_to_wallet, left_of, refund_to_card
-from portal.common.errors import Refused
 from portal.common.formats import euros, moment
 from portal.common.money import ZERO
 from wallet.actions import wallet_of
@@ -114,70 +115,59 @@ class RefundAdmin(ReadOnlyAdmin):
         found = get_object_or_404(Payment.objects.select_related("order__user"), pk=payment)
         most = min(left_of(found), wallet_of(found.order.user).balance)
         form = RefundForm(request.POST or None, initial={"amount": most or None})
-        if request.method == "POST" and form.is_valid():
-            try:
-                refund = refund_to_card(payment=found, by=staff(request), **form.cleaned_data)
-            except Refused as refusal:
-                form.add_error(None, list(refusal.messages))
-            else:
-                said = _("%(sum)s repartent vers la carte de %(person)s. Le prestataire est prévenu.")
-                words = {"sum": euros(refund.amount), "person": found.order.user}
-                self.say(request, messages.SUCCESS, [said % words])
-                return redirect(self.url("change", refund.pk))
-        context = {
-            "title": _("Rendre à la carte"),
-            "facts": [
+
+        def give_back(*, amount: Decimal, reason: str) -> Done:
+            refund = refund_to_card(payment=found, amount=amount, reason=reason, by=staff(request))
+            said = _("%(sum)s repartent vers la carte de %(person)s. Le prestataire est prévenu.")
+            words = {"sum": euros(refund.amount), "person": found.order.user}
+            return Done(self.url("change", refund.pk), said % words)
+
+        question = Question(
+            title=_("Rendre à la carte"),
+            facts=[
                 (_("Règlement"), f"{found.order}, {euros(found.amount)}, {found.get_status_display().lower()}"),
                 (_("Usager"), found.order.user),
                 (_("Peut encore revenir à la carte"), euros(left_of(found))),
                 (_("Porte-monnaie de l’usager"), euros(wallet_of(found.order.user).balance)),
             ],
-            "notes": [
+            notes=[
                 _("La somme quitte le porte-monnaie de l’usager\u00a0: annulez d’abord ce qui doit l’être."),
                 *([] if most > ZERO else [_("Rien ne peut être rendu à cette carte pour l’instant.")]),
             ],
-            "form": form,
-            "button": _("Rendre à la carte"),
-            "danger": True,
-            "cancel": reverse("admin:checkout_payment_change", args=[found.pk]),
-            "cancel_words": _("Ne rien rendre"),
-        }
-        return self.page(request, "admin/ask.html", context)
+            button=_("Rendre à la carte"),
+            cancel=reverse("admin:checkout_payment_change", args=[found.pk]),
+            cancel_words=_("Ne rien rendre"),
+        )
+        return ask(self, request, question, form, give_back)
 
     def give_up_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """A refund that the provider will never make ends in the wallet."""
         found: Refund = self.object_or_404(request, str(pk))
         if not self.may(request, Right.DECIDE, found):
             raise PermissionDenied
-        form = GiveUpForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            try:
-                back_to_wallet(refund=found, note=form.cleaned_data["note"], by=staff(request))
-            except Refused as refusal:
-                self.say(request, messages.ERROR, refusal.messages)
-            else:
-                said = _("%s sont de nouveau dans le porte-monnaie ; la personne est prévenue.") % euros(found.amount)
-                self.say(request, messages.SUCCESS, [said])
-            return redirect(self.url("change", pk))
-        context = {
-            "title": _("Porter au porte-monnaie"),
-            "facts": [
+
+        def give_up(*, note: str) -> Done:
+            back_to_wallet(refund=found, note=note, by=staff(request))
+            said = _("%s sont de nouveau dans le porte-monnaie ; la personne est prévenue.") % euros(found.amount)
+            return Done(self.url("change", pk), said)
+
+        question = Question(
+            title=_("Porter au porte-monnaie"),
+            facts=[
                 (_("Règlement"), found.payment.order),
                 (_("Montant"), euros(found.amount)),
                 (_("Demandé"), moment(found.created_at)),
             ],
-            "notes": [
+            notes=[
                 _(
                     "Vérifiez d’abord chez le prestataire que la carte n’a pas été recréditée\u00a0: sinon la somme serait rendue deux fois."
                 ),
             ],
-            "form": form,
-            "button": _("Porter au porte-monnaie"),
-            "danger": True,
-            "cancel": self.url("change", pk),
-            "cancel_words": _("Attendre encore"),
-        }
-        return self.page(request, "admin/ask.html", context)
+            button=_("Porter au porte-monnaie"),
+            cancel=self.url("change", pk),
+            cancel_words=_("Attendre encore"),
+        )
+        return ask(self, request, question, GiveUpForm(request.POST or None), give_up)
 
     @admin.display(description=gettext_lazy("commande"))
     def order_number(self, obj: Refund) -> str:

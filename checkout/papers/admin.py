@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from schwifty import IBAN
 
+from accounts.admin_ask import Done, Question, ask
 from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, ScopedForm, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.papers.actions import cancel, send
@@ -122,34 +123,30 @@ class DocumentAdmin(ReadOnlyAdmin):
         document = self.object_or_404(request, str(pk))
         if not self.has_decide_permission(request, document):
             raise PermissionDenied
-        form = ReasonForm(request.POST if request.method == "POST" else None)
-        if form.is_valid():
-            try:
-                issued = cancel(document=document, reason=form.cleaned_data["reason"], by=staff(request))
-            except Refused as refusal:
-                self.say(request, messages.ERROR, refusal.messages)
-            else:
-                words = {"number": document.reference, "by": issued.reference}
-                self.say(request, messages.SUCCESS, [_("La pièce %(number)s est annulée par la pièce %(by)s.") % words])
-            return redirect(self.url("change", document.pk))
-        context = {
-            "title": _("Annuler la pièce %s") % document.reference,
-            "facts": [
+
+        def end(*, reason: str) -> Done:
+            issued = cancel(document=document, reason=reason, by=staff(request))
+            words = {"number": document.reference, "by": issued.reference}
+            return Done(
+                self.url("change", document.pk), _("La pièce %(number)s est annulée par la pièce %(by)s.") % words
+            )
+
+        question = Question(
+            title=_("Annuler la pièce %s") % document.reference,
+            facts=[
                 (_("Pièce"), document),
                 (_("Usager"), document.user),
                 (_("Montant"), euros(document.amount)),
             ],
-            "notes": [
+            notes=[
                 _("Une pièce d’annulation est éditée, avec son propre numéro. Aucun argent ne bouge."),
                 _("La pièce annulée reste lisible, marquée « annulée » ; elle pourra être éditée à nouveau."),
             ],
-            "form": form,
-            "button": _("Annuler cette pièce"),
-            "danger": True,
-            "cancel": self.url("change", document.pk),
-            "cancel_words": _("Ne pas annuler"),
-        }
-        return self.page(request, "admin/ask.html", context)
+            button=_("Annuler cette pièce"),
+            cancel=self.url("change", document.pk),
+            cancel_words=_("Ne pas annuler"),
+        )
+        return ask(self, request, question, ReasonForm(request.POST or None), end)
 
     @admin.action(description=gettext_lazy("Renvoyer par courriel"), permissions=["decide"])
     def send_again(self, request: HttpRequest, queryset: Any) -> None:

@@ -14,6 +14,7 @@ from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from accounts.admin_ask import Question, show
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from accounts.models import User
@@ -203,23 +204,22 @@ class CorrectionAdmin(ReadOnlyAdmin):
             self.say(request, messages.ERROR, refusal.messages)
             return redirect(back)
         balance = corrections.balance_of(user)
-        context = {
-            "title": _("Vérifier la régularisation"),
-            "facts": [
+        question = Question(
+            title=_("Vérifier la régularisation"),
+            facts=[
                 (_("Usager"), f"{user.get_full_name()}, {user.email}"),
                 (_("Solde de son porte-monnaie"), euros(balance)),
                 (_("Montant à ajouter") if amount > 0 else _("Montant à retirer"), euros(abs(amount))),
                 (_("Solde après l’accord d’une autre personne"), euros(balance + amount)),
                 (_("Motif, que la personne lira"), reason),
             ],
-            "notes": [_("Une autre personne de l’agglomération décide. Jusque-là, aucun argent ne bouge.")],
-            "form": form,
-            "button": _("Proposer"),
-            "danger": False,
-            "cancel": back,
-            "cancel_words": _("Corriger"),
-        }
-        return self.page(request, "admin/ask.html", context)
+            notes=[_("Une autre personne de l’agglomération décide. Jusque-là, aucun argent ne bouge.")],
+            button=_("Proposer"),
+            danger=False,
+            cancel=back,
+            cancel_words=_("Corriger"),
+        )
+        return show(self, request, question, form)
 
     def reverse_view(self, request: HttpRequest, movement: int) -> HttpResponse:
         """Propose to undo a movement."""

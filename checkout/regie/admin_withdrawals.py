@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from accounts.admin_ask import Done, Question, ask
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_decisions import DecisionAdmin
 from accounts.admin_history import Happening, told
@@ -112,27 +113,21 @@ class WithdrawalAdmin(DecisionAdmin):
         found: Withdrawal = self.object_or_404(request, str(pk))
         if not self.may(request, Right.DECIDE, found):
             raise PermissionDenied
-        form = ReturnedForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            try:
-                mark_returned(withdrawal=found, reason=form.cleaned_data["reason"], by=staff(request))
-            except Refused as refusal:
-                self.say(request, messages.ERROR, refusal.messages)
-            else:
-                said = _("%s sont de nouveau dans le porte-monnaie, la personne est prévenue.") % euros(found.amount)
-                self.say(request, messages.SUCCESS, [said])
-            return redirect(self.url("change", pk))
-        context = {
-            "title": _("Virement rejeté par la banque"),
-            "facts": [(_("Usager"), found.user), (_("Montant"), euros(found.amount)), (_("Compte"), found.masked_iban)],
-            "notes": [_("La somme revient au porte-monnaie de la personne, qui peut refaire sa demande.")],
-            "form": form,
-            "button": _("Porter au porte-monnaie"),
-            "danger": True,
-            "cancel": self.url("change", pk),
-            "cancel_words": _("Ne rien changer"),
-        }
-        return self.page(request, "admin/ask.html", context)
+
+        def returned(*, reason: str) -> Done:
+            mark_returned(withdrawal=found, reason=reason, by=staff(request))
+            said = _("%s sont de nouveau dans le porte-monnaie, la personne est prévenue.") % euros(found.amount)
+            return Done(self.url("change", pk), said)
+
+        question = Question(
+            title=_("Virement rejeté par la banque"),
+            facts=[(_("Usager"), found.user), (_("Montant"), euros(found.amount)), (_("Compte"), found.masked_iban)],
+            notes=[_("La somme revient au porte-monnaie de la personne, qui peut refaire sa demande.")],
+            button=_("Porter au porte-monnaie"),
+            cancel=self.url("change", pk),
+            cancel_words=_("Ne rien changer"),
+        )
+        return ask(self, request, question, ReturnedForm(request.POST or None), returned)
 
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def sum(self, obj: Withdrawal) -> str:
@@ -225,32 +220,27 @@ class TransferOrderAdmin(ReadOnlyAdmin):
             self.say(request, messages.INFO, [_("Aucune demande validée n’attend son virement.")])
             return redirect(self.url("changelist"))
         form = OrderForm(request.POST or None, initial={"execution_date": next_bank_day(today())})
-        if request.method == "POST" and form.is_valid():
-            try:
-                order = make_transfer_order(
-                    debtor=Regie.objects.current().debtor, by=staff(request), **form.cleaned_data
-                )
-            except Refused as refusal:
-                form.add_error(None, list(refusal.messages))
-            else:
-                self.say(request, messages.SUCCESS, [_("Ordre préparé\u00a0: déposez son fichier à la banque.")])
-                return redirect(self.url("change", order.pk))
-        context = {
-            "title": _("Préparer un ordre de virement"),
-            "facts": [(row.user, f"{euros(row.amount)}, {row.masked_iban}") for row in waiting],
-            "notes": [
+
+        def prepare(*, execution_date: dt.date) -> Done:
+            debtor = Regie.objects.current().debtor
+            order = make_transfer_order(debtor=debtor, execution_date=execution_date, by=staff(request))
+            return Done(self.url("change", order.pk), _("Ordre préparé\u00a0: déposez son fichier à la banque."))
+
+        question = Question(
+            title=_("Préparer un ordre de virement"),
+            facts=[(row.user, f"{euros(row.amount)}, {row.masked_iban}") for row in waiting],
+            notes=[
                 ngettext(
                     "%(count)d demande validée, %(sum)s.", "%(count)d demandes validées, %(sum)s en tout.", len(waiting)
                 )
                 % {"count": len(waiting), "sum": euros(sum((row.amount for row in waiting), start=ZERO))}
             ],
-            "form": form,
-            "button": _("Préparer l’ordre de virement"),
-            "danger": False,
-            "cancel": self.url("changelist"),
-            "cancel_words": _("Ne rien préparer"),
-        }
-        return self.page(request, "admin/ask.html", context)
+            button=_("Préparer l’ordre de virement"),
+            danger=False,
+            cancel=self.url("changelist"),
+            cancel_words=_("Ne rien préparer"),
+        )
+        return ask(self, request, question, form, prepare)
 
     def file_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The file for the bank, unless it is not to be carried out any more."""
@@ -267,35 +257,29 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         found: TransferOrder = self.object_or_404(request, str(pk))
         if not self.may(request, Right.DECIDE, found):
             raise PermissionDenied
-        form = CancelForm(request.POST or None)
-        if request.method == "POST" and form.is_valid():
-            try:
-                cancel_order(order=found, reason=form.cleaned_data["reason"], by=staff(request))
-            except Refused as refusal:
-                self.say(request, messages.ERROR, refusal.messages)
-            else:
-                said = _("Ordre annulé\u00a0: ses demandes attendent de nouveau leur virement. Aucun argent n’a bougé.")
-                self.say(request, messages.SUCCESS, [said])
-            return redirect(self.url("change", pk))
-        context = {
-            "title": _("Annuler cet ordre de virement"),
-            "facts": [
+
+        def cancel(*, reason: str) -> Done:
+            cancel_order(order=found, reason=reason, by=staff(request))
+            said = _("Ordre annulé\u00a0: ses demandes attendent de nouveau leur virement. Aucun argent n’a bougé.")
+            return Done(self.url("change", pk), said)
+
+        question = Question(
+            title=_("Annuler cet ordre de virement"),
+            facts=[
                 (_("Ordre"), found),
                 (_("Total"), euros(found.total)),
                 (_("Date d’exécution"), long_date(found.execution_date)),
             ],
-            "notes": [
+            notes=[
                 _("N’annulez que si le fichier n’est pas à la banque, ou si elle confirme qu’elle ne l’exécutera pas\u00a0: "
                   "les familles seraient payées deux fois."),
                 _("Ses demandes restent accordées et attendent un autre ordre."),
             ],
-            "form": form,
-            "button": _("Annuler cet ordre"),
-            "danger": True,
-            "cancel": self.url("change", pk),
-            "cancel_words": _("Ne rien changer"),
-        }  # fmt: skip
-        return self.page(request, "admin/ask.html", context)
+            button=_("Annuler cet ordre"),
+            cancel=self.url("change", pk),
+            cancel_words=_("Ne rien changer"),
+        )  # fmt: skip
+        return ask(self, request, question, CancelForm(request.POST or None), cancel)
 
     def paid_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The bank has carried it out: POST only."""
