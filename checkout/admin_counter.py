@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.admin_ask import Done, Question, ask
-from accounts.admin_base import ReadOnlyAdmin, Right, staff, visible_rows
+from accounts.admin_base import ReadOnlyAdmin, Right, ScopedRelatedFilter, staff, visible_rows
 from accounts.admin_history import Happening, told
 from accounts.models import Commune, User
 from checkout.counter.actions import Paper, deposit_till, in_the_till, out_of_bounds, take_payment, take_top_up
@@ -27,7 +27,7 @@ from checkout.summary import CartSummary
 from portal.common.db import annotated
 from portal.common.errors import Refused
 from portal.common.formats import euros
-from portal.common.forms import offer
+from portal.common.forms import AmountField, offer
 from wallet.actions import wallet_of
 from wallet.models import Movement
 
@@ -48,16 +48,12 @@ class TakingForm(forms.Form):
         widget=forms.RadioSelect,
         error_messages={"required": gettext_lazy("Choisissez le panier de la famille, ou un dépôt.")},
     )
-    amount = forms.DecimalField(
+    amount = AmountField(
         label=gettext_lazy("Montant du dépôt, en euros"),
-        localize=True,
         required=False,
-        max_digits=10,
-        decimal_places=2,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 10}),
         error_messages={
             "invalid": gettext_lazy("Écrivez le montant en chiffres, par exemple 30,00."),
-            "max_decimal_places": gettext_lazy("Un montant a au plus deux chiffres après la virgule."),
             **dict.fromkeys(TOO_LONG, out_of_bounds_lazy()),
         },
     )
@@ -110,6 +106,19 @@ class TakingForm(forms.Form):
         return data
 
 
+class MeansFilter(admin.SimpleListFilter):
+    """How it was paid."""
+
+    title = gettext_lazy("moyen")
+    parameter_name = "moyen"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(value, str(label)) for value, label in Means.choices]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(payment__provider=self.value()) if self.value() else queryset
+
+
 @admin.register(CounterReceipt)
 class CounterReceiptAdmin(ReadOnlyAdmin):
     """For the agglomération, and the agents whom it has named for a counter (« mandataires »)."""
@@ -118,6 +127,7 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
     change_list_template = "admin/checkout/counterreceipt/change_list.html"
     list_display = ["at", "number", "person", "means", "sum", "counter", "by"]
     list_select_related = ["payment__order__user", "commune", "by"]
+    list_filter = [MeansFilter, ("by", ScopedRelatedFilter)]
     date_hierarchy = "at"
     search_fields = ["number", "cheque", "payment__order__user__last_name", "payment__order__user__email"]
     ordering = ["-at", "-pk"]
@@ -127,6 +137,15 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
 
     def rights(self, request: HttpRequest) -> Right:
         return super().rights(request) if staff(request).takes_money else Right.NONE
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """With what the listed receipts come to, by means: what is handed over in the evening."""
+        response = super().changelist_view(request, extra_context)
+        page = getattr(response, "context_data", None) or {}
+        if "cl" in page:
+            sums = page["cl"].queryset.order_by().values_list("payment__provider").annotate(Sum("payment__amount"))
+            page["sums"] = [(Means(means).label, euros(amount)) for means, amount in sorted(sums)]
+        return response
 
     def label_for(self, obj: CounterReceipt) -> str:
         return _("Quittance %s") % obj.number
@@ -269,16 +288,12 @@ class DepositForm(forms.Form):
         widget=forms.RadioSelect,
         error_messages={"required": gettext_lazy("Choisissez espèces, chèques ou CESU.")},
     )
-    amount = forms.DecimalField(
+    amount = AmountField(
         label=gettext_lazy("Montant versé, en euros"),
-        localize=True,
-        max_digits=10,
-        decimal_places=2,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 10}),
         error_messages={
             "required": gettext_lazy("Écrivez le montant versé, par exemple 310,00."),
             "invalid": gettext_lazy("Écrivez le montant en chiffres, par exemple 310,00."),
-            "max_decimal_places": gettext_lazy("Un montant a au plus deux chiffres après la virgule."),
             **dict.fromkeys(
                 TOO_LONG, gettext_lazy("La caisse ne contient pas autant\u00a0: vérifiez le montant. Rien n’a changé.")
             ),

@@ -111,11 +111,14 @@ def lock_order(payment_id: int) -> Order:
     return Order.objects.select_for_update().get(payments=payment_id)
 
 
-def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] | None = None) -> None:
+def complete(
+    order: Order, *, card: Payment | None, lines: Sequence[OrderLine] | None = None, by: User | None = None
+) -> None:
     """Make a pending order paid: places confirmed, money posted, cart closed, e-mail written. Under the order's lock.
 
     `card` is the captured card payment; what it does not cover comes from the wallet's reserved part, or else from
-    the wallet. `lines` spares reading those of an order that was placed a moment ago. Raises Refused when the wallet
+    the wallet. `lines` spares reading those of an order that was placed a moment ago; `by` is who took the money at a
+    counter. Raises Refused when the wallet
     holds too little, and when places are gone while nothing was paid yet: only a card's money is kept for them.
     """
     if lines is None:
@@ -147,7 +150,7 @@ def complete(order: Order, *, card: Payment | None, lines: Sequence[OrderLine] |
             key=f"order:{order.pk}:paid",
             label=_movement_label(order, card, lost),
             amounts=amounts,
-            by=order.user,
+            by=by or order.user,
         )
     Order.objects.filter(pk=order.pk).update(status=Order.Status.PAID, paid_at=now)
     order.status, order.paid_at = Order.Status.PAID, now

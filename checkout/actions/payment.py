@@ -18,7 +18,7 @@ from accounts.models import Address, Terms, User
 from bookings.models import Booking, Ticket
 from bookings.tickets import actions as tickets
 from bookings.tickets.words import note
-from checkout.actions.cart import SENTENCES, retake, retake_items
+from checkout.actions.cart import SENTENCES, being_paid, retake, retake_items
 from checkout.actions.completion import complete, end_payment, end_running, expired
 from checkout.actions.keeping import is_over, keep, keep_for_the_bank
 from checkout.actions.payer import payer_of
@@ -73,15 +73,20 @@ class Started:
 
 
 def choose_address(*, user: User, address: Address) -> None:
-    """Step 03: the address that the order will carry."""
+    """Step 03: the address that the order will carry. Raises Refused once there is an order: it keeps what it was placed with."""
     if address.user_id != user.pk:
         raise Refused(_("Cette adresse n’est pas la vôtre."), code="not_yours")
-    Cart.objects.live().filter(user=user, status=Cart.Status.OPEN).update(address=address)
+    _answer(user, address=address)
 
 
 def accept_sale_terms(*, user: User, terms: Terms) -> None:
-    """Step 04: the person accepts this version of the conditions of sale for this order."""
-    Cart.objects.live().filter(user=user, status=Cart.Status.OPEN).update(terms=terms)
+    """Step 04: the person accepts this version of the conditions of sale for this order. Raises Refused once it is placed."""
+    _answer(user, terms=terms)
+
+
+def _answer(user: User, **answer: Address | Terms) -> None:
+    if not Cart.objects.live().filter(user=user, status=Cart.Status.OPEN).update(**answer):
+        raise Refused(being_paid(), code="being_paid")
 
 
 def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal, card: Card = ANY_CARD) -> Started:

@@ -147,7 +147,7 @@ def _take(order: Order, lines: Sequence[OrderLine], paper: Paper, commune: Commu
         ended_at=timezone.now(),
     )
     CounterReceipt.objects.create(payment=payment, number=paper.number, cheque=paper.cheque, commune=commune, by=by)
-    complete(order, card=payment, lines=lines)
+    complete(order, card=payment, lines=lines, by=by)
 
 
 def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, by: User) -> None:
@@ -162,6 +162,13 @@ def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, b
         raise Refused(_("Écrivez le numéro de la quittance remise."), code="number_missing")
     if paper.means == Means.CHEQUE and not paper.cheque.strip():
         raise Refused(_("Écrivez la banque et le numéro du chèque."), code="cheque_missing")
+    if paper.means != Means.CHEQUE and paper.cheque.strip():
+        raise Refused(
+            _(
+                "Vous avez écrit un chèque et choisi un autre moyen : choisissez « Chèque », ou effacez-le. Rien n’a été encaissé."
+            ),
+            code="cheque_or_not",
+        )
     if amount != round_cents(amount) or not ZERO < amount <= LARGEST:
         raise Refused(
             out_of_bounds(),

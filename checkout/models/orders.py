@@ -147,6 +147,11 @@ class Order(models.Model):
         return sum(parts.values_list("amount", flat=True), ZERO)
 
     @property
+    def last_try(self) -> "Payment | None":
+        """The newest try to pay it by card, however it ended."""
+        return self.payments.exclude(provider=Payment.WALLET).order_by("-pk").first()
+
+    @property
     def number(self) -> str:
         """What people quote on the telephone: year and serial number, `2026-000123`."""
         return f"{self.created_at.year}-{self.pk:06d}"

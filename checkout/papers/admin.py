@@ -21,6 +21,7 @@ from checkout.papers.models import LETTERS, Document, InvoiceRun, Kind, Regie, S
 from checkout.papers.views import download
 from portal.common.errors import Refused
 from portal.common.formats import euros, month, short_date
+from portal.common.forms import AmountField
 from wallet.admin import of
 from wallet.withdrawals.actions import read_iban
 
@@ -273,8 +274,32 @@ class InvoiceRunAdmin(ReadOnlyAdmin):
         return month(obj.month)
 
 
+PART = gettext_lazy("Une part de 0 à 10 pour cent, par exemple 1,20.")
+
+
 class RegieForm(ScopedForm):
-    """An IBAN and a BIC may be typed as bank papers print them, in groups."""
+    """SIRET, IBAN and BIC may be typed as papers print them, in groups."""
+
+    siret = forms.CharField(
+        label=Regie._meta.get_field("siret").verbose_name,
+        max_length=30,
+        required=False,
+        widget=forms.TextInput(attrs={"size": 40}),
+    )
+    top_up_fee = AmountField(
+        label=Regie._meta.get_field("top_up_fee").verbose_name,
+        help_text=Regie._meta.get_field("top_up_fee").help_text,
+    )
+    remittance_percent = AmountField(
+        label=Regie._meta.get_field("remittance_percent").verbose_name,
+        help_text=Regie._meta.get_field("remittance_percent").help_text,
+        max_digits=4,
+        error_messages={
+            "required": gettext_lazy("Écrivez la part, par exemple 1,20 ; 0 pour aucune."),
+            "invalid": gettext_lazy("Écrivez la part en chiffres, par exemple 1,20."),
+            **dict.fromkeys(("max_digits", "max_whole_digits"), PART),
+        },
+    )
 
     iban = forms.CharField(
         label=Regie._meta.get_field("iban").verbose_name,
@@ -289,6 +314,15 @@ class RegieForm(ScopedForm):
         if self.instance.iban:
             self.initial["iban"] = IBAN(self.instance.iban, allow_invalid=True).formatted
 
+    def clean_siret(self) -> str:
+        return "".join(self.cleaned_data["siret"].split())
+
+    def clean_address(self) -> str:
+        return _same_line_ends(self.cleaned_data["address"])
+
+    def clean_legal(self) -> str:
+        return _same_line_ends(self.cleaned_data["legal"])
+
     def clean_iban(self) -> str:
         typed = self.cleaned_data["iban"]
         if not typed:
@@ -300,6 +334,11 @@ class RegieForm(ScopedForm):
 
     def clean_bic(self) -> str:
         return "".join(self.cleaned_data["bic"].split()).upper()
+
+
+def _same_line_ends(text: str) -> str:
+    """As the text is kept: browsers end lines in two signs, and the history would tell of a change that nobody made."""
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip()
 
 
 @admin.register(Regie)
@@ -325,6 +364,6 @@ class RegieAdmin(ScopedAdmin):
         ),
         "regie_part_is_moderate": (
             "remittance_percent",
-            gettext_lazy("Une part de 0 à 10 %, par exemple 1,20."),
+            PART,
         ),
     }

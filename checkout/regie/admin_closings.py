@@ -23,6 +23,7 @@ from portal.common.money import ZERO
 from wallet.closings import actions as closings
 from wallet.closings.models import Closing, accounts_in, kinds_in
 from wallet.models import Account
+from wallet.words import of
 
 Pages = list[tuple[str, str]]
 Shown = tuple[dict[str, Any], list[dict[str, Any]]]
@@ -149,7 +150,7 @@ class ClosingAdmin(ReadOnlyAdmin):
         context = {
             "title": _("Arrêter une journée ou un mois"),
             "days": days,
-            "months": [(first, month(first).lower()) for first in months],
+            "months": [(first, name, of(name)) for first in months for name in [month(first).lower()]],
             "until": closings.closed_until(),
             "chosen": chosen,
             "preview": preview,

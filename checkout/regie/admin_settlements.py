@@ -28,6 +28,27 @@ def _offered() -> list[tuple[str, str]]:
     return [(slug, provider_name(slug)) for slug in known_slugs() if slug in settings.CARD_PROVIDERS or slug in used]
 
 
+class GapFilter(admin.SimpleListFilter):
+    """Whether lines did not agree, and somebody has said why."""
+
+    title = gettext_lazy("écarts")
+    parameter_name = "ecarts"
+    TO_EXPLAIN = "a-expliquer"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(self.TO_EXPLAIN, _("À expliquer")), ("expliques", _("Expliqués")), ("aucun", _("Aucun"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case self.TO_EXPLAIN:
+                return queryset.to_explain()
+            case "expliques":
+                return queryset.filter(explained_at__isnull=False)
+            case "aucun":
+                return queryset.filter(differences=[])
+        return queryset
+
+
 @admin.register(Settlement)
 class SettlementAdmin(ReadOnlyAdmin):
     operators = Right.VIEW | Right.DECIDE
@@ -36,7 +57,7 @@ class SettlementAdmin(ReadOnlyAdmin):
     list_display = ["name", "who", "lines", "gaps", "bank", "imported_at", "imported_by"]
     signers = ["explained_by"]
     list_select_related = ["imported_by"]
-    list_filter = [("explained_at", admin.EmptyFieldListFilter)]
+    list_filter = [GapFilter]
     date_hierarchy = "imported_at"
     search_fields = ["name", "provider"]
     ordering = ["-pk"]
@@ -55,7 +76,7 @@ class SettlementAdmin(ReadOnlyAdmin):
             return []
         count = Settlement.objects.to_explain().count()
         words = ngettext("Versement avec des écarts", "Versements avec des écarts", count or 2)
-        return [Todo(words, count, self.url("changelist") + "?explained_at__isempty=1")]
+        return [Todo(words, count, f"{self.url('changelist')}?{GapFilter.parameter_name}={GapFilter.TO_EXPLAIN}")]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj: Settlement = kwargs["obj"]  # nothing is added here

@@ -24,6 +24,27 @@ from wallet.closings.actions import closed_until
 from wallet.models import Movement
 
 
+class StateFilter(admin.SimpleListFilter):
+    """Whether the bank has paid a statement over."""
+
+    title = gettext_lazy("état")
+    parameter_name = "etat"
+    TO_PAY = "a-virer"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(self.TO_PAY, _("À virer")), ("vire", _("Viré")), ("annule", _("Annulé"))]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        match self.value():
+            case self.TO_PAY:
+                return queryset.unpaid()
+            case "vire":
+                return queryset.filter(paid_on__isnull=False)
+            case "annule":
+                return queryset.filter(cancelled_at__isnull=False)
+        return queryset
+
+
 @admin.register(Statement)
 class StatementAdmin(ReadOnlyAdmin):
     agents = Right.VIEW
@@ -31,7 +52,7 @@ class StatementAdmin(ReadOnlyAdmin):
     change_list_template = "admin/checkout/statement/change_list.html"
     change_form_template = "admin/checkout/statement/change_form.html"
     list_display = ["number", "holder", "dates", "sum", "issued_at", "state"]
-    list_filter = [("paid_on", admin.EmptyFieldListFilter)]
+    list_filter = [StateFilter]
     list_select_related = ["commune"]
     date_hierarchy = "issued_at"
     search_fields = ["commune__name"]
@@ -60,7 +81,7 @@ class StatementAdmin(ReadOnlyAdmin):
             return []
         waiting = Statement.objects.unpaid().count()
         words = ngettext("Relevé de reversement à virer", "Relevés de reversement à virer", waiting or 2)
-        return [Todo(words, waiting, self.url("changelist") + "?paid_on__isempty=1")]
+        return [Todo(words, waiting, f"{self.url('changelist')}?{StateFilter.parameter_name}={StateFilter.TO_PAY}")]
 
     @admin.display(description=gettext_lazy("numéro"), ordering="pk")
     def number(self, obj: Statement) -> str:
@@ -186,13 +207,15 @@ class StatementAdmin(ReadOnlyAdmin):
              row["cancelled"], row["net"]]
             for row in obj.lines
         ]  # fmt: skip
-        for name, amount in (
-            (_("Ensemble"), obj.earned),
+        sold, returned = (sum(row[name] for row in obj.lines) for name in ("sold", "returned"))
+        gross, cancelled = (sum((row[name] for row in obj.lines), ZERO) for name in ("gross", "cancelled"))
+        rows.append([_("Ensemble"), "", "", sold, gross, returned, cancelled, obj.earned])
+        for words, amount in (
             (_("Remises à la charge de la commune"), -obj.vouchers),
             (_("Part des commissions bancaires"), -obj.fees),
             (_("Net reversé"), obj.net),
         ):
-            rows.append([name, "", "", None, None, None, None, amount])
+            rows.append([words, "", "", None, None, None, None, amount])
         return FORMATS[kind](name, heads, rows)
 
 

@@ -165,7 +165,7 @@ def issue(*, codes: Collection[str], until: dt.date, by: User) -> list[Statement
     """State what is owed up to a closed day to the named holders, to be paid over; returns their statements.
 
     Nothing is issued to those whom nothing is owed: what they owe is counted in their next statement. Raises Refused
-    when the day is not closed, and when nobody of those named is owed anything.
+    when the day is not closed, when nobody is named, and when nobody of those named is owed anything.
     """
     reach = closed_until()
     if reach is None or until > reach:
@@ -174,6 +174,8 @@ def issue(*, codes: Collection[str], until: dt.date, by: User) -> list[Statement
             % long_date(until),
             code="not_closed",
         )
+    if not codes:
+        raise Refused(_("Cochez au moins une commune. Rien n’a été reversé."), code="nobody_chosen")
     one_at_a_time("statements")
     due = [row for row in owed(until) if row.code in codes and row.net > 0]
     if not due:

@@ -15,6 +15,7 @@ from accounts.forms import AddressForm
 from accounts.models import Address, Terms, User
 from accounts.views import current_user
 from checkout.actions import accept_sale_terms, choose_address, pay
+from checkout.actions.cart import being_paid
 from checkout.forms import PayForm, TermsForm
 from checkout.models import Order
 from checkout.providers import card_providers
@@ -93,6 +94,8 @@ def address(request: HttpRequest) -> HttpResponse:
     cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
+    if cart.pending:
+        return _placed(request)
     addresses = list(Address.objects.of(current_user(request)))
     form = AddressForm(request.POST or None, instance=Address(user=current_user(request)))
     if request.method == "POST":
@@ -123,6 +126,8 @@ def terms(request: HttpRequest) -> HttpResponse:
     cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
+    if cart.pending:
+        return _placed(request)
     if cart.cart.address_id is None:
         return redirect("checkout_address")
     current = Terms.objects.newest(Terms.Kind.SALE).first()
@@ -138,6 +143,12 @@ def terms(request: HttpRequest) -> HttpResponse:
         return redirect("checkout_payment")
     context = {"cart": cart, "form": form, "terms": current, "checkout_step": TERMS, "checkout_done": _done(cart)}
     return render(request, "checkout/terms.html", context, status=422 if form.errors else 200)
+
+
+def _placed(request: HttpRequest) -> HttpResponse:
+    """An order that waits for its payment keeps the answers that it was placed with."""
+    messages.error(request, being_paid())
+    return redirect("checkout_payment")
 
 
 @may_leave

@@ -59,7 +59,9 @@ class TestVouchers:
     def test_before_anything_is_cancelled(self, browse: Browse) -> None:
         shop, order = self.bought()
         assert "Pour une date, les bons de réduction déduits : 5,86 €." in read(browse, shop, order)
-        assert "Les bons de réduction déduits : 5,86 €." in mail("order:") and "prix revient" not in mail("order:")
+        assert "Pour une date, bons de réduction déduits : 5,86 €." in mail("order:") and "prix revient" not in mail(
+            "order:"
+        )
 
     def test_the_part_of_the_vouchers_stands_between_price_and_what_came_back(self, browse: Browse) -> None:
         shop, order = self.bought()

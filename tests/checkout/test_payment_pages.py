@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import Terms
+from accounts.models import Address, Terms
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout.actions import Means, apply_message, cancel_bookings, choose_address, start_top_up
@@ -17,6 +17,7 @@ from checkout.models import CartLine, Order, Payment, ProviderEvent
 from checkout.providers.base import Message, Outcome
 from checkout.providers.demo import sign, verify
 from families.models import Filiation
+from portal.common.errors import Refused
 from portal.outbox.models import Email
 from tests.checkout.http import form, page, text
 from tests.factories import (
@@ -233,6 +234,45 @@ class TestWords:
         data = {"cart": cart.pk, "total": "7.90", "means": "wallet"}
         words = text(browse(shop).post("/commande/paiement/", data, follow=True))
         assert "ne fait plus partie de vos filiations" in words and shop.balance == 10
+
+    def test_an_order_keeps_the_answers_that_it_was_placed_with(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=1)
+        shop.add()
+        order = shop.pay(Means.CARD, "7.90").order
+        client, before = browse(shop), Address.objects.count()
+        new = {"label": "", "line1": "3 rue des Lilas", "postal_code": "43800", "city": "Rosières"}
+        for data in ({"address": AddressFactory(user=shop.user).pk}, new):
+            words = text(client.post("/commande/adresse/", data, follow=True))
+            assert "Une commande attend son règlement" in words
+        assert Address.objects.count() == before + 1  # the second was not even kept
+        with pytest.raises(Refused, match="attend son règlement"):
+            choose_address(user=shop.user, address=AddressFactory(user=shop.user))
+        assert "attend son règlement" in text(client.get("/commande/conditions/", follow=True))
+        order.refresh_from_db()
+        assert order.cart is not None and str(order.cart.address) == order.billing_address
+
+    @pytest.mark.parametrize(
+        "outcome, words",
+        [
+            (None, "La banque ne nous a pas encore confirmé de paiement."),
+            ("refused", "La banque a refusé le dernier paiement : rien n’a été débité."),
+            ("abandoned", "Le dernier paiement n’est pas allé à son terme"),
+        ],
+    )
+    def test_a_waiting_order_says_how_the_last_try_ended(
+        self, browse: Callable[[Shop], Client], outcome: str | None, words: str
+    ) -> None:
+        shop = open_shop(days=1)
+        shop.add()
+        order = shop.pay(Means.CARD, "7.90").order
+        if outcome:
+            payment = order.payments.get()
+            event = ProviderEvent.objects.create(provider="demo", source="test", raw="{}")
+            message = Message(payment.reference, Outcome(outcome), payment.amount)
+            apply_message(message=message, provider="demo", event=event)
+        client = browse(shop)
+        for address in ("/panier/", "/commande/paiement/"):
+            assert words in text(client.get(address)), address
 
 
 class TestConditions:

@@ -14,6 +14,7 @@ from checkout.counter.actions import CASH_LIMIT, Paper, deposit_till, in_the_til
 from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.models import Order, OrderLine, Payment
 from checkout.verification import verify
+from checkout.vouchers.actions import enter_code
 from portal.common.errors import Refused
 from portal.outbox.models import Email
 from tests.admin.world import client_of
@@ -22,6 +23,7 @@ from tests.factories import AddressFactory, CommuneFactory, TermsFactory, agent_
 from tests.guards import guarded
 from tests.papers.reading import plain
 from tests.shop import Shop, open_shop
+from tests.vouchers.making import voucher
 from wallet.models import Account, Movement
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +72,7 @@ class TestTopUp:
         assert f"({words} : 30,00" in plain(Email.objects.get(to=shop.user.email).body)
         movement = Movement.objects.get(key=f"order:{order.pk}:paid")
         assert (movement.kind, plain(movement.label)) == ("counter", f"Dépôt au {words}")
+        assert movement.by == operator  # who took it, for the journal
         aiguilhe = CommuneFactory(name="Aiguilhe")
         cesu = take_top_up(
             user=shop.user, amount=Decimal(5), paper=paper("Q-2", Means.CESU), commune=aiguilhe, by=operator
@@ -289,6 +292,7 @@ class TestPages:
             ({"amount": ""}, "Écrivez le montant déposé"),
             ({"amount": "abc"}, "en chiffres"),
             ({"amount": "301"}, "limite l’encaissement à 300,00"),
+            ({"cheque": "CA 123"}, "choisissez « Chèque », ou effacez-le"),
             ({"amount": "1e9"}, "Le montant va de 0,01"),
             ({"amount": "99999999999"}, "Le montant va de 0,01"),
             ({"number": ""}, "numéro de la quittance"),
@@ -332,6 +336,37 @@ class TestPages:
         )
         html = page.content.decode()
         assert "/admin/wallet/" not in html and "/admin/checkout/order/" not in html.partition("wrong-entry")[0]
+
+    def test_amounts_are_read_as_our_pages_write_them(self, shop: Shop, operator: User) -> None:
+        data = {
+            "what": "top_up",
+            "amount": "1\u202f250,50\u00a0€",
+            "means": "cheque",
+            "cheque": "CA 7",
+            "number": "Q-1",
+        }
+        client_of(operator).post(f"{self.TAKE}?usager={shop.user.pk}", data)
+        assert shop.balance == Decimal("1250.50")
+
+    def test_the_list_says_what_was_taken(self, shop: Shop, operator: User) -> None:
+        for number, amount in (("Q-1", 30), ("Q-2", 12)):
+            take_top_up(user=shop.user, amount=Decimal(amount), paper=paper(number), commune=None, by=operator)
+        take_top_up(
+            user=shop.user, amount=Decimal(9), paper=paper("Q-3", Means.CHEQUE, "CA 1"), commune=None, by=operator
+        )
+        client, address = client_of(operator), "/admin/checkout/counterreceipt/"
+        words = text(client.get(address))
+        assert (
+            "Espèces, quittances de cette liste 42,00 €" in words
+            and "Chèque, quittances de cette liste 9,00 €" in words
+        )
+        assert "42,00" not in text(client.get(address, {"moyen": "cheque"}))
+
+    def test_a_voucher_of_the_cart_is_shown(self, shop: Shop, operator: User) -> None:
+        voucher(percent=50)
+        shop.add()
+        enter_code(user=shop.user, code="RENTREE10")
+        assert "Bon RENTREE10 : −" in text(client_of(operator).get(f"{self.TAKE}?usager={shop.user.pk}"))
 
     def test_a_payment_is_called_by_its_means(self, shop: Shop, operator: User) -> None:
         order = take_top_up(user=shop.user, amount=Decimal("30"), paper=paper(), commune=None, by=operator)

@@ -47,7 +47,7 @@ def at_the_counter() -> None:
     take_top_up(
         user=baskets.parent(),
         amount=Decimal(30),
-        paper=Paper(AtCounter.CASH, "Q-2026-001"),
+        paper=Paper(AtCounter.CASH, "Q-2026-901"),
         commune=Commune.objects.get(name="Aiguilhe"),
         by=User.objects.get(email="agglo@demo.example"),
     )
@@ -141,7 +141,7 @@ def test_every_page_of_the_purse(visit: Visit) -> None:
         who.on(title)
         is_readable(who.page)
     who.open(WALLET)
-    who.reads("Dépôt au guichet d’Aiguilhe, espèces, quittance n°\u00a0Q-2026-001")
+    who.reads("Dépôt au guichet d’Aiguilhe, espèces, quittance n°\u00a0Q-2026-901")
     who.open(PAPERS)
     who.reads(f"Commande {order.number}\u00a0: {baskets.mercredis().name}")
     looks.assert_fine()

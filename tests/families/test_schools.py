@@ -205,7 +205,7 @@ class TestPages:
         client.force_login(shop.user, backend="allauth.account.auth_backends.AuthenticationBackend")
         page = client.get(shop.activity.get_absolute_url()).content.decode().replace("\xa0", " ")
         assert "Réservé aux enfants de 3 à 12 ans." in page
-        age = Beneficiary.objects.get(first_name="Théo").age
+        age = Beneficiary.objects.get(pk=shop.children[0].pk).age
         assert f"Théo a {age} ans : réservé aux enfants de 3 à 12 ans." in page and page.count(" disabled") == 1
 
     def test_ages_the_wrong_way_round(self) -> None:

@@ -24,6 +24,7 @@ from wallet import actions as ledger
 from wallet.closings import actions as closings
 from wallet.closings.models import Closing
 from wallet.models import Movement
+from wallet.words import of
 
 pytestmark = pytest.mark.django_db
 
@@ -140,7 +141,7 @@ def test_a_month_is_seen_before_it_is_closed(client: Client, operator: User) -> 
     closings.close_days(until=today() - dt.timedelta(days=1), by=operator)
     name = month(first).lower()
     offered = client.get(page("new")).content.decode()
-    assert f"Toutes les journées de <strong>{name}</strong>" in offered and f"Voir {name}" in offered
+    assert f"Toutes les journées <strong>{of(name)}</strong>" in offered and f"Voir {name}" in offered
     shown = client.get(page("new"), {"mois": first})
     assert f"Arrêter {name}" in shown.content.decode()
     assert {row["code"]: row["closing"] for row in shown.context["preview"]}["revenue:agglo"] == 12

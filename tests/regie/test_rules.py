@@ -55,6 +55,16 @@ class TestThePage:
         events = apps.get_model("checkout", "RegieEvent").objects.filter(pgh_label="update")
         assert events.get().top_up_fee == Decimal("0.05")
 
+    def test_what_was_not_touched_is_no_change(self) -> None:
+        row = regie(address="16 place de la Libération\n43000 Le Puy-en-Velay", siret="12345678200010")
+        page = reverse("admin:checkout_regie_change", args=[row.pk])
+        as_sent = {"address": row.address.replace("\n", "\r\n"), "siret": "123 456 782 00010"}
+        names = {"name": row.name, "authority": row.authority, "officer": row.officer, "legal": row.legal}
+        kept = {"top_up_fee": f"{row.top_up_fee}", "remittance_percent": f"{row.remittance_percent}"}
+        answer = client_of(agent_of()).post(page, sent(**as_sent, **names, **kept))
+        assert answer.status_code == 302, text(answer)
+        assert not apps.get_model("checkout", "RegieEvent").objects.filter(pgh_label="update").exists()
+
     @pytest.mark.parametrize(
         "wrong, words",
         [
@@ -63,7 +73,10 @@ class TestThePage:
             ({"bic": "AGRI"}, "Ce BIC n’est pas juste"),
             ({"top_up_fee": "-1"}, "Des frais de zéro à cinq euros"),
             ({"top_up_fee": "6"}, "Des frais de zéro à cinq euros"),
-            ({"remittance_percent": "11"}, "Une part de 0 à 10 %"),
+            ({"top_up_fee": "999999999"}, "Ce montant est trop grand"),
+            ({"remittance_percent": "101"}, "Une part de 0 à 10 pour cent"),
+            ({"remittance_percent": "abc"}, "Écrivez la part en chiffres"),
+            ({"remittance_percent": "11"}, "Une part de 0 à 10 pour cent"),
             ({"siret": "12345678901234"}, "Un SIRET a quatorze chiffres"),
         ],
     )

@@ -194,6 +194,9 @@ def test_differences_wait_until_they_are_explained(settings: Any) -> None:
     listed = client.get(reverse("admin:checkout_settlement_changelist")).content.decode()
     assert "1, à expliquer" in listed and "banque de démonstration" in listed
     assert "Versement avec des écarts" in client.get("/admin/").content.decode()
+    address = reverse("admin:checkout_settlement_changelist")
+    counts = [client.get(address, {"ecarts": gap}).context["cl"].result_count for gap in ("a-expliquer", "expliques")]
+    assert counts == [1, 0]
     assert "«&nbsp;dix&nbsp;»" in client.get(change).content.decode()
     assert client.get(explain).status_code == 302
     assert "Écrivez d’où viennent" in client.post(explain, {"explication": " "}, follow=True).content.decode()

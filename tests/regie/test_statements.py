@@ -292,18 +292,25 @@ class TestPages:
         text = client.get(page("new")).content.decode()
         assert commune.name in text and "15,80" in text
         values = {"jusqu_au": days_ago(1), "a": [str(commune.pk)]}
+        said = client.post(page("new"), {"jusqu_au": days_ago(1)}, follow=True).content.decode()
+        assert "Cochez au moins une commune" in said and not Statement.objects.exists()
         said = client.post(page("new"), values, follow=True).content.decode()
         assert "1 relevé est émis" in said and "15,80" in said
         statement = Statement.objects.get()
         assert "Par service et par activité" in client.get(page("change", statement.pk)).content.decode()
-        text = client.get(page("file", statement.pk, "csv")).content.decode("utf-8-sig")
-        assert "Net reversé" in text and "15,80" in text
+        file = client.get(page("file", statement.pk, "csv"))
+        assert f'filename="releve-{statement.number}-{days_ago(1)}.csv"' in file["Content-Disposition"]
+        text = file.content.decode("utf-8-sig")
+        assert "Ensemble;;;3;23,70;1;7,90;15,80" in text and "Net reversé" in text
         assert client.get(page("file", statement.pk, "exe")).status_code == 404
         paper = client.get(page("file", statement.pk, "pdf"))
         shown = plain(read(paper.content))
         for words in ("Relevé de reversement", statement.number, commune.name, "à virer", "15,80"):
             assert words in shown
         assert "Relevé de reversement à virer" in client.get("/admin/").content.decode()
+        rows = {state: client.get(page("changelist"), {"etat": state}).context["cl"].result_count
+                for state in ("a-virer", "vire", "annule")}  # fmt: skip
+        assert rows == {"a-virer": 1, "vire": 0, "annule": 0}
         assert "À virer" in client.get(page("change", statement.pk)).content.decode()
         said = client.post(page("paid", statement.pk), {"le": "demain"}, follow=True).content.decode()
         assert "Écrivez le jour du virement" in said
