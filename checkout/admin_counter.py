@@ -143,8 +143,9 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
         response = super().changelist_view(request, extra_context)
         page = getattr(response, "context_data", None) or {}
         if "cl" in page:
-            sums = page["cl"].queryset.order_by().values_list("payment__provider").annotate(Sum("payment__amount"))
-            page["sums"] = [(Means(means).label, euros(amount)) for means, amount in sorted(sums)]
+            listed = page["cl"].queryset.order_by().values_list("payment__provider")
+            sums = dict(listed.annotate(Sum("payment__amount")))
+            page["sums"] = [(means.label, euros(sums[means])) for means in Means if means in sums]
         return response
 
     def label_for(self, obj: CounterReceipt) -> str:
