@@ -1,6 +1,7 @@
 """Refunds to cards for the agglomération: what is on its way, what failed, and the page that decides one."""
 
 import datetime as dt
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -19,7 +20,9 @@ from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.models import Payment, Refund
 from checkout.refunds.actions import back_to_wallet, left_of, refund_to_card
+from checkout.refunds.models import new_refund_reference
 from portal.common.formats import euros, moment
+from portal.common.forms import AmountField
 from portal.common.money import ZERO
 from wallet.actions import wallet_of
 
@@ -28,16 +31,12 @@ SLOW = dt.timedelta(days=1)
 
 
 class RefundForm(forms.Form):
-    amount = forms.DecimalField(
+    amount = AmountField(
         label=gettext_lazy("Montant à rendre, en euros"),
-        localize=True,
-        max_digits=10,
-        decimal_places=2,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 10}),
         error_messages={
             "required": gettext_lazy("Écrivez le montant à rendre, par exemple 7,90."),
             "invalid": gettext_lazy("Écrivez le montant en chiffres, par exemple 7,90."),
-            "max_decimal_places": gettext_lazy("Un montant a au plus deux chiffres après la virgule."),
         },
     )
     reason = forms.CharField(
@@ -47,6 +46,12 @@ class RefundForm(forms.Form):
         widget=forms.TextInput(attrs={"size": 60}),
         error_messages={"required": gettext_lazy("Écrivez le motif\u00a0: la personne le lira.")},
     )
+    # What the page is known by: pressed twice, its money goes back once.
+    reference = forms.CharField(widget=forms.HiddenInput, initial=new_refund_reference, required=False)
+
+    def clean_reference(self) -> str:
+        sent: str = self.cleaned_data["reference"]
+        return sent if re.fullmatch(r"[A-Z0-9]{20}", sent) else ""
 
 
 class GiveUpForm(forms.Form):
@@ -116,8 +121,8 @@ class RefundAdmin(ReadOnlyAdmin):
         most = min(left_of(found), wallet_of(found.order.user).balance)
         form = RefundForm(request.POST or None, initial={"amount": most or None})
 
-        def give_back(*, amount: Decimal, reason: str) -> Done:
-            refund = refund_to_card(payment=found, amount=amount, reason=reason, by=staff(request))
+        def give_back(*, amount: Decimal, reason: str, reference: str) -> Done:
+            refund = refund_to_card(payment=found, amount=amount, reason=reason, by=staff(request), reference=reference)
             said = _("%(sum)s repartent vers la carte de %(person)s. Le prestataire est prévenu.")
             words = {"sum": euros(refund.amount), "person": found.order.user}
             return Done(self.url("change", refund.pk), said % words)

@@ -99,15 +99,27 @@ def lock_cards(orders: Collection[int]) -> None:
 
 
 @transaction.atomic
-def refund_to_card(*, payment: Payment, amount: Decimal, reason: str, by: User) -> Refund:
+def refund_to_card(*, payment: Payment, amount: Decimal, reason: str, by: User, reference: str = "") -> Refund:
     """Send `amount` euros of the payer's wallet back to the card of a payment; the provider is told after the commit.
 
+    `reference` is that of the page that asks (new_refund_reference): sent twice, the second call returns the first's refund, or is refused
+    when it asks for another sum.
     Raises Refused without a reason, for more than the card gave (less what it has back), where the provider pays nothing
     back, and when the wallet holds too little. Then nothing has changed.
     """
     if not reason.strip():
         raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
     locked = Payment.objects.select_related("order__user").select_for_update(of=("self",)).get(pk=payment.pk)
+    if made := Refund.objects.filter(reference=reference).first():
+        if (made.payment_id, made.amount) == (locked.pk, amount):
+            return made
+        raise Refused(
+            _(
+                "Cette page a déjà rendu %s à la carte. Ouvrez-la de nouveau pour rendre une autre somme. Rien n’a changé."
+            )
+            % euros(made.amount),
+            code="sent",
+        )
     most = left_of(locked)
     if amount != round_cents(amount) or not ZERO < amount <= most:
         raise Refused(
@@ -119,6 +131,7 @@ def refund_to_card(*, payment: Payment, amount: Decimal, reason: str, by: User) 
         )
     payer = locked.order.user
     refund = Refund(payment=locked, amount=amount, reason=reason.strip()[:200], by=by)
+    refund.reference = reference or refund.reference
     refund.movement_id = ledger.post(
         kind=Movement.Kind.REFUND,
         key=f"refund:{refund.reference}",

@@ -147,6 +147,20 @@ def test_a_custom_deposit_says_what_the_wallet_got(browse: Browse) -> None:
     assert "crédité de 7,50 €" in mail("order:")
 
 
+def test_a_card_that_paid_twice_is_shown_twice(browse: Browse) -> None:
+    shop = open_shop()
+    order = order_with(shop, total="31.60", means=Means.CARD)
+    second = Payment.objects.get()
+    captured(order)
+    second.pk, second.reference, second.status, second.ended_at = None, "S" * 20, "started", None
+    second.save(force_insert=True)
+    captured(order)
+    words = read(browse, shop, order)
+    assert shop.balance == Decimal("31.60")
+    assert "Carte bancaire 31,60 € Carte bancaire 31,60 €, débités une seconde fois" in words
+    assert "Rendu à votre porte-monnaie 31,60 €" in words
+
+
 def test_the_page_costs_no_more_with_more_that_came_back(browse: Browse, at_most: Callable) -> None:
     shop = open_shop(credit="50")
     order = order_with(shop, total="31.60")

@@ -1,7 +1,9 @@
 """Choosing where the money goes, and the operators' pages."""
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from django.test import Client
@@ -10,9 +12,12 @@ from django.urls import reverse
 from bookings.models import Booking
 from checkout.actions import cancel_bookings
 from checkout.models import Payment, Refund
+from checkout.refunds.actions import refund_to_card
+from checkout.refunds.models import new_refund_reference
 from portal.outbox.calls import make_due
 from tests.admin.world import client_of
 from tests.checkout.http import text
+from tests.concurrency.conftest import race
 from tests.factories import agent_of, regie
 from tests.shop import Shop
 
@@ -80,6 +85,28 @@ def test_an_operator_sends_money_to_the_card(by_card: Order) -> None:
     assert "12,50 € repartent vers la carte" in text(answer) and shop.balance == Decimal("7.50")
     make_due()
     assert "Fait" in text(operator.get(reverse("admin:checkout_refund_change", args=[Refund.objects.get().pk])))
+
+
+def test_a_page_sends_money_to_the_card_once(by_card: Order) -> None:
+    shop = by_card(credit="20")
+    payment, operator = Payment.objects.get(), client_of(agent_of())
+    address = reverse("admin:checkout_refund_new", args=[payment.pk])
+    (reference,) = re.findall(r'name="reference" value="([A-Z0-9]{20})"', operator.get(address).content.decode())
+    sent = {"amount": "5,00", "reason": "Erreur", "reference": reference}
+    answers = [operator.post(address, sent)["Location"] for _press in range(2)]
+    assert answers[0] == answers[1] and shop.balance == 15
+    assert "a déjà rendu 5,00 €" in text(operator.post(address, {**sent, "amount": "6"}))
+    for again in (sent | {"reference": "x"}, {"amount": "5,00", "reason": "Erreur"}):  # from no page of ours
+        operator.post(address, again)
+    assert Refund.objects.count() == 3 and shop.balance == 5
+
+
+def test_of_two_presses_at_once_one_sends(by_card: Order) -> None:
+    shop = by_card(credit="20")
+    payment, operator, reference = Payment.objects.get(), agent_of(), new_refund_reference()
+    press = partial(refund_to_card, payment=payment, amount=Decimal(5), reason="x", by=operator, reference=reference)
+    first, second = race([press] * 2)
+    assert first == second == Refund.objects.get() and shop.balance == 15
 
 
 def test_an_operator_gives_up(by_card: Order) -> None:
