@@ -288,12 +288,13 @@ def end_booked(bookings: Collection[Booking], *, by: User, reason: str) -> None:
     )
 
 
-def cancel_by_staff(*, ids: Collection[int], by: User, reason: str) -> list[Booking]:
-    """Cancel booked places for a reason that families read, whatever the deadline; returns those that were cancelled.
+def cancel_by_staff(*, ids: Collection[int], by: User, reason: str, override: bool = False) -> list[Booking]:
+    """Cancel booked places for a reason that families read; returns those that were cancelled.
 
-    What has ended meanwhile is left out: a family that cancelled in the same minute does not stop the others. The caller
-    refunds in the same transaction. Raises Refused without a reason, and for bookings that this member of staff may not
-    reach.
+    `override`: also those whose deadline has passed, or that were given already. What has ended meanwhile is left out: a
+    family that cancelled in the same minute does not stop the others. The caller refunds in the same transaction. Raises
+    Refused without a reason, for bookings that this member of staff may not reach and, without `override`, with those
+    that are late.
     """
     reason = reason.strip()
     if not reason:
@@ -314,9 +315,23 @@ def cancel_by_staff(*, ids: Collection[int], by: User, reason: str) -> list[Book
         .order_by("pk")
         .select_for_update(of=("self",))
     )
+    if not override:
+        _check_no_override_is_needed([(row, days[row.open_day_id]) for row in bookings])
     end_booked(bookings, by=by, reason=reason)
     offers.offer(days)
     return bookings
+
+
+def _check_no_override_is_needed(bookings: Iterable[tuple[Booking, OpenDay]]) -> None:
+    now = timezone.now()
+    late = [row for row, open_day in bookings if open_day.cancel_until <= now]
+    if late:
+        raise Refused(
+            _("La limite d’annulation est passée pour %s. Cochez « Annuler malgré la limite passée » pour continuer.")
+            % some(f"{row.beneficiary}, {dated(row.date)}" for row in late),
+            _("Rien n’a été annulé ni remboursé."),
+            code="too_late",
+        )
 
 
 @transaction.atomic

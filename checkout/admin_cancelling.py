@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -16,6 +17,7 @@ from bookings.models import Booking
 from checkout.actions import cancel_for
 from checkout.models import Order, OrderLine
 from checkout.refunds.actions import back_to
+from checkout.vouchers.reading import fates_without
 from portal.common.errors import Refused
 from portal.common.formats import euros
 from portal.common.money import ZERO
@@ -31,6 +33,7 @@ class ReasonForm(forms.Form):
         widget=forms.TextInput(attrs={"size": 60}),
         error_messages={"required": gettext_lazy("Écrivez le motif de l’annulation\u00a0: les familles le liront.")},
     )
+    override = forms.BooleanField(label=gettext_lazy("Annuler malgré la limite passée"), required=False)
     to_card = forms.BooleanField(
         label=gettext_lazy("Rendre sur la carte ce qu’une carte a payé, au lieu du porte-monnaie"), required=False
     )
@@ -58,14 +61,20 @@ class CancellingBookingAdmin(BookingAdmin):
             self.say(request, messages.ERROR, [_("Choisissez %d réservations au plus à la fois.") % MOST])
             return None
         form = ReasonForm(request.POST if "confirm" in request.POST else None)
-        if form.is_valid():
-            self._cancel(request, rows, **form.cleaned_data)
+        if form.is_valid() and self._cancel(request, rows, form):
             return None
-        paid = OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None)
+        now = timezone.now()
+        given = [row for row in rows if row.period.lower <= now]
+        late = [row for row in rows if row not in given and row.open_day.cancel_until <= now]
+        paid = list(OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None))
         context = {
             "title": _("Annuler des réservations"),
             "rows": rows,
-            **back_to(list(paid)),
+            "in_time": [row for row in rows if row not in given and row not in late],
+            "late": late,
+            "given": given,
+            **back_to(paid),
+            "vouchers": fates_without(paid),
             # The mairies have no say in where the régie's money goes.
             **({} if staff(request).is_operator else {"on_card": ZERO}),
             "form": form,
@@ -73,12 +82,13 @@ class CancellingBookingAdmin(BookingAdmin):
         }
         return self.page(request, "admin/bookings/booking/cancel.html", context)
 
-    def _cancel(self, request: HttpRequest, rows: Sequence[Booking], reason: str, to_card: bool) -> None:
+    def _cancel(self, request: HttpRequest, rows: Sequence[Booking], form: ReasonForm) -> bool:
+        """Whether it is done; what the action refuses is said at the form."""
         try:
-            refunds = cancel_for(ids=[row.pk for row in rows], by=staff(request), reason=reason, to_card=to_card)
+            refunds = cancel_for(ids=[row.pk for row in rows], by=staff(request), **form.cleaned_data)
         except Refused as refusal:
-            self.say(request, messages.ERROR, refusal.messages)
-            return
+            form.add_error("override" if refusal.code == "too_late" else None, list(refusal.messages))
+            return False
         count = sum(len(refund.bookings) for refund in refunds)
         said = ngettext(
             "%(count)d réservation annulée, %(total)s rendus au porte-monnaie de qui a payé.",
@@ -88,4 +98,6 @@ class CancellingBookingAdmin(BookingAdmin):
         total = sum((refund.to_wallet for refund in refunds), ZERO)
         on_card = sum((refund.to_card for refund in refunds), ZERO)
         more = [_("%s repartent vers les cartes.") % euros(on_card)] if on_card else []
-        self.say(request, messages.SUCCESS, [said % {"count": count, "total": euros(total)}, *more])
+        again = [str(refund.vouchers) for refund in refunds if refund.vouchers.again]
+        self.say(request, messages.SUCCESS, [said % {"count": count, "total": euros(total)}, *more, *again])
+        return True

@@ -73,7 +73,8 @@ class Shop:
         return self.cart
 
     def pay(self, means: Means, total: Decimal | str) -> Started:
-        cart = self.answer_steps()
+        # A second try finds the answers that its order was placed with.
+        cart = self.answer_steps() if self.cart.status == Cart.Status.OPEN else self.cart
         return pay(user=self.user, cart_id=cart.pk, means=means, shown_total=Decimal(total))
 
     def credit(self, amount: Decimal | str) -> None:

@@ -30,7 +30,7 @@ def justify_absence(*, absence: Absence, by: User) -> list[Returned]:
         )
         refunds: list[Returned] = []
         if ids:
-            rows = bookings.cancel_by_staff(ids=list(ids), by=by, reason=_("Absence justifiée"))
+            rows = bookings.cancel_by_staff(ids=list(ids), by=by, reason=_("Absence justifiée"), override=True)
             refunds = give_back(rows, by=by, reason=_("Absence justifiée"))
         paid = {refund.payer: refund.total for refund in refunds}
         for person in {current.reported_by, *paid}:

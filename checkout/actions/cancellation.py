@@ -14,6 +14,7 @@ from bookings.models import Booking
 from checkout.models import Order, OrderLine, Regie
 from checkout.refunds.actions import card_shares, lock_cards, refund_to_card
 from checkout.vouchers import settling
+from checkout.vouchers.words import NO_FATES, Fates
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import day
@@ -27,7 +28,8 @@ from wallet.models import Movement
 class Returned:
     """What one person gets back, in euros, for which of their bookings; `to_card` of it goes on to cards.
 
-    `off` is what vouchers had paid of their price, which goes back to whoever bears them.
+    `off` is what vouchers had paid of their price, which goes back to whoever bears them; `vouchers` says which of these
+    can be used again.
     """
 
     payer: User
@@ -35,6 +37,7 @@ class Returned:
     total: Decimal
     to_card: Decimal = ZERO
     off: Decimal = ZERO
+    vouchers: Fates = NO_FATES
 
     @property
     def to_wallet(self) -> Decimal:
@@ -68,18 +71,22 @@ def cancel_bookings(*, ids: Collection[int], by: User, to_card: bool = False) ->
                 "to_card": mine.to_card,
                 "price": mine.total + mine.off,
                 "off": mine.off,
+                "vouchers": mine.vouchers,
             },
         )
     return mine
 
 
 @retry_on_deadlock
-def cancel_for(*, ids: Collection[int], by: User, reason: str, to_card: bool = False) -> list[Returned]:
+def cancel_for(
+    *, ids: Collection[int], by: User, reason: str, override: bool = False, to_card: bool = False
+) -> list[Returned]:
     """Cancel families' places (a closure, a mistake at the counter) and pay back whoever paid; returns who got what.
 
-    Deadlines do not count: the family has not asked for it. Each payer gets one e-mail with the reason. What has ended
-    meanwhile is left alone, so that a second call cancels nothing and pays nothing. `to_card`: what cards have paid goes
-    back to the cards; for operators, who hold the money. Raises Refused as bookings.actions.cancel_by_staff does.
+    Past their deadline only with `override`: a service that was given is not paid back by a wrong tick. Each payer gets
+    one e-mail with the reason. What has ended meanwhile is left alone, so that a second call cancels nothing and pays
+    nothing. `to_card`: what cards have paid goes back to the cards; for operators, who hold the money. Raises Refused as
+    bookings.actions.cancel_by_staff does.
     """
     if to_card and not by.is_operator:
         raise Refused(
@@ -89,7 +96,7 @@ def cancel_for(*, ids: Collection[int], by: User, reason: str, to_card: bool = F
     with refusing({}):
         if to_card:
             _lock_cards_of(ids)
-        rows = bookings.cancel_by_staff(ids=ids, by=by, reason=reason)
+        rows = bookings.cancel_by_staff(ids=ids, by=by, reason=reason, override=override)
         refunds = give_back(rows, by=by, reason=_("Annulation par le service"), to_card=to_card)
         for refund in refunds:
             queue_email(
@@ -103,6 +110,7 @@ def cancel_for(*, ids: Collection[int], by: User, reason: str, to_card: bool = F
                     "to_card": refund.to_card,
                     "price": refund.total + refund.off,
                     "off": refund.off,
+                    "vouchers": refund.vouchers,
                     "reason": reason.strip(),
                 },
             )
@@ -142,7 +150,7 @@ def give_back(
     for line in paid.select_related("order__user").order_by("pk").select_for_update(of=("self",)):
         lines.setdefault(line.order.user_id, []).append(line)
     by_pk = {row.pk: row for row in rows}
-    settling.give_back_with([line for theirs in lines.values() for line in theirs])
+    uses = settling.give_back_with([line for theirs in lines.values() for line in theirs])
     # Wallets one after the other in the order of their keys, as everywhere.
     payers = sorted((theirs[0].order.user for theirs in lines.values()), key=lambda user: ledger.wallet_of(user).pk)
     found = []
@@ -156,7 +164,9 @@ def give_back(
             cancelled_at=timezone.now(), refund=movement
         )
         on_card = send_to_cards(theirs, f"{reason}\u00a0: {_named(booked)}", by) if to_card else ZERO
-        found.append(Returned(payer, booked, total, on_card, sum((line.discount for line in theirs), ZERO)))
+        off = sum((line.discount for line in theirs), ZERO)
+        fates = Fates.of(use for use in uses if use.user_id == payer.pk)
+        found.append(Returned(payer, booked, total, on_card, off, fates))
     return found
 
 

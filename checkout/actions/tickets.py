@@ -14,6 +14,7 @@ from checkout.actions.keeping import keep
 from checkout.models import CartLine, Order, OrderLine
 from checkout.refunds.actions import lock_cards
 from checkout.vouchers import settling
+from checkout.vouchers.words import Fates
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
@@ -62,7 +63,7 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
             .select_for_update(of=("self",))
             .get()
         )
-        settling.give_back_with([line])
+        uses = settling.give_back_with([line])
         movement = None
         if line.unit_price:
             movement = ledger.post(
@@ -79,7 +80,7 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
         OrderLine.objects.filter(pk=line.pk).update(cancelled_at=timezone.now(), refund=movement)
         label = _("Annulation\u00a0: %(activity)s, %(slot)s") % {"activity": row.activity, "slot": row.slot}
         on_card = send_to_cards([line], label, by) if to_card else ZERO
-        returned = Returned(by, [], line.paid, on_card, line.discount)
+        returned = Returned(by, [], line.paid, on_card, line.discount, Fates.of(uses))
         queue_email(
             key=f"ticket:{row.pk}:cancelled",
             to=by.email,
@@ -91,6 +92,7 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
                 "to_card": returned.to_card,
                 "price": line.unit_price,
                 "off": line.discount,
+                "vouchers": returned.vouchers,
             },
         )
     return returned

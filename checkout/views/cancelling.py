@@ -18,6 +18,7 @@ from checkout.forms import keys
 from checkout.models import Order, OrderLine
 from checkout.refunds.actions import back_to
 from checkout.views.reservations import may_cancel, shown
+from checkout.vouchers.reading import fates_without
 from portal.common.errors import Refused
 from portal.common.formats import euros
 from portal.common.money import ZERO
@@ -60,6 +61,7 @@ def cancel(request: HttpRequest) -> HttpResponse:
         "like": rows[0] if like else None,
         "most": MOST if everything and len(rows) == MOST else 0,
         **back_to(lines.values(), by_family=True),
+        "vouchers": fates_without(lines.values()),
     }
     return render(request, "checkout/cancel.html", context)
 
@@ -105,7 +107,11 @@ def _done_before(user: User, ids: set[int]) -> bool:
 
 
 def where(returned: Returned) -> str:
-    """Where the money of cancelled bookings is."""
+    """Where the money of cancelled bookings is, and what became of their vouchers."""
+    return f"{_money(returned)} {returned.vouchers}".strip()
+
+
+def _money(returned: Returned) -> str:
     words = {"wallet": euros(returned.to_wallet), "card": euros(returned.to_card)}
     if not returned.to_card:
         return _("Votre porte-monnaie a reçu %(wallet)s.") % words

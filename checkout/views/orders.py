@@ -14,7 +14,9 @@ from checkout.given_back import GivenBack, paid_each
 from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.papers.models import Document
 from checkout.summary import order_groups
-from checkout.vouchers.reading import reductions_taken
+from checkout.vouchers.reading import uses_of
+from checkout.vouchers.rules import Reduction
+from checkout.vouchers.words import Fates
 from portal.common.money import ZERO
 
 PAGE_SIZE = 20
@@ -49,6 +51,7 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         list(Refund.objects.filter(payment__order=found).order_by("pk")) if payments else [],
         sum((row.amount for row in payments if row.status == Payment.Status.CREDITED), ZERO),
     )
+    uses = uses_of(found.pk) if any(line.discount for line in lines) else []
     papers = Document.objects.filter(order=found).with_state().defer("data") if found.paid_at else []
     context = {
         "order": found,
@@ -63,7 +66,8 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         "lost_back": GivenBack(lost),
         "groups": order_groups(lines),
         "subtotal": sum((line.unit_price for line in lines), ZERO),
-        "reductions": reductions_taken(found.pk) if any(line.discount for line in lines) else [],
+        "reductions": [Reduction(use.voucher, use.amount) for use in uses],
+        "vouchers": Fates.of(uses),
         "cancelled": order_groups(cancelled),
         "cancelled_count": len(cancelled),
         "cancelled_back": GivenBack(cancelled),

@@ -27,6 +27,7 @@ from checkout.models import OrderLine
 from checkout.refunds.actions import back_to
 from checkout.ticket_forms import TicketForm
 from checkout.views.cancelling import where
+from checkout.vouchers.reading import fates_without
 from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import euros, today
@@ -235,5 +236,6 @@ def ticket_cancel(request: HttpRequest, pk: int) -> HttpResponse:
         "note": note(found.valid),
         "giving_back": giving_back(found),
         **back_to([line] if line else [], by_family=True),
+        "vouchers": fates_without([line] if line else []),
     }
     return render(request, "checkout/ticket_cancel.html", context)

@@ -359,6 +359,8 @@ class VoucherUse(models.Model):
     created_at = models.DateTimeField(_("retenu le"), default=timezone.now, editable=False)
     ended_at = models.DateTimeField(_("rendu le"), null=True, editable=False)
 
+    has_left: bool  # whether other lines of the order are kept, read by checkout.vouchers.reading.fates_without
+
     objects = VoucherUseQuerySet.as_manager()
 
     class Meta:

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable
 
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.db.models.functions import Coalesce
 
 from accounts.models import User
 from bookings.models import Booking
-from checkout.models import Cart, CartLine
+from checkout.models import Cart, CartLine, OrderLine
 from checkout.vouchers.models import CartVoucher, Voucher, VoucherUse
 from checkout.vouchers.rules import Item, Known, Reduction, reductions
+from checkout.vouchers.words import Fates
+from portal.common.db import annotated
 from portal.common.formats import today
 
 
@@ -62,7 +64,23 @@ def reductions_of(cart: Cart, user: User) -> list[Reduction]:
     return reductions(known(entered(cart), user), items_of(cart.pk), on=today())
 
 
+def uses_of(order: int) -> list[VoucherUse]:
+    """The vouchers of an order, in the order in which they were entered; one query."""
+    return list(VoucherUse.objects.filter(order=order).select_related("voucher").order_by("pk"))
+
+
 def reductions_taken(order: int) -> list[Reduction]:
     """What the vouchers of an order took off it, as it was frozen; one query."""
-    uses = VoucherUse.objects.filter(order=order).select_related("voucher").order_by("pk")
-    return [Reduction(use.voucher, use.amount) for use in uses]
+    return [Reduction(use.voucher, use.amount) for use in uses_of(order)]
+
+
+def fates_without(lines: Iterable[OrderLine]) -> Fates:
+    """What would become of the vouchers of these lines' orders if the lines were cancelled now; one query."""
+    rows = list(lines)
+    left = OrderLine.objects.filter(order=OuterRef("order"), cancelled_at=None).exclude(pk__in=[row.pk for row in rows])
+    live = VoucherUse.objects.filter(order__in={row.order_id for row in rows}).live()
+    uses = list(annotated(live, has_left=Exists(left)).select_related("voucher").order_by("pk"))
+    for use in uses:
+        if not use.has_left:
+            use.status = VoucherUse.Status.GIVEN_BACK
+    return Fates.of(uses)

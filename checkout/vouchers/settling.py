@@ -85,21 +85,26 @@ def give_back_uses(orders: Sequence[int]) -> None:
     uses.update(status=VoucherUse.Status.GIVEN_BACK, ended_at=timezone.now())
 
 
-def give_back_with(lines: Sequence[OrderLine]) -> None:
+def give_back_with(lines: Sequence[OrderLine]) -> list[VoucherUse]:
     """Give back the vouchers of orders of which nothing is left without these lines, which are ended first; no other is touched.
 
-    Called before wallets are locked. Two transactions may each end one of the last two lines: the second waits for the first one's lock of the uses, and then
+    Returns the uses of these orders as they are now. Called before wallets are locked. Two transactions may each end one of the last two lines: the second waits for the first one's lock of the uses, and then
     sees its lines.
     """
-    uses = VoucherUse.objects.filter(order__in={line.order_id for line in lines}).live()
-    concerned = {use.order_id for use in uses.order_by("pk").select_for_update()}
+    live = VoucherUse.objects.filter(order__in={line.order_id for line in lines}).live()
+    uses = list(live.select_related("voucher").order_by("pk").select_for_update(of=("self",)))
+    concerned = {use.order_id for use in uses}
     if not concerned:
-        return
+        return []
     OrderLine.objects.filter(pk__in=[line.pk for line in lines]).update(cancelled_at=timezone.now())
     left = OrderLine.objects.filter(order__in=concerned, cancelled_at=None).values_list("order", flat=True)
     ended = concerned - set(left)
     if ended:
         give_back_uses(sorted(ended))
+    for use in uses:
+        if use.order_id in ended:
+            use.status = VoucherUse.Status.GIVEN_BACK
+    return uses
 
 
 def borne(lines: Iterable[OrderLine]) -> dict[str, Decimal]:

@@ -1,11 +1,13 @@
 """Vouchers in words: what one is worth, what for, how it stands; and what the database refuses of a use."""
 
 import datetime as dt
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from checkout.vouchers.models import Voucher, VoucherScope
+from checkout.vouchers.models import Voucher, VoucherScope, VoucherUse
 from portal.common.formats import dated, enumeration, euros, today
 
 OVERUSED = {
@@ -81,3 +83,56 @@ def standing(voucher: Voucher, uses: int) -> tuple[str, str]:
         return "usable", _("À utiliser")
     left = voucher.uses_per_family - uses
     return "usable", ngettext("Encore %d fois", "Encore %d fois", left) % left
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What becomes of vouchers when lines of their orders are cancelled: the codes that can be used again, and the others.
+
+    A voucher that is out of service or out of date, or that is good for any number of orders, is in neither: giving its use
+    back changes nothing for anybody.
+    """
+
+    again: Sequence[str] = ()
+    spent: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, uses: Iterable[VoucherUse]) -> "Fates":
+        """From uses (with their vouchers) as they are after the cancellation."""
+        on = today()
+        again: list[str] = []
+        spent: list[str] = []
+        for use in uses:
+            voucher = use.voucher
+            over = not voucher.is_active or (voucher.valid_until is not None and voucher.valid_until < on)
+            if over or (voucher.uses_per_family is None and voucher.max_uses is None):
+                continue
+            (again if use.status == VoucherUse.Status.GIVEN_BACK else spent).append(voucher.code)
+        return cls(tuple(dict.fromkeys(again)), tuple(dict.fromkeys(spent)))
+
+    def __str__(self) -> str:
+        """The sentences at the moment of cancelling, empty where there is nothing to say."""
+        again = ngettext("Le bon %s pourra resservir.", "Les bons %s pourront resservir.", len(self.again))
+        return " ".join([*([again % enumeration(self.again)] if self.again else []), *self._still_used])
+
+    @property
+    def afterwards(self) -> str:
+        """The sentences on the order's page, where a voucher that came back may be on another order by now."""
+        again = ngettext(
+            "Le bon %s vous a été rendu, pour une autre commande.",
+            "Les bons %s vous ont été rendus, pour une autre commande.",
+            len(self.again),
+        )
+        return " ".join([*([again % enumeration(self.again)] if self.again else []), *self._still_used])
+
+    @property
+    def _still_used(self) -> list[str]:
+        words = ngettext(
+            "Le bon %s reste utilisé : une partie de sa commande est gardée.",
+            "Les bons %s restent utilisés : une partie de leur commande est gardée.",
+            len(self.spent),
+        )
+        return [words % enumeration(self.spent)] if self.spent else []
+
+
+NO_FATES = Fates()

@@ -433,7 +433,7 @@ class TestPages:
     def test_what_gave_nothing_back_says_so(self) -> None:
         shop = away(AbsenceRuleFactory(refund="waiting", waiting_days=0), days=2)
         absence = report(shop, 0, 1)
-        cancel_for(ids=ids(shop, 0), by=agent(shop), reason="Grève")
+        cancel_for(ids=ids(shop, 0), by=agent(shop), reason="Grève", override=True)
         page = f"/mon-compte/absences/{absence.pk}/"
         before = shop.balance
         justify_absence(absence=absence, by=agent(shop))

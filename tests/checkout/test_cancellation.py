@@ -12,6 +12,7 @@ from checkout.actions import Means, cancel_bookings, cancel_for
 from checkout.models import OrderLine
 from checkout.verification import verify
 from portal.common.errors import Refused
+from portal.common.formats import day
 from portal.outbox.models import Email
 from services.models import OpenDay
 from tests.factories import CommuneFactory, FiliationFactory, agent_of
@@ -87,7 +88,7 @@ class TestByStaff:
         OpenDay.objects.update(cancel_until=timezone.now() - dt.timedelta(days=1))
         agent = self.agent(shop)
         both_days = Booking.objects.filter(open_day__in=shop.days[:2])
-        found = cancel_for(ids=list(both_days.values_list("pk", flat=True)), by=agent, reason=" Grève  ")
+        found = cancel_for(ids=list(both_days.values_list("pk", flat=True)), by=agent, reason=" Grève  ", override=True)
         assert {row.payer: row.total for row in found} == {shop.user: Decimal("15.80"), other.user: Decimal("15.80")}
         assert (shop.balance, other.balance) == (Decimal("34.20"), Decimal("20.00"))
         assert [shop.fresh(index).taken for index in range(4)] == [0, 0, 1, 1]
@@ -109,6 +110,18 @@ class TestByStaff:
         cancel_bookings(ids=ids(shop)[:1], by=shop.user)
         cancel_for(ids=ids(shop), by=self.agent(shop), reason="Grève")
         assert shop.balance == 50 and list(verify()) == []
+
+    def test_not_past_the_deadline_without_saying_so(self, shop: Shop) -> None:
+        """A wrong tick pays nothing back for a service that was given."""
+        OpenDay.objects.filter(pk=shop.days[0].pk).update(cancel_until=timezone.now() - dt.timedelta(minutes=1))
+        with pytest.raises(Refused) as refusal:
+            cancel_for(ids=ids(shop), by=self.agent(shop), reason="Grève")
+        assert refusal.value.code == "too_late" and "Rien n’a été annulé ni remboursé." in refusal.value.messages
+        assert (
+            str(shop.children[0]) in refusal.value.messages[0] and day(shop.days[0].date) in refusal.value.messages[0]
+        )
+        assert Booking.objects.filter(made_by=shop.user).booked().count() == 4
+        assert len(cancel_for(ids=ids(shop), by=self.agent(shop), reason="Grève", override=True)) == 1
 
     def test_not_without_a_reason(self, shop: Shop) -> None:
         with pytest.raises(Refused) as refusal:

@@ -1,5 +1,6 @@
 """What an order's page and its e-mails say of what came back: every cent of the price, and where it is."""
 
+import datetime as dt
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -11,6 +12,7 @@ from bookings.models import Booking
 from checkout.actions import Means, apply_message, cancel_bookings, start_top_up
 from checkout.models import Order, Payment, ProviderEvent, Refund
 from checkout.providers.base import Message, Outcome
+from checkout.vouchers.models import Voucher
 from portal.common.formats import long_date, today
 from portal.outbox.models import Email
 from tests.checkout.http import text
@@ -79,6 +81,29 @@ class TestVouchers:
         words = text(browse(shop).get(f"/mon-compte/reservations/annuler/?r={first.pk}"))
         assert "recevra aussitôt 5,86 €" in words and "en avaient payé 2,04 €, qui ne vous reviennent pas" in words
 
+    def test_a_part_leaves_the_vouchers_used_and_all_of_it_gives_them_back(self, browse: Browse) -> None:
+        """On the page before, in the message, in the e-mail and on the order's page."""
+        shop, order = self.bought()
+        client, page = browse(shop), "/mon-compte/reservations/annuler/"
+        ids = list(Booking.objects.booked().order_by("period").values_list("pk", flat=True))
+        used = "Les bons RENTREE10 et BIENVENUE restent utilisés : une partie de leur commande est gardée."
+        back = "Les bons RENTREE10 et BIENVENUE pourront resservir."
+        assert used in text(client.get(page, {"r": ids[:3]}))
+        assert used in text(client.post(page, {"r": ids[:3]}, follow=True)) and used in mail("cancel")
+        assert used in read(browse, shop, order)
+        assert back in text(client.get(page, {"r": ids[3:]}))
+        assert back in text(client.post(page, {"r": ids[3:]}, follow=True)) and back in mail("cancel")
+        words = read(browse, shop, order)
+        assert "Les bons RENTREE10 et BIENVENUE vous ont été rendus, pour une autre commande." in words
+        assert used not in words
+
+    def test_a_voucher_out_of_date_does_not_come_back_in_words(self, browse: Browse) -> None:
+        shop, _order = self.bought()
+        Voucher.objects.filter(code="BIENVENUE").update(valid_until=today() - dt.timedelta(days=1))
+        ids = list(Booking.objects.booked().values_list("pk", flat=True))
+        words = text(browse(shop).get("/mon-compte/reservations/annuler/", {"r": ids}))
+        assert "Le bon RENTREE10 pourra resservir." in words and "BIENVENUE" not in words
+
     def test_without_a_voucher_nothing_is_said_of_them(self, browse: Browse) -> None:
         shop = open_shop(credit="50")
         order = order_with(shop, total="31.60")
@@ -124,6 +149,10 @@ class TestCards:
         shop = open_shop(credit="10")
         order = order_with(shop, total="31.60", means=Means.BOTH)
         captured(order)
+        ids = list(Booking.objects.values_list("pk", flat=True))
+        words = text(browse(shop).get("/mon-compte/reservations/annuler/", {"r": ids}))
+        # Wherever it came from: it may have been cash at a counter.
+        assert "Le reste, 10,00 €, va aussitôt dans votre porte-monnaie." in words
         cancelled(shop, 4, to_card=True)
         words = read(browse, shop, order)
         assert "Rendu sur votre carte 21,60 €" in words and "Rendu à votre porte-monnaie 10,00 €" in words
