@@ -94,6 +94,10 @@ class TakingForm(forms.Form):
             counter.empty_label, counter.required = None, True
             counter.initial = communes.filter(pk__in=by.till_communes).first()
 
+    def show_anew(self) -> None:
+        """The page that comes back shows what the cart is worth now: sent again, that is what was seen."""
+        self.data = {**{name: self.data.get(name) for name in self.data}, "shown": self.initial["shown"]}
+
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if data.get("what") == TOP_UP and data.get("amount") is None and "amount" not in self.errors:
@@ -212,6 +216,7 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
                 )
         except Refused as refusal:
             form.add_error(None, list(refusal.messages))
+            form.show_anew()
             return None
         said = _("%(sum)s encaissés pour %(family)s, quittance %(number)s. La famille reçoit un courriel.")
         facts = {"sum": euros(order.total), "family": family, "number": paper.number}

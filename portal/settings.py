@@ -199,7 +199,7 @@ CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_connect_timeout": 1,
-    "socket_timeout": 30,
+    "socket_timeout": 2,  # of the site and of beat; workers wait longer (portal/celery.py)
     "visibility_timeout": 600,
     # Who pokes a worker does not wait for a broker that is down: a parent's page hangs behind it.
     "max_retries": 1,

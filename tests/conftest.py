@@ -111,6 +111,14 @@ def _own_cache() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _broker_is_asked() -> None:
+    """Whatever a test before did to its broker."""
+    from portal.outbox.actions import pause
+
+    pause.end()
+
+
+@pytest.fixture(autouse=True)
 def _strict_templates(request: pytest.FixtureRequest) -> Iterator[None]:
     """A page that prints or tests a variable nobody gave it fails its test, even where the error was swallowed."""
     if request.node.get_closest_marker("lenient_templates"):

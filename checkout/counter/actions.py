@@ -70,7 +70,17 @@ def _take_payment(user: User, shown_total: Decimal, paper: Paper, commune: Commu
         if cart is None:
             raise Refused(_("Le panier de cette famille est vide. Rien n’a été encaissé."), code="empty")
         _answer_steps(cart)
-        order, lines = order_of_cart(user, cart.pk, shown_total)
+        try:
+            order, lines = order_of_cart(user, cart.pk, shown_total)
+        except Refused as refusal:
+            if refusal.code != "changed":
+                raise
+            raise Refused(
+                _(
+                    "Le panier de cette famille a changé depuis que cette page est ouverte : dites-lui la nouvelle somme. Rien n’a été encaissé."
+                ),
+                code="changed",
+            ) from refusal
         if lines is None:
             raise Refused(_("Cette commande vient d’être payée autrement. Rien n’a été encaissé."), code="paid")
         _take(order, lines, paper, commune, by)

@@ -23,6 +23,7 @@ from portal.common.bank_days import next_bank_day
 from portal.common.errors import Refused
 from portal.common.formats import euros, long_date, short_date, today
 from portal.common.money import ZERO
+from wallet.models import Movement
 from wallet.withdrawals.actions import (
     approve_withdrawal,
     cancel_order,
@@ -98,13 +99,16 @@ class WithdrawalAdmin(DecisionAdmin):
             facts.append(
                 (obj.order.created_at, obj.order.created_by_id, _("Mis dans l’ordre de virement %s.") % obj.order_id)
             )
-        if obj.ended_at:
-            facts.append((obj.ended_at, None, f"{obj.get_status_display()}."))
+        if obj.ended_at and obj.status != Withdrawal.Status.REFUSED:  # which is told as the decision
+            back = Movement.objects.filter(key=f"withdrawal:{obj.pk}:back").values_list("by", flat=True).first()
+            facts.append((obj.ended_at, back, f"{obj.get_status_display()}."))
         return told(staff(request), facts)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj = kwargs["obj"]  # nothing is added here
-        may = obj.status in {Withdrawal.Status.SENT, Withdrawal.Status.PAID} and self.may(request, Right.DECIDE, obj)
+        is_there = obj.order is not None and obj.order.execution_date <= today()
+        at_bank = is_there and obj.status in {Withdrawal.Status.SENT, Withdrawal.Status.PAID}
+        may = at_bank and self.may(request, Right.DECIDE, obj)
         context["returned_url"] = self.url("returned", obj.pk) if may else ""
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -247,6 +251,12 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         found: TransferOrder = self.object_or_404(request, str(pk))
         if found.cancelled_at is not None:
             self.say(request, messages.ERROR, [_("Cet ordre est annulé\u00a0: son fichier n’est plus à déposer.")])
+            return redirect(self.url("change", pk))
+        if found.withdrawals.filter(status=Withdrawal.Status.RETURNED).exists():
+            said = _(
+                "La banque a déjà traité cet ordre, et en a rejeté un virement\u00a0: son fichier n’est plus à déposer."
+            )
+            self.say(request, messages.ERROR, [said])
             return redirect(self.url("change", pk))
         response = HttpResponse(found.file, content_type="application/xml")
         response["Content-Disposition"] = f'attachment; filename="virements-{found.pk}.xml"'

@@ -7,14 +7,19 @@ from typing import Any
 import redis
 from django.core.cache.backends.redis import RedisCache
 
+from portal.common.pauses import Pause
+
 logger = logging.getLogger(__name__)
 
 
 def _tolerant(method: Callable[..., Any], otherwise: Callable[..., Any]) -> Callable[..., Any]:
-    def call(self: RedisCache, *args: Any, **kwargs: Any) -> Any:
+    def call(self: "TolerantRedisCache", *args: Any, **kwargs: Any) -> Any:
+        if self.pause.lasts:
+            return otherwise(*args, **kwargs)
         try:
             return method(self, *args, **kwargs)
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError):
+            self.pause.begin()
             logger.error("The cache at Redis does not answer; going on without it.")
             return otherwise(*args, **kwargs)
 
@@ -26,6 +31,11 @@ class TolerantRedisCache(RedisCache):
 
     Parents can still sign in and pay during an outage of Redis; only the counting of failed log-ins pauses.
     """
+
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        # A page asks the cache several times: it waits for a silent server once (socket_timeout).
+        self.pause = Pause()
 
     get = _tolerant(RedisCache.get, lambda key, default=None, version=None: default)
     set = _tolerant(RedisCache.set, lambda *args, **kwargs: None)

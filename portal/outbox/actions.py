@@ -11,11 +11,14 @@ from django.db import transaction
 from django.template import Context, Engine
 from django.utils import timezone
 
+from portal.common.pauses import Pause
 from portal.outbox import attachments
 from portal.outbox.back_off import back_in_line, put_off
 from portal.outbox.models import Email
 
 logger = logging.getLogger(__name__)
+
+pause = Pause()  # of the broker
 
 
 def queue_email(*, key: str, to: str, template: str, context: dict[str, object], attachment: str = "") -> None:
@@ -63,10 +66,13 @@ def poke() -> None:
 
 
 def try_to_start(task: Task) -> None:
-    """Ask a worker for a task. May fail while the broker is down: beat asks again every minute."""
+    """Ask a worker for a task. May fail while the broker is down or silent: beat asks again every minute."""
+    if pause.lasts:
+        return
     try:
         task.delay()
     except task.OperationalError:
+        pause.begin()
         logger.warning("The broker does not answer; what waits leaves with the next sweep.")
 
 

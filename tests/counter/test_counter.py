@@ -1,5 +1,6 @@
 """Cash, cheques and CESU at a counter: into the wallet or for the cart, with a receipt, by whoever was named for it."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -336,6 +337,16 @@ class TestPages:
         )
         html = page.content.decode()
         assert "/admin/wallet/" not in html and "/admin/checkout/order/" not in html.partition("wrong-entry")[0]
+
+    def test_a_cart_that_changed_is_shown_anew_and_then_taken(self, shop: Shop, operator: User) -> None:
+        shop.add()
+        client, address = client_of(operator), f"{self.TAKE}?usager={shop.user.pk}"
+        data = {"what": "cart", "amount": "", "means": "cash", "number": "Q-1", "shown": "7.90"}
+        page = client.post(address, data)
+        assert "a changé depuis que cette page est ouverte" in text(page) and not Payment.objects.exists()
+        (shown,) = re.findall(r'name="shown" value="([^"]+)"', page.content.decode())
+        client.post(address, data | {"shown": shown.replace(",", ".")})
+        assert Order.objects.get().status == "paid"
 
     def test_amounts_are_read_as_our_pages_write_them(self, shop: Shop, operator: User) -> None:
         data = {

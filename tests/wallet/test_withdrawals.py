@@ -182,6 +182,9 @@ def test_what_the_bank_has_is_not_cancelled(parent: User, operator: User) -> Non
     row = ask(parent)
     approve_withdrawal(withdrawal=row, by=operator)
     order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
+    said = refused("too_early", mark_returned, withdrawal=row, reason="Clos", by=operator)
+    assert "annulez l’ordre" in said and balance(parent) == 20  # else it would be paid twice
+    due(order)
     mark_returned(withdrawal=row, reason="Clos", by=operator)
     refused("at_the_bank", cancel_order, order=order, reason="x", by=operator)
 

@@ -211,13 +211,22 @@ def carried(order: TransferOrder) -> QuerySet[Withdrawal]:
 def mark_returned(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
     """The bank has sent a transfer back (closed account): its euros are in the wallet again and the owner is told.
 
-    Raises Refused without a reason, and for a request that no bank has.
+    Raises Refused without a reason, for a request that no bank has, and before the day of its order: until then the file may
+    still be on its way there, and what is given back could be paid as well. Such an order is cancelled as a whole.
     """
     if not reason.strip():
         raise Refused(_("Écrivez le motif donné par la banque : la personne le lira."), code="reason_missing")
     row = _locked(withdrawal)
     if row.status not in {Withdrawal.Status.SENT, Withdrawal.Status.PAID}:
         raise _too_late(row)
+    if row.order is not None and row.order.execution_date > today():
+        raise Refused(
+            _(
+                "Cet ordre est pour le %s : la banque n’a rien pu rejeter. Si son fichier n’est pas à la banque, annulez l’ordre. Rien n’a changé."
+            )
+            % long_date(row.order.execution_date),
+            code="too_early",
+        )
     was_paid = row.status == Withdrawal.Status.PAID
     row.status, row.ended_at, row.reason = Withdrawal.Status.RETURNED, timezone.now(), reason.strip()[:300]
     row.save(update_fields=["status", "ended_at", "reason"])
@@ -246,7 +255,8 @@ def _open_order(order: TransferOrder) -> TransferOrder:
 
 
 def _locked(withdrawal: Withdrawal) -> Withdrawal:
-    return Withdrawal.objects.select_related("user").select_for_update(of=("self",)).get(pk=withdrawal.pk)
+    rows = Withdrawal.objects.select_related("user", "order").defer("order__file")
+    return rows.select_for_update(of=("self",)).get(pk=withdrawal.pk)
 
 
 def _check_decider(row: Withdrawal, by: User) -> None:
