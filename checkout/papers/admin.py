@@ -8,6 +8,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -17,7 +18,9 @@ from accounts.admin_ask import Done, Question, ask
 from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, ScopedForm, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.papers.actions import cancel, send
+from checkout.papers.again import issue_again, successor
 from checkout.papers.models import LETTERS, Document, InvoiceRun, Kind, Regie, Series
+from checkout.papers.runs import resume
 from checkout.papers.views import download
 from portal.common.errors import Refused
 from portal.common.formats import euros, month, short_date
@@ -70,9 +73,9 @@ class DocumentAdmin(ReadOnlyAdmin):
     ordering = ["-issued_at", "-pk"]
     fields = [
         *("paper_number", "kind", "user", "amount_in_euros", "issued_at", "issued_by", "about", "state"),
-        *("reason", "file_link", "sha256"),
+        *("reason", "ended_by", "replaced_by", "file_link", "sha256"),
     ]
-    readonly_fields = ["about", "file_link"]
+    readonly_fields = ["about", "ended_by", "replaced_by", "file_link"]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         rows: Any = super().get_queryset(request)
@@ -88,8 +91,18 @@ class DocumentAdmin(ReadOnlyAdmin):
         return [
             path("<int:pk>/fichier/", self.guarded(self.file_view), name="checkout_document_file"),
             path("<int:pk>/annuler/", self.guarded(self.cancel_view), name="checkout_document_cancel"),
+            path("<int:pk>/editer-a-nouveau/", self.guarded(self.again_view), name="checkout_document_again"),
             *super().get_urls(),
         ]
+
+    def get_fields(self, request: HttpRequest, obj: Document | None = None) -> Any:
+        """A reason stands on a paper that ends another; who ended it and what came after, on one that is ended."""
+        left_out = set()
+        if obj is None or obj.kind != Kind.CANCELLATION:
+            left_out.add("reason")
+        if obj is None or not obj.is_cancelled:
+            left_out |= {"ended_by", "replaced_by"}
+        return [name for name in self.fields or () if name not in left_out]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, duplicates = super().get_search_results(request, queryset, search_term)
@@ -149,6 +162,38 @@ class DocumentAdmin(ReadOnlyAdmin):
         )
         return ask(self, request, question, ReasonForm(request.POST or None), end)
 
+    def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Issues anew what another paper has ended."""
+        document = self.object_or_404(request, str(pk))
+        if not self.has_decide_permission(request, document):
+            raise PermissionDenied
+
+        def issue() -> Done:
+            made = issue_again(document=document, by=staff(request))
+            words = {"number": made.reference, "old": document.reference}
+            return Done(
+                self.url("change", made.pk),
+                _("La pièce %(number)s est éditée à la place de %(old)s et part par courriel.") % words,
+            )
+
+        question = Question(
+            title=_("Éditer à nouveau la pièce %s") % document.reference,
+            facts=[
+                (_("Pièce"), document),
+                (_("Usager"), document.user),
+                (_("Montant de la pièce annulée"), euros(document.amount)),
+            ],
+            notes=[
+                _("La nouvelle pièce dit ce qui est vrai aujourd’hui, sous un nouveau numéro. Aucun argent ne bouge."),
+                _("Elle part par courriel à l’usager, qui la trouve aussi dans « Mes factures »."),
+            ],
+            button=_("Éditer la nouvelle pièce"),
+            cancel=self.url("change", document.pk),
+            cancel_words=_("Ne rien éditer"),
+            danger=False,
+        )
+        return ask(self, request, question, forms.Form(request.POST or None), issue)
+
     @admin.action(description=gettext_lazy("Renvoyer par courriel"), permissions=["decide"])
     def send_again(self, request: HttpRequest, queryset: Any) -> None:
         documents = list(queryset.select_related("user")[: MOST + 1])
@@ -200,6 +245,25 @@ class DocumentAdmin(ReadOnlyAdmin):
             return _("Du %(first)s au %(last)s") % words
         return "–"
 
+    @admin.display(description=gettext_lazy("annulée par"))
+    def ended_by(self, obj: Document) -> str:
+        """The paper that ends this one, with the way to it and its reason."""
+        ending = Document.objects.get(cancels=obj)
+        words = {"number": ending.reference, "date": short_date(timezone.localdate(ending.issued_at))}
+        return format_html(
+            '<a href="{}">{}</a> – {}',
+            self.url("change", ending.pk),
+            _("%(number)s du %(date)s") % words,
+            _("motif\u00a0: %s") % ending.reason,
+        )
+
+    @admin.display(description=gettext_lazy("remplacée par"))
+    def replaced_by(self, obj: Document) -> str:
+        if standing := successor(obj):
+            return format_html('<a href="{}">{}</a>', self.url("change", standing.pk), standing.reference)
+        address = reverse("admin:checkout_document_again", args=[obj.pk])
+        return format_html('{} · <a href="{}">{}</a>', _("Aucune pièce"), address, _("Éditer à nouveau…"))
+
     @admin.display(description=gettext_lazy("fichier"))
     def file_link(self, obj: Document) -> str:
         file = format_html(
@@ -248,9 +312,58 @@ class SeriesAdmin(ReadOnlyAdmin):
 
 @admin.register(InvoiceRun)
 class InvoiceRunAdmin(ReadOnlyAdmin):
+    operators = Right.VIEW | Right.DECIDE
     list_display = ["name", "families", "issued", "failed", "started_at", "finished_at"]
     ordering = ["-month"]
+    change_form_template = "admin/checkout/invoicerun/change_form.html"
     fields = ["name", "families", "issued", "failed", "last_error", "started_at", "finished_at"]
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("<int:pk>/relancer/", self.guarded(self.resume_view), name="checkout_invoicerun_resume"),
+            *super().get_urls(),
+        ]
+
+    def resume_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Takes up a month whose families have not all had their invoice."""
+        run: InvoiceRun = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, run):
+            raise PermissionDenied
+
+        def again() -> Done:
+            made = resume(run=run, by=staff(request))
+            run.refresh_from_db()
+            said = ngettext("%d facture éditée.", "%d factures éditées.", made) % made
+            if run.failed:
+                said += (
+                    " "
+                    + ngettext(
+                        "%d famille est encore en échec\u00a0: la dernière erreur est ci-dessous.",
+                        "%d familles sont encore en échec\u00a0: la dernière erreur est ci-dessous.",
+                        run.failed,
+                    )
+                    % run.failed
+                )
+            elif not run.finished_at:
+                said += " " + _("Les autres suivent dans les dix minutes.")
+            return Done(self.url("change", run.pk), said)
+
+        question = Question(
+            title=_("Relancer la facturation %s") % of(month(run.month).lower()),
+            facts=[
+                (_("Familles à facturer"), run.families),
+                (_("Factures éditées"), run.issued),
+                (_("En échec au dernier passage"), run.failed),
+            ],
+            notes=[
+                _("Seules les familles qui n’ont pas leur facture la reçoivent, par courriel. Aucun argent ne bouge.")
+            ],
+            button=_("Relancer la facturation"),
+            cancel=self.url("change", run.pk),
+            cancel_words=_("Ne pas relancer"),
+            danger=False,
+        )
+        return ask(self, request, question, forms.Form(request.POST or None), again)
 
     def todo(self, request: HttpRequest) -> list[Todo]:
         if not self.has_view_permission(request):

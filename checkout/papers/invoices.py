@@ -146,9 +146,9 @@ def invoice(user: User, first: dt.date) -> Content:
 
 
 @transaction.atomic
-def send_invoice(*, user: User, first: dt.date) -> Document:
+def send_invoice(*, user: User, first: dt.date, by: User | None = None) -> Document:
     """Issue the invoice of a month and write the e-mail that brings it: both, or neither. The caller pokes a worker."""
-    document = issue(content=invoice(user, first), by=None)
+    document = issue(content=invoice(user, first), by=by)
     write_email(
         key=f"invoice:{document.pk}",
         to=user.email,

@@ -11,12 +11,10 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from checkout.models import Order, OrderLine, Refund
-from checkout.papers.invoices import families_of, send_invoice
-from checkout.papers.models import Document, InvoiceRun, Kind
+from checkout.papers.models import Document
 from checkout.papers.receipts import issue_receipt, issue_refund_note
+from checkout.papers.runs import due, issue_month
 from checkout.papers.transfers import end_transfer_note, issue_transfer_note, with_wrong_note, without_note
-from portal.common.formats import today
-from portal.outbox.actions import poke
 from wallet.models import Movement
 
 logger = logging.getLogger(__name__)
@@ -28,7 +26,6 @@ WAIT = dt.timedelta(minutes=2)
 MOST_AT_ONCE = 200
 # Of the tasks' five minutes; what is left is taken up ten minutes later.
 SECONDS = 200
-BATCH = 100  # families read, and e-mails written, at once
 
 
 @shared_task(name="checkout.issue_papers")
@@ -72,41 +69,9 @@ def _made(make: Callable[[], Document | None], what: str) -> int:
 
 @shared_task(name="checkout.issue_invoices")
 def issue_invoices(seconds: float = SECONDS) -> int:
-    """Issue the invoices of the month before, as many as fit into `seconds`; returns how many.
+    """Issue the invoices of every month that is over and still wants some, as many as fit into `seconds`; returns how many.
 
-    Each family's is a transaction of its own, its e-mail included: a run that is killed goes on where it stopped, and a
-    family that fails is tried again by the next run while the others have theirs. A worker is told of the e-mails once
-    for BATCH of them, which it sends meanwhile.
+    A month that no worker saw, or where a family failed to its last day, is taken up with the others.
     """
-    first = (today().replace(day=1) - dt.timedelta(days=1)).replace(day=1)
-    run, _created = InvoiceRun.objects.get_or_create(
-        month=first,
-        defaults={"families": 0 if InvoiceRun.objects.filter(month=first).exists() else families_of(first).count()},
-    )
-    if run.finished_at:
-        return 0
     until = time.monotonic() + seconds
-    made = failed = reached = 0
-    error = ""
-    is_over = False
-    while not is_over and time.monotonic() < until:
-        families = list(families_of(first).filter(pk__gt=reached)[:BATCH])
-        is_over = not families
-        for user in families:
-            reached = user.pk
-            try:
-                send_invoice(user=user, first=first)
-                made += 1
-            except Exception as problem:  # this family's alone
-                logger.exception("The invoice of %s for user %s cannot be issued", first, user.pk)
-                failed, error = failed + 1, f"{type(problem).__name__}: {problem}"[:500]
-            if time.monotonic() > until:
-                break
-        poke()
-    InvoiceRun.objects.filter(pk=run.pk).update(
-        issued=Document.objects.filter(kind=Kind.INVOICE, first_day=first).count(),
-        failed=failed,
-        last_error=error,
-        finished_at=timezone.now() if is_over and not failed else None,
-    )
-    return made
+    return sum(issue_month(run=run, until=until) for run in due())

@@ -82,5 +82,10 @@ def end_transfer_note(*, withdrawal: Withdrawal) -> Document | None:
     return cancel(document=note, reason=withdrawal.reason, by=None) if note else None
 
 
+def transfer_of(movement: Movement) -> Withdrawal | None:
+    """The transfer by which this movement took credits out of a wallet."""
+    return annotated(Withdrawal.objects.all(), key=ASKED).filter(key=movement.key).first()
+
+
 def _movement(withdrawal: Withdrawal) -> Movement:
     return Movement.objects.get(key=f"withdrawal:{withdrawal.pk}:requested")

@@ -14,7 +14,7 @@ from accounts.models import Commune
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
 from checkout.models import Order, OrderLine, Payment
-from checkout.papers import tasks, yearly
+from checkout.papers import runs, tasks, yearly
 from checkout.papers.invoices import families_of, invoice
 from checkout.papers.models import Document, InvoiceRun, Kind
 from checkout.papers.paper import stored
@@ -56,7 +56,7 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a date today for the papers that ask which year or month is over."""
 
     def travel(date: dt.date) -> None:
-        for module in (yearly, tasks):
+        for module in (yearly, runs):
             monkeypatch.setattr(module, "today", lambda: date)
 
     return travel
@@ -112,7 +112,7 @@ class TestInvoice:
         shops = [ordered(days=1) for _family in range(3)]
         Email.objects.all().delete()
         pokes: list[int] = []
-        monkeypatch.setattr(tasks, "poke", lambda: pokes.append(Email.objects.count()))
+        monkeypatch.setattr(runs, "poke", lambda: pokes.append(Email.objects.count()))
         at(month_after(today()))
         tasks.issue_invoices()
         assert tasks.issue_invoices() == 0
@@ -135,14 +135,14 @@ class TestInvoice:
     def test_a_run_that_was_stopped_goes_on(self, at: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         shops = [ordered(days=1) for _family in range(3)]
         at(month_after(today()))
-        real, broken = tasks.send_invoice, shops[1].user
+        real, broken = runs.send_invoice, shops[1].user
         monkeypatch.setattr(
-            tasks, "send_invoice", lambda user, first: 1 / 0 if user == broken else real(user=user, first=first)
+            runs, "send_invoice", lambda user, **given: 1 / 0 if user == broken else real(user=user, **given)
         )
         assert tasks.issue_invoices() == 2
         run = InvoiceRun.objects.get()
         assert run.failed == 1 and "ZeroDivisionError" in run.last_error and run.finished_at is None
-        monkeypatch.setattr(tasks, "send_invoice", real)
+        monkeypatch.setattr(runs, "send_invoice", real)
         assert tasks.issue_invoices() == 1
         run.refresh_from_db()
         assert (run.issued, run.failed) == (3, 0) and run.finished_at and run.last_error == ""

@@ -1,0 +1,63 @@
+"""Issuing anew what another paper has ended: the same statement as it is now, under the next number."""
+
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+from checkout.papers.actions import send
+from checkout.papers.invoices import send_invoice
+from checkout.papers.models import Document, Kind
+from checkout.papers.receipts import issue_receipt, issue_refund_note
+from checkout.papers.transfers import issue_transfer_note, transfer_of
+from checkout.papers.yearly import issue_certificate
+from portal.common.errors import Refused
+from portal.outbox.actions import poke
+
+
+def successor(document: Document) -> Document | None:
+    """The paper that stands in the place of this one, which another has ended."""
+    about = {name: getattr(document, name) for name in ("kind", "user_id", "order_id", "movement_id", "first_day")}
+    return Document.objects.live().filter(**about, pk__gt=document.pk).order_by("pk").first()
+
+
+@transaction.atomic
+def issue_again(*, document: Document, by: User) -> Document:
+    """Issue a cancelled paper anew, once, from what is true today, and send it to its person; returns the new one.
+
+    Raises Refused for a paper that stands, for one that was issued anew before, and when there is nothing left to state.
+    """
+    Document.objects.select_for_update().only("pk").get(
+        pk=document.pk
+    )  # of two clicks, the second sees the first's paper
+    if document.kind == Kind.CANCELLATION or not Document.objects.filter(cancels=document).exists():
+        raise Refused(_("Cette pièce est valable\u00a0: annulez-la d’abord. Rien n’a été édité."), code="stands")
+    if standing := successor(document):
+        raise Refused(
+            _("La pièce n° %s l’a déjà remplacée. Rien n’a été édité.") % standing.reference, code="issued_again"
+        )
+    made = _issue(document, by)
+    if made is None:
+        raise Refused(
+            _("Il n’y a plus rien à attester\u00a0: la somme n’a pas été rendue. Rien n’a été édité."),
+            code="nothing_to_state",
+        )
+    if made.kind == Kind.INVOICE:  # its e-mail is written with it
+        transaction.on_commit(poke, robust=True)
+    elif made.issued_by_id:  # a transfer's note is the régie's own, and sent as such
+        send(document=made, by=by)
+    return made
+
+
+def _issue(document: Document, by: User) -> Document | None:
+    match Kind(document.kind):
+        case Kind.RECEIPT if document.order:
+            return issue_receipt(order=document.order, by=by)
+        case Kind.INVOICE if document.first_day:
+            return send_invoice(user=document.user, first=document.first_day, by=by)
+        case Kind.PAYMENTS | Kind.CHILDCARE as kind if document.first_day:
+            return issue_certificate(kind=kind, user=document.user, year=document.first_day.year, by=by)
+        case Kind.REFUND if document.movement:
+            if withdrawal := transfer_of(document.movement):
+                return issue_transfer_note(withdrawal=withdrawal)
+            return issue_refund_note(movement=document.movement, by=by)
+    return None
