@@ -14,7 +14,7 @@ from wallet.models import Movement
 from wallet.withdrawals.actions import read_iban
 
 # What the régie and its banks settle among themselves never passes by a wallet.
-ELSEWHERE = {Movement.Kind.SETTLEMENT, Movement.Kind.REMITTANCE}
+ELSEWHERE = {Movement.Kind.SETTLEMENT, Movement.Kind.TILL_DEPOSIT, Movement.Kind.REMITTANCE}
 OF_A_WALLET = [(kind.value, kind.label) for kind in Movement.Kind if kind not in ELSEWHERE]
 MONTHS_LISTED = 24
 

@@ -168,7 +168,7 @@ class MovementAdmin(ReadOnlyAdmin):
 
 @admin.register(Entry)
 class EntryAdmin(ReadOnlyAdmin):
-    list_display = ["pk", "at", "movement", "name", "amount_in_euros", "after"]
+    list_display = ["number", "at", "movement", "name", "amount_in_euros", "after"]
     list_filter = [AccountFilter, "account__kind"]
     list_select_related = ["movement", "account__commune", "account__wallet__user"]
     search_fields = ["account__code", "movement__label"]
@@ -181,6 +181,10 @@ class EntryAdmin(ReadOnlyAdmin):
 
     def story(self, request: HttpRequest, obj: Entry) -> list[Happening]:
         return movement_story(obj.movement, staff(request))
+
+    @admin.display(description=gettext_lazy("n°"), ordering="pk")
+    def number(self, obj: Entry) -> str:
+        return str(obj.pk)
 
     @admin.display(description=gettext_lazy("date"), ordering="movement__at")
     def at(self, obj: Entry) -> str:

@@ -185,6 +185,7 @@ class Movement(models.Model):
         WITHDRAWAL = "withdrawal", _("Remboursement de crédits par virement")
         COUNTER = "counter", _("Encaissement au guichet")
         SETTLEMENT = "settlement", _("Versement d’un prestataire")
+        TILL_DEPOSIT = "till_deposit", _("Versement de la caisse à la banque")
         REMITTANCE = "remittance", _("Reversement à une commune")
         EXPIRY = "expiry", _("Crédits prescrits")
         LATE_PAYMENT = "late_payment", _("Règlement reçu trop tard, porté au porte-monnaie")
@@ -192,7 +193,10 @@ class Movement(models.Model):
 
     kind = models.CharField(_("nature"), max_length=12, choices=Kind)
     key = models.CharField(
-        _("clé d’unicité"), max_length=80, unique=True, help_text=_("La même clé ne s’écrit jamais deux fois.")
+        _("référence de l’écriture"),
+        max_length=80,
+        unique=True,
+        help_text=_("Elle dit d’où vient le mouvement ; la même ne s’écrit jamais deux fois."),
     )
     label = models.CharField(_("libellé"), max_length=160)
     at = models.DateTimeField(_("date"), auto_now_add=True, db_index=True)

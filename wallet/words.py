@@ -1,5 +1,7 @@
 """What people call an account of the ledger, and what its balance means."""
 
+from collections.abc import Callable
+
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -14,6 +16,9 @@ def of(name: str) -> str:
             return short + name.removeprefix(article)
     return f"d’{name}" if sort_key(name)[:1] in tuple("aeiouh") else f"de {name}"
 
+
+# What people call a provider by its code; checkout, which knows them, says it when it starts: an app imports only downwards.
+NAMES_OF_PROVIDERS: list[Callable[[str], str]] = []
 
 TILLS = {
     "cash": gettext_lazy("Caisse : espèces"),
@@ -55,5 +60,8 @@ def account_name(account: Account) -> str:
         case kinds.TILL:
             return str(TILLS.get(account.code.partition(":")[2], account.code))
         case kinds.CLEARING | kinds.REFUNDING:
-            return f"{account.get_kind_display()} ({account.code.partition(':')[2]})"
+            name = account.code.partition(":")[2]
+            for called in NAMES_OF_PROVIDERS:
+                name = called(name)
+            return f"{account.get_kind_display()}\u00a0: {name}"
     return account.get_kind_display()

@@ -117,7 +117,7 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
     if TillDeposit.objects.filter(means=means, number=slip).exists():
         raise Refused(_("Ce bordereau est déjà enregistré. Rien n’a changé."), code="deposit_slip_once")
     movement = ledger.post(
-        kind=Movement.Kind.SETTLEMENT,
+        kind=Movement.Kind.TILL_DEPOSIT,
         key=f"till:{means}:{slip}",
         label=_("Versement de la caisse, bordereau %s") % slip,
         amounts={ledger.till_code(means): amount, ledger.BANK: -amount},

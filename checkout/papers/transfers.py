@@ -84,7 +84,11 @@ def end_transfer_note(*, withdrawal: Withdrawal) -> Document | None:
 
 def transfer_of(movement: Movement) -> Withdrawal | None:
     """The transfer by which this movement took credits out of a wallet."""
-    return annotated(Withdrawal.objects.all(), key=ASKED).filter(key=movement.key).first()
+    what, _sep, rest = movement.key.partition(":")
+    number, _sep, step = rest.partition(":")
+    if (what, step) != ("withdrawal", "requested") or not number.isdecimal():
+        return None
+    return Withdrawal.objects.filter(pk=int(number)).first()
 
 
 def _movement(withdrawal: Withdrawal) -> Movement:

@@ -104,10 +104,10 @@ def payments_certificate(user: User, year: int) -> Content:
         blocks=[
             text(
                 _(
-                    "La régie atteste avoir encaissé de %(name)s, du %(first)s au %(last)s, les sommes suivantes, porte-monnaie "
+                    "La régie atteste avoir encaissé %(of_name)s, du %(first)s au %(last)s, les sommes suivantes, porte-monnaie "
                     "compris, déduction faite de ce qui a été rendu."
                 )
-                % {"name": user, "first": short_date(first), "last": short_date(last)}
+                % {"of_name": of(str(user)), "first": short_date(first), "last": short_date(last)}
             ),
             table(
                 _("Sommes réglées par service"),
@@ -227,10 +227,10 @@ def childcare_certificate(user: User, year: int) -> Content:
     blocks = [
         text(
             _(
-                "La régie atteste avoir encaissé de %(name)s, au titre de l’année %(year)d, les sommes suivantes pour la garde de ses "
+                "La régie atteste avoir encaissé %(of_name)s, au titre de l’année %(year)d, les sommes suivantes pour la garde de ses "
                 "enfants âgés de moins de six ans au 1er janvier %(year)d, porte-monnaie compris, déduction faite de ce qui a été rendu."
             )
-            % {"name": user, "year": year}
+            % {"of_name": of(str(user)), "year": year}
         ),
         table(
             _("Frais de garde par enfant"),

@@ -2,6 +2,7 @@
 
 import pkgutil
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 
 from django.conf import settings
@@ -18,8 +19,12 @@ def provider(slug: str) -> Provider:
 
 def known_slugs() -> Sequence[str]:
     """The names that CARD_PROVIDERS may hold: one module each; the demonstration's only there."""
-    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "base"]
-    return [name for name in sorted(names) if settings.DEMO or name != "demo"]
+    return [name for name in _modules() if settings.DEMO or name != "demo"]
+
+
+@cache
+def _modules() -> Sequence[str]:
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != "base")
 
 
 def known_providers() -> Sequence[Provider]:

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
+from checkout.counter.models import Means
 from checkout.models import Payment
 from checkout.regie import verifications
 from checkout.regie.models import Verification
@@ -30,6 +31,7 @@ from wallet.words import account_name
 
 # Providers pay over within two or three working days.
 UNSETTLED_AFTER = dt.timedelta(days=7)
+COUNTER = [means.value for means in Means]  # what the till took goes to the bank by « Verser la caisse »
 
 
 @admin.register(Verification)
@@ -149,7 +151,7 @@ def _sections() -> list[dict[str, Any]]:
         key=Concat(Value("settlement:"), OuterRef("provider"), Value(":"), OuterRef("reference"))
     )
     by_card = Payment.objects.filter(status__in=[Payment.Status.CAPTURED, Payment.Status.CREDITED])
-    old = by_card.exclude(provider=Payment.WALLET).filter(ended_at__lt=timezone.now() - UNSETTLED_AFTER)
+    old = by_card.exclude(provider__in=[Payment.WALLET, *COUNTER]).filter(ended_at__lt=timezone.now() - UNSETTLED_AFTER)
     unsettled = old.filter(~Exists(settled)).aggregate(count=Count("pk"), sum=Sum("amount"))
     dead_calls = Call.objects.filter(status=Call.Status.DEAD).count()
     dead_emails = Email.objects.filter(status=Email.Status.DEAD).count()

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from checkout.models import Payment, Refund
+from checkout.providers import provider_name
 from checkout.regie.models import Settlement
 from portal.common.db import refusing
 from portal.common.errors import Refused
@@ -144,7 +145,8 @@ def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
         ledger.post(
             kind=Movement.Kind.SETTLEMENT,
             key=_key(provider, line),
-            label=_("Versement %(provider)s, %(reference)s") % {"provider": provider, "reference": line.reference},
+            label=_("Versement %(provider)s, %(reference)s")
+            % {"provider": provider_name(provider), "reference": line.reference},
             amounts={
                 ledger.clearing_code(provider): line.gross,
                 ledger.BANK: -line.net,

@@ -140,7 +140,10 @@ def test_accounts_and_entries_have_names(everything: dict[str, Any], rosieres: T
     revenue = Account(kind="revenue", code="revenue:1", commune=rosieres.commune)
     assert account_name(revenue) == "Recettes de Rosières"
     assert account_name(Account(kind="revenue", code="revenue:agglo")) == "Recettes de l’agglomération"
-    assert account_name(Account(kind="clearing", code="clearing:demo")) == "Encaissements à recevoir (demo)"
+    assert (
+        account_name(Account(kind="clearing", code="clearing:demo"))
+        == "Encaissements à recevoir\u00a0: Carte bancaire (banque de démonstration)"
+    )
 
 
 def test_a_wallets_history_leads_to_its_movements(everything: dict[str, Any], operator: User) -> None:

@@ -191,6 +191,8 @@ class TestDeposits:
         deposit_till(means=Means.CASH, amount=Decimal("25"), number="B-1", by=operator)
         assert Account.objects.get(code="till:cash").balance() == -5 and in_the_till(Means.CASH) == 5
         assert Account.objects.get(code="bank").balance() == -25 and list(verify()) == []
+        movement = TillDeposit.objects.get().movement
+        assert movement.get_kind_display() == "Versement de la caisse à la banque"  # not a provider's
 
     def test_never_more_than_lies_there(self, shop: Shop, operator: User) -> None:
         self.till(shop, operator)

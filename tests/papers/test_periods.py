@@ -181,7 +181,10 @@ class TestPayments:
     def test_the_paper_says_them_and_is_issued_once_a_day(self) -> None:
         shop = ordered()
         year = today().year
+        shop.user.first_name, shop.user.last_name = "Amandine", "Roche"
+        shop.user.save(update_fields=["first_name", "last_name"])
         paper = issue_certificate(kind=Kind.PAYMENTS, user=shop.user, year=year, by=shop.user)
+        assert "encaissé d’Amandine Roche," in words(paper)
         assert "Total réglé : 31,60 €" in words(paper) and paper.amount == Decimal("31.60")
         assert paper == issue_certificate(kind=Kind.PAYMENTS, user=shop.user, year=year, by=shop.user)
 

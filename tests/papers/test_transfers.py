@@ -7,9 +7,12 @@ import pytest
 
 from accounts.models import User
 from checkout.papers import tasks
+from checkout.papers.actions import cancel
+from checkout.papers.again import issue_again
 from checkout.papers.models import Document, Kind
 from checkout.papers.transfers import issue_transfer_note
 from portal.common.bank_days import next_bank_day
+from portal.common.errors import Refused
 from portal.common.formats import today
 from portal.outbox.models import Email
 from tests.admin.world import client_of
@@ -70,6 +73,20 @@ def test_it_says_what_the_bank_has_done_and_is_sent(asked: Withdrawal, parent: U
     assert (letter.to, letter.attachment) == (parent.email, f"paper:{note.pk}")
     assert note.reference in text(client_of(parent).get("/mon-compte/factures/"))
     assert issue_transfer_note(withdrawal=asked) == note
+
+
+def test_its_note_is_issued_again_while_the_bank_has_it(asked: Withdrawal, operator: User) -> None:
+    carried_out(asked, operator)
+    note = issue_transfer_note(withdrawal=asked)
+    assert note is not None
+    cancel(document=note, reason="Erreur", by=operator)
+    again = issue_again(document=note, by=operator)
+    assert (again.edition, again.amount) == (2, 30)
+    assert Email.objects.filter(attachment=f"paper:{again.pk}").count() == 1
+    cancel(document=again, reason="Erreur", by=operator)
+    actions.mark_returned(withdrawal=asked, reason="Compte clôturé", by=operator)
+    with pytest.raises(Refused, match="plus rien à attester"):
+        issue_again(document=again, by=operator)
 
 
 def test_what_comes_back_ends_it(asked: Withdrawal, parent: User, operator: User) -> None:

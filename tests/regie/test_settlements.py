@@ -66,6 +66,8 @@ def test_what_agrees_goes_to_the_bank_its_fee_apart_and_the_rest_is_told() -> No
     assert [line["problem"] for line in row.wrong] == [
         "montant différent du nôtre", "référence inconnue", "en double dans ce fichier", "montant illisible",
     ]  # fmt: skip
+    labels = list(Movement.objects.filter(kind="settlement").order_by("pk").values_list("label", flat=True))
+    assert labels[0] == f"Versement Carte bancaire (banque de démonstration), {first.reference}"
     assert [line["written"] for line in row.wrong] == ["", "", "", "x"]
     found = balances()
     assert (found["clearing:demo"], found["bank"], found["bank_fees"]) == (

@@ -14,8 +14,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
+from checkout.counter.actions import Paper, take_top_up
+from checkout.counter.models import Means
 from checkout.models import Order, Payment
-from checkout.regie import verifications
+from checkout.regie import admin_verifications, verifications
 from checkout.regie.models import Verification
 from checkout.tasks import verify_ledger
 from portal.outbox.models import Call, Email
@@ -46,6 +48,21 @@ def test_a_night_without_differences_is_kept_and_told_to_nobody() -> None:
     assert not Email.objects.exists()
     text = client_of(operator).get(page("report")).content.decode()
     assert "Rien à redire" in text and "Aucun contrôle depuis" not in text
+
+
+def test_what_the_counter_took_is_no_providers_debt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies in the till, or at the bank: no provider's file will ever name it."""
+    monkeypatch.setattr(admin_verifications, "UNSETTLED_AFTER", dt.timedelta(days=-1))
+    operator, client = agent_of(), client_of(agent_of())
+    shop = bought()
+    for number, means in enumerate(Means):
+        cheque = "Banque, 1" if means == Means.CHEQUE else ""
+        paper = Paper(means, f"Q-{number}", cheque)
+        take_top_up(user=shop.user, amount=Decimal("20"), paper=paper, commune=None, by=operator)
+    assert "pas encore versés\u00a0: 0" in client.get(page("report")).content.decode()
+    order = Order.objects.create(user=shop.user, kind="top_up", total=Decimal(5))
+    Payment.objects.create(order=order, provider="demo", amount=Decimal(5), status="credited", ended_at=timezone.now())
+    assert "pas encore versés\u00a0: 1" in client.get(page("report")).content.decode()
 
 
 def test_differences_are_told_to_each_operator_once_a_night() -> None:
