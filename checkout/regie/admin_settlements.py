@@ -1,6 +1,7 @@
 """Importing what a provider paid over: choose its file, see what agrees, import."""
 
 import base64
+import zlib
 from typing import Any
 
 from django.conf import settings
@@ -20,6 +21,9 @@ from checkout.regie import settlements
 from checkout.regie.models import Settlement
 from portal.common.errors import Refused
 from portal.common.formats import euros
+
+# Under which the session keeps a file that is read and not imported.
+DRAFT = "settlement_draft"
 
 
 def _offered() -> list[tuple[str, str]]:
@@ -116,44 +120,69 @@ class SettlementAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[Any]:
         return [
             path("importer/", self.guarded(self.new_view), name="checkout_settlement_new"),
+            path("importer/verifier/", self.guarded(self.check_view), name="checkout_settlement_check"),
             path("<int:pk>/expliquer/", self.guarded(self.explain_view), name="checkout_settlement_explain"),
             *super().get_urls(),
         ]
 
     def new_view(self, request: HttpRequest) -> HttpResponse:
-        """POST with a file shows what it says; POST of what was shown imports it."""
+        """The form; POST of a file that can be read keeps it and leads to the page that shows what it says."""
         if not self.may(request, Right.DECIDE):
             raise PermissionDenied
-        provider, reading, content, name = request.POST.get("prestataire", ""), None, b"", ""
+        provider = request.POST.get("prestataire", "")
         if request.method == "POST":
             try:
                 if provider not in known_slugs():
                     raise Refused(_("Choisissez le prestataire. Rien n’a été importé."), code="provider_missing")
-                content, name = self._content(request)
-                if "importer" in request.POST:
-                    row = settlements.post(provider=provider, name=name, content=content, by=staff(request))
-                    self.say(request, messages.SUCCESS, [_("Importé\u00a0: %s arrivés en banque.") % euros(row.net)])
-                    return redirect(self.url("change", row.pk))
-                reading = settlements.read(provider=provider, content=content)
+                file: Any = request.FILES.get("fichier")
+                if file is None:
+                    raise Refused(_("Choisissez le fichier. Rien n’a été importé."), code="file_missing")
+                content = file.read(settlements.MOST_BYTES + 1)
+                settlements.read(provider=provider, content=content)
             except Refused as refusal:
                 self.say(request, messages.ERROR, refusal.messages)
-        context = {
-            "title": _("Importer un versement"),
-            "providers": _offered(),
-            "provider": provider,
-            "reading": reading,
-            "name": name,
-            "content": base64.b64encode(content).decode() if reading else "",
-        }
+            else:
+                packed = base64.b64encode(zlib.compress(content)).decode()
+                request.session[DRAFT] = {"provider": provider, "name": str(file.name), "content": packed}
+                return redirect(self.url("check"))
+        context = {"title": _("Importer un versement"), "providers": _offered(), "provider": provider}
         return self.page(request, "admin/checkout/settlement/new.html", context)
 
-    def _content(self, request: HttpRequest) -> tuple[bytes, str]:
-        if "importer" in request.POST:
-            try:
-                return base64.b64decode(request.POST.get("contenu", ""), validate=True), request.POST.get("nom", "")
-            except ValueError:  # binascii.Error is one too
-                raise Refused(_("Choisissez le fichier de nouveau. Rien n’a été importé."), code="not_text") from None
-        file: Any = request.FILES.get("fichier")
-        if file is None:
-            raise Refused(_("Choisissez le fichier. Rien n’a été importé."), code="file_missing")
-        return file.read(settlements.MOST_BYTES + 1), str(file.name)
+    def check_view(self, request: HttpRequest) -> HttpResponse:
+        """What the kept file says; POST imports it. Back and forward show it again."""
+        if not self.may(request, Right.DECIDE):
+            raise PermissionDenied
+        seen, draft = request.POST.get("empreinte", ""), request.session.get(DRAFT)
+        if draft is None:
+            if imported := Settlement.objects.filter(sha256=seen).first():  # the second of two clicks
+                return redirect(self.url("change", imported.pk))
+            self.say(request, messages.WARNING, [_("Choisissez le fichier à importer.")])
+            return redirect(self.url("new"))
+        provider, content = draft["provider"], zlib.decompress(base64.b64decode(draft["content"]))
+        try:
+            reading = settlements.read(provider=provider, content=content)
+            if request.method == "POST" and seen == reading.sha256:
+                row = settlements.post(provider=provider, name=draft["name"], content=content, by=staff(request))
+                request.session.pop(DRAFT)
+                said = _("Importé\u00a0: %s arrivés en banque.") % euros(row.net)
+                if not reading.good:
+                    said = _(
+                        "Fichier gardé\u00a0: aucune ligne ne concorde, rien n’a été écrit. Ses écarts sont à expliquer."
+                    )
+                self.say(request, messages.SUCCESS, [said])
+                return redirect(self.url("change", row.pk))
+        except Refused as refusal:
+            request.session.pop(DRAFT)
+            self.say(request, messages.ERROR, refusal.messages)
+            return redirect(self.url("new"))
+        if request.method == "POST":  # another file was chosen since, in another window
+            said = _("Un autre fichier a été choisi depuis\u00a0: voici ce qu’il dit. Rien n’a été importé.")
+            self.say(request, messages.WARNING, [said])
+            return redirect(self.url("check"))
+        context = {
+            "title": _("Vérifier un versement"),
+            "reading": reading,
+            "name": draft["name"],
+            "provider": provider_name(provider),
+        }
+        return self.page(request, "admin/checkout/settlement/check.html", context)

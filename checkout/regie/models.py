@@ -277,7 +277,7 @@ class Settlement(models.Model):
         verbose_name_plural = _("versements des prestataires")
         ordering = ["-pk"]
         constraints = [
-            models.UniqueConstraint(fields=["sha256"], name="file_imported_once"),
+            models.UniqueConstraint(fields=["provider", "sha256"], name="file_imported_once"),
             models.CheckConstraint(
                 condition=Q(explained_at=None, explained_by=None, explanation="")
                 | (Q(explained_at__isnull=False, explained_by__isnull=False) & ~Q(explanation="")),

@@ -23,7 +23,7 @@ from portal.common.money import ZERO, read_amount
 from wallet import actions as ledger
 from wallet.models import Movement
 
-# The page carries the file from its preview to its import: what a form may hold.
+# The session carries the file from its preview to its import.
 MOST_BYTES = 1_500_000
 MOST_LINES = 5_000
 
@@ -108,15 +108,19 @@ class Reading:
 def read(*, provider: str, content: bytes) -> Reading:
     """Read and match a provider's file; nothing is written. Four statements, however many lines.
 
-    Refunds are lines below zero. Raises Refused for a file that is too large, no text, without the columns that are
+    Refunds are lines below zero. Raises Refused for a file that is empty, too large, no text, without the columns that are
     needed, or imported before.
     """
+    if not content.strip():
+        raise Refused(_("Ce fichier est vide\u00a0: exportez-le de nouveau. Rien n’a été importé."), code="empty")
     if len(content) > MOST_BYTES:
         raise Refused(_("Ce fichier dépasse 1,5 Mo\u00a0: coupez-le. Rien n’a été importé."), code="too_large")
     digest = hashlib.sha256(content).hexdigest()
-    if Settlement.objects.filter(sha256=digest).exists():
+    if Settlement.objects.filter(provider=provider, sha256=digest).exists():
         raise Refused(_("Ce fichier a déjà été importé. Rien n’a été changé."), code="imported_before")
     reading = Reading(digest, _lines(provider, _text(content)))
+    if not reading.lines:
+        raise Refused(_("Ce fichier ne contient aucune ligne sous ses titres. Rien n’a été importé."), code="empty")
     _match(provider, reading.lines)
     return reading
 
@@ -125,11 +129,10 @@ def read(*, provider: str, content: bytes) -> Reading:
 def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
     """Import a file and post each line that matches: from the provider to the bank, its fee apart.
 
-    A line is posted once, whatever file it comes in. Raises Refused as `read` does, and when no line matches.
+    A line is posted once, whatever file it comes in. A file of which no line matches is kept too, and posts nothing: its
+    differences wait to be explained. Raises Refused as `read` does.
     """
     reading = read(provider=provider, content=content)
-    if not reading.good:
-        raise Refused(_("Aucune ligne ne correspond à un règlement. Rien n’a été importé."), code="nothing_matches")
     with refusing({"file_imported_once": _("Ce fichier a déjà été importé. Rien n’a été changé.")}):
         row = Settlement.objects.create(
             provider=provider,

@@ -82,16 +82,27 @@ def test_a_line_is_posted_once_whatever_file_it_comes_in() -> None:
     with pytest.raises(Refused) as refusal:
         post(f"reference,gross,fee\n{payment.reference},10.00,0.25\n")
     assert refusal.value.code == "imported_before"
-    with pytest.raises(Refused) as refusal:
-        post(f"reference,gross,fee\n{payment.reference},10.00,0.25\n\n")
-    assert refusal.value.code == "nothing_matches"
-    assert balances()["clearing:demo"] == 0 and Settlement.objects.count() == 1
+    again = post(f"reference,gross,fee\n{payment.reference},10.00,0.25\n\n")
+    assert [line["problem"] for line in again.wrong] == ["déjà versé"] and again.net == 0
+    assert balances()["clearing:demo"] == 0 and balances()["bank"] == Decimal("-9.75")
+
+
+def test_a_file_without_a_line_that_agrees_is_kept_and_waits() -> None:
+    row = post("reference;montant\nINCONNUE;10,00\n")
+    assert (row.lines, row.net, len(row.wrong)) == (1, 0, 1) and not Movement.objects.exists()
+    assert list(Settlement.objects.to_explain()) == [row]
+    with pytest.raises(IntegrityError, match="file_imported_once"), transaction.atomic():
+        copy = {"name": "b", "sha256": row.sha256, "gross": 0, "fees": 0, "lines": 1, "imported_by": row.imported_by}
+        Settlement.objects.create(provider="demo", differences=[], **copy)
+    Settlement.objects.create(provider="stripe", differences=[], **copy)  # chosen for the wrong provider the first time
 
 
 @pytest.mark.parametrize(
     "content, code",
     [
-        (b"", "columns_missing"),
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (b"reference;montant\n\n", "empty"),
         (b"a;b\n1;2\n", "columns_missing"),
         (b"\x00\x01\x02", "not_text"),
         (b"reference;montant\n" + b"x;1\n" * 5001, "too_long"),
@@ -131,19 +142,38 @@ def test_reading_costs_the_same_for_forty_lines() -> None:
 
 def test_from_the_file_to_the_bank() -> None:
     payment, client = paid(), client_of(agent_of())
-    address = reverse(PAGE)
-    file = SimpleUploadedFile("remise.csv", f"reference;montant\n{payment.reference};10,00\nX;3\n".encode())
-    answer = client.post(address, {"prestataire": "demo", "fichier": file})
-    text = answer.content.decode()
-    assert "référence inconnue" in text and not Settlement.objects.exists()
-    values: dict[str, Any] = {"prestataire": "demo", "nom": "remise.csv", "contenu": answer.context["content"]}
-    said = client.post(address, values | {"importer": "1"}, follow=True).content.decode()
+    address, check = reverse(PAGE), reverse("admin:checkout_settlement_check")
+    lines = f"reference;montant\n{payment.reference};10,00\nX;3\n".encode()
+
+    def send(content: bytes) -> Any:
+        return client.post(address, {"prestataire": "demo", "fichier": SimpleUploadedFile("remise.csv", content)})
+
+    assert client.get(check).headers["Location"] == address  # nothing is kept yet
+    assert send(lines).headers["Location"] == check
+    page = client.get(check)
+    assert "référence inconnue" in page.content.decode() and not Settlement.objects.exists()
+    seen = {"empreinte": page.context["reading"].sha256}
+    send(lines + b"Y;3\n")  # in another window
+    said = client.post(check, seen, follow=True).content.decode()
+    assert "Un autre fichier" in said and not Settlement.objects.exists()
+    send(lines)
+    done = client.post(check, seen)
+    change = reverse("admin:checkout_settlement_change", args=[Settlement.objects.get().pk])
+    assert done.headers["Location"] == change
+    said = client.get(change).content.decode()
     assert "arrivés en banque" in said and "référence inconnue" in said
-    for wrong in ({}, {"prestataire": "x"}, {"prestataire": "demo"}, values | {"importer": "1", "contenu": "é"}):
+    assert client.post(check, seen).headers["Location"] == change  # clicked twice
+    for wrong in ({}, {"prestataire": "x"}, {"prestataire": "demo"}):
         assert "Rien n’a été" in client.post(address, wrong).content.decode()
+    assert "déjà été importé" in send(lines).content.decode()
+    send(b"reference;montant\nX;3\n")
+    page = client.get(check)
+    assert "Garder ce fichier" in page.content.decode()
+    said = client.post(check, {"empreinte": page.context["reading"].sha256}, follow=True).content.decode()
+    assert "aucune ligne ne concorde" in said and Settlement.objects.to_explain().count() == 2
     assert balances()["bank"] == -10
     for user, status in ((UserFactory(), 404), (agent_of(CommuneFactory()), 404)):
-        assert client_of(user).get(address).status_code == status
+        assert client_of(user).get(address).status_code == client_of(user).get(check).status_code == status
 
 
 def test_what_was_imported_stays() -> None:
