@@ -456,6 +456,27 @@ class ScopedAdmin(Scoped, admin.ModelAdmin):
         if written and rows.count() != len(written):
             raise PermissionDenied
 
+    # Django says « L'objet bon de réduction « X » a été ajouté avec succès »: ours is said in its place.
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> Any:
+        self._say_instead(request, _("Ajouté"), obj)
+        return super().response_add(request, obj, post_url_continue)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> Any:
+        self._say_instead(request, _("Enregistré"), obj)
+        return super().response_change(request, obj)
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: Any) -> Any:
+        self._say_instead(request, _("Supprimé"), obj_display)
+        return super().response_delete(request, obj_display, obj_id)
+
+    def _say_instead(self, request: HttpRequest, done: str, obj: Any) -> None:
+        words = {"done": done, "kind": self.opts.verbose_name, "name": obj}
+        self._kept(request, "said")["next"] = _("%(done)s\u00a0: %(kind)s «\u00a0%(name)s\u00a0».") % words
+
+    def message_user(self, request: HttpRequest, message: Any, *args: Any, **kwargs: Any) -> None:
+        super().message_user(request, self._kept(request, "said").pop("next", message), *args, **kwargs)
+
     # -- Deleting: only what nothing hangs on --
 
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> Any:

@@ -328,7 +328,7 @@ def _check_no_override_is_needed(bookings: Iterable[tuple[Booking, OpenDay]]) ->
     if late:
         raise Refused(
             _("La limite d’annulation est passée pour %s. Cochez « Annuler malgré la limite passée » pour continuer.")
-            % some(f"{row.beneficiary}, {dated(row.date)}" for row in late),
+            % some(f"{row.beneficiary} ({dated(row.date)})" for row in late),
             _("Rien n’a été annulé ni remboursé."),
             code="too_late",
         )

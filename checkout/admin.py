@@ -1,6 +1,7 @@
 """Orders and payments, to be read: a commune sees the lines that it earns, the agglomération everything."""
 
 import datetime as dt
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -26,10 +27,13 @@ import checkout.regie.admin_withdrawals
 import checkout.vouchers.admin  # noqa: F401  registers their tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told
-from checkout.models import Order, OrderLine, Payment, ProviderEvent
+from checkout.given_back import GivenBack
+from checkout.models import Order, OrderLine, Payment, ProviderEvent, Refund
 from checkout.providers import provider as find_provider
 from checkout.refunds.actions import left_of
-from portal.common.formats import euros, short_date
+from checkout.vouchers.models import VoucherUse
+from portal.common.formats import enumeration, euros, short_date
+from portal.common.money import ZERO
 
 Fact = tuple[dt.datetime | None, int | None, str]
 
@@ -46,6 +50,25 @@ def _called(slug: str) -> str:
         return find_provider(slug).label
     except KeyError:
         return _("Carte bancaire (%s)") % slug
+
+
+def means_with_provider(payment: Payment) -> str:
+    """« Carte bancaire (Paybox) »: through whom, since the régie has several."""
+    return payment.means_name if payment.is_wallet or payment.is_counter else _called(payment.provider)
+
+
+def by_number(term: str, path: str = "") -> Q:
+    """What finds an order by the number that people quote, `2026-000123`; nothing for anything else."""
+    year, _dash, number = term.strip().partition("-")
+    if not (year.isdecimal() and number.isdecimal() and len(number) < 18):
+        return Q(pk__in=[])
+    return Q(**{f"{path}pk": int(number), f"{path}created_at__year": int(year[:4])})
+
+
+def gone_back(refunds: Iterable[Refund]) -> list[str]:
+    """`35,28 € sur la carte (fait)`, for each refund."""
+    said = _("%(sum)s sur la carte (%(status)s)")
+    return [said % {"sum": euros(row.amount), "status": row.get_status_display().lower()} for row in refunds]
 
 
 def payment_facts(payment: Payment, payer: int) -> list[Fact]:
@@ -91,7 +114,18 @@ class PaymentInline(ReadOnlyInline):
     """How it was paid concerns the régie alone."""
 
     model = Payment
-    fields = ["provider", "euros", "status", "created_at", "ended_at"]
+    fields = ["means", "euros", "status", "back", "created_at", "ended_at"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).prefetch_related("refunds")
+
+    @admin.display(description=gettext_lazy("moyen"))
+    def means(self, obj: Payment) -> str:
+        return means_with_provider(obj)
+
+    @admin.display(description=gettext_lazy("rendu"))
+    def back(self, obj: Payment) -> str:
+        return enumeration(gone_back(obj.refunds.all())) or "–"
 
     @admin.display(description=gettext_lazy("montant"))
     def euros(self, obj: Payment) -> str:
@@ -123,8 +157,25 @@ class OrderAdmin(ReadOnlyAdmin):
         )
 
     def get_fields(self, request: HttpRequest, obj: Order | None = None) -> Any:
-        common = ["order_number", "user", "kind", "status", "created_at", "paid_at", "cancelled_at", "amount"]
-        return [*common, "billing_address", "terms", "reference"] if staff(request).is_operator else common
+        common = [
+            "order_number",
+            "user",
+            "kind",
+            "state",
+            "created_at",
+            "paid_at",
+            "cancelled_at",
+            "amount",
+            "vouchers",
+        ]
+        return [*common, "back", "billing_address", "terms", "reference"] if staff(request).is_operator else common
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        obj = super().get_object(request, object_id, from_field)
+        if obj is not None:  # for its page alone, not for each row of the list
+            uses = VoucherUse.objects.visible_to(staff(request)).filter(order=obj)
+            obj.shown_uses = list(uses.select_related("voucher").order_by("pk"))
+        return obj
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, duplicates = super().get_search_results(request, queryset, search_term)
@@ -134,9 +185,7 @@ class OrderAdmin(ReadOnlyAdmin):
         for word in search_term.split():
             lines = lines.filter(beneficiary_name__icontains=word)
         also = Q(pk__in=lines.values("order"))
-        year, _dash, number = search_term.strip().partition("-")
-        if year.isdecimal() and number.isdecimal() and len(number) < 18:
-            also |= Q(pk=int(number), created_at__year=int(year[:4]))
+        also |= by_number(search_term)
         return queryset.filter(also | Q(pk__in=found.values("pk"))), False
 
     def story(self, request: HttpRequest, obj: Order) -> list[Happening]:
@@ -163,10 +212,54 @@ class OrderAdmin(ReadOnlyAdmin):
         """What the lines that one may see are worth; a mairie does not read what another earns."""
         return euros(obj.shown_total)
 
+    @admin.display(description=gettext_lazy("statut"))
+    def state(self, obj: Order) -> str:
+        """Of a paid order also what became of the lines that one may see."""
+        ended = [line for line in obj.shown_lines if line.cancelled_at]
+        if obj.status != Order.Status.PAID or not ended:
+            return obj.get_status_display()
+        if len(ended) == len(obj.shown_lines):
+            return _("Payée, puis annulée")
+        return ngettext("Payée, %d ligne annulée", "Payée, %d lignes annulées", len(ended)) % len(ended)
+
+    @admin.display(description=gettext_lazy("bons de réduction"))
+    def vouchers(self, obj: Order) -> str:
+        said = _("%(code)s\u00a0: %(sum)s (%(status)s)")
+        uses = [
+            said % {"code": use.voucher, "sum": euros(use.amount), "status": use.get_status_display().lower()}
+            for use in obj.shown_uses
+        ]
+        return enumeration(uses) or "–"
+
+    @admin.display(description=gettext_lazy("rendu"))
+    def back(self, obj: Order) -> str:
+        """Where the money of what was cancelled is; the vouchers' part went to those who bear them."""
+        cards = list(Refund.objects.filter(payment__order=obj).order_by("pk"))
+        given = GivenBack(
+            [line for line in obj.shown_lines if line.cancelled_at],
+            cards,
+            sum((row.amount for row in obj.payments.all() if row.status == Payment.Status.CREDITED), ZERO),
+        )
+        to_wallet = [_("%s au porte-monnaie") % euros(given.to_wallet)] if given.to_wallet else []
+        off = [_("%s à qui paie les bons") % euros(given.off)] if given.off else []
+        return enumeration([*gone_back(cards), *to_wallet, *off]) or "–"
+
     @admin.display(description=gettext_lazy("bénéficiaires"))
     def beneficiaries(self, obj: Order) -> str:
         names = dict.fromkeys(line.beneficiary_name for line in obj.shown_lines if line.beneficiary_name)
         return ", ".join(names) or "–"
+
+
+class RefundInline(ReadOnlyInline):
+    """What of a card's payment has gone back to the card, or is on its way."""
+
+    model = Refund
+    fields = ["euros", "status", "reason", "created_at", "ended_at"]
+    verbose_name_plural = gettext_lazy("Rendu à la carte")
+
+    @admin.display(description=gettext_lazy("montant"))
+    def euros(self, obj: Refund) -> str:
+        return euros(obj.amount)
 
 
 @admin.register(Payment)
@@ -176,13 +269,27 @@ class PaymentAdmin(ReadOnlyAdmin):
     list_filter = ["status"]
     list_select_related = ["order__user"]
     date_hierarchy = "created_at"
-    search_fields = ["reference", "provider_reference", "order__user__last_name", "order__user__email"]
+    search_fields = [
+        *("reference", "provider_reference", "order__reference"),
+        *("order__user__last_name", "order__user__first_name", "order__user__email"),
+    ]
+    search_help_text = gettext_lazy(
+        "Numéro de commande (2026-000123), référence du règlement, ici ou chez le prestataire, nom ou adresse e-mail de "
+        "l’usager."
+    )
+    inlines = [RefundInline]
     ordering = ["-created_at", "-pk"]
     fields = [
-        *("order", "reference", "means", "provider_reference", "sum", "status"),
+        *("order", "reference", "means", "provider_reference", "sum", "status", "back"),
         *("created_at", "ended_at", "checked_at"),
     ]
-    readonly_fields = ["means", "sum"]
+    readonly_fields = ["means", "sum", "back"]
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        found, duplicates = super().get_search_results(request, queryset, search_term)
+        if not search_term:
+            return found, duplicates
+        return queryset.filter(by_number(search_term, "order__") | Q(pk__in=found.values("pk"))), False
 
     def todo(self, request: HttpRequest) -> list[Todo]:
         if not self.has_view_permission(request):
@@ -212,8 +319,16 @@ class PaymentAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("moyen"), ordering="provider")
     def means(self, obj: Payment) -> str:
-        """« Carte bancaire (Paybox) »: through whom, since the régie has several."""
-        return obj.means_name if obj.is_wallet or obj.is_counter else _called(obj.provider)
+        return means_with_provider(obj)
+
+    @admin.display(description=gettext_lazy("rendu"))
+    def back(self, obj: Payment) -> str:
+        """How much of it has gone back to the card, and what is left; of the wallet's part and of cash the order says it."""
+        refunded = sum((row.amount for row in obj.refunds.live()), ZERO)
+        if not refunded:
+            return "–"
+        words = {"sum": euros(refunded), "left": euros(obj.amount - refunded)}
+        return _("%(sum)s à la carte ; reste %(left)s") % words
 
     @admin.display(description=gettext_lazy("commande"))
     def order_number(self, obj: Payment) -> str:

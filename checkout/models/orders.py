@@ -26,6 +26,7 @@ from wallet.models import Movement
 
 if TYPE_CHECKING:
     from accounts.models import User
+    from checkout.vouchers.models import VoucherUse
 
 
 def new_reference() -> str:
@@ -82,6 +83,7 @@ class Order(models.Model):
     lines_total: Decimal
     shown_total: Decimal  # read by the administration: what one may see of it, as are:
     shown_lines: Sequence["OrderLine"]
+    shown_uses: Sequence["VoucherUse"]
 
     objects = OrderQuerySet.as_manager()
 

@@ -39,7 +39,10 @@ SUMMARY, LOGIN, ADDRESS, TERMS, PAYMENT = 1, 2, 3, 4, 5
 
 def _cart(user: User) -> CartSummary | None:
     """The cart that can be ordered: something in it, and its places still kept."""
-    cart = CartSummary.of(user)
+    return _orderable(CartSummary.of(user))
+
+
+def _orderable(cart: CartSummary | None) -> CartSummary | None:
     return None if cart is None or not cart.groups or cart.expired else cart
 
 
@@ -157,9 +160,12 @@ def payment(request: HttpRequest) -> HttpResponse:
     """05 Paiement."""
     if request.method == "POST":
         return _pay(request)
-    cart = _cart(current_user(request))
+    current = CartSummary.of(current_user(request))
+    cart = _orderable(current)
     if cart is None:
-        return _already_paid(request) or redirect("cart")
+        # Who has something in a cart means that one, though its places are no longer kept, and no order of a moment ago.
+        is_back = current is None or current.is_empty
+        return (_already_paid(request) if is_back else None) or redirect("cart")
     missing = _next(cart)
     return _payment_page(request, cart) if missing == "checkout_payment" else redirect(missing)
 

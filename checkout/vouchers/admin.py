@@ -158,10 +158,16 @@ def _only_choose(field: Any) -> Any:
 class BearerFilter(ScopedRelatedFilter):
     """The communes that bear a voucher, rather than all of them; without one the agglomération does."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, field: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        self.for_operator = staff(request).is_operator
+        super().__init__(field, request, *args, **kwargs)
         self.title = _("qui paie la remise")
         self.empty_value_display = format_html("{}", _("Agglomération"))
+
+    @property
+    def include_empty_choice(self) -> bool:
+        """« Agglomération », for those who reach its vouchers."""
+        return self.for_operator
 
     def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
         bearers = set(Voucher.objects.exclude(commune=None).values_list("commune", flat=True))

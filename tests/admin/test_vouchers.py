@@ -90,6 +90,22 @@ def test_who_pays_is_said_in_words(rosieres: Town, operator: User) -> None:
     assert "Ajouter une ligne" in form and "supplémentaire" not in form
 
 
+def test_the_agglomeration_is_a_choice_for_those_who_reach_its_vouchers(rosieres: Town, operator: User) -> None:
+    voucher(commune=rosieres.commune)
+    voucher("BIENVENUE")
+    address = url("checkout.voucher", "changelist")
+    assert "commune__isnull" in client_of(operator).get(address).content.decode()
+    assert "commune__isnull" not in client_of(rosieres.agent).get(address).content.decode()
+
+
+def test_what_is_saved_is_said_in_our_words(operator: User) -> None:
+    assert texts(add(operator, label="L’été")) == ["Ajouté\u00a0: bon de réduction «\u00a0NOEL-26\u00a0»."]
+    row, client = Voucher.objects.get(), client_of(operator)
+    address = url("checkout.voucher", "change", row.pk)
+    saved = client.post(address, form_values(client.get(address)) | {"label": "Hiver"}, follow=True)
+    assert texts(saved) == ["Enregistré\u00a0: bon de réduction «\u00a0NOEL-26\u00a0»."]
+
+
 def test_what_it_costs_and_who_used_it(operator: User) -> None:
     shop = open_shop(credit="50")
     row = voucher(max_uses=3)

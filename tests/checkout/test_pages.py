@@ -413,6 +413,17 @@ class TestGoingBack:
         assert response.redirect_chain[-1][0] == Order.objects.get().get_absolute_url()
         assert "Cette commande est déjà payée : rien ne sera débité une seconde fois." in text(response)
 
+    def test_a_cart_whose_places_lapsed_is_no_order_of_a_moment_ago(self, browse: Callable[[Shop], Client]) -> None:
+        shop = open_shop(days=4, credit="50")
+        client = browse(shop)
+        shop.add(days=shop.days[:1])
+        shop.pay(means_wallet(), "7.90")
+        shop.add(days=shop.days[1:])
+        Hold.objects.filter(cart=shop.cart).update(expires_at=timezone.now() - dt.timedelta(hours=1))
+        release_expired_holds()
+        response = client.get("/commande/paiement/", follow=True)
+        assert response.redirect_chain[-1][0] == "/panier/" and "déjà payée" not in text(response)
+
     def test_back_after_paying_shows_that_order_and_no_deposit(self, browse: Callable[[Shop], Client]) -> None:
         """Money taken at a counter after the order was begun is another order."""
         shop = open_shop(credit="50")

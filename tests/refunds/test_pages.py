@@ -109,6 +109,41 @@ def test_of_two_presses_at_once_one_sends(by_card: Order) -> None:
     assert first == second == Refund.objects.get() and shop.balance == 15
 
 
+def test_an_operator_reads_where_an_orders_money_is(by_card: Order) -> None:
+    shop = by_card()
+    cancel_bookings(ids=[first(shop).pk], by=shop.user, to_card=True)
+    payment, operator = Payment.objects.get(), client_of(agent_of())
+    address = reverse("admin:checkout_order_change", args=[payment.order_id])
+    words = text(operator.get(address))
+    assert "Payée, 1 ligne annulée" in words and "7,90 € sur la carte (demandé)" in words
+    assert "démonstration) 31,60 €" in words and " demo " not in words
+    make_due()
+    words = text(operator.get(reverse("admin:checkout_payment_change", args=[payment.pk])))
+    assert "7,90 € à la carte ; reste 23,70 €" in words and "Rendu à la carte" in words
+    ids = list(Booking.objects.booked().values_list("pk", flat=True))
+    cancel_bookings(ids=ids, by=shop.user)
+    words = text(operator.get(address))
+    assert "Payée, puis annulée" in words and "7,90 € sur la carte (fait) et 23,70 € au porte-monnaie" in words
+
+
+def test_an_operator_finds_a_payment_by_the_orders_number(by_card: Order) -> None:
+    by_card()
+    payment, operator = Payment.objects.get(), client_of(agent_of())
+    address = reverse("admin:checkout_payment_changelist")
+    assert "Numéro de commande" in text(operator.get(address))
+    number = payment.order.number
+    for sought, found in (
+        (number, 1),
+        (f" {number} ", 1),
+        (payment.reference, 1),
+        (payment.order.reference, 1),
+        (f"2020-{payment.order_id:06d}", 0),
+        ("2026-", 0),
+        ("²-1", 0),
+    ):
+        assert operator.get(address, {"q": sought}).context["cl"].result_count == found, sought
+
+
 def test_an_operator_gives_up(by_card: Order) -> None:
     shop = by_card()
     cancel_bookings(ids=[first(shop).pk], by=shop.user, to_card=True)
