@@ -327,7 +327,9 @@ def _check_no_override_is_needed(bookings: Iterable[tuple[Booking, OpenDay]]) ->
     late = [row for row, open_day in bookings if open_day.cancel_until <= now]
     if late:
         raise Refused(
-            _("La limite d’annulation est passée pour %s. Cochez « Annuler malgré la limite passée » pour continuer.")
+            _(
+                "La limite d’annulation est passée pour %s. Cochez «\u00a0Annuler malgré la limite passée\u00a0» pour continuer."
+            )
             % some(f"{row.beneficiary} ({dated(row.date)})" for row in late),
             _("Rien n’a été annulé ni remboursé."),
             code="too_late",

@@ -128,8 +128,8 @@ class Fates:
     @property
     def _still_used(self) -> list[str]:
         words = ngettext(
-            "Le bon %s reste utilisé : une partie de sa commande est gardée.",
-            "Les bons %s restent utilisés : une partie de leur commande est gardée.",
+            "Le bon %s reste utilisé\u00a0: une partie de sa commande est gardée.",
+            "Les bons %s restent utilisés\u00a0: une partie de leur commande est gardée.",
             len(self.spent),
         )
         return [words % enumeration(self.spent)] if self.spent else []
