@@ -16,6 +16,7 @@ from accounts.admin_history import Happening, told
 from accounts.models import User
 from families.admin import AccountAdmin as PeopleAdmin
 from portal.common.formats import euros, short_date
+from wallet.corrections.models import Correction
 from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
 from wallet.words import account_name, of
 
@@ -160,7 +161,26 @@ class MovementAdmin(ReadOnlyAdmin):
         "entries__account__wallet__user__email",
     ]
     ordering = ["-at", "-pk"]
-    fields = ["at", "kind", "label", "key", "by", "reverses"]
+    fields = ["at", "kind", "label", "correction", "by", "reverses", "key"]
+    readonly_fields = ["correction"]
+
+    def get_fields(self, request: HttpRequest, obj: Movement | None = None) -> Any:
+        """Who proposed and who decided, where two persons made the movement."""
+        two = obj is not None and obj.key.startswith("correction:")
+        return [name for name in self.fields or () if two or name != "correction"]
+
+    @admin.display(description=gettext_lazy("correction"))
+    def correction(self, obj: Movement) -> str:
+        number = obj.key.partition(":")[2]
+        found = Correction.objects.select_related("proposed_by", "decided_by").filter(pk=number).first()
+        if found is None:
+            return "–"
+        return format_html(
+            '<a href="{}">{}</a>',
+            reverse("admin:wallet_correction_change", args=[found.pk]),
+            _("Proposée par %(first)s, décidée par %(second)s")
+            % {"first": found.proposed_by, "second": found.decided_by},
+        )
 
     def story(self, request: HttpRequest, obj: Movement) -> list[Happening]:
         return movement_story(obj, staff(request))

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -18,7 +19,7 @@ from accounts.admin_history import Happening, told
 from checkout.regie import journal
 from portal.common.errors import Refused
 from portal.common.exports import FORMATS, Cell
-from portal.common.formats import euros, long_date, month, today
+from portal.common.formats import euros, hour, long_date, month, today
 from portal.common.money import ZERO
 from wallet.closings import actions as closings
 from wallet.closings.models import Closing, accounts_in, kinds_in
@@ -82,13 +83,13 @@ class ClosingAdmin(ReadOnlyAdmin):
     operators = Right.VIEW | Right.DECIDE
     change_list_template = "admin/wallet/closing/change_list.html"
     change_form_template = "admin/wallet/closing/change_form.html"
-    list_display = ["name", "kind", "movements", "sum", "closed_at", "closed_by"]
+    list_display = ["name", "kind", "movements", "sum", "when", "closed_by"]
     list_filter = ["kind"]
     list_select_related = ["closed_by"]
     date_hierarchy = "last_day"
     ordering = ["-last_day", "-pk"]
-    fields = ["kind", "first_day", "last_day", "movements", "sum", "closed_at", "closed_by"]
-    readonly_fields = ["sum"]
+    fields = ["kind", "since", "until", "movements", "sum", "when", "closed_by"]
+    readonly_fields = ["since", "until", "sum", "when"]
 
     def pages(self, request: HttpRequest) -> Pages:
         """What the menu offers beside the table."""
@@ -109,6 +110,19 @@ class ClosingAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("période"), ordering="last_day")
     def name(self, obj: Closing) -> str:
         return str(obj)
+
+    @admin.display(description=gettext_lazy("du"))
+    def since(self, obj: Closing) -> str:
+        return long_date(obj.first_day)
+
+    @admin.display(description=gettext_lazy("au"))
+    def until(self, obj: Closing) -> str:
+        return long_date(obj.last_day)
+
+    @admin.display(description=gettext_lazy("arrêté le"), ordering="closed_at")
+    def when(self, obj: Closing) -> str:
+        closed = timezone.localtime(obj.closed_at)
+        return f"{long_date(closed.date())} {_('à')} {hour(closed.time())}"
 
     @admin.display(description=gettext_lazy("total des crédits"), ordering="turnover")
     def sum(self, obj: Closing) -> str:

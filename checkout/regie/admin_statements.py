@@ -95,7 +95,7 @@ class StatementAdmin(ReadOnlyAdmin):
     def dates(self, obj: Statement) -> str:
         return period_words(obj.period)
 
-    @admin.display(description=gettext_lazy("net reversé"), ordering="net")
+    @admin.display(description=gettext_lazy("net"), ordering="net")
     def sum(self, obj: Statement) -> str:
         return euros(obj.net)
 
@@ -213,7 +213,7 @@ class StatementAdmin(ReadOnlyAdmin):
         for words, amount in (
             (_("Remises à la charge de la commune"), -obj.vouchers),
             (_("Part des commissions bancaires"), -obj.fees),
-            (_("Net reversé"), obj.net),
+            (obj.net_words, obj.net),
         ):
             rows.append([words, "", "", None, None, None, None, amount])
         return FORMATS[kind](name, heads, rows)

@@ -203,6 +203,11 @@ class Statement(models.Model):
         return [{**row, "net": row["gross"] - row["cancelled"]} for row in rows]
 
     @property
+    def net_words(self) -> str:
+        """What its net is called: paid over only once the bank has paid it."""
+        return str(_("Net reversé") if self.paid_on else _("Net à reverser"))
+
+    @property
     def earned(self) -> Decimal:
         """What remains of what was earned before discounts and fees."""
         return self.gross - self.cancelled or ZERO

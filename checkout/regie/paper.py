@@ -43,7 +43,7 @@ def statement_pdf(statement: Statement) -> bytes:
                     (_("Part des commissions bancaires"), euros(statement.fees)),
                 ]
             ),
-            total(_("Net reversé"), statement.net),
+            total(statement.net_words, statement.net),
             table(
                 _("Par service et par activité"),
                 [_("Activité"), _("Vendues"), _("Recettes"), _("Annulations"), _("Reste")],

@@ -66,6 +66,15 @@ def test_one_proposes_another_approves_and_the_owner_is_told() -> None:
     assert list(verify()) == []
 
 
+def test_its_movement_names_both_and_leads_to_it() -> None:
+    _user, movement = credited()
+    row = Correction.objects.get()
+    address = reverse("admin:wallet_movement_change", args=[movement.pk])
+    text = client_of(agent_of()).get(address).content.decode()
+    assert reverse("admin:wallet_correction_change", args=[row.pk]) in text
+    assert f"Proposée par {row.proposed_by}, décidée par {row.decided_by}" in text
+
+
 def test_a_refused_proposal_moves_nothing() -> None:
     row = corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=agent_of())
     assert code_of(corrections.refuse, correction=row, note=" ", by=agent_of()) == "reason_missing"

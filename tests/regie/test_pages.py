@@ -8,6 +8,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+from django.contrib import admin
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -206,3 +207,12 @@ def test_a_payback_leads_to_its_order(client: Client) -> None:
     dated(movement.pk, days_ago(1))
     text = client.get(page("journal"), {"jour": days_ago(1)}).content.decode()
     assert reverse("admin:checkout_order_change", args=[Order.objects.get().pk]) in text
+
+
+def test_a_closing_says_its_dates_as_people_do() -> None:
+    """« 1er septembre », « 6 h 25 »: Django's own formats write « 1 septembre » and « 06:25 »."""
+    date, at = dt.date(2026, 9, 1), dt.datetime(2026, 9, 2, 4, 25, tzinfo=dt.UTC)
+    closing = Closing(kind="day", first_day=date, last_day=date, closed_at=at)
+    table: Any = admin.site._registry[Closing]
+    assert table.since(closing) == table.until(closing) == "mardi 1er septembre 2026"
+    assert table.when(closing) == "mercredi 2 septembre 2026 à 6\u00a0h\u00a025"

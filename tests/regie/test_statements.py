@@ -301,7 +301,7 @@ class TestPages:
         file = client.get(page("file", statement.pk, "csv"))
         assert f'filename="releve-{statement.number}-{days_ago(1)}.csv"' in file["Content-Disposition"]
         text = file.content.decode("utf-8-sig")
-        assert "Ensemble;;;3;23,70;1;7,90;15,80" in text and "Net reversé" in text
+        assert "Ensemble;;;3;23,70;1;7,90;15,80" in text and "Net à reverser" in text
         assert client.get(page("file", statement.pk, "exe")).status_code == 404
         paper = client.get(page("file", statement.pk, "pdf"))
         shown = plain(read(paper.content))
