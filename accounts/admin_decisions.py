@@ -154,7 +154,7 @@ class DecisionAdmin(ScopedAdmin):
         except Refused as refusal:
             self.say(request, messages.ERROR, refusal.messages)
         else:
-            self.say(request, messages.SUCCESS, [self._done(1, str(obj), approved=True)])
+            self.say(request, messages.SUCCESS, [self.done_words(1, str(obj), approved=True)])
         return redirect(self.url("change", obj.pk))
 
     def refuse_view(self, request: HttpRequest) -> HttpResponse:
@@ -193,7 +193,7 @@ class DecisionAdmin(ScopedAdmin):
             except Refused as refusal:
                 self.say(request, messages.ERROR, refusal.messages)
         if done:
-            self.say(request, messages.SUCCESS, [self._done(len(done), str(done[0]), approved=False)])
+            self.say(request, messages.SUCCESS, [self.done_words(len(done), str(done[0]), approved=False)])
         return redirect(self.url("change", rows[0].pk) if len(rows) == 1 else self.url("changelist"))
 
     def _say_obstacles(self, request: HttpRequest, rows: Sequence[Any]) -> set[int]:
@@ -231,7 +231,7 @@ class DecisionAdmin(ScopedAdmin):
             except Refused as refusal:
                 self.say(request, messages.ERROR, refusal.messages)
         if done:
-            self.say(request, messages.SUCCESS, [self._done(len(done), str(done[0]), approved=True)])
+            self.say(request, messages.SUCCESS, [self.done_words(len(done), str(done[0]), approved=True)])
 
     @admin.action(description=gettext_lazy("Refuser…"), permissions=["decide"])
     def refuse_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> HttpResponse | None:
@@ -251,7 +251,8 @@ class DecisionAdmin(ScopedAdmin):
             self.say(request, messages.ERROR, [_("Aucune ligne n’a été choisie.")])
         return rows
 
-    def _done(self, count: int, name: str, *, approved: bool) -> str:
+    def done_words(self, count: int, name: str, *, approved: bool) -> str:
+        """What is said once rows are decided: how many, or which one."""
         if approved:
             return ngettext(
                 "%(subject)s «\u00a0%(name)s\u00a0»\u00a0: c’est validé, un courriel est envoyé.",

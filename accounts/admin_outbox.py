@@ -4,10 +4,14 @@ It stands here because portal.outbox is below accounts, whose scope every page o
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -15,38 +19,108 @@ from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from portal.outbox.actions import retry
 from portal.outbox.calls import try_again
-from portal.outbox.models import Call, Email
+from portal.outbox.models import Call, Email, Leaving
 
 ADDRESS = re.compile(r"https?://\S+")
 
 
-@admin.register(Email)
-class EmailAdmin(ReadOnlyAdmin):
-    actions = ["send_again"]
-    list_display = ["created_at", "to", "subject", "status", "attempts", "sent_at"]
+class LeavingAdmin(ReadOnlyAdmin):
+    """What was given up is put back in line: one from its page, several from the list."""
+
+    change_form_template = "admin/leaving_change_form.html"
     list_filter = ["status"]
     date_hierarchy = "created_at"
-    search_fields = ["to", "subject"]
     ordering = ["-created_at", "-pk"]
-    fields = [
-        *("to", "subject", "status", "attempts", "created_at", "next_attempt_at", "sent_at"),
-        *("last_error", "readable_body"),
-    ]
-    readonly_fields = ["readable_body"]
+    left = gettext_lazy("Parti.")
+    again_words = gettext_lazy("Renvoyer")
+    only_dead = gettext_lazy("Seul ce qui est abandonné peut être renvoyé.")
+
+    def again(self, row: Any) -> None:
+        """Put one back in line."""
+        raise NotImplementedError
+
+    def in_line(self, count: int) -> str:
+        """What is said after so many were."""
+        raise NotImplementedError
 
     def has_retry_permission(self, request: HttpRequest) -> bool:
         return self.may(request, Right.VIEW)
 
+    def put_back(self, request: HttpRequest, rows: Sequence[Leaving]) -> None:
+        """Put back those of some rows that were given up, and say so; the others stay as they are."""
+        dead = [row for row in rows if row.status == Leaving.DEAD]
+        for row in dead:
+            self.again(row)
+        if dead:
+            self.say(request, messages.SUCCESS, [self.in_line(len(dead))])
+        if len(dead) < len(rows):
+            self.say(request, messages.WARNING, [str(self.only_dead)])
+
+    def get_urls(self) -> list[Any]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_again"
+        return [path("<int:pk>/renvoyer/", self.guarded(self.again_view), name=name), *super().get_urls()]
+
+    def again_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """POST only: put this one back in line."""
+        obj: Leaving = self.object_or_404(request, str(pk))
+        if not self.has_retry_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            self.put_back(request, [obj])
+        return redirect(self.url("change", pk))
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        obj: Leaving = kwargs["obj"]  # nothing is added here
+        is_dead = obj.status == Leaving.DEAD and self.has_retry_permission(request)
+        context |= {"again_url": self.url("again", obj.pk) if is_dead else "", "again_words": self.again_words}
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def done(self, obj: Any) -> Any:
+        """When it has left."""
+        raise NotImplementedError
+
+    def story(self, request: HttpRequest, obj: Any) -> list[Happening]:
+        return told(staff(request), [(obj.created_at, None, _("Mis en file.")), (self.done(obj), None, str(self.left))])
+
     def todo(self, request: HttpRequest) -> list[Todo]:
         if not self.has_view_permission(request):
             return []
-        dead = Email.objects.filter(status=Email.Status.DEAD).count()
-        words = ngettext("Courriel abandonné, à renvoyer", "Courriels abandonnés, à renvoyer", dead or 2)
-        return [Todo(words, dead, self.url("changelist") + "?status__exact=dead")]
+        dead = self.model._default_manager.filter(status=Leaving.DEAD).count()
+        return [Todo(self.waiting_words(dead or 2), dead, self.url("changelist") + "?status__exact=dead")]
 
-    def story(self, request: HttpRequest, obj: Email) -> list[Happening]:
-        facts = [(obj.created_at, None, _("Mis en file.")), (obj.sent_at, None, _("Envoyé."))]
-        return told(staff(request), facts)
+    def waiting_words(self, count: int) -> str:
+        """What is to be done with so many that were given up."""
+        raise NotImplementedError
+
+    @admin.display(description=gettext_lazy("pourquoi"))
+    def trouble(self, obj: Leaving) -> str:
+        return obj.trouble or "–"
+
+
+@admin.register(Email)
+class EmailAdmin(LeavingAdmin):
+    actions = ["send_again"]
+    list_display = ["created_at", "to", "subject", "status", "attempts", "sent_at"]
+    search_fields = ["to", "subject"]
+    fields = [
+        *("to", "subject", "status", "trouble", "attempts", "created_at", "next_attempt_at", "sent_at"),
+        *("readable_body", "last_error"),
+    ]
+    readonly_fields = ["readable_body", "trouble"]
+    left = gettext_lazy("Envoyé.")
+    only_dead = gettext_lazy("Seuls les courriels abandonnés peuvent être renvoyés.")
+
+    def again(self, row: Email) -> None:
+        retry(email=row)
+
+    def in_line(self, count: int) -> str:
+        return ngettext("%d courriel est remis en file.", "%d courriels sont remis en file.", count) % count
+
+    def waiting_words(self, count: int) -> str:
+        return ngettext("Courriel abandonné, à renvoyer", "Courriels abandonnés, à renvoyer", count)
+
+    def done(self, obj: Email) -> Any:
+        return obj.sent_at
 
     @admin.display(description=gettext_lazy("texte"))
     def readable_body(self, obj: Email) -> str:
@@ -55,53 +129,37 @@ class EmailAdmin(ReadOnlyAdmin):
 
     @admin.action(description=gettext_lazy("Renvoyer"), permissions=["retry"])
     def send_again(self, request: HttpRequest, queryset: Any) -> None:
-        dead = list(queryset.filter(status=Email.Status.DEAD))
-        for email in dead:
-            retry(email=email)
-        others = queryset.exclude(pk__in=[email.pk for email in dead]).count()
-        if dead:
-            said = ngettext("%d courriel est remis en file.", "%d courriels sont remis en file.", len(dead)) % len(dead)
-            self.say(request, messages.SUCCESS, [said])
-        if others:
-            self.say(request, messages.WARNING, [_("Seuls les courriels abandonnés peuvent être renvoyés.")])
+        self.put_back(request, list(queryset))
 
 
 @admin.register(Call)
-class CallAdmin(ReadOnlyAdmin):
+class CallAdmin(LeavingAdmin):
     """Calls to providers; one that was given up is money that has not arrived where it belongs."""
 
     actions = ["make_again"]
     list_display = ["created_at", "name", "key", "status", "attempts", "done_at"]
-    list_filter = ["status"]
-    date_hierarchy = "created_at"
     search_fields = ["key", "name"]
-    ordering = ["-created_at", "-pk"]
     fields = [
-        *("name", "key", "payload", "status", "attempts", "created_at", "next_attempt_at", "done_at"),
+        *("name", "key", "payload", "status", "trouble", "attempts", "created_at", "next_attempt_at", "done_at"),
         "last_error",
     ]
+    readonly_fields = ["trouble"]
+    left = gettext_lazy("Fait.")
+    again_words = gettext_lazy("Refaire l’appel")
+    only_dead = gettext_lazy("Seuls les appels abandonnés peuvent être refaits.")
 
-    def has_retry_permission(self, request: HttpRequest) -> bool:
-        return self.may(request, Right.VIEW)
+    def again(self, row: Call) -> None:
+        try_again(call=row)
 
-    def todo(self, request: HttpRequest) -> list[Todo]:
-        if not self.has_view_permission(request):
-            return []
-        dead = Call.objects.filter(status=Call.Status.DEAD).count()
-        words = ngettext("Appel à un prestataire abandonné", "Appels à un prestataire abandonnés", dead or 2)
-        return [Todo(words, dead, self.url("changelist") + "?status__exact=dead")]
+    def in_line(self, count: int) -> str:
+        return ngettext("%d appel est remis en file.", "%d appels sont remis en file.", count) % count
 
-    def story(self, request: HttpRequest, obj: Call) -> list[Happening]:
-        facts = [(obj.created_at, None, _("Mis en file.")), (obj.done_at, None, _("Fait."))]
-        return told(staff(request), facts)
+    def waiting_words(self, count: int) -> str:
+        return ngettext("Appel à un prestataire abandonné", "Appels à un prestataire abandonnés", count)
+
+    def done(self, obj: Call) -> Any:
+        return obj.done_at
 
     @admin.action(description=gettext_lazy("Refaire l’appel"), permissions=["retry"])
     def make_again(self, request: HttpRequest, queryset: Any) -> None:
-        dead = list(queryset.filter(status=Call.Status.DEAD))
-        for call in dead:
-            try_again(call=call)
-        if dead:
-            said = ngettext("%d appel est remis en file.", "%d appels sont remis en file.", len(dead)) % len(dead)
-            self.say(request, messages.SUCCESS, [said])
-        if queryset.exclude(pk__in=[call.pk for call in dead]).exists():
-            self.say(request, messages.WARNING, [_("Seuls les appels abandonnés peuvent être refaits.")])
+        self.put_back(request, list(queryset))

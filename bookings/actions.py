@@ -181,6 +181,9 @@ def _why_lost(row: Booking, open_day: OpenDay, at: dt.datetime) -> str:
         return _("fermé, %s") % open_day.closed_reason
     if open_day.book_from is not None and at < open_day.book_from:
         return _("réservable à partir du %s") % moment(open_day.book_from)
+    # The bank may speak days later: nobody is expected on a day that is over.
+    if row.period.lower <= timezone.now() and open_day.last_moment <= timezone.now():
+        return _("c’est déjà passé")
     if open_day.last_moment <= at:
         return _("trop tard, c’était possible jusqu’au %s") % moment(open_day.last_moment)
     if open_day.is_late(at) != row.is_late:

@@ -277,13 +277,15 @@ class PaymentAdmin(ReadOnlyAdmin):
         "Numéro de commande (2026-000123), référence du règlement, ici ou chez le prestataire, nom ou adresse e-mail de "
         "l’usager."
     )
-    inlines = [RefundInline]
     ordering = ["-created_at", "-pk"]
     fields = [
         *("order", "reference", "means", "provider_reference", "sum", "status", "back"),
         *("created_at", "ended_at", "checked_at"),
     ]
     readonly_fields = ["means", "sum", "back"]
+
+    def get_inlines(self, request: HttpRequest, obj: Payment | None = None) -> list[Any]:
+        return [RefundInline] if obj and obj.refunds.exists() else []
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
         found, duplicates = super().get_search_results(request, queryset, search_term)
@@ -326,7 +328,7 @@ class PaymentAdmin(ReadOnlyAdmin):
         """How much of it has gone back to the card, and what is left; of the wallet's part and of cash the order says it."""
         refunded = sum((row.amount for row in obj.refunds.live()), ZERO)
         if not refunded:
-            return "–"
+            return "–" if obj.is_wallet or obj.is_counter else _("Rien n’a été rendu.")
         words = {"sum": euros(refunded), "left": euros(obj.amount - refunded)}
         return _("%(sum)s à la carte ; reste %(left)s") % words
 

@@ -90,14 +90,13 @@ class CancellingBookingAdmin(BookingAdmin):
             form.add_error("override" if refusal.code == "too_late" else None, list(refusal.messages))
             return False
         count = sum(len(refund.bookings) for refund in refunds)
-        said = ngettext(
-            "%(count)d réservation annulée, %(total)s rendus au porte-monnaie de qui a payé.",
-            "%(count)d réservations annulées, %(total)s rendus aux porte-monnaie de qui a payé.",
-            count,
-        )
-        total = sum((refund.to_wallet for refund in refunds), ZERO)
-        on_card = sum((refund.to_card for refund in refunds), ZERO)
-        more = [_("%s repartent vers les cartes.") % euros(on_card)] if on_card else []
+        said = [ngettext("%d réservation annulée.", "%d réservations annulées.", count) % count]
+        if to_wallet := sum((refund.to_wallet for refund in refunds), ZERO):
+            said.append(_("%s rendus au porte-monnaie de qui a payé.") % euros(to_wallet))
+        if to_card := sum((refund.to_card for refund in refunds), ZERO):
+            said.append(_("%s repartent vers la carte de qui a payé.") % euros(to_card))
+        if not to_wallet and not to_card:
+            said.append(_("Rien n’avait été payé, rien n’est à rendre."))
         again = [str(refund.vouchers) for refund in refunds if refund.vouchers.again]
-        self.say(request, messages.SUCCESS, [said % {"count": count, "total": euros(total)}, *more, *again])
+        self.say(request, messages.SUCCESS, [" ".join(said), *again])
         return True

@@ -29,6 +29,7 @@ from portal.common.errors import Refused
 from portal.common.formats import euros
 from portal.common.forms import AmountField, offer
 from wallet.actions import wallet_of
+from wallet.corrections.actions import propose_till
 from wallet.models import Movement
 
 FOUND = 20  # families listed: who is not among them is searched for more closely
@@ -123,6 +124,14 @@ class MeansFilter(admin.SimpleListFilter):
         return queryset.filter(payment__provider=self.value()) if self.value() else queryset
 
 
+class CashierFilter(ScopedRelatedFilter):
+    """Those who took the money of the receipts within reach, rather than every account."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> Any:
+        takers = model_admin.get_queryset(request).order_by().values("by")
+        return [(row.pk, str(row)) for row in User.objects.filter(pk__in=takers)]
+
+
 @admin.register(CounterReceipt)
 class CounterReceiptAdmin(ReadOnlyAdmin):
     """For the agglomération, and the agents whom it has named for a counter (« mandataires »)."""
@@ -131,7 +140,7 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
     change_list_template = "admin/checkout/counterreceipt/change_list.html"
     list_display = ["at", "number", "person", "means", "sum", "counter", "by"]
     list_select_related = ["payment__order__user", "commune", "by"]
-    list_filter = [MeansFilter, ("by", ScopedRelatedFilter)]
+    list_filter = [MeansFilter, ("by", CashierFilter)]
     date_hierarchy = "at"
     search_fields = ["number", "cheque", "payment__order__user__last_name", "payment__order__user__email"]
     ordering = ["-at", "-pk"]
@@ -312,6 +321,28 @@ class DepositForm(forms.Form):
     )
 
 
+class CountForm(forms.Form):
+    """What was counted in a till, and why it is not what was written."""
+
+    means = forms.ChoiceField(
+        label=gettext_lazy("Ce qui est compté"),
+        choices=Means.choices,
+        widget=forms.RadioSelect,
+        error_messages={"required": gettext_lazy("Choisissez espèces, chèques ou CESU.")},
+    )
+    counted = AmountField(
+        label=gettext_lazy("Ce que contient vraiment la caisse, en euros"),
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 10}),
+    )
+    reason = forms.CharField(
+        label=gettext_lazy("Motif"),
+        help_text=gettext_lazy("Par exemple\u00a0: quittance Q-12, 100 tapés au lieu de 10."),
+        max_length=160,
+        widget=forms.TextInput(attrs={"size": 60}),
+        error_messages={"required": gettext_lazy("Écrivez le motif.")},
+    )
+
+
 @admin.register(TillDeposit)
 class TillDepositAdmin(ReadOnlyAdmin):
     """The way of cash, cheques and CESU from the till to the bank."""
@@ -336,6 +367,7 @@ class TillDepositAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[Any]:
         return [
             path("verser/", self.guarded(self.new_view), name="checkout_tilldeposit_new"),
+            path("corriger/", self.guarded(self.count_view), name="checkout_tilldeposit_count"),
             *super().get_urls(),
         ]
 
@@ -357,6 +389,30 @@ class TillDepositAdmin(ReadOnlyAdmin):
             cancel_words=_("Ne rien verser"),
         )
         return ask(self, request, question, DepositForm(request.POST or None), deposit)
+
+    def count_view(self, request: HttpRequest) -> HttpResponse:
+        """What was counted in the till is not what the ledger says: a correction, which another person decides."""
+        if not self.may(request, Right.DECIDE):
+            raise PermissionDenied
+
+        def propose(*, means: str, counted: Decimal, reason: str) -> Done:
+            row = propose_till(means=means, counted=counted, reason=reason, by=staff(request))
+            said = _("Correction de %s proposée\u00a0: une autre personne de l’agglomération en décide.")
+            return Done(reverse("admin:wallet_correction_change", args=[row.pk]), said % euros(row.amount))
+
+        question = Question(
+            title=_("Corriger la caisse"),
+            facts=[(_("%s, dans les comptes") % means.label, euros(in_the_till(means))) for means in Means],
+            notes=[
+                _("Comptez la caisse\u00a0: l’écart avec ce qui est écrit ici est porté en régularisation."),
+                _("Un dépôt mal saisi se corrige aussi dans le porte-monnaie de la famille\u00a0: proposez les deux."),
+            ],
+            button=_("Proposer"),
+            danger=False,
+            cancel=self.url("changelist"),
+            cancel_words=_("Ne rien corriger"),
+        )
+        return ask(self, request, question, CountForm(request.POST or None), propose)
 
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def sum(self, obj: TillDeposit) -> str:

@@ -55,6 +55,8 @@ class RefundForm(forms.Form):
 
 
 class GiveUpForm(forms.Form):
+    # The status that the page showed: the worker may hear from the provider while somebody reads it.
+    seen = forms.CharField(widget=forms.HiddenInput)
     note = forms.CharField(
         label=gettext_lazy("Ce que le prestataire a répondu"),
         max_length=200,
@@ -110,6 +112,7 @@ class RefundAdmin(ReadOnlyAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj = kwargs["obj"]  # nothing is added here
         may = obj.status != Refund.Status.FAILED and self.may(request, Right.DECIDE, obj)
+        context["give_up_words"] = _("Renvoyé par la banque…") if obj.ended_at else _("Porter au porte-monnaie…")
         context["give_up_url"] = reverse("admin:checkout_refund_give_up", args=[obj.pk]) if may else ""
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -151,8 +154,8 @@ class RefundAdmin(ReadOnlyAdmin):
         if not self.may(request, Right.DECIDE, found):
             raise PermissionDenied
 
-        def give_up(*, note: str) -> Done:
-            back_to_wallet(refund=found, note=note, by=staff(request))
+        def give_up(*, note: str, seen: str) -> Done:
+            back_to_wallet(refund=found, note=note, by=staff(request), seen=seen)
             said = _("%s sont de nouveau dans le porte-monnaie ; la personne est prévenue.") % euros(found.amount)
             return Done(self.url("change", pk), said)
 
@@ -165,6 +168,11 @@ class RefundAdmin(ReadOnlyAdmin):
             ],
             notes=[
                 _(
+                    "Le prestataire a rendu la somme à la carte le %s. Ne la portez au porte-monnaie que si la banque l’a renvoyée depuis\u00a0: sinon elle serait rendue deux fois."
+                )
+                % moment(found.ended_at)
+                if found.ended_at
+                else _(
                     "Vérifiez d’abord chez le prestataire que la carte n’a pas été recréditée\u00a0: sinon la somme serait rendue deux fois."
                 ),
             ],
@@ -172,7 +180,7 @@ class RefundAdmin(ReadOnlyAdmin):
             cancel=self.url("change", pk),
             cancel_words=_("Attendre encore"),
         )
-        return ask(self, request, question, GiveUpForm(request.POST or None), give_up)
+        return ask(self, request, question, GiveUpForm(request.POST or None, initial={"seen": found.status}), give_up)
 
     @admin.display(description=gettext_lazy("commande"))
     def order_number(self, obj: Refund) -> str:

@@ -15,10 +15,10 @@ from accounts.models import Terms
 from bookings.absences import Absence
 from bookings.actions import Wish
 from checkout.actions.payment import Card, Means
-from checkout.actions.top_up import LARGEST, SMALLEST
+from checkout.actions.top_up import out_of_bounds
+from checkout.papers.models import Regie
 from portal.common.formats import euros
-from portal.common.forms import SummaryOnPage
-from portal.common.money import ZERO
+from portal.common.forms import AmountField, SummaryOnPage
 
 MOST_DATES = 400
 
@@ -247,17 +247,15 @@ class VoucherForm(forms.Form):
             self.add_error("code", sentence)
 
 
-RANGE = _("Un montant personnalisé va de 1,00\u00a0€ à 500,00\u00a0€.")
-
-
 class TopUpForm(forms.Form):
     """A pack, or an amount of one's own."""
 
     CUSTOM = "custom"
 
-    def __init__(self, data: Mapping[str, Any] | None = None, *, packs: Iterable[Decimal], fee: Decimal = ZERO) -> None:
-        """`fee` is what a custom amount costs besides, in euros."""
+    def __init__(self, data: Mapping[str, Any] | None = None, *, packs: Iterable[Decimal], regie: Regie) -> None:
+        """`regie` says how much a custom amount may be, and what it costs besides."""
         super().__init__(data)
+        bounds = out_of_bounds(regie)
         self.fields["pack"] = forms.ChoiceField(
             label=_("Choisissez un pack de crédits"),
             choices=[(str(amount), str(amount)) for amount in packs] + [(self.CUSTOM, _("Personnalisé"))],
@@ -267,25 +265,20 @@ class TopUpForm(forms.Form):
                 "invalid_choice": _("Ce pack n’existe pas : choisissez-en un autre."),
             },
         )
-        self.fields["amount"] = forms.DecimalField(
+        self.fields["amount"] = AmountField(
             label=_("Montant personnalisé, en euros"),
             required=False,
-            localize=True,
-            min_value=SMALLEST,
-            max_value=LARGEST,
-            max_digits=10,
-            decimal_places=2,
+            min_value=regie.top_up_least,
+            max_value=regie.top_up_most,
             error_messages={
                 "invalid": _("Écrivez le montant en chiffres, par exemple 30,00."),
-                "min_value": RANGE,
-                "max_value": RANGE,
-                "max_digits": RANGE,
-                "max_whole_digits": RANGE,
+                "min_value": bounds,
+                "max_value": bounds,
+                "max_digits": bounds,
+                "max_whole_digits": bounds,
                 "max_decimal_places": _("Un montant a au plus deux chiffres après la virgule, par exemple 30,00."),
             },
-            help_text=_("De 1 à 500\u00a0€. Des frais de %s s’ajoutent à un montant personnalisé.") % euros(fee)
-            if fee
-            else _("De 1 à 500\u00a0€."),
+            help_text=_custom_amount(regie),
             widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 8}),
         )
         # What the page of a custom amount has said that it costs.
@@ -326,6 +319,13 @@ class TopUpForm(forms.Form):
             return self.chosen
         shown: Decimal | None = self.cleaned_data.get("shown")
         return shown
+
+
+def _custom_amount(regie: Regie) -> str:
+    words = _("De %(least)s à %(most)s.") % {"least": euros(regie.top_up_least), "most": euros(regie.top_up_most)}
+    if not regie.top_up_fee:
+        return words
+    return words + " " + _("Des frais de %s s’ajoutent à un montant personnalisé.") % euros(regie.top_up_fee)
 
 
 class AbsenceForm(SummaryOnPage, forms.Form):

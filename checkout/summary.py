@@ -2,7 +2,7 @@
 
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import NamedTuple
@@ -128,6 +128,7 @@ class Group:
     tickets: list[tuple[str, str]] = field(default_factory=list)  # beneficiary, validity
     lines: list["Line"] = field(default_factory=list)
     why: list[str] = field(default_factory=list)  # each explanation of the price once
+    is_gone: bool = False  # paid for, and no longer free when the money came
 
     @property
     def quantity(self) -> int:
@@ -172,9 +173,12 @@ def _group(rows: Iterable[Line]) -> list[Group]:
     return list(groups.values())
 
 
-def order_groups(lines: Iterable[OrderLine]) -> list[Group]:
-    """The groups of an order's lines."""
-    return _group(
+def order_groups(lines: Iterable[OrderLine], *, gone: Collection[OrderLine] = ()) -> list[Group]:
+    """The groups of an order's lines; after them, marked, those of what was no longer free when its money came."""
+    lost = order_groups(gone) if gone else []
+    for group in lost:
+        group.is_gone = True
+    found = _group(
         Line(
             line.pk,
             line.label,
@@ -186,6 +190,15 @@ def order_groups(lines: Iterable[OrderLine]) -> list[Group]:
             line.explanation,
         )
         for line in lines
+    )
+    return found + lost
+
+
+def booking_groups(rows: Iterable[tuple[Booking, Decimal]]) -> list[Group]:
+    """The groups of bookings (with activity, slot and beneficiary), each with the price that it is shown at, in euros."""
+    return _group(
+        Line(row.pk, str(row.open_day.activity), str(row.slot), price, str(row.beneficiary), row.date)
+        for row, price in rows
     )
 
 

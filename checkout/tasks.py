@@ -18,6 +18,7 @@ from checkout.means.actions import check_used_providers
 from checkout.models import Order, Payment
 from checkout.papers.tasks import issue_invoices as issue_invoices  # Celery looks for tasks here
 from checkout.papers.tasks import issue_papers as issue_papers
+from checkout.papers.tasks import remove_orphaned_papers as remove_orphaned_papers
 from checkout.regie import verifications
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def reconcile_payments(seconds: float = SECONDS_OF_A_RUN) -> int:
     started = Payment.objects.awaiting_provider().filter(created_at__lt=now - ASK_AFTER)
     ended = 0
     for payment in _while_there_is_time(started, seconds):
-        if ask_provider(payment):
+        if _asked(payment):
             ended += 1
         elif payment.created_at < now - GIVE_UP_AFTER:
             end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
@@ -63,7 +64,16 @@ def ask_again(seconds: float = SECONDS_OF_A_RUN) -> int:
     given_up = Payment.objects.given_up_unheard().filter(
         Q(checked_at=None) | Q(checked_at__lt=now - ASK_AGAIN_AFTER), created_at__gt=now - ASK_FOR
     )
-    return sum(ask_provider(payment) for payment in _while_there_is_time(given_up, seconds))
+    return sum(_asked(payment) for payment in _while_there_is_time(given_up, seconds))
+
+
+def _asked(payment: Payment) -> bool:
+    """Whether the provider stated its end; what fails with one payment is written down, and the others are asked about."""
+    try:
+        return ask_provider(payment)
+    except Exception:
+        logger.exception("Payment %s could not be reconciled", payment.pk)
+        return False
 
 
 def _while_there_is_time(payments: QuerySet[Payment], seconds: float) -> Iterator[Payment]:

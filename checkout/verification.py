@@ -9,14 +9,18 @@ from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from bookings.models import Absence, AbsenceDay, Booking, Ticket
+from checkout.counter.models import Means, TillDeposit
+from checkout.explained import verify as _explained
 from checkout.models import PAID, Order, OrderLine, Payment, Refund
 from checkout.papers.verification import verify_papers
+from checkout.regie.models import Statement
 from checkout.vouchers.verification import verify as _vouchers
 from portal.common.db import annotated
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
 from services.models import OpenDay
 from wallet import actions as ledger
+from wallet.corrections.models import Correction
 from wallet.models import Account
 from wallet.verification import verify as verify_entries
 from wallet.withdrawals.models import Withdrawal
@@ -26,10 +30,13 @@ def verify() -> Iterator[str]:
     """One sentence per difference: the ledger's, an order that is paid but not captured, a place counted wrongly."""
     yield from verify_entries()
     yield from _orders()
+    yield from _explained()
     yield from _vouchers()
     yield from _reserved()
     yield from _refunds()
     yield from _withdrawals()
+    yield from _till()
+    yield from _remitting()
     yield from _places()
     yield from _ended()
     yield from _tickets()
@@ -101,6 +108,40 @@ def _withdrawals() -> Iterator[str]:
         }
 
 
+def _till() -> Iterator[str]:
+    """What lies in the till is what was taken at counters and not taken to the bank yet."""
+    payments = Payment.objects.filter(provider__in=Means, status=Payment.Status.CAPTURED).values("provider").order_by()
+    taken = {row["provider"]: row["sum"] for row in payments.annotate(sum=Sum("amount"))}
+    deposits = TillDeposit.objects.values("means").order_by().annotate(sum=Sum("amount"))
+    gone = {row["means"]: row["sum"] for row in deposits}
+    accounts = Account.objects.filter(kind=Account.Kind.TILL).annotate(sum=Sum("entries__amount"))
+    held = {code.partition(":")[2]: -(total or ZERO) for code, total in accounts.values_list("code", "sum")}
+    corrected = Correction.objects.filter(kind=Correction.Kind.TILL, status=Correction.Status.APPROVED)
+    counted = {
+        row["account__code"]: row["sum"]
+        for row in corrected.values("account__code").order_by().annotate(sum=Sum("amount"))
+    }
+    for means in Means:
+        lies = taken.get(means, ZERO) - gone.get(means, ZERO) + counted.get(ledger.till_code(means), ZERO)
+        if lies != held.get(means, ZERO):
+            yield _("Caisse (%(means)s) : %(lies)s encaissés et non versés, au grand livre %(held)s.") % {
+                "means": means.inside,
+                "lies": euros(lies),
+                "held": euros(held.get(means, ZERO)),
+            }
+
+
+def _remitting() -> Iterator[str]:
+    """What is owed on statements that no bank has paid yet is what the ledger holds to be paid over."""
+    due = Statement.objects.unpaid().aggregate(sum=Sum("net"))["sum"] or ZERO
+    held = Account.objects.filter(code=ledger.REMITTING).aggregate(sum=Sum("entries__amount"))["sum"] or ZERO
+    if due != held:
+        yield _("Reversements à virer : %(due)s sur les relevés, au grand livre %(held)s.") % {
+            "due": euros(due),
+            "held": euros(held),
+        }
+
+
 def _places() -> Iterator[str]:
     live = Count("bookings", filter=Q(bookings__ended_at=None))
     for open_day in annotated(OpenDay.objects.all(), live=live).exclude(taken=F("live")).select_related("activity"):
@@ -127,6 +168,12 @@ def _ended() -> Iterator[str]:
             "line": line,
             "number": line.order.number,
         }
+    # Cancelled bookings were named above; a ticket has no other word.
+    gone = Q(booking__status__in=[Booking.Status.HELD, Booking.Status.EXPIRED]) | (
+        Q(ticket__isnull=False) & ~Q(ticket__status=Ticket.Status.BOOKED)
+    )
+    for line in paid.filter(gone, cancelled_at=None):
+        yield _("%(line)s (commande %(number)s) : payé sans place.") % {"line": line, "number": line.order.number}
     owed = AbsenceDay.objects.filter(
         absence__status=Absence.Status.JUSTIFIED, refundable=True, booking__status=Booking.Status.BOOKED
     )

@@ -5,11 +5,12 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from portal.common.errors import Refused
 from portal.common.formats import euros, month, today
-from portal.common.forms import SummaryOnPage, label_of, offer
+from portal.common.forms import AmountField, SummaryOnPage, label_of, offer
 from wallet.models import Movement
 from wallet.withdrawals.actions import read_iban
 
@@ -86,11 +87,8 @@ class MovementFilter(forms.Form):
 class WithdrawalForm(SummaryOnPage, forms.Form):
     """How many euros go back to which bank account."""
 
-    amount = forms.DecimalField(
+    amount = AmountField(
         label=_("Montant à reprendre, en euros"),
-        localize=True,
-        max_digits=10,
-        decimal_places=2,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off", "size": 8}),
         error_messages={
             "required": _("Écrivez le montant à reprendre, par exemple 30,00."),
@@ -132,3 +130,13 @@ class WithdrawalForm(SummaryOnPage, forms.Form):
             return read_iban(self.cleaned_data["iban"])
         except Refused as refusal:
             raise forms.ValidationError(list(refusal.messages)) from refusal
+
+    @property
+    def seal(self) -> str:
+        """What stands for amount, holder and account on the page that shows them before they are sent."""
+        asked = "\n".join(str(self.cleaned_data[name]) for name in ("amount", "iban", "holder"))
+        return salted_hmac("checkout.withdrawal", asked, algorithm="sha256").hexdigest()
+
+    def was_shown(self, seal: str) -> bool:
+        """Whether a page with this seal showed the very request: another tab may have written another one since."""
+        return constant_time_compare(seal, self.seal)

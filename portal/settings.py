@@ -227,7 +227,13 @@ CELERY_BEAT_SCHEDULE = {
     # At an hour, not a day after beat was started: a deployment each evening would put it off for ever.
     "ledger": {"task": "checkout.verify_ledger", "schedule": crontab(hour=3, minute=30)},
     "sessions": {"task": "accounts.clear_sessions", "schedule": crontab(hour=2, minute=45)},
+    "orphaned-papers": {"task": "checkout.remove_orphaned_papers", "schedule": crontab(hour=2, minute=50)},
     "papers": {"task": "checkout.issue_papers", "schedule": 600},
+    "papers-of-the-year": {
+        "task": "checkout.issue_papers",
+        "schedule": crontab(hour=3, minute=10),
+        "kwargs": {"days": 400},
+    },
     "invoices": {"task": "checkout.issue_invoices", "schedule": 600},
 }
 
@@ -276,6 +282,7 @@ SESSION_EXPIRE_AT_BROWSER_CLOSE = False
 # --- Language, time, files -------------------------------------------------------------------------------------------
 
 LANGUAGE_CODE = "fr"
+FORMAT_MODULE_PATH = ["portal.formats"]
 LANGUAGES = [("fr", "Français")]
 LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "Europe/Paris"

@@ -131,6 +131,24 @@ def test_a_provider_without_its_secrets_is_refused(missing: str) -> None:
     assert "sk_test_x" not in result.stderr and "whsec_x" not in result.stderr, "a secret is never shown"
 
 
+PAYBOX = {
+    "CARD_PROVIDERS": "paybox",
+    "PAYBOX_SITE": "1999888",
+    "PAYBOX_RANG": "32",
+    "PAYBOX_IDENTIFIANT": "107904482",
+    "PAYBOX_HMAC_KEY": "01" * 32,
+}
+
+
+def test_paybox_is_deployed_with_the_key_that_verifies_its_payments() -> None:
+    for options in (["check", "--deploy"], ["check"]):
+        result = load("manage.py", *options, DEBUG="off", DEMO="off", **PAYBOX)
+        assert result.returncode == 1 and "portal.E006" in result.stderr and "PAYBOX_DIRECT_KEY" in result.stderr
+    given = load("manage.py", "check", DEBUG="off", DEMO="off", **PAYBOX, PAYBOX_DIRECT_KEY="1999888I")
+    assert given.returncode == 0, given.stderr
+    assert load("manage.py", "check", **PAYBOX, PAYBOX_MODE="test").returncode == 0  # the bank's acceptance tests
+
+
 def test_what_a_provider_was_given_and_cannot_be_right_is_refused() -> None:
     result = load("manage.py", "check", CARD_PROVIDERS="paybox,payfip", PAYBOX_SITE="12", PAYFIP_NUMCLI="abc")
     assert result.returncode == 1 and "PAYBOX_HMAC_KEY" in result.stderr

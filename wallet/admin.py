@@ -16,6 +16,8 @@ from accounts.admin_history import Happening, told
 from accounts.models import User
 from families.admin import AccountAdmin as PeopleAdmin
 from portal.common.formats import euros, short_date
+from portal.common.forms import AmountField
+from portal.common.money import MoneyField
 from wallet.corrections.models import Correction
 from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
 from wallet.words import account_name, of
@@ -231,7 +233,16 @@ class TopUpPackAdmin(ScopedAdmin):
     ordering = ["amount"]
     constraint_messages = {
         "pack_is_positive": ("amount", gettext_lazy("Un pack vaut plus de zéro euro.")),
+        "offered_pack_is_of_whole_euros": (
+            "amount",
+            gettext_lazy("Un crédit vaut un euro : un pack va de 1 à 1\u202f000 euros, sans centimes."),
+        ),
     }
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if isinstance(db_field, MoneyField):
+            kwargs["form_class"] = AmountField
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def pack(self, obj: TopUpPack) -> str:

@@ -14,12 +14,12 @@ import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models import Case, OuterRef, Q, Subquery, Sum, When
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Floor
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
 from portal.common.db import annotated, not_truncated
-from portal.common.formats import PARIS
+from portal.common.formats import PARIS, euros
 from portal.common.money import ZERO, MoneyField
 
 if TYPE_CHECKING:
@@ -390,14 +390,30 @@ class Checkpoint(models.Model):
 class TopUpPack(models.Model):
     """A pack of credits that parents buy without fee (« Pack 25 crédits », 25,00 €)."""
 
-    amount = MoneyField(_("montant"), unique=True)
+    amount = MoneyField(
+        _("montant"),
+        unique=True,
+        error_messages={"unique": _("Un pack de ce montant existe déjà : proposez celui-là.")},
+    )
     is_active = models.BooleanField(_("proposé"), default=True)
 
     class Meta:
         verbose_name = _("pack de crédits")
         verbose_name_plural = _("packs de crédits")
         ordering = ["amount"]
-        constraints = [models.CheckConstraint(condition=Q(amount__gt=0), name="pack_is_positive")]
+        constraints = [
+            models.CheckConstraint(condition=Q(amount__gt=0), name="pack_is_positive"),
+            # A credit is one euro. What was offered before this rule stays written, and is offered no more.
+            models.CheckConstraint(
+                condition=Q(is_active=False) | Q(amount=Floor("amount"), amount__lte=1_000),
+                name="offered_pack_is_of_whole_euros",
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"{self.amount} €"
+        return euros(self.amount)
+
+    @property
+    def credits(self) -> int:
+        """How many credits of one euro it holds."""
+        return int(self.amount)

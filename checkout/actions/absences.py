@@ -32,9 +32,9 @@ def justify_absence(*, absence: Absence, by: User) -> list[Returned]:
         if ids:
             rows = bookings.cancel_by_staff(ids=list(ids), by=by, reason=_("Absence justifiée"), override=True)
             refunds = give_back(rows, by=by, reason=_("Absence justifiée"))
-        paid = {refund.payer: refund.total for refund in refunds}
+        paid = {refund.payer: refund for refund in refunds}
         for person in {current.reported_by, *paid}:
-            _tell(current, person, total=paid.get(person, ZERO))
+            _tell(current, paid.get(person) or Returned(person, [], ZERO))
     return refunds
 
 
@@ -45,7 +45,7 @@ def refuse_absence(*, absence: Absence, reason: str, by: User) -> Absence:
         raise Refused(_("Écrivez le motif du refus : la personne le lira dans son courriel."), code="reason_missing")
     with refusing({}):
         current = absence_actions.decide(absence=absence, status=Absence.Status.REFUSED, reason=reason, by=by)
-        _tell(current, current.reported_by, total=ZERO)
+        _tell(current, Returned(current.reported_by, [], ZERO))
     return current
 
 
@@ -63,7 +63,8 @@ def _check_certificate(absence: Absence) -> None:
         )
 
 
-def _tell(absence: Absence, person: User, *, total: object) -> None:
+def _tell(absence: Absence, returned: Returned) -> None:
+    person = returned.payer
     queue_email(
         key=f"absence:{absence.pk}:{absence.status}:{person.pk}",
         to=person.email,
@@ -72,6 +73,6 @@ def _tell(absence: Absence, person: User, *, total: object) -> None:
             "user": person,
             "absence": absence,
             "days": list(absence.days.select_related("booking__open_day__activity", "booking__slot")),
-            "total": total,
+            **returned.words,
         },
     )

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -13,6 +14,7 @@ from bookings import actions as bookings
 from bookings.models import Booking
 from checkout.models import Order, OrderLine, Regie
 from checkout.refunds.actions import card_shares, lock_cards, refund_to_card
+from checkout.summary import booking_groups
 from checkout.vouchers import settling
 from checkout.vouchers.words import NO_FATES, Fates
 from portal.common.db import refusing, retry_on_deadlock
@@ -44,6 +46,18 @@ class Returned:
         """The euros that stay in the wallet."""
         return self.total - self.to_card
 
+    @property
+    def words(self) -> dict[str, Any]:
+        """What an e-mail about it reads: amounts in euros, and the fate of the vouchers (templates/emails/_vouchers.txt)."""
+        return {
+            "groups": booking_groups((row, ZERO) for row in self.bookings),
+            "total": self.to_wallet,
+            "to_card": self.to_card,
+            "price": self.total + self.off,
+            "off": self.off,
+            "vouchers": self.vouchers,
+        }
+
 
 @retry_on_deadlock
 def cancel_bookings(*, ids: Collection[int], by: User, to_card: bool = False) -> Returned:
@@ -64,15 +78,7 @@ def cancel_bookings(*, ids: Collection[int], by: User, to_card: bool = False) ->
             key=f"cancellation:{min(row.pk for row in rows)}",
             to=by.email,
             template="bookings_cancelled",
-            context={
-                "user": by,
-                "bookings": rows,
-                "total": mine.to_wallet,
-                "to_card": mine.to_card,
-                "price": mine.total + mine.off,
-                "off": mine.off,
-                "vouchers": mine.vouchers,
-            },
+            context={"user": by, "bookings": rows, **mine.words},
         )
     return mine
 
@@ -106,12 +112,8 @@ def cancel_for(
                 context={
                     "user": refund.payer,
                     "bookings": refund.bookings,
-                    "total": refund.to_wallet,
-                    "to_card": refund.to_card,
-                    "price": refund.total + refund.off,
-                    "off": refund.off,
-                    "vouchers": refund.vouchers,
                     "reason": reason.strip(),
+                    **refund.words,
                 },
             )
     return refunds
@@ -195,7 +197,9 @@ def _post(
 def _named(booked: Sequence[Booking]) -> str:
     """`Restauration scolaire, mardi 8 décembre et 2 autres dates (2 enfants)`: a date is one, whoever comes."""
     what = f"{booked[0].open_day.activity}, {day(booked[0].date)}"
+    others = len({row.open_day.activity_id for row in booked}) - 1
     more = len({row.date for row in booked}) - 1
     children = len({row.beneficiary_id for row in booked})
     what += ngettext(" et %d autre date", " et %d autres dates", more) % more if more else ""
+    what += ngettext(" (et %d autre activité)", " (et %d autres activités)", others) % others if others else ""
     return what + (_(" (%d enfants)") % children if children > 1 else "")

@@ -14,7 +14,7 @@ from bookings.closures.models import Closure
 from bookings.models import Booking, BookingQuerySet
 from bookings.waiting.models import WaitingListEntry
 from bookings.waiting.offers import by_user
-from checkout.actions.cancellation import give_back
+from checkout.actions.cancellation import Returned, give_back
 from checkout.models import PAID, Order, OrderLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
@@ -120,17 +120,17 @@ def apply_closure(*, closure: Closure, by: User | None) -> int:
         waited = dict(by_user(waits))
         families = sorted({*told, *waited}, key=lambda user: user.pk)
         for family in families:
-            refund = told.get(family)
+            refund = told.get(family) or Returned(family, [], ZERO)
             queue_email(
                 key=f"closure:{row.pk}:{family.pk}",
                 to=family.email,
                 template="closure",
                 context={
                     "user": family,
-                    "bookings": refund.bookings if refund else [],
-                    "total": refund.total if refund else ZERO,
+                    "bookings": refund.bookings,
                     "waits": waited.get(family, []),
                     "closure": row,
+                    **refund.words,
                 },
             )
     return len(families)

@@ -12,16 +12,16 @@ from accounts.models import User
 from bookings import actions as bookings
 from bookings.models import Booking, Ticket
 from bookings.tickets import actions as tickets
-from checkout.given_back import paid_each
+from checkout.given_back import GivenBack, paid_each
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
 from checkout.providers import provider as find_provider
 from checkout.providers.base import EURO, Message, Outcome
+from checkout.regie.operators import operators
 from checkout.summary import order_groups
 from checkout.vouchers import settling
 from checkout.vouchers.reading import reductions_taken
 from portal.common.db import retry_on_deadlock
 from portal.common.errors import Refused
-from portal.common.formats import day
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
 from portal.outbox.calls import queue_call
@@ -56,6 +56,8 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
             logger.error("Provider %s states %s for payment %s of %s", provider, stated, payment.pk, payment.amount)
             return _close(event, ProviderEvent.Outcome.REJECTED, f"amount {stated}, expected {payment.amount}"[:200])
         if payment.status in ENDED_WITH_MONEY:
+            if _is_another_debit(payment, message):
+                return _close(event, ProviderEvent.Outcome.REJECTED, _another_debit(payment, message))
             return _close(event, ProviderEvent.Outcome.REPEATED)
         if message.outcome == Outcome.CAPTURED:
             _capture(order, payment, message)
@@ -70,6 +72,31 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
         else:
             return _close(event, ProviderEvent.Outcome.REPEATED)
         return _close(event, ProviderEvent.Outcome.APPLIED)
+
+
+def _is_another_debit(payment: Payment, message: Message) -> bool:
+    """Whether a provider says that it took the same payment again, under another number of its own."""
+    if message.outcome != Outcome.CAPTURED or not (message.provider_reference and payment.provider_reference):
+        return False
+    return message.provider_reference[:80] != payment.provider_reference
+
+
+def _another_debit(payment: Payment, message: Message) -> str:
+    """Tell operators of it: no book of ours knows whose money that is, which only the provider's file will say."""
+    logger.error(
+        "Payment %s was captured as %s, and again as %s",
+        payment.pk,
+        payment.provider_reference,
+        message.provider_reference,
+    )
+    for operator in operators():
+        queue_email(
+            key=f"payment:{payment.pk}:again:{message.provider_reference[:40]}:{operator.pk}",
+            to=operator.email,
+            template="payment_captured_again",
+            context={"user": operator, "payment": payment, "order": payment.order, "again": message.provider_reference},
+        )
+    return f"captured again, as {message.provider_reference}"[:200]
 
 
 @retry_on_deadlock
@@ -165,12 +192,13 @@ def complete(
         template="order_paid",
         context={
             "order": order,
-            "groups": order_groups(kept),
+            "groups": order_groups(kept, gone=lost),
+            "has_kept": bool(kept),
             "has_dates": any(line.kind == OrderLine.Kind.BOOKING for line in kept),
             "has_tickets": any(line.kind == OrderLine.Kind.TICKET for line in kept),
             "paid_with": _paid_with(sources, card),
-            "lost": [f"{line.beneficiary_name}, {day(line.date) if line.date else line.label}" for line in lost],
-            "refund": refund,
+            "lost": lost,
+            "lost_back": GivenBack(lost),
             "paid_each": paid_each(kept),
             "credits": sum((line.unit_price for line in kept if line.kind == OrderLine.Kind.CREDIT), ZERO),
             "reductions": reductions_taken(order.pk) if any(line.discount for line in lines) else [],
@@ -219,10 +247,17 @@ def expired() -> Refused:
 def _capture(order: Order, payment: Payment, message: Message) -> None:
     payment.provider_reference = message.provider_reference[:80] or payment.provider_reference
     if order.status == Order.Status.PENDING and _wallet_covers_the_rest(order, payment):
-        complete(order, card=payment)
-        _end(payment, Payment.Status.CAPTURED)
-        _release_wallet_part(order)  # a later try's, when the card of an earlier one pays all
-        return
+        try:
+            with transaction.atomic():
+                complete(order, card=payment)
+                _end(payment, Payment.Status.CAPTURED)
+                _end_later_tries(order)
+        except Refused as refusal:
+            if refusal.code != "wallet_is_not_overdrawn":
+                raise
+            # The wallet was spent since it was looked at, its lock comes last: the card alone does not pay the order.
+        else:
+            return
     # Paid twice, abandoned, or the wallet's part is spent: the card's money is kept for its owner, and they are told.
     _end(payment, Payment.Status.CREDITED)
     ledger.wallet_of(order.user)
@@ -243,7 +278,14 @@ def _capture(order: Order, payment: Payment, message: Message) -> None:
         context={"order": order, "payment": payment},
     )
     if order.status != Order.Status.PENDING:
-        _release_wallet_part(order)
+        _end_later_tries(order)
+
+
+def _end_later_tries(order: Order) -> None:
+    """An earlier try's card has paid: nobody should be able to pay at the page of a later one, nor is its wallet part needed."""
+    for payment in order.payments.filter(status__in=Payment.RUNNING).order_by("pk").select_for_update():
+        payment.refresh_from_db()  # the wallet's part comes back with its card's end
+        end_running(order, payment, Payment.Status.ABANDONED)
 
 
 def _wallet_covers_the_rest(order: Order, card: Payment) -> bool:

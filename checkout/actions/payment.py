@@ -263,7 +263,12 @@ def _place_order(user: User, cart: Cart, shown_total: Decimal) -> tuple[Order, S
         raise Refused(_("Choisissez d’abord une adresse."), code="no_address")
     if cart.terms_id is None or cart.terms_id != cart.terms_in_force:
         raise Refused(
-            _("Acceptez d’abord les conditions générales de vente, dans leur version en vigueur."), code="no_terms"
+            _("Acceptez d’abord les conditions générales de vente.")
+            if cart.terms_id is None
+            else _(
+                "Les conditions générales de vente ont changé depuis que vous les avez acceptées : acceptez leur nouvelle version. Rien n’a été débité."
+            ),
+            code="no_terms",
         )
     order = Order.objects.create(
         user=user, cart=cart, total=total, billing_address=str(cart.address), terms_id=cart.terms_id

@@ -85,14 +85,6 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
             key=f"ticket:{row.pk}:cancelled",
             to=by.email,
             template="ticket_cancelled",
-            context={
-                "user": by,
-                "ticket": row,
-                "total": returned.to_wallet,
-                "to_card": returned.to_card,
-                "price": line.unit_price,
-                "off": line.discount,
-                "vouchers": returned.vouchers,
-            },
+            context={"user": by, "ticket": row, **returned.words},
         )
     return returned

@@ -14,20 +14,29 @@ from portal.common.money import ZERO, round_cents
 from wallet import actions as ledger
 from wallet.models import TopUpPack
 
-SMALLEST, LARGEST = Decimal("1.00"), Decimal("500.00")
-
 
 def fee_of(amount: Decimal) -> Decimal:
     """What a deposit of `amount` euros costs besides: nothing for a pack, else the fee that « Régies » sets."""
-    is_pack = TopUpPack.objects.filter(amount=amount, is_active=True).exists()
-    return ZERO if is_pack else Regie.objects.current().top_up_fee
+    return ZERO if _is_pack(amount) else Regie.objects.current().top_up_fee
+
+
+def out_of_bounds(regie: Regie) -> str:
+    """What is said of a custom amount that the régie does not take."""
+    return _("Un montant personnalisé va de %(least)s à %(most)s, au centime près. Rien n’a été débité.") % {
+        "least": euros(regie.top_up_least),
+        "most": euros(regie.top_up_most),
+    }
+
+
+def _is_pack(amount: Decimal) -> bool:
+    return TopUpPack.objects.filter(amount=amount, is_active=True).exists()
 
 
 def start_top_up(*, user: User, amount: Decimal, shown_total: Decimal, card: Card = ANY_CARD) -> Started:
     """Order credits of `amount` euros and start the card payment of them and their fee.
 
-    `shown_total` is what the person saw, in euros. Raises Refused when it would be something else by now, outside SMALLEST
-    to LARGEST, and when no card provider is configured or it does not answer.
+    `shown_total` is what the person saw, in euros. Raises Refused when it would be something else by now, for a custom
+    amount outside the régie's bounds, and when no card provider is configured or it does not answer.
     """
     provider = chosen_provider(card)
     if provider is None:
@@ -37,13 +46,12 @@ def start_top_up(*, user: User, amount: Decimal, shown_total: Decimal, card: Car
             ),
             code="no_card",
         )
-    if amount != round_cents(amount) or not SMALLEST <= amount <= LARGEST:
-        raise Refused(
-            _("Le montant va de %(least)s à %(most)s, au centime près.")
-            % {"least": euros(SMALLEST), "most": euros(LARGEST)},
-            code="amount",
-        )
-    fee = fee_of(amount)
+    fee = ZERO
+    if not _is_pack(amount):
+        regie = Regie.objects.current()
+        if amount != round_cents(amount) or not regie.top_up_least <= amount <= regie.top_up_most:
+            raise Refused(out_of_bounds(regie), code="amount")
+        fee = regie.top_up_fee
     if amount + fee != shown_total:
         raise Refused(
             _("Ce dépôt coûte maintenant %(now)s au lieu de %(before)s : vérifiez-le. Rien n’a été débité.")

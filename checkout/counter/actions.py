@@ -14,6 +14,7 @@ from checkout.actions.payment import order_of_cart
 from checkout.actions.reconciliation import ask_about
 from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.models import Cart, Order, OrderLine, Payment
+from checkout.papers.models import Regie
 from portal.common.db import one_at_a_time, refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import euros
@@ -23,7 +24,6 @@ from wallet.models import Account, Movement
 
 # Public accountants take no more in cash (code général des impôts, article 1680).
 CASH_LIMIT = Decimal("300.00")
-LARGEST = Decimal("2000.00")
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,10 @@ def _take_payment(user: User, shown_total: Decimal, paper: Paper, commune: Commu
     return order
 
 
-def out_of_bounds() -> str:
+def out_of_bounds(regie: Regie | None = None) -> str:
     """What is said of an amount that no counter takes."""
-    return _("Le montant va de 0,01\u00a0€ à %s, au centime près. Rien n’a été encaissé.") % euros(LARGEST)
+    most = (regie or Regie.objects.current()).counter_most
+    return _("Le montant va de 0,01\u00a0€ à %s, au centime près. Rien n’a été encaissé.") % euros(most)
 
 
 @transaction.atomic
@@ -179,11 +180,9 @@ def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, b
             ),
             code="cheque_or_not",
         )
-    if amount != round_cents(amount) or not ZERO < amount <= LARGEST:
-        raise Refused(
-            out_of_bounds(),
-            code="amount",
-        )
+    regie = Regie.objects.current()
+    if amount != round_cents(amount) or not ZERO < amount <= regie.counter_most:
+        raise Refused(out_of_bounds(regie), code="amount")
     if paper.means == Means.CASH and amount > CASH_LIMIT:
         raise Refused(
             _("En espèces, la loi limite l’encaissement à %s. Rien n’a été encaissé.") % euros(CASH_LIMIT),

@@ -30,6 +30,20 @@ class Means(models.TextChoices):
         return str(self.label) if self == Means.CESU else str(self.label).lower()
 
 
+# One after the other, whoever takes something out: the second counts what the first has taken. The movement is posted by then.
+WITHIN_THE_TILL = """
+    PERFORM pg_advisory_xact_lock(hashtext('till:' || NEW.means));
+    IF (
+        SELECT coalesce(sum(e.amount), 0) FROM wallet_entry e JOIN wallet_account a ON a.id = e.account_id
+        WHERE a.code = 'till:' || NEW.means
+    ) > 0 THEN
+        RAISE EXCEPTION 'checkout_tilldeposit: the till of % does not hold that much', NEW.means
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class CounterReceiptQuerySet(models.QuerySet["CounterReceipt"]):
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(commune__in=user.till_communes)
@@ -116,6 +130,12 @@ class TillDeposit(models.Model):
             models.CheckConstraint(condition=~models.Q(number=""), name="till_deposit_has_a_number"),
         ]
         triggers = [
+            pgtrigger.Trigger(
+                name="till_gives_what_it_holds",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=WITHIN_THE_TILL,
+            ),
             pgtrigger.Protect(name="till_deposits_stay", operation=pgtrigger.Update | pgtrigger.Delete),
             not_truncated("till_deposits_are_not_emptied"),
         ]

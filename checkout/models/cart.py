@@ -116,7 +116,7 @@ class CartLine(models.Model):
         verbose_name = _("ligne de panier")
         verbose_name_plural = _("lignes de panier")
         constraints = [
-            models.CheckConstraint(condition=Q(unit_price__gte=0), name="cart_price_is_not_negative"),
+            # Nor is a price negative then.
             models.CheckConstraint(
                 condition=Q(surcharge__gte=0, surcharge__lte=F("unit_price")), name="cart_surcharge_is_in_the_price"
             ),

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
 from django.urls import reverse
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune, Terms
@@ -19,7 +20,7 @@ from checkout.models.cart import Cart
 from checkout.models.events import ProviderEvent
 from checkout.vouchers.models import LINE_IS_SHARED_OUT
 from portal.common.db import not_truncated
-from portal.common.formats import euros
+from portal.common.formats import PARIS, euros
 from portal.common.money import ZERO, MoneyField
 from wallet.actions import clearing_code, till_code
 from wallet.models import Movement
@@ -137,7 +138,7 @@ class Order(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self._meta.verbose_name} {self.number}"
+        return f"{capfirst(self._meta.verbose_name)} {self.number}"
 
     def get_absolute_url(self) -> str:
         return reverse("order", args=[self.reference])
@@ -156,7 +157,7 @@ class Order(models.Model):
     @property
     def number(self) -> str:
         """What people quote on the telephone: year and serial number, `2026-000123`."""
-        return f"{self.created_at.year}-{self.pk:06d}"
+        return f"{self.created_at.astimezone(PARIS).year}-{self.pk:06d}"
 
 
 # What a family pays for a line, in euros: its price without what vouchers take off.
@@ -207,7 +208,7 @@ class OrderLine(models.Model):
         verbose_name_plural = _("lignes de commande")
         ordering = ["pk"]
         constraints = [
-            models.CheckConstraint(condition=Q(unit_price__gte=0), name="line_price_is_not_negative"),
+            # Nor is a price negative then.
             models.CheckConstraint(
                 condition=Q(surcharge__gte=0, surcharge__lte=F("unit_price")), name="line_surcharge_is_in_the_price"
             ),

@@ -1,7 +1,8 @@
 """Issuing the régie's papers, cancelling one by another, sending one again.
 
 A paper is numbered, printed, stored and written in one transaction under the lock of its series, which comes last in the
-order of locks: behind wallets. What fails takes its number back; its file, which no row names, is removed.
+order of locks: behind wallets. What fails takes its number back; its file, which no row names, is removed at
+once or, when the transaction fails later, in the night (checkout.papers.files).
 """
 
 import hashlib

@@ -5,11 +5,13 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Field
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from schwifty import IBAN
@@ -390,6 +392,13 @@ class InvoiceRunAdmin(ReadOnlyAdmin):
 PART = gettext_lazy("Une part de 0 à 10 pour cent, par exemple 1,20.")
 
 
+def _amount(name: str, **options: Any) -> AmountField:
+    """A sum of the régie, typed as people write it."""
+    field = Regie._meta.get_field(name)
+    assert isinstance(field, Field)
+    return AmountField(label=capfirst(field.verbose_name), help_text=field.help_text, **options)
+
+
 class RegieForm(ScopedForm):
     """SIRET, IBAN and BIC may be typed as papers print them, in groups."""
 
@@ -399,13 +408,12 @@ class RegieForm(ScopedForm):
         required=False,
         widget=forms.TextInput(attrs={"size": 40}),
     )
-    top_up_fee = AmountField(
-        label=Regie._meta.get_field("top_up_fee").verbose_name,
-        help_text=Regie._meta.get_field("top_up_fee").help_text,
-    )
-    remittance_percent = AmountField(
-        label=Regie._meta.get_field("remittance_percent").verbose_name,
-        help_text=Regie._meta.get_field("remittance_percent").help_text,
+    top_up_fee = _amount("top_up_fee")
+    top_up_least = _amount("top_up_least")
+    top_up_most = _amount("top_up_most")
+    counter_most = _amount("counter_most")
+    remittance_percent = _amount(
+        "remittance_percent",
         max_digits=4,
         error_messages={
             "required": gettext_lazy("Écrivez la part, par exemple 1,20 ; 0 pour aucune."),
@@ -424,6 +432,8 @@ class RegieForm(ScopedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for name in ("address", "legal"):
+            self.fields[name].widget.attrs["rows"] = 3
         if self.instance.iban:
             self.initial["iban"] = IBAN(self.instance.iban, allow_invalid=True).formatted
 
@@ -466,7 +476,10 @@ class RegieAdmin(ScopedAdmin):
             gettext_lazy("En tête des pièces"),
             {"fields": ["name", "authority", "address", "siret", "officer", "legal"]},
         ),
-        (gettext_lazy("Ce que paient et reçoivent les familles"), {"fields": ["top_up_fee", "card_refunds"]}),
+        (
+            gettext_lazy("Ce que paient et reçoivent les familles"),
+            {"fields": ["top_up_fee", "top_up_least", "top_up_most", "counter_most", "card_refunds"]},
+        ),
         (gettext_lazy("Reversement aux communes"), {"fields": ["remittance_percent"]}),
         (gettext_lazy("Compte bancaire"), {"fields": ["iban", "bic"]}),
     ]
@@ -474,6 +487,16 @@ class RegieAdmin(ScopedAdmin):
         "regie_fee_is_moderate": (
             "top_up_fee",
             gettext_lazy("Des frais de zéro à cinq euros, par exemple 0,01."),
+        ),
+        "regie_deposits_have_bounds": (
+            "top_up_most",
+            gettext_lazy(
+                "Le plus grand dépôt est au moins le plus petit, et les deux vont de 0,01\u00a0€ à 10\u202f000,00\u00a0€."
+            ),
+        ),
+        "regie_counter_has_a_bound": (
+            "counter_most",
+            gettext_lazy("Le plus grand encaissement va de 0,01\u00a0€ à 10\u202f000,00\u00a0€."),
         ),
         "regie_part_is_moderate": (
             "remittance_percent",

@@ -1,12 +1,12 @@
 """The invoice of a family's month: what was given, what was paid and credited, what is left in the wallet."""
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Sum
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from checkout.models import Order, OrderLine, Payment
 from checkout.papers.actions import issue
-from checkout.papers.content import Content, facts, means, price_times, table, text, total
+from checkout.papers.content import Block, Content, facts, means, price_times, table, text, total
 from checkout.papers.models import Document, Kind
 from portal.common.formats import PARIS, euros, month, short_date
 from portal.common.money import ZERO
@@ -52,7 +52,7 @@ def families_of(first: dt.date) -> QuerySet[User]:
     """Whom the invoice of this month concerns and who has none yet: something was given, or paid."""
     start, end = moments(first, last_day(first))
     given = OrderLine.objects.filter(given_in(first), order__user=OuterRef("pk"))
-    paid = Order.objects.filter(user=OuterRef("pk"), paid_at__gte=start, paid_at__lt=end)
+    paid = _payments(start, end).filter(order__user=OuterRef("pk"))
     issued = Document.objects.filter(user=OuterRef("pk"), kind=Kind.INVOICE, subject=subject_of(first, last_day(first)))
     return User.objects.filter(Exists(given) | Exists(paid)).exclude(Exists(issued)).order_by("pk")
 
@@ -65,53 +65,18 @@ def invoice(user: User, first: dt.date) -> Content:
     price = sum((row["sum"] for row in given), ZERO)
     off = sum((row["off"] for row in given), ZERO)
     amount = price - off
-    orders = list(
-        Order.objects.filter(user=user, paid_at__gte=start, paid_at__lt=end)
-        .prefetch_related("payments")
-        .order_by("paid_at", "pk")
-    )
+    payments = list(_payments(start, end).filter(order__user=user).select_related("order").order_by("ended_at", "pk"))
+    ended = _ended({row.order_id for row in payments})
     before, after, entries = _wallet(user, start, end)
     blocks = [
         facts([(_("Période"), _("du %(first)s au %(last)s") % {"first": short_date(first), "last": short_date(last)})]),
-        table(
-            _("Prestations du mois"),
-            [_("Service"), _("Prestation"), _("Pour"), _("Quantité"), _("Montant")],
-            [
-                (
-                    row["service"] or str(AGGLOMERATION),
-                    ", ".join(part for part in (row["label"], row["detail"]) if part),
-                    row["beneficiary_name"],
-                    price_times(row["count"], row["unit_price"]),
-                    euros(row["sum"]),
-                )
-                for row in given
-            ]
-            or [(_("Aucune prestation ce mois-ci"), "", "", "", euros(ZERO))],
-            [_("Total"), "", "", "", euros(price)],
-            numbers=2,
-        ),
+        *_services(given, price),
         *([facts([(_("Bons de réduction"), euros(-off))])] if off else []),
         total(_("Prestations du mois"), amount),
-        text(_("Réglées d’avance, à la commande : il ne reste rien à payer.")),
+        *([text(_("Réglées d’avance, à la commande : il ne reste rien à payer."))] if given else []),
+        *_paid(_("Versé par la famille"), [row for row in payments if not row.is_wallet], ended),
+        *_paid(_("Réglé avec le porte-monnaie"), [row for row in payments if row.is_wallet], ended),
     ]
-    if orders:
-        blocks.append(
-            table(
-                _("Commandes et dépôts payés dans le mois"),
-                [_("Date"), _("Commande"), _("Réglé par"), _("Montant")],
-                [
-                    (
-                        short_date(timezone.localdate(order.paid_at)),
-                        f"{order.number} ({order.get_kind_display().lower()})",
-                        _paid_with(order),
-                        euros(order.total),
-                    )
-                    for order in orders
-                ],
-                [_("Total"), "", "", euros(sum((order.total for order in orders), ZERO))],
-                narrow=1,
-            )
-        )
     blocks.append(
         table(
             _("Porte-monnaie"),
@@ -169,11 +134,71 @@ def _given(user: User, first: dt.date) -> Sequence[dict[str, Any]]:
     return list(rows.order_by("service", "beneficiary_name", "label", "detail", "unit_price"))
 
 
-def _paid_with(order: Order) -> str:
-    parts = [row for row in order.payments.all() if row.status == Payment.Status.CAPTURED]
-    if len(parts) == 1:
-        return means(parts[0])
-    return ", ".join(f"{means(part)} {euros(part.amount)}" for part in parts)
+def _services(given: Sequence[dict[str, Any]], price: Decimal) -> list[Block]:
+    if not given:
+        return [text(_("Aucune prestation ce mois-ci : rien n’est à payer."), title=_("Prestations du mois"))]
+    return [
+        table(
+            _("Prestations du mois"),
+            [_("Service"), _("Prestation"), _("Pour"), _("Quantité"), _("Montant")],
+            [
+                (
+                    row["service"] or str(AGGLOMERATION),
+                    ", ".join(part for part in (row["label"], row["detail"]) if part),
+                    row["beneficiary_name"],
+                    price_times(row["count"], row["unit_price"]),
+                    euros(row["sum"]),
+                )
+                for row in given
+            ],
+            [_("Total"), "", "", "", euros(price)],
+            numbers=2,
+        )
+    ]
+
+
+def _payments(start: dt.datetime, end: dt.datetime) -> QuerySet[Payment]:
+    """What was paid from this moment until that one (excluded): for orders, or too late for one and kept in the wallet."""
+    captured = Q(status=Payment.Status.CAPTURED, order__paid_at__gte=start, order__paid_at__lt=end)
+    return Payment.objects.filter(captured | Q(status=Payment.Status.CREDITED, ended_at__gte=start, ended_at__lt=end))
+
+
+def _ended(orders: Collection[int]) -> dict[int, str]:
+    """What to say of these orders (by key) of which something was given back since."""
+    lines = OrderLine.objects.filter(order__in=orders).values("order").order_by()
+    counted = lines.annotate(left=Count("pk", filter=Q(cancelled_at=None)), all=Count("pk")).filter(left__lt=F("all"))
+    words = {False: _("annulée depuis"), True: _("annulée en partie depuis")}
+    return {row["order"]: words[bool(row["left"])] for row in counted}
+
+
+def _paid(title: str, payments: Sequence[Payment], ended: Mapping[int, str]) -> list[Block]:
+    """A table of payments: what came from outside and what came from the wallet are never summed together."""
+    if not payments:
+        return []
+    return [
+        table(
+            title,
+            [_("Date"), _("Commande"), _("Réglé par"), _("Montant")],
+            [
+                (
+                    short_date(timezone.localdate(row.ended_at)),
+                    "{} ({})".format(row.order.number, ", ".join(_about(row, ended))),
+                    means(row),
+                    euros(row.amount),
+                )
+                for row in payments
+            ],
+            [_("Total"), "", "", euros(sum((row.amount for row in payments), ZERO))],
+            narrow=1,
+        )
+    ]
+
+
+def _about(payment: Payment, ended: Mapping[int, str]) -> list[str]:
+    if payment.status == Payment.Status.CREDITED:
+        return [_("réglée trop tard, porté au porte-monnaie")]
+    kind = payment.order.get_kind_display().lower()
+    return [kind, ended[payment.order_id]] if payment.order_id in ended else [kind]
 
 
 def _wallet(user: User, start: dt.datetime, end: dt.datetime) -> tuple[Decimal, Decimal, Sequence[Entry]]:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MOST_FEE = 5  # euros
 MOST_PERCENT = 10
+MOST_TAKEN = 10000  # euros
 
 
 def siret_number(text: str) -> None:
@@ -123,6 +124,23 @@ class Regie(models.Model):
         db_default=Decimal("0.01"),
         help_text=_("Ajoutés au montant que la famille choisit elle-même ; les packs n’en ont pas."),
     )
+    top_up_least = MoneyField(
+        _("plus petit dépôt de montant personnalisé (€)"),
+        default=Decimal("1.00"),
+        db_default=Decimal("1.00"),
+    )
+    top_up_most = MoneyField(
+        _("plus grand dépôt de montant personnalisé (€)"),
+        default=Decimal("500.00"),
+        db_default=Decimal("500.00"),
+        help_text=_("Les packs valent ce qu’ils valent : ces limites ne les concernent pas."),
+    )
+    counter_most = MoneyField(
+        _("plus grand encaissement au guichet (€)"),
+        default=Decimal("2000.00"),
+        db_default=Decimal("2000.00"),
+        help_text=_("En espèces, la loi limite de toute façon à 300\u00a0€ (code général des impôts, article 1680)."),
+    )
     remittance_percent = models.DecimalField(
         _("part des commissions retenue aux communes (%)"),
         max_digits=4,
@@ -161,6 +179,13 @@ class Regie(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(top_up_fee__gte=0, top_up_fee__lte=MOST_FEE), name="regie_fee_is_moderate"
+            ),
+            models.CheckConstraint(
+                condition=Q(top_up_least__gt=0, top_up_most__gte=F("top_up_least"), top_up_most__lte=MOST_TAKEN),
+                name="regie_deposits_have_bounds",
+            ),
+            models.CheckConstraint(
+                condition=Q(counter_most__gt=0, counter_most__lte=MOST_TAKEN), name="regie_counter_has_a_bound"
             ),
             models.CheckConstraint(
                 condition=Q(remittance_percent__gte=0, remittance_percent__lte=MOST_PERCENT),
@@ -290,9 +315,14 @@ FOLLOWS_ANOTHER = """
 """
 
 
+def folder(moment: dt.datetime) -> str:
+    """Where the files of a month are kept, Paris time."""
+    return f"pieces/{moment.astimezone(PARIS):%Y/%m}"
+
+
 def file_path(document: "Document", _name: str) -> str:
-    """A name that nobody guesses, in a folder of its year."""
-    return f"pieces/{document.issued_at.astimezone(PARIS).year}/{uuid.uuid4().hex}.pdf"
+    """A name that nobody guesses, in a folder of its month."""
+    return f"{folder(document.issued_at)}/{uuid.uuid4().hex}.pdf"
 
 
 class DocumentQuerySet(models.QuerySet["Document"]):

@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from django.db.models import Sum
+from django.db.models import Exists, OuterRef, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
 from checkout.models import Order, OrderLine, Payment, Refund
-from checkout.papers.actions import issue, live
+from checkout.papers.actions import cancel, issue, live
 from checkout.papers.content import Block, Content, facts, means, price_times, table, text, total
 from checkout.papers.models import Document, Kind
 from checkout.summary import Group, Share, order_groups
@@ -48,6 +48,24 @@ def issue_refund_note(*, movement: Movement, by: User | None = None) -> Document
     return live(Kind.REFUND, user, f"movement:{movement.pk}") or issue(
         content=_refund_note(movement, lines, user), by=by
     )
+
+
+def card_refunds_without_note() -> QuerySet[Refund]:
+    """Refunds that a card has and that no note tells of."""
+    notes = Document.objects.filter(kind=Kind.REFUND, movement=OuterRef("movement"))
+    return Refund.objects.filter(~Exists(notes), status=Refund.Status.DONE)
+
+
+def card_refunds_with_wrong_note() -> QuerySet[Refund]:
+    """Refunds that a bank has sent back and that a note still tells of."""
+    notes = Document.objects.live().filter(kind=Kind.REFUND, movement=OuterRef("movement"))
+    return Refund.objects.filter(Exists(notes), status=Refund.Status.FAILED)
+
+
+def end_card_note(*, refund: Refund) -> Document | None:
+    """The paper that ends the note of a refund that the card never had; None when no note stands."""
+    note = live(Kind.REFUND, refund.payment.order.user, f"movement:{refund.movement_id}")
+    return cancel(document=note, reason=_("Renvoyé par la banque : %s") % refund.note, by=None) if note else None
 
 
 def _card_note(movement: Movement, by: User | None) -> Document | None:
@@ -108,14 +126,23 @@ def _receipt(order: Order) -> Content:
             _("Règlements"),
             [_("Moyen"), _("Date"), _("Montant")],
             [(means(payment), paid_on, euros(payment.amount)) for payment in payments],
-        ),
+        )
+        if payments
+        else text(_("Aucun : rien n’était à payer."), title=_("Règlements")),
     ]
     if lost:
         price = sum((line.unit_price for line in lost), ZERO)
         blocks.append(lines_table(_("Places qui n’étaient plus libres, rendues au porte-monnaie"), lost, price))
         back = sum((line.paid for line in lost), ZERO)
-        if back != price:
-            blocks.append(facts([(_("Dont payé par un bon de réduction, non rendu"), euros(price - back))]))
+        off = euros(price - back) if back != price else ""
+        blocks.append(
+            facts(
+                [
+                    (_("Dont payé par un bon de réduction, non rendu"), off),
+                    (_("Rendu au porte-monnaie"), euros(back)),
+                ]
+            )
+        )
     return Content(
         kind=Kind.RECEIPT,
         user=order.user,

@@ -12,8 +12,8 @@ from accounts.models import User
 from checkout.papers.invoices import families_of, moments, send_invoice
 from checkout.papers.models import Document, InvoiceRun, Kind
 from portal.common.errors import Refused
-from portal.common.formats import today
 from portal.outbox.actions import poke
+from wallet.closings.actions import last_to_close
 from wallet.models import Movement
 
 logger = logging.getLogger(__name__)
@@ -30,12 +30,17 @@ def month_before(first: dt.date, count: int = 1) -> dt.date:
     return dt.date(months // 12, months % 12 + 1, 1)
 
 
+def running_month() -> dt.date:
+    """The first day of the month that is not over: one is, once every payment that was dated in it is committed."""
+    return (last_to_close() + dt.timedelta(days=1)).replace(day=1)
+
+
 def due() -> Sequence[InvoiceRun]:
     """The runs of months that are over and not finished, the oldest first; a month that nobody has begun is begun.
 
     From the first movement of money on, and MONTHS back at most. Three statements when all is done.
     """
-    this_month = today().replace(day=1)
+    this_month = running_month()
     earliest = month_before(this_month, MONTHS)
     since, _end = moments(earliest, earliest)
     oldest = Movement.objects.filter(at__gte=since).order_by("at").values_list("at", flat=True).first()
@@ -88,7 +93,7 @@ def resume(*, run: InvoiceRun, by: User) -> int:
     What does not fit into the answer of a page is issued by the task, ten minutes later. Raises Refused for a month that is
     not over, and when every family of it has its invoice.
     """
-    if run.month >= today().replace(day=1):
+    if run.month >= running_month():
         raise Refused(_("Ce mois n’est pas fini\u00a0: ses factures partent le 1er du suivant."), code="month_not_over")
     missing = families_of(run.month).count()
     if run.finished_at and not missing:

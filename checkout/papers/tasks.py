@@ -10,16 +10,23 @@ from celery import shared_task
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from checkout.models import Order, OrderLine, Refund
+from checkout.models import Order, OrderLine
+from checkout.papers.files import remove_orphans
 from checkout.papers.models import Document
-from checkout.papers.receipts import issue_receipt, issue_refund_note
+from checkout.papers.receipts import (
+    card_refunds_with_wrong_note,
+    card_refunds_without_note,
+    end_card_note,
+    issue_receipt,
+    issue_refund_note,
+)
 from checkout.papers.runs import due, issue_month
 from checkout.papers.transfers import end_transfer_note, issue_transfer_note, with_wrong_note, without_note
 from wallet.models import Movement
 
 logger = logging.getLogger(__name__)
 
-# What is older than this was there before papers were issued, or has its failure in the log each ten minutes since.
+# Each ten minutes; once a night all of the year is looked at, for what could not be issued while it was new.
 LOOK_BACK = dt.timedelta(days=7)
 # The e-mail of an order issues its receipt; the sweep takes up what the e-mail could not.
 WAIT = dt.timedelta(minutes=2)
@@ -29,34 +36,47 @@ SECONDS = 200
 
 
 @shared_task(name="checkout.issue_papers")
-def issue_papers() -> int:
-    """Issue the receipts of paid orders and the notes of refunds and transfers that have none yet, the oldest first.
+def issue_papers(days: int = LOOK_BACK.days) -> int:
+    """Issue, for what happened in the last so many days, the receipts of paid orders and the notes of refunds and transfers that have none yet, the oldest first.
 
-    The note of a transfer that the bank has sent back is ended by another paper. Returns how many papers were issued.
+    The note of a refund or transfer that the bank has sent back is ended by another paper. Returns how many papers were issued.
     """
     now = timezone.now()
+    since = now - dt.timedelta(days=days)
     made = 0
     receipts = Document.objects.filter(order=OuterRef("pk"))
-    orders = Order.objects.filter(~Exists(receipts), paid_at__gt=now - LOOK_BACK, paid_at__lt=now - WAIT)
+    orders = Order.objects.filter(~Exists(receipts), paid_at__gt=since, paid_at__lt=now - WAIT)
     for order in orders.select_related("user").order_by("paid_at", "pk")[:MOST_AT_ONCE]:
         made += _made(partial(issue_receipt, order=order), f"order {order.pk}")
     notes = Document.objects.filter(movement=OuterRef("pk"))
     lines = OrderLine.objects.filter(refund=OuterRef("pk"), cancelled_at__gt=F("order__paid_at"))
-    done = Refund.objects.filter(movement=OuterRef("pk"), status=Refund.Status.DONE)
     movements = Movement.objects.filter(
         ~Exists(notes),
-        Q(kind=Movement.Kind.CANCELLATION) & Exists(lines) | Q(kind=Movement.Kind.REFUND) & Exists(done),
-        at__gt=now - LOOK_BACK,
+        Exists(lines),
+        kind=Movement.Kind.CANCELLATION,
+        at__gt=since,
         at__lt=now - WAIT,
     )
     for movement in movements.order_by("pk")[:MOST_AT_ONCE]:
         made += _made(partial(issue_refund_note, movement=movement), f"movement {movement.pk}")
-    ended = Q(ended_at__gt=now - LOOK_BACK, ended_at__lt=now - WAIT)
+    # By the day on which they ended: a provider that was down for a week has its notes too.
+    ended = Q(ended_at__gt=since, ended_at__lt=now - WAIT)
+    for refund in card_refunds_without_note().filter(ended).select_related("movement").order_by("pk")[:MOST_AT_ONCE]:
+        made += _made(partial(issue_refund_note, movement=refund.movement), f"refund {refund.pk}")
+    sent_back = card_refunds_with_wrong_note().filter(ended).select_related("payment__order__user")
+    for refund in sent_back.order_by("pk")[:MOST_AT_ONCE]:
+        made += _made(partial(end_card_note, refund=refund), f"refund {refund.pk}, sent back")
     for row in without_note().filter(ended).order_by("pk")[:MOST_AT_ONCE]:
         made += _made(partial(issue_transfer_note, withdrawal=row), f"withdrawal {row.pk}")
     for row in with_wrong_note().filter(ended).select_related("user").order_by("pk")[:MOST_AT_ONCE]:
         made += _made(partial(end_transfer_note, withdrawal=row), f"withdrawal {row.pk}, sent back")
     return made
+
+
+@shared_task(name="checkout.remove_orphaned_papers")
+def remove_orphaned_papers() -> int:
+    """Remove the files of papers whose transaction failed after they were printed; returns how many."""
+    return remove_orphans()
 
 
 def _made(make: Callable[[], Document | None], what: str) -> int:

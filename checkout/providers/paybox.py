@@ -55,12 +55,14 @@ PAGES: Mapping[str, Sequence[str]] = {
 DIRECT = {TEST: "https://preprod-ppps.paybox.com/PPPS.php", PRODUCTION: "https://ppps.paybox.com/PPPS.php"}
 PUBLIC_KEY = Path(__file__).with_name("paybox.pem")  # published by Paybox for all its merchants
 
+DIRECT_KEY = "PAYBOX_DIRECT_KEY"
+
 SHAPES = (
     ("PAYBOX_SITE", r"\d{7}", "doit être le numéro de site : 7 chiffres"),
     ("PAYBOX_RANG", r"\d{2,3}", "doit être le numéro de rang : 2 ou 3 chiffres"),
     ("PAYBOX_IDENTIFIANT", r"\d{1,9}", "doit être l’identifiant : 1 à 9 chiffres"),
     ("PAYBOX_HMAC_KEY", r"([0-9A-Fa-f]{2}){32,}", "doit être la clé HMAC : 64 chiffres hexadécimaux au moins"),
-    ("PAYBOX_DIRECT_KEY", r"\S{1,10}", "doit être la clé de Paybox Direct : 10 signes au plus"),
+    (DIRECT_KEY, r"\S{1,10}", "doit être la clé de Paybox Direct : 10 signes au plus"),
     ("PAYBOX_MODE", f"{TEST}|{PRODUCTION}", f"vaut {PRODUCTION} (d’office) ou {TEST}"),
 )
 
@@ -118,12 +120,14 @@ class PayboxProvider(Provider):
     )
     wants_payer = True
 
-    variables = ("PAYBOX_SITE", "PAYBOX_RANG", "PAYBOX_IDENTIFIANT", "PAYBOX_HMAC_KEY")
+    variables: Sequence[str] = ("PAYBOX_SITE", "PAYBOX_RANG", "PAYBOX_IDENTIFIANT", "PAYBOX_HMAC_KEY")
 
     def __init__(self) -> None:
         self.site, self.rank = settings.PAYBOX_SITE, settings.PAYBOX_RANG
         self.hmac_key, self.direct_key = settings.PAYBOX_HMAC_KEY, settings.PAYBOX_DIRECT_KEY
         self.mode = settings.PAYBOX_MODE
+        if self.mode != TEST:  # see _check_money: any merchant of Paybox could announce money here
+            self.variables = (*self.variables, DIRECT_KEY)
         self.pages = settings.PAYBOX_PAGE_URLS or PAGES.get(self.mode, ())
         self.direct_url = settings.PAYBOX_DIRECT_URL or DIRECT.get(self.mode, "")
         self.can_refund = bool(self.direct_key)
@@ -195,8 +199,10 @@ class PayboxProvider(Provider):
 
     def refund(self, *, known: Known, amount: Decimal, key: str) -> str:
         transaction, _slash, call = known.provider_reference.partition("/")
-        if not (self.direct_key and transaction and call):
-            raise Impossible("sans contrat Paybox Direct ni numéro de transaction, rien ne peut être remboursé")
+        if not (transaction and call):
+            raise Impossible("sans numéro de transaction, rien ne peut être remboursé")
+        if not self.direct_key:  # ours to correct: an earlier try may have paid
+            raise Unreachable("PAYBOX_DIRECT_KEY manque : sans contrat Paybox Direct, rien ne peut être remboursé")
         # The refund has a reference of its own, made from its key: an answer that was lost is looked for, not paid again.
         reference = "R" + hashlib.sha256(key.encode()).hexdigest()[:19].upper()
         done = self._find(reference, amount)
@@ -210,7 +216,12 @@ class PayboxProvider(Provider):
 
     def health(self) -> Health:
         if self.missing:
-            return Health(False, False, f"Il manque {', '.join(self.missing)}.")
+            why = (
+                " Sans Paybox Direct, un paiement annoncé ne peut pas être vérifié."
+                if DIRECT_KEY in self.missing
+                else ""
+            )
+            return Health(False, False, f"Il manque {', '.join(self.missing)}.{why}")
         if self.faults():
             return Health(False, False, " ".join(self.faults()))
         try:
@@ -263,12 +274,15 @@ class PayboxProvider(Provider):
         return Message(reference, outcome, Decimal(amount) / 100, _numbers(numbers) if all(numbers.values()) else "")
 
     def _check_money(self, message: Message, authorisation: str) -> None:
-        """Money is announced: a bank has authorised it, and our own site has taken it. Raises Forged, Unreachable."""
+        """Money is announced: a bank has authorised it, and our own site has taken it. Raises Forged, Unreachable.
+
+        Where money is real it is believed of no signature alone: without Paybox Direct it is Unreachable, and comes again.
+        """
         if not authorisation:
             raise Forged("paid without an authorisation")
         if authorisation == NO_REAL_AUTHORISATION and self.mode != TEST:
             raise Forged("an authorisation of the tests")
-        if not self.direct_key:
+        if not self.direct_key and self.mode == TEST:
             return
         found = self._find(message.reference, message.amount)
         if found is None or found["NUMTRANS"].lstrip("0") != message.provider_reference.partition("/")[0]:

@@ -140,8 +140,8 @@ class StripeProvider(Provider):
             for earlier in made.auto_paging_iter():
                 if (earlier.to_dict().get("metadata") or {}).get("key") == key:
                     return _paid_back(earlier)
-            return _paid_back(
-                client.v1.refunds.create(
+            try:
+                refund = client.v1.refunds.create(
                     {
                         "payment_intent": intent,
                         "amount": to_cents(amount),
@@ -149,7 +149,12 @@ class StripeProvider(Provider):
                     },
                     {"idempotency_key": key},
                 )
-            )
+            except stripe.InvalidRequestError as error:
+                if error.code == "charge_already_refunded" or error.param == "amount":
+                    # Somebody has paid back at Stripe by hand: whether it was this, an operator finds out.
+                    raise Unreachable(str(error)) from error
+                raise
+            return _paid_back(refund)
 
     def withdraw(self, known: Known) -> None:
         with spoken_to(), self._client() as client:

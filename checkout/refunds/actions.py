@@ -165,7 +165,10 @@ def make(*, refund: int) -> None:
         )
     except Unreachable as error:
         raise Later(str(error)) from error
-    except (Impossible, KeyError) as error:
+    except KeyError as error:
+        # It is no longer used here; an earlier try whose answer was lost may have paid: for an operator to find out.
+        raise Later(f"the provider {row.payment.provider} is not used here any more") from error
+    except Impossible as error:
         logger.error("Refund %s is impossible: %s", row.reference, error)
         back_to_wallet(refund=row, note=str(error))
         return
@@ -193,15 +196,23 @@ def _finish(row: Refund, provider_reference: str) -> None:
 
 
 @transaction.atomic
-def back_to_wallet(*, refund: Refund, note: str, by: User | None = None) -> None:
+def back_to_wallet(*, refund: Refund, note: str, by: User | None = None, seen: str | None = None) -> None:
     """End a refund that never reaches the card: its euros are in the wallet again, and their owner is told.
 
-    Also one that was done, when the bank has sent it back: then the provider holds its euros again. Raises Refused when it
-    has failed before.
+    Also one that was done, when the bank has sent it back: then the provider holds its euros again. `seen` is the status
+    that a person decided upon. Raises Refused when it has failed before, and when it is another by now: what the provider
+    has done while a page stood open is not to be paid a second time.
     """
     locked = Refund.objects.select_for_update().get(pk=refund.pk)
     if locked.status == Refund.Status.FAILED:
         raise Refused(_("Ce remboursement est déjà dans le porte-monnaie. Rien n’a été changé."), code="ended")
+    if seen is not None and seen != locked.status:
+        raise Refused(
+            _(
+                "Entre-temps, le prestataire a rendu la somme à la carte : la personne a son argent. Rien n’a été changé."
+            ),
+            code="done_meanwhile",
+        )
     payment = refund.payment
     payer = payment.order.user
     was_done = locked.status == Refund.Status.DONE

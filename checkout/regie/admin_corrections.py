@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 from django import forms
 from django.contrib import admin, messages
@@ -70,7 +71,9 @@ class CorrectionForm(forms.Form):
 
 
 class CheckedForm(CorrectionForm):
-    """What the check page showed, sent back as it was shown."""
+    """What the check page showed, sent back as it was shown, with what this page is known by."""
+
+    reference = forms.UUIDField()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -99,7 +102,7 @@ class CorrectionAdmin(ReadOnlyAdmin):
     change_form_template = "admin/wallet/correction/change_form.html"
     list_display = ["what", "person", "sum", "reason", "status", "proposed_by", "proposed_at"]
     list_filter = ["status", "kind"]
-    list_select_related = ["wallet__user", "reverses", "proposed_by"]
+    list_select_related = ["wallet__user", "reverses", "account", "proposed_by"]
     date_hierarchy = "proposed_at"
     search_fields = ["reason", "wallet__user__last_name", "wallet__user__email"]
     ordering = ["-pk"]
@@ -109,6 +112,10 @@ class CorrectionAdmin(ReadOnlyAdmin):
 
     def pages(self, request: HttpRequest) -> list[tuple[str, str]]:
         return [(_("Crédits prescrits"), self.url("expiry"))] if self.has_view_permission(request) else []
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The movement that is undone only where one is."""
+        return [name for name in self.fields or [] if name != "reverses" or (obj and obj.reverses_id)]
 
     def todo(self, request: HttpRequest) -> list[Todo]:
         if not self.has_view_permission(request):
@@ -132,8 +139,10 @@ class CorrectionAdmin(ReadOnlyAdmin):
     def what(self, obj: Correction) -> str:
         return str(obj)
 
-    @admin.display(description=gettext_lazy("usager"))
+    @admin.display(description=gettext_lazy("usager, ou caisse"))
     def person(self, obj: Correction) -> str:
+        if obj.account:
+            return account_name(obj.account)
         return str(obj.wallet.user) if obj.wallet else "–"
 
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
@@ -180,7 +189,8 @@ class CorrectionAdmin(ReadOnlyAdmin):
             else:
                 amount = f"{data['montant']:.2f}".replace(".", ",")
                 request.session[DRAFT] = {
-                    "adresse": data["adresse"].email, "montant": amount, "motif": data["motif"]
+                    "adresse": data["adresse"].email, "montant": amount, "motif": data["motif"],
+                    "reference": str(uuid4()),
                 }  # fmt: skip
                 return redirect(self.url("check"))
         return self._ask(request, _("Proposer une régularisation"), form, [], button=_("Vérifier"))
@@ -196,7 +206,10 @@ class CorrectionAdmin(ReadOnlyAdmin):
         user, amount, reason = (form.cleaned_data[name] for name in ("adresse", "montant", "motif"))
         try:
             if request.method == "POST":
-                row = corrections.propose(user=user, amount=amount, reason=reason, by=staff(request))
+                reference = form.cleaned_data["reference"]
+                row = corrections.propose(
+                    user=user, amount=amount, reason=reason, by=staff(request), reference=reference
+                )
                 request.session.pop(DRAFT, None)
                 return self._proposed(request, self.url("change", row.pk))
             corrections.check(user=user, amount=amount, reason=reason, by=staff(request))
@@ -271,9 +284,12 @@ class CorrectionAdmin(ReadOnlyAdmin):
             except Refused as refusal:
                 self.say(request, messages.ERROR, refusal.messages)
             else:
-                self.say(
-                    request, messages.SUCCESS, [_("Approuvée\u00a0: le mouvement est écrit, la personne est prévenue.")]
+                said = (
+                    _("Approuvée\u00a0: la caisse est corrigée.")
+                    if obj.account_id
+                    else _("Approuvée\u00a0: le mouvement est écrit, la personne est prévenue.")
                 )
+                self.say(request, messages.SUCCESS, [said])
         return redirect(self.url("change", pk))
 
     def refuse_view(self, request: HttpRequest, pk: int) -> HttpResponse:

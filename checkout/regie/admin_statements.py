@@ -20,7 +20,7 @@ from portal.common.errors import Refused
 from portal.common.exports import FORMATS, Cell
 from portal.common.formats import euros, long_date, period_words, short_date, today
 from portal.common.money import ZERO
-from wallet.closings.actions import closed_until
+from wallet.closings.actions import closed_until, midnight
 from wallet.models import Movement
 
 
@@ -69,9 +69,11 @@ class StatementAdmin(ReadOnlyAdmin):
         return super().changelist_view(request, {**may, **(extra_context or {})})
 
     def story(self, request: HttpRequest, obj: Statement) -> list[Happening]:
+        # Its payments and those taken back: the ledger keeps what the statement itself no longer says.
+        paid = Movement.objects.filter(key__startswith=f"statement:{obj.pk}:paid").values_list("at", "by_id", "label")
         facts = [
             (obj.issued_at, obj.issued_by_id, _("Relevé émis\u00a0: %s à virer.") % euros(obj.net)),
-            (_paid_at(obj), obj.paid_by_id, _("Viré le %s.") % (short_date(obj.paid_on) if obj.paid_on else "")),
+            *((at, by, f"{label}.") for at, by, label in paid),
             (obj.cancelled_at, obj.cancelled_by_id, _("Relevé annulé\u00a0: %s") % obj.reason),
         ]
         return told(staff(request), facts)
@@ -113,6 +115,7 @@ class StatementAdmin(ReadOnlyAdmin):
         return [
             path("nouveau/", self.guarded(self.new_view), name="checkout_statement_new"),
             path("<int:pk>/vire/", self.guarded(self.paid_view), name="checkout_statement_paid"),
+            path("<int:pk>/non-vire/", self.guarded(self.unpaid_view), name="checkout_statement_unpaid"),
             path("<int:pk>/annuler/", self.guarded(self.cancel_view), name="checkout_statement_cancel"),
             path("<int:pk>/fichier/<str:kind>/", self.guarded(self.file_view), name="checkout_statement_file"),
             *super().get_urls(),
@@ -121,7 +124,9 @@ class StatementAdmin(ReadOnlyAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj: Statement = kwargs["obj"]  # nothing is added here
         is_open = obj.cancelled_at is None and obj.paid_on is None
-        context["may_decide"] = is_open and self.may(request, Right.DECIDE, obj)
+        may_decide = self.may(request, Right.DECIDE, obj)
+        context["may_decide"] = is_open and may_decide
+        context["may_unpay"] = may_decide and obj.payment_id not in (None, obj.movement_id)
         context |= {"canceller": self.signature(obj, "cancelled_by"), "payer": self.signature(obj, "paid_by")}
         context["today"] = today()
         return super().render_change_form(request, context, *args, **kwargs)
@@ -176,6 +181,23 @@ class StatementAdmin(ReadOnlyAdmin):
                 self.say(request, messages.SUCCESS, [said])
         return redirect(self.url("change", pk))
 
+    def unpaid_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The bank has not paid it after all: POST only, with the reason."""
+        obj: Statement = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, obj):
+            raise PermissionDenied
+        if request.method == "POST":
+            try:
+                statements.mark_unpaid(statement=obj, reason=request.POST.get("motif", ""), by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                said = _(
+                    "Virement repris\u00a0: %s sont de nouveau à virer, et de nouveau sur le compte de dépôt de fonds."
+                )
+                self.say(request, messages.SUCCESS, [said % euros(obj.net)])
+        return redirect(self.url("change", pk))
+
     def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take a statement back, with its reason: POST only."""
         obj: Statement = self.object_or_404(request, str(pk))
@@ -207,9 +229,8 @@ class StatementAdmin(ReadOnlyAdmin):
              row["cancelled"], row["net"]]
             for row in obj.lines
         ]  # fmt: skip
-        sold, returned = (sum(row[name] for row in obj.lines) for name in ("sold", "returned"))
         gross, cancelled = (sum((row[name] for row in obj.lines), ZERO) for name in ("gross", "cancelled"))
-        rows.append([_("Ensemble"), "", "", sold, gross, returned, cancelled, obj.earned])
+        rows.append([_("Ensemble"), "", "", obj.sold, gross, obj.returned, cancelled, obj.earned])
         for words, amount in (
             (_("Remises à la charge de la commune"), -obj.vouchers),
             (_("Part des commissions bancaires"), -obj.fees),
@@ -217,15 +238,6 @@ class StatementAdmin(ReadOnlyAdmin):
         ):
             rows.append([words, "", "", None, None, None, None, amount])
         return FORMATS[kind](name, heads, rows)
-
-
-def _paid_at(statement: Statement) -> dt.datetime | None:
-    """When its payment was written down."""
-    if statement.paid_on is None:
-        return None
-    key = f"statement:{statement.pk}:paid"
-    written = Movement.objects.filter(key=key).values_list("at", flat=True).first()
-    return written or statement.issued_at
 
 
 def _date(text: str) -> dt.date | None:
@@ -244,4 +256,6 @@ def _end_of_last_month(reach: dt.date | None) -> dt.date | None:
     if after.day == 1:
         return reach
     end = reach.replace(day=1) - dt.timedelta(days=1)
-    return end if any(row.net > 0 for row in statements.owed(end)) else reach
+    paid_over = Statement.objects.in_force().filter(period__endswith__gt=end).exists()
+    has_begun = Movement.objects.filter(at__lt=midnight(end + dt.timedelta(days=1))).exists()
+    return end if has_begun and not paid_over else reach

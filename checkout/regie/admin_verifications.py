@@ -98,7 +98,7 @@ class VerificationAdmin(ReadOnlyAdmin):
             "newest": newest,
             "late": verifications.is_late(newest),
             "under_way": verifications.is_under_way(),
-            "sections": _sections(),
+            "sections": sections(),
             "may_run": self.may(request, Right.DECIDE),
         }
         return self.page(request, "admin/checkout/verification/report.html", context)
@@ -133,7 +133,7 @@ def _ask(by: int) -> None:
         verifications.not_asked()
 
 
-def _sections() -> list[dict[str, Any]]:
+def sections() -> list[dict[str, Any]]:
     """What is on its way: where it is, how much, and where to look; six statements."""
     kinds = [
         Account.Kind.CLEARING,

@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import path
@@ -28,6 +29,7 @@ from wallet.withdrawals.actions import (
     approve_withdrawal,
     cancel_order,
     carried,
+    check_returnable,
     make_transfer_order,
     mark_paid,
     mark_returned,
@@ -82,6 +84,19 @@ class WithdrawalAdmin(DecisionAdmin):
     def approve_words(self, request: HttpRequest, obj: Withdrawal) -> str:
         return _("Accorder %s") % euros(obj.amount)
 
+    @admin.action(description=gettext_lazy("Accorder"), permissions=["decide"])
+    def approve_selected(self, request: HttpRequest, queryset: QuerySet[Withdrawal]) -> None:
+        super().approve_selected(request, queryset)
+
+    def done_words(self, count: int, name: str, *, approved: bool) -> str:
+        if not approved:
+            return super().done_words(count, name, approved=approved)
+        return ngettext(
+            "Remboursement de crédits de %(name)s\u00a0: c’est accordé, un courriel est envoyé.",
+            "%(count)d remboursements de crédits sont accordés, autant de courriels sont envoyés.",
+            count,
+        ) % {"name": name, "count": count}
+
     def obstacle(self, obj: Withdrawal, by: User, *, refusing: bool) -> Refused | None:
         if obj.user_id == by.pk:
             return Refused(_("C’est votre propre demande\u00a0: un autre agent de l’agglomération la décide."))
@@ -117,6 +132,11 @@ class WithdrawalAdmin(DecisionAdmin):
         found: Withdrawal = self.object_or_404(request, str(pk))
         if not self.may(request, Right.DECIDE, found):
             raise PermissionDenied
+        try:
+            check_returnable(found)
+        except Refused as refusal:  # nothing is typed for nothing
+            self.say(request, messages.ERROR, refusal.messages)
+            return redirect(self.url("change", pk))
 
         def returned(*, reason: str) -> Done:
             mark_returned(withdrawal=found, reason=reason, by=staff(request))
@@ -221,7 +241,7 @@ class TransferOrderAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         waiting = list(Withdrawal.objects.filter(status=Withdrawal.Status.APPROVED).select_related("user"))
         if not waiting:
-            self.say(request, messages.INFO, [_("Aucune demande validée n’attend son virement.")])
+            self.say(request, messages.INFO, [_("Aucune demande accordée n’attend son virement.")])
             return redirect(self.url("changelist"))
         form = OrderForm(request.POST or None, initial={"execution_date": next_bank_day(today())})
 
@@ -235,7 +255,9 @@ class TransferOrderAdmin(ReadOnlyAdmin):
             facts=[(row.user, f"{euros(row.amount)}, {row.masked_iban}") for row in waiting],
             notes=[
                 ngettext(
-                    "%(count)d demande validée, %(sum)s.", "%(count)d demandes validées, %(sum)s en tout.", len(waiting)
+                    "%(count)d demande accordée, %(sum)s.",
+                    "%(count)d demandes accordées, %(sum)s en tout.",
+                    len(waiting),
                 )
                 % {"count": len(waiting), "sum": euros(sum((row.amount for row in waiting), start=ZERO))}
             ],

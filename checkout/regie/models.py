@@ -42,20 +42,24 @@ STATES_WHAT_IS_CLOSED = """
 """
 
 
-# The day on which it was paid is one of those between its issue and now, and the bank's account says so: by a movement of its
-# own, or by the statement's (those issued before payment was told apart).
+# The day on which it was paid is one of those between its issue and now, and its payment says that the bank paid its net. What
+# was marked by mistake, or sent back by the bank, is owed again once its payment is reversed.
 PAID_BY_THE_BANK = """
     IF NEW.paid_on IS NOT NULL AND (
         OLD.paid_on IS NOT NULL
         OR NEW.paid_on NOT BETWEEN (NEW.issued_at AT TIME ZONE 'Europe/Paris')::date
             AND (now() AT TIME ZONE 'Europe/Paris')::date
         OR NEW.net <> (
-            SELECT coalesce(sum(e.amount), 0) FROM wallet_entry e
-            JOIN wallet_account a ON a.id = e.account_id JOIN wallet_movement m ON m.id = e.movement_id
-            WHERE a.kind = 'bank' AND (m.id = NEW.movement_id OR m.key = 'statement:' || NEW.id || ':paid')
+            SELECT coalesce(sum(e.amount), 0) FROM wallet_entry e JOIN wallet_account a ON a.id = e.account_id
+            WHERE a.kind = 'bank' AND e.movement_id = NEW.payment_id
         )
+        OR EXISTS (SELECT 1 FROM wallet_movement WHERE reverses_id = NEW.payment_id)
     ) THEN
         RAISE EXCEPTION 'checkout_statement %: the bank has not paid it on %', NEW.id, NEW.paid_on
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF NEW.paid_on IS NULL AND NOT EXISTS (SELECT 1 FROM wallet_movement WHERE reverses_id = OLD.payment_id) THEN
+        RAISE EXCEPTION 'checkout_statement %: its payment of % is not reversed', NEW.id, OLD.paid_on
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NULL;
@@ -114,6 +118,10 @@ class Statement(models.Model):
     paid_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("constaté par")
     )
+    # The movement that debits the bank; that of the statement itself for those issued before payment was told apart.
+    payment = models.OneToOneField(
+        Movement, on_delete=models.PROTECT, null=True, related_name="paid_statement", verbose_name=_("virement")
+    )
 
     objects = StatementQuerySet.as_manager()
 
@@ -137,8 +145,8 @@ class Statement(models.Model):
                 name="cancelled_statement_says_why",
             ),
             models.CheckConstraint(
-                condition=Q(paid_on=None, paid_by=None)
-                | Q(paid_on__isnull=False, paid_by__isnull=False, cancelled_at=None),
+                condition=Q(paid_on=None, paid_by=None, payment=None)
+                | Q(paid_on__isnull=False, paid_by__isnull=False, payment__isnull=False, cancelled_at=None),
                 name="paid_statement_is_signed_and_stays",
             ),
         ]
@@ -150,13 +158,14 @@ class Statement(models.Model):
                 func=STATES_WHAT_IS_CLOSED,
             ),
             pgtrigger.ReadOnly(
-                name="statement_is_frozen", exclude=["cancelled_at", "cancelled_by", "reason", "paid_on", "paid_by"]
+                name="statement_is_frozen",
+                exclude=["cancelled_at", "cancelled_by", "reason", "paid_on", "paid_by", "payment"],
             ),
             pgtrigger.Trigger(
                 name="paid_statement_left_the_bank",
                 when=pgtrigger.After,
-                operation=pgtrigger.UpdateOf("paid_on"),
-                timing=pgtrigger.Deferred,
+                operation=pgtrigger.UpdateOf("paid_on", "payment_id"),
+                condition=pgtrigger.AnyChange("paid_on", "payment"),
                 func=PAID_BY_THE_BANK,
             ),
             pgtrigger.Trigger(
@@ -201,6 +210,16 @@ class Statement(models.Model):
         """The detail, its amounts as decimals, each with what remains of it as `net`."""
         rows = [{**row, "gross": Decimal(row["gross"]), "cancelled": Decimal(row["cancelled"])} for row in self.rows]
         return [{**row, "net": row["gross"] - row["cancelled"]} for row in rows]
+
+    @property
+    def sold(self) -> int:
+        """How many bookings and tickets were sold."""
+        return sum(row["sold"] for row in self.rows)
+
+    @property
+    def returned(self) -> int:
+        """How many were given back."""
+        return sum(row["returned"] for row in self.rows)
 
     @property
     def net_words(self) -> str:

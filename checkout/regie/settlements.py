@@ -3,7 +3,7 @@
 import csv
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ from accounts.models import User
 from checkout.models import Payment, Refund
 from checkout.providers import provider_name
 from checkout.regie.models import Settlement
-from portal.common.db import refusing
+from portal.common.db import one_at_a_time, refusing
 from portal.common.errors import Refused
 from portal.common.formats import sort_key
 from portal.common.money import ZERO, read_amount
@@ -27,11 +27,14 @@ from wallet.models import Movement
 MOST_BYTES = 1_500_000
 MOST_LINES = 5_000
 
-# What each provider calls its columns, in its own export; the names are compared without accents and case.
+# What each provider calls its columns, in its own export; the names are compared without accents and case. Of a line's
+# references the first that is known here counts. Stripe's reports name its own objects (`source_id`: a refund is known by
+# it, a charge is not), and what we wrote on the payment when « reference » is among the columns of metadata asked for.
 REFERENCE, GROSS, FEE = "reference", "gross", "fee"
+RETURNED = ":returned"
 COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "stripe": {
-        REFERENCE: ("payment_intent_id", "source_id", "client_reference_id"),
+        REFERENCE: ("client_reference_id", "payment_metadata[reference]", "reference (metadata)", "source_id"),
         GROSS: ("gross", "amount"),
         FEE: ("fee",),
     },
@@ -53,8 +56,10 @@ class Line:
     reference: str
     gross: Decimal
     fee: Decimal
+    references: Sequence[str] = ()
     payment: Payment | None = None
     refund: Refund | None = None
+    is_return: bool = False  # of the refund, whose card has sent it back
     problem: str = ""
     written: str = ""  # an amount that nobody can read, in the file's own words
 
@@ -106,9 +111,9 @@ class Reading:
 
 
 def read(*, provider: str, content: bytes) -> Reading:
-    """Read and match a provider's file; nothing is written. Four statements, however many lines.
+    """Read and match a provider's file; nothing is written. Six statements, however many lines.
 
-    Refunds are lines below zero. Raises Refused for a file that is empty, too large, no text, without the columns that are
+    Refunds are lines below zero; one that its card has sent back is a second line, above. Raises Refused for a file that is empty, too large, no text, without the columns that are
     needed, or imported before.
     """
     if not content.strip():
@@ -132,6 +137,7 @@ def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
     A line is posted once, whatever file it comes in. A file of which no line matches is kept too, and posts nothing: its
     differences wait to be explained. Raises Refused as `read` does.
     """
+    one_at_a_time(f"settlement:{provider}")  # a line of two files at once is posted of one, and told of the other
     reading = read(provider=provider, content=content)
     with refusing({"file_imported_once": _("Ce fichier a déjà été importé. Rien n’a été changé.")}):
         row = Settlement.objects.create(
@@ -180,9 +186,17 @@ def explain(*, settlement: Settlement, words: str, by: User) -> None:
 
 def _key(provider: str, line: Line) -> str:
     if line.refund is not None:
-        return f"settlement:{provider}:refund:{line.refund.pk}"
+        return _refund_key(provider, line.refund) + (RETURNED if line.is_return else "")
     assert line.payment is not None
     return f"settlement:{provider}:{line.payment.reference}"
+
+
+def _refund_key(provider: str, refund: Refund) -> str:
+    return f"settlement:{provider}:refund:{refund.pk}"
+
+
+def _posted(keys: Collection[str]) -> set[str]:
+    return set(Movement.objects.filter(key__in=keys).values_list("key", flat=True))
 
 
 def _text(content: bytes) -> str:
@@ -211,27 +225,32 @@ def _lines(provider: str, text: str) -> list[Line]:
                 raise Refused(
                     _("Ce fichier a plus de 5\u202f000 lignes\u00a0: coupez-le. Rien n’a été importé."), code="too_long"
                 )
-            cells = {name: row[place].strip() if place < len(row) else "" for name, place in places.items()}
-            gross, fee = read_amount(cells[GROSS]), read_amount(cells.get(FEE) or "0")
-            line = Line(number, cells[REFERENCE][:80], gross or ZERO, abs(fee or ZERO))
+            cells = {
+                name: [row[place].strip() for place in columns if place < len(row) and row[place].strip()]
+                for name, columns in places.items()
+            }
+            of_gross, of_fee = ((cells[name] or [""])[0] for name in (GROSS, FEE))
+            gross, fee = read_amount(of_gross), read_amount(of_fee or "0")
+            references = [cell[:80] for cell in cells[REFERENCE]]
+            line = Line(number, (references or [""])[0], gross or ZERO, abs(fee or ZERO), references)
             if not gross:
-                line.problem, line.written = _("montant illisible"), cells[GROSS][:40]
+                line.problem, line.written = _("montant illisible"), of_gross[:40]
             elif fee is None:
-                line.problem = _("commission illisible\u00a0: «\u00a0%s\u00a0»") % cells[FEE][:40]
+                line.problem = _("commission illisible\u00a0: «\u00a0%s\u00a0»") % of_fee[:40]
             found.append(line)
     except csv.Error:
         raise Refused(_("Ce fichier n’est pas un CSV lisible. Rien n’a été importé."), code="not_text") from None
     return found
 
 
-def _places(provider: str, heads: Sequence[str]) -> dict[str, int]:
-    places: dict[str, int] = {}
+def _places(provider: str, heads: Sequence[str]) -> dict[str, list[int]]:
+    """Where the columns of each meaning stand, the one to be believed first before the others."""
+    places: dict[str, list[int]] = {}
     for name in (REFERENCE, GROSS, FEE):
-        for wanted in (*COLUMNS.get(provider, {}).get(name, ()), *ANY[name]):
-            if sort_key(wanted.replace("_", " ")) in heads:
-                places[name] = heads.index(sort_key(wanted.replace("_", " ")))
-                break
-    if REFERENCE not in places or GROSS not in places:
+        wanted = (*COLUMNS.get(provider, {}).get(name, ()), *ANY[name])
+        keys = dict.fromkeys(sort_key(head.replace("_", " ")) for head in wanted)
+        places[name] = [heads.index(key) for key in keys if key in heads]
+    if not places[REFERENCE] or not places[GROSS]:
         raise Refused(
             _(
                 "Il manque une colonne\u00a0: la première ligne nomme « référence » et « montant ». Rien n’a été importé."
@@ -243,27 +262,48 @@ def _places(provider: str, heads: Sequence[str]) -> dict[str, int]:
 
 def _match(provider: str, lines: Sequence[Line]) -> None:
     """Find what each line is about by our reference or the provider's own, and say what does not agree."""
-    wanted = {line.reference for line in lines if line.reference and not line.problem}
-    payments: dict[str, Payment] = {}
-    rows = Payment.objects.filter(Q(reference__in=wanted) | Q(provider_reference__in=wanted), provider=provider)
+    wanted = {reference for line in lines if not line.problem for reference in line.references}
+    known = Q(reference__in=wanted) | Q(provider_reference__in=wanted)
+    named = Refund.objects.filter(known, payment__provider=provider).select_related("payment")
+    by_refund = {key: row for row in named for key in (row.provider_reference, row.reference) if key}
+    payments: dict[str, Payment] = {key: row.payment for key, row in by_refund.items()}
+    rows = list(Payment.objects.filter(known, provider=provider))
     for payment in rows:
         payments[payment.reference] = payments[payment.provider_reference or payment.reference] = payment
+    own = {key for payment in rows for key in (payment.reference, payment.provider_reference)}
     refunds: dict[int, list[Refund]] = {}
-    for refund in Refund.objects.filter(payment__in=rows, status=Refund.Status.DONE).order_by("pk"):
+    of_these = {payment.pk for payment in payments.values()}
+    # One that came back after it was done has left the provider too: its line is posted, and the one that brings it back.
+    done = Q(status=Refund.Status.DONE) | (Q(status=Refund.Status.FAILED) & ~Q(provider_reference=""))
+    gone = list(Refund.objects.filter(done, payment__in=of_these).order_by("pk"))
+    posted = _posted({_refund_key(provider, refund) for refund in gone})
+    # Of two refunds of one amount, a line means the one that no file has paid over yet.
+    for refund in sorted(gone, key=lambda row: _refund_key(provider, row) in posted):
         refunds.setdefault(refund.payment_id, []).append(refund)
     for line in lines:
         if line.problem:
             continue
-        line.payment = payments.get(line.reference)
-        if line.payment is None:
+        first = next((key for key in line.references if key in payments), None)
+        line.payment = payments[first] if first else None
+        if line.payment is None or first is None:
             line.problem = _("référence inconnue")
         elif line.gross < 0:
             theirs = refunds.get(line.payment.pk, [])
-            line.refund = next((row for row in theirs if row.amount == -line.gross), None)
+            meant = {by_refund[key] for key in line.references if key in by_refund}
+            equal = [row for row in theirs if row.amount == -line.gross]
+            line.refund = next(
+                (row for row in equal if row in meant or (not meant and row.status == Refund.Status.DONE)), None
+            )
             if line.refund is None:
                 line.problem = _("aucun remboursement de ce montant")
             else:
                 theirs.remove(line.refund)
+        elif first not in own:
+            line.refund, line.is_return = by_refund[first], True
+            if line.refund.amount != line.gross:
+                line.problem = _("montant différent du nôtre")
+            elif line.refund.status != Refund.Status.FAILED:
+                line.problem = _("remboursement qui n’est pas revenu chez nous")
         elif line.payment.status not in (Payment.Status.CAPTURED, Payment.Status.CREDITED):
             line.problem = _("règlement non encaissé chez nous")
         elif line.payment.amount != line.gross:
@@ -274,7 +314,7 @@ def _match(provider: str, lines: Sequence[Line]) -> None:
 def _seen_before(provider: str, lines: Sequence[Line]) -> None:
     keys = {_key(provider, line) for line in lines if not line.problem}
     here: set[str] = set()
-    posted = set(Movement.objects.filter(key__in=keys).values_list("key", flat=True))
+    posted = _posted({*keys, *(key.removesuffix(RETURNED) for key in keys)})
     for line in lines:
         if line.problem:
             continue
@@ -283,4 +323,6 @@ def _seen_before(provider: str, lines: Sequence[Line]) -> None:
             line.problem = _("déjà versé")
         elif key in here:
             line.problem = _("en double dans ce fichier")
+        elif line.is_return and key.removesuffix(RETURNED) not in keys | posted:
+            line.problem = _("retour d’un remboursement qui n’a pas été déduit")
         here.add(key)

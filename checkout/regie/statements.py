@@ -22,6 +22,16 @@ from wallet import actions as ledger
 from wallet.closings.actions import closed_until, midnight
 from wallet.models import Account, Entry, Movement
 
+# The day after the oldest of the last statements; none while a holder of revenue never had one.
+OLDEST = """
+    WITH since AS (
+        SELECT account_id, max(upper(period)) AS day FROM checkout_statement WHERE cancelled_at IS NULL GROUP BY 1
+    )
+    SELECT CASE WHEN bool_and(since.day IS NOT NULL) THEN min(since.day) END
+    FROM wallet_account a LEFT JOIN since ON since.account_id = a.id
+    WHERE a.kind = 'revenue' AND EXISTS (SELECT 1 FROM wallet_entry e WHERE e.account_id = a.id)
+"""
+
 # Since the day after its last statement, whatever moved on a commune's accounts of revenue and discounts. A statement
 # itself, and the movement that takes one back, are no revenue.
 OWED = """
@@ -35,14 +45,18 @@ OWED = """
            coalesce(sum(e.amount) FILTER (WHERE a.kind = 'revenue' AND e.amount > 0), 0),
            coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'revenue' AND e.amount < 0), 0),
            coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'voucher'), 0)
-    FROM wallet_account a
+    FROM wallet_movement m
+    JOIN {entries}
+    JOIN wallet_account a ON a.id = e.account_id
     LEFT JOIN since ON since.code = 'revenue:' || split_part(a.code, ':', 2)
-    JOIN wallet_entry e ON e.account_id = a.id
-    JOIN wallet_movement m ON m.id = e.movement_id
-    WHERE a.kind IN ('revenue', 'voucher') AND m.kind <> 'remittance' AND m.at < %s
+    WHERE a.kind IN ('revenue', 'voucher') AND m.kind <> 'remittance' AND m.at >= %s AND m.at < %s
       AND (since.day IS NULL OR m.at >= since.day::timestamp AT TIME ZONE 'Europe/Paris')
     GROUP BY 1
 """
+
+# OFFSET 0: from each movement to its entries, whatever PostgreSQL believes of the accounts' size.
+BY_MOVEMENT = "LATERAL (SELECT account_id, amount FROM wallet_entry WHERE movement_id = m.id OFFSET 0) e ON true"
+BY_ACCOUNT = "wallet_entry e ON e.movement_id = m.id"
 
 # An order's movement carries its key; what was paid back names the movement that did it.
 SOLD = """
@@ -109,9 +123,16 @@ def fee_share(earned: Decimal, percent: Decimal) -> Decimal:
 
 
 def owed(until: dt.date) -> list[Owed]:
-    """What is owed to each commune up to the end of a day, by name; three statements."""
+    """What is owed to each commune up to the end of a day, by name; four statements.
+
+    Entries have no date: where everybody had a statement, PostgreSQL is made to start from the movements of the days
+    since, rather than from all that a commune ever earned (it believes that all accounts are as small as a wallet).
+    """
     with connection.cursor() as cursor:
-        cursor.execute(OWED, [midnight(until + dt.timedelta(days=1))])
+        cursor.execute(OLDEST)
+        (oldest,) = cursor.fetchone()
+        statement = OWED.format(entries=BY_MOVEMENT if oldest else BY_ACCOUNT)
+        cursor.execute(statement, [midnight(oldest or dt.date(2000, 1, 1)), midnight(until + dt.timedelta(days=1))])
         rows = cursor.fetchall()
     percent = Regie.objects.current().remittance_percent
     communes = Commune.objects.in_bulk([int(row[0]) for row in rows if row[0].isdecimal()])
@@ -240,15 +261,45 @@ def mark_paid(*, statement: Statement, paid_on: dt.date, by: User) -> None:
             _("Écrivez le jour du virement, entre l’émission du relevé et aujourd’hui. Rien n’a été changé."),
             code="date",
         )
-    ledger.post(
+    ledger_key = f"statement:{statement.pk}:paid"
+    before = Movement.objects.filter(key__startswith=ledger_key).count()
+    payment = ledger.post(
         kind=Movement.Kind.REMITTANCE,
-        key=f"statement:{statement.pk}:paid",
+        key=f"{ledger_key}:{before}" if before else ledger_key,
         label=_("Reversement viré\u00a0: %(holder)s, relevé %(number)s")
         % {"holder": statement.holder, "number": statement.number},
         amounts={ledger.REMITTING: -statement.net, ledger.BANK: statement.net},
         by=by,
     )
-    Statement.objects.filter(pk=statement.pk).update(paid_on=paid_on, paid_by=by)
+    Statement.objects.filter(pk=statement.pk).update(paid_on=paid_on, paid_by=by, payment=payment)
+
+
+@transaction.atomic
+def mark_unpaid(*, statement: Statement, reason: str, by: User) -> None:
+    """A payment was marked by mistake, or the bank sent it back: its net is on the régie's account and owed again.
+
+    Raises Refused without a reason, and for a statement that is not paid or whose issue itself debited the bank.
+    """
+    reason = reason.strip()
+    if not reason:
+        raise Refused(
+            _("Écrivez le motif\u00a0: il reste dans l’historique. Rien n’a été changé."), code="reason_missing"
+        )
+    one_at_a_time("statements")
+    statement = Statement.objects.select_for_update(of=("self",)).select_related("payment").get(pk=statement.pk)
+    payment = statement.payment
+    if payment is None or payment.pk == statement.movement_id:
+        raise Refused(_("Ce relevé n’a pas de virement à reprendre. Rien n’a été changé."), code="not_paid")
+    ledger.post(
+        kind=Movement.Kind.REMITTANCE,
+        key=f"{payment.key}:undone",
+        label=_("Virement repris, relevé %(number)s\u00a0: %(reason)s")
+        % {"number": statement.number, "reason": reason},
+        amounts={ledger.REMITTING: statement.net, ledger.BANK: -statement.net},
+        by=by,
+        reverses=payment,
+    )
+    Statement.objects.filter(pk=statement.pk).update(paid_on=None, paid_by=None, payment=None)
 
 
 def _issue(row: Owed, by: User) -> Statement:

@@ -7,14 +7,14 @@ import itertools
 from django.core.cache import cache
 from django.db import transaction
 from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.models import StaffRole, User
+from accounts.models import User
 from checkout.regie.models import Verification
+from checkout.regie.operators import operators
 from checkout.verification import verify
-from portal.common.db import if_nobody_else, somebody_is_in
+from portal.common.db import if_nobody_else, one_moment, somebody_is_in
 from portal.common.errors import Refused
 from portal.common.formats import today
 from portal.outbox.actions import queue_email
@@ -88,10 +88,11 @@ def is_late(newest: Verification | None) -> bool:
 
 def _run(by: User | None) -> Verification:
     started = timezone.now()
-    entries = Entry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    found = verify()
-    kept = list(itertools.islice(found, MOST_KEPT))
-    count = len(kept) + sum(1 for _sentence in found)
+    with one_moment():  # families go on paying meanwhile
+        entries = Entry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        found = verify()
+        kept = list(itertools.islice(found, MOST_KEPT))
+        count = len(kept) + sum(1 for _sentence in found)
     if not count:
         with contextlib.suppress(Refused):  # a ledger that never pauses: tomorrow night
             write_checkpoints()
@@ -112,10 +113,3 @@ def _alert(row: Verification) -> None:
             template="verification_failed",
             context={"user": operator, "verification": row, "shown": row.differences[:20], "more": row.count - 20},
         )
-
-
-def operators() -> list[User]:
-    """Those who answer for the till and can sign in: the agglomération's staff."""
-    roles = StaffRole.objects.filter(user=OuterRef("pk"), commune=None)
-    people = User.objects.filter(Exists(roles), is_staff=True, is_active=True, status=User.Status.APPROVED)
-    return list(people.order_by("pk"))

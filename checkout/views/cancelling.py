@@ -17,6 +17,7 @@ from checkout.actions.cancellation import Returned
 from checkout.forms import keys
 from checkout.models import Order, OrderLine
 from checkout.refunds.actions import back_to
+from checkout.summary import FEW_DATES, booking_groups
 from checkout.views.reservations import may_cancel, shown
 from checkout.vouchers.reading import fates_without
 from portal.common.errors import Refused
@@ -54,8 +55,10 @@ def cancel(request: HttpRequest) -> HttpResponse:
     mine = [row for row in booked if may_cancel(user, row)]
     lines = _paid(user, mine)
     prices = {pk: line.paid for pk, line in lines.items()}
+    priced = [(row, prices.get(row.pk, ZERO)) for row in mine]
     context = {
-        "rows": [(row, prices.get(row.pk, ZERO)) for row in mine],
+        "rows": priced,
+        "groups": booking_groups(priced) if len(priced) > FEW_DATES else [],
         "late": [row for row in booked if row.made_by_id == user.pk and row not in mine],
         "others": [row for row in booked if row.made_by_id != user.pk],
         "like": rows[0] if like else None,
@@ -113,6 +116,8 @@ def where(returned: Returned) -> str:
 
 def _money(returned: Returned) -> str:
     words = {"wallet": euros(returned.to_wallet), "card": euros(returned.to_card)}
+    if not returned.total:
+        return _("Rien n’avait été payé, rien n’est à rendre.")
     if not returned.to_card:
         return _("Votre porte-monnaie a reçu %(wallet)s.") % words
     if not returned.to_wallet:

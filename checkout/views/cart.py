@@ -74,14 +74,19 @@ def recover(request: HttpRequest) -> HttpResponse:
 @require_POST
 def prolong(request: HttpRequest) -> HttpResponse:
     """Keep the cart's places a quarter of an hour longer, once."""
+    keep_longer(request)
+    return redirect(page_before(request))
+
+
+def keep_longer(request: HttpRequest) -> None:
+    """The same for a page that comes back by itself, with what was typed on it; until when, or why not, is said there."""
     try:
         until = prolong_hold(user=current_user(request))
     except Refused as refusal:
         for text in refusal.messages:
             messages.warning(request, text)
-        return redirect(page_before(request))
-    messages.success(request, _("Vos places sont gardées jusqu’à %s.") % hour(timezone.localtime(until).time()))
-    return redirect(page_before(request))
+    else:
+        messages.success(request, _("Vos places sont gardées jusqu’à %s.") % hour(timezone.localtime(until).time()))
 
 
 @require_POST

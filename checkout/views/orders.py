@@ -46,6 +46,7 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
     # Gone when the bank's answer came: given back in the same moment as the order was paid.
     lost = [line for line in lines if line.cancelled_at and line.cancelled_at == found.paid_at]
     kept = [line for line in lines if not line.cancelled_at]
+    sold = [line for line in lines if line not in lost] if lost else lines
     back = GivenBack(
         cancelled + lost,
         list(Refund.objects.filter(payment__order=found).order_by("pk")) if payments else [],
@@ -60,11 +61,11 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         "paid_on": timezone.localdate(found.paid_at) if found.paid_at else None,
         "just_paid": found.paid_at is not None and timezone.now() - found.paid_at < JUST_PAID and not cancelled,
         "kept": kept,
-        "has_dates": any(line.kind == OrderLine.Kind.BOOKING for line in lines),
-        "has_tickets": any(line.kind == OrderLine.Kind.TICKET for line in lines),
+        "has_dates": any(line.kind == OrderLine.Kind.BOOKING for line in sold),
+        "has_tickets": any(line.kind == OrderLine.Kind.TICKET for line in sold),
         "lost": order_groups(lost),
         "lost_back": GivenBack(lost),
-        "groups": order_groups(lines),
+        "groups": order_groups(sold, gone=lost),
         "subtotal": sum((line.unit_price for line in lines), ZERO),
         "reductions": [Reduction(use.voucher, use.amount) for use in uses],
         "vouchers": Fates.of(uses),

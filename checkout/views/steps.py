@@ -20,6 +20,7 @@ from checkout.forms import PayForm, TermsForm
 from checkout.models import Order
 from checkout.providers import card_providers
 from checkout.summary import CartSummary
+from checkout.views.cart import keep_longer
 from checkout.views.providers import leave, may_leave
 from checkout.vouchers.views import voucher_form
 from portal.common.errors import Refused
@@ -94,16 +95,21 @@ def login(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def address(request: HttpRequest) -> HttpResponse:
     """03 Adresse: one of the person's addresses, or a new one."""
+    prolongs = _prolongs(request)
     cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
     if cart.pending:
         return _placed(request)
     addresses = list(Address.objects.of(current_user(request)))
-    form = AddressForm(request.POST or None, instance=Address(user=current_user(request)))
-    if request.method == "POST":
-        sent = request.POST.get("address", "")
-        chosen = next((row for row in addresses if str(row.pk) == sent), None)
+    new = Address(user=current_user(request))
+    sent = request.POST.get("address", "")
+    chosen = next((row for row in addresses if str(row.pk) == sent), None)
+    if prolongs:
+        form = AddressForm(initial=request.POST.dict(), instance=new)
+    else:
+        form = AddressForm(request.POST or None, instance=new)
+    if request.method == "POST" and not prolongs:
         if chosen is None and sent:
             messages.error(request, _("Cette adresse n’est pas une des vôtres : choisissez-en une dans la liste."))
             return redirect("checkout_address")
@@ -116,7 +122,8 @@ def address(request: HttpRequest) -> HttpResponse:
         "cart": cart,
         "addresses": addresses,
         "form": form,
-        "chosen": cart.cart.address_id or (addresses[0].pk if addresses else None),
+        "typed": prolongs and chosen is None,
+        "chosen": (chosen.pk if chosen else None) or cart.cart.address_id or (addresses[0].pk if addresses else None),
         "checkout_step": ADDRESS,
         "checkout_done": _done(cart),
     }
@@ -126,6 +133,7 @@ def address(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def terms(request: HttpRequest) -> HttpResponse:
     """04 Conditions générales de vente, accepted in their current version."""
+    prolongs = _prolongs(request)
     cart = _cart(current_user(request))
     if cart is None:
         return redirect("cart")
@@ -140,12 +148,22 @@ def terms(request: HttpRequest) -> HttpResponse:
             _("Rien n’a été débité ; adressez-vous à l’agglomération."),
             code="no_terms",
         )
-    form = TermsForm(request.POST or None, in_force=current)
+    form = TermsForm(None if prolongs else request.POST or None, in_force=current)
+    if prolongs:
+        form.initial["accept"] = "accept" in request.POST and request.POST.get("terms") == str(current.pk)
     if request.method == "POST" and form.is_valid():
         accept_sale_terms(user=current_user(request), terms=current)
         return redirect("checkout_payment")
     context = {"cart": cart, "form": form, "terms": current, "checkout_step": TERMS, "checkout_done": _done(cart)}
     return render(request, "checkout/terms.html", context, status=422 if form.errors else 200)
+
+
+def _prolongs(request: HttpRequest) -> bool:
+    """Whether a step's form was sent by « Garder mes places… »: they are, and what was typed is to be shown again."""
+    if "prolong" not in request.POST:
+        return False
+    keep_longer(request)
+    return True
 
 
 def _placed(request: HttpRequest) -> HttpResponse:

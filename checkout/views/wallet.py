@@ -47,8 +47,8 @@ def wallet(request: HttpRequest) -> HttpResponse:
     A custom amount first comes back with its fee and total, to be confirmed before the bank is asked.
     """
     packs = list(TopUpPack.objects.filter(is_active=True))
-    fee = Regie.objects.current().top_up_fee
-    form = TopUpForm(request.POST or None, packs=[pack.amount for pack in packs], fee=fee)
+    regie = Regie.objects.current()
+    form = TopUpForm(request.POST or None, packs=[pack.amount for pack in packs], regie=regie)
     if request.method == "POST" and form.is_valid():
         # An address of its own, so that going back from the bank shows it again.
         confirm = f"{reverse('wallet_deposit')}?montant={form.chosen}"
@@ -76,7 +76,7 @@ def wallet(request: HttpRequest) -> HttpResponse:
         "wallet": mine,
         "packs": packs,
         "form": form,
-        "fee": fee,
+        "fee": regie.top_up_fee,
         "page": page,
         "filter": chosen,
         "movements": _shown(list(page.object_list)),
@@ -170,7 +170,10 @@ def withdraw(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def withdraw_check(request: HttpRequest) -> HttpResponse:
-    """What was typed, to be confirmed (GET), then sent to the agglomération (POST) and forgotten here."""
+    """What was typed, to be confirmed (GET), then sent to the agglomération (POST) and forgotten here.
+
+    Sent is what the page showed: when another tab has typed something else since, that is shown instead.
+    """
     user = current_user(request)
     balance = wallet_of(user).balance
     if elsewhere := _nothing_to_ask(request, balance):
@@ -179,6 +182,12 @@ def withdraw_check(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():  # nothing typed, or the wallet holds less by now
         return redirect("wallet_withdraw")
     asked = form.cleaned_data
+    if request.method == "POST" and not form.was_shown(request.POST.get("seal", "")):
+        messages.warning(
+            request,
+            _("Une autre demande a été écrite entre-temps, dans un autre onglet : la voici. Rien n’a été envoyé."),
+        )
+        return redirect("wallet_withdraw_check")
     if request.method == "POST":
         try:
             ask_withdrawal(user=user, **asked)
@@ -193,7 +202,7 @@ def withdraw_check(request: HttpRequest) -> HttpResponse:
                 % euros(asked["amount"]),
             )
         return redirect("wallet")
-    context = {"asked": asked, "iban": IBAN(asked["iban"]).formatted}
+    context = {"asked": asked, "iban": IBAN(asked["iban"]).formatted, "seal": form.seal}
     return render(request, "wallet/withdraw_confirm.html", context)
 
 
@@ -229,7 +238,8 @@ def withdraw_cancel(request: HttpRequest, pk: int) -> HttpResponse:
 @require_safe
 def deposit(request: HttpRequest) -> HttpResponse:
     """A custom amount (`montant`) with its fee and its total, to be confirmed before the bank is asked."""
-    form = TopUpForm({"pack": TopUpForm.CUSTOM, "amount": request.GET.get("montant", "")}, packs=[])
+    regie = Regie.objects.current()
+    form = TopUpForm({"pack": TopUpForm.CUSTOM, "amount": request.GET.get("montant", "")}, packs=[], regie=regie)
     if not form.is_valid():
         return redirect("wallet")
     fee = fee_of(form.chosen)

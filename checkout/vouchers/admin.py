@@ -14,6 +14,7 @@ from django.shortcuts import redirect
 from django.urls import path
 from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -34,7 +35,7 @@ from checkout.vouchers.actions import MOST_AT_ONCE, make_batch
 from checkout.vouchers.models import Voucher, VoucherScope, VoucherShare, VoucherUse, typed
 from checkout.vouchers.words import worth
 from portal.common.errors import Refused
-from portal.common.formats import enumeration, euros
+from portal.common.formats import enumeration, euros, thousands
 from portal.common.money import ZERO, MoneyField
 
 SENTENCES = {
@@ -188,6 +189,9 @@ class BatchFilter(admin.SimpleListFilter):
         return queryset.filter(batch=self.value()) if self.value() else queryset
 
 
+HOW_MANY = format_lazy(gettext_lazy("Écrivez un nombre de bons, de 1 à {most}."), most=thousands(MOST_AT_ONCE))
+
+
 class BatchForm(forms.Form):
     """How many vouchers like this one, or for whom."""
 
@@ -203,6 +207,7 @@ class BatchForm(forms.Form):
         min_value=1,
         max_value=MOST_AT_ONCE,
         required=False,
+        error_messages=dict.fromkeys(["invalid", "min_value", "max_value"], HOW_MANY),
         help_text=gettext_lazy("Chacun sert une fois, à qui en connaît le code."),
     )
     emails = forms.CharField(
@@ -221,6 +226,11 @@ class BatchForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
+        name = data.get("batch")
+        if name and Voucher.objects.filter(batch=name).exists():
+            self.add_error("batch", _("Un lot porte déjà ce nom."))
+        if "count" in self.errors:
+            return data
         wanted = list(dict.fromkeys(data.get("emails", "").lower().replace(",", " ").replace(";", " ").split()))
         if bool(wanted) == bool(data.get("count")):
             self.add_error("count", _("Écrivez un nombre de bons, ou des adresses\u00a0: l’un des deux."))
@@ -228,11 +238,13 @@ class BatchForm(forms.Form):
         people = {row.email.lower(): row for row in visible_rows(User.objects.filter(email__in=wanted), self.by)}
         missing = [address for address in wanted if address not in people]
         if missing:
-            self.add_error("emails", _("Sans compte, ou pas de votre commune\u00a0: %s.") % enumeration(missing))
+            said = (
+                _("Sans compte\u00a0: %s.")
+                if self.by.is_operator
+                else _("Sans compte, ou pas de votre commune\u00a0: %s.")
+            )
+            self.add_error("emails", said % enumeration(missing))
         data["people"] = [people[address] for address in wanted if address in people]
-        name = data.get("batch")
-        if name and Voucher.objects.filter(batch=name).exists():
-            self.add_error("batch", _("Un lot porte déjà ce nom."))
         return data
 
 

@@ -1,7 +1,6 @@
-"""Recomputing what must always hold of vouchers: each discount is borne, each use counted, the ledger knows all of it."""
+"""Recomputing what must always hold of vouchers: each discount is borne, each use counted."""
 
 from collections.abc import Iterator
-from decimal import Decimal
 
 from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
@@ -11,15 +10,12 @@ from checkout.models import Order, OrderLine
 from checkout.vouchers.models import Voucher, VoucherShare, VoucherUse
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
-from wallet import actions as ledger
-from wallet.models import Account
 
 
 def verify() -> Iterator[str]:
     """One sentence per difference; a handful of queries, whatever the number of orders."""
     yield from _shares()
     yield from _uses()
-    yield from _borne()
 
 
 def _summed(key: str) -> Coalesce:
@@ -68,21 +64,3 @@ def _uses() -> Iterator[str]:
             "number": use.order.number,
             "order": use.order.get_status_display().lower(),
         }
-
-
-def _borne() -> Iterator[str]:
-    """Each bearer's account holds what vouchers took off the paid lines that still stand."""
-    standing = VoucherShare.objects.filter(line__order__status=Order.Status.PAID, line__cancelled_at=None)
-    borne: dict[str, Decimal] = {
-        ledger.voucher_code(commune): amount
-        for commune, amount in standing.order_by().values_list("use__voucher__commune").annotate(Sum("amount"))
-    }
-    held = Account.objects.filter(kind=Account.Kind.VOUCHER).annotate(sum=Coalesce(Sum("entries__amount"), ZERO))
-    accounts = dict(held.values_list("code", "sum"))
-    for code in sorted(borne.keys() | accounts.keys()):
-        if accounts.get(code, ZERO) != -borne.get(code, ZERO):
-            yield _("Compte %(code)s : %(held)s au grand livre, %(borne)s de remises sur les commandes payées.") % {
-                "code": code,
-                "held": euros(accounts.get(code, ZERO)),
-                "borne": euros(borne.get(code, ZERO)),
-            }

@@ -46,6 +46,22 @@ def one_at_a_time(name: str) -> None:
 
 
 @contextlib.contextmanager
+def one_moment() -> Iterator[None]:
+    """What is read within is the database as of one moment, however long it takes; nothing can be written.
+
+    Of statements one after the other, the second sees what was committed since the first: figures that are compared would
+    differ for no reason. Within a transaction that runs already it is that one's view.
+    """
+    if connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield
+
+
+@contextlib.contextmanager
 def if_nobody_else(name: str) -> Iterator[bool]:
     """Whether nobody else is in a block of this name; who is told so keeps others out until the block ends.
 

@@ -14,7 +14,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from portal.common import formats
-from portal.common.money import plain_amount
+from portal.common.money import is_number, plain_amount
 
 
 class BoundField(DjangoBoundField):
@@ -95,13 +95,10 @@ class AmountField(forms.DecimalField):
         super().__init__(**{"max_digits": 8, "decimal_places": 2, "localize": True, **options})
 
     def to_python(self, value: Any) -> Any:
-        return super().to_python(plain_amount(value) if isinstance(value, str) else value)
-
-    def validate(self, value: Any) -> None:
-        """« Infinity » is a number for Decimal, and no amount."""
-        if value is not None and not value.is_finite():
+        plain = plain_amount(value) if isinstance(value, str) else value
+        if isinstance(plain, str) and plain and not is_number(plain):
             raise ValidationError(self.error_messages["invalid"], code="invalid")
-        super().validate(value)
+        return super().to_python(plain)
 
 
 # --- A date in three boxes -------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Money is a Decimal of euros with two places; this is the only place that rounds."""
 
 import re
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from decimal import ROUND_HALF_UP, Decimal
 
 from django.db import models
 
@@ -25,13 +25,18 @@ def plain_amount(text: str) -> str:
     return plain.replace(".", "").replace(",", ".") if "," in plain else plain
 
 
+def is_number(plain: str) -> bool:
+    """Whether a text is digits with one point at most: Decimal would read `1e1` and `NaN` as well."""
+    return re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", plain) is not None
+
+
 def read_amount(text: str) -> Decimal | None:
     """The amount in euros and whole cents that a text says, below ten million; None for anything else."""
-    try:
-        amount = Decimal(plain_amount(text))
-    except InvalidOperation:
+    plain = plain_amount(text)
+    if not is_number(plain):
         return None
-    if not amount.is_finite() or abs(amount) >= 10**7 or amount != round_cents(amount):
+    amount = Decimal(plain)
+    if abs(amount) >= 10**7 or amount != round_cents(amount):
         return None
     return round_cents(amount)
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from smtplib import SMTPException
 
 from celery import Task
 from django.conf import settings
@@ -65,12 +64,12 @@ def poke() -> None:
     try_to_start(sweep)
 
 
-def try_to_start(task: Task) -> None:
+def try_to_start(task: Task, **arguments: object) -> None:
     """Ask a worker for a task. May fail while the broker is down or silent: beat asks again every minute."""
     if pause.lasts:
         return
     try:
-        task.delay()
+        task.delay(**arguments)
     except task.OperationalError:
         pause.begin()
         logger.warning("The broker does not answer; what waits leaves with the next sweep.")
@@ -88,9 +87,21 @@ def send_due(*, limit: int = 100) -> int:
             email = Email.objects.due().select_for_update(skip_locked=True).order_by("next_attempt_at").first()
             if email is None:
                 break
-            if ready := attachments.is_ready(email):
-                sent += _send(email)
-        if not ready:
+            email.attempts += 1
+            try:
+                # A savepoint: what the database refuses of an attachment must leave us its e-mail to be marked.
+                with transaction.atomic():
+                    message = _message(email) if attachments.is_ready(email) else None
+                if message is not None:
+                    message.send()
+            except Exception as error:  # whatever it was: the e-mails behind it are not to wait for it
+                logger.warning("The e-mail %s has not left: %r", email.key, error)
+                put_off(email, error)
+                continue
+            if message is not None:
+                _sent(email)
+                sent += 1
+        if message is None:
             _make_attachment(email)
     return sent
 
@@ -114,7 +125,8 @@ def _make_attachment(email: Email) -> None:
                 put_off(waiting, error)
 
 
-def _send(email: Email) -> bool:
+def _message(email: Email) -> EmailMultiAlternatives:
+    """The e-mail as it leaves, with its file."""
     message = EmailMultiAlternatives(
         subject=email.subject,
         body=email.body,
@@ -123,20 +135,17 @@ def _send(email: Email) -> bool:
     )
     if email.html:
         message.attach_alternative(email.html, "text/html")
-    email.attempts += 1
-    try:
-        if email.attachment:
-            file = attachments.read(email)
-            message.attach(file.name, file.content, file.content_type)
-        message.send()
-    except (OSError, SMTPException, ValueError) as error:
-        put_off(email, error)
-        return False
+    if email.attachment:
+        file = attachments.read(email)
+        message.attach(file.name, file.content, file.content_type)
+    return message
+
+
+def _sent(email: Email) -> None:
     email.status = Email.Status.SENT
     email.sent_at = timezone.now()
     email.last_error = ""
     email.save(update_fields=["attempts", "status", "sent_at", "last_error"])
-    return True
 
 
 def _message_id(email: Email) -> str:

@@ -14,6 +14,21 @@ def its_turn() -> Q:
     return Q(status=Leaving.WAITING, next_attempt_at__lte=timezone.now())
 
 
+SILENT = _("Le serveur d’en face n’a pas répondu.")
+REFUSED = _("Le serveur de courriel a refusé l’envoi\u00a0: l’adresse n’existe sans doute pas, ou plus.")
+# By the class of the error that `last_error` begins with.
+TROUBLES = {
+    **dict.fromkeys(
+        ["ConnectionRefusedError", "ConnectionResetError", "TimeoutError", "gaierror", "SMTPConnectError",
+         "SMTPServerDisconnected", "OSError", "Later", "Unreachable"],
+        SILENT,
+    ),
+    **dict.fromkeys(["SMTPRecipientsRefused", "SMTPDataError", "SMTPSenderRefused"], REFUSED),
+    "SMTPAuthenticationError": _("Le serveur de courriel a refusé notre mot de passe\u00a0: l’hébergeur doit le corriger."),
+    "FileNotFoundError": _("La pièce jointe n’est plus à sa place\u00a0: l’hébergeur doit regarder les fichiers."),
+}  # fmt: skip
+
+
 class Leaving(models.Model):
     """One thing that must leave: tried until it has left, after ever longer waits, at last left to an operator.
 
@@ -31,6 +46,14 @@ class Leaving(models.Model):
 
     class Meta:
         abstract = True
+
+    @property
+    def trouble(self) -> str:
+        """Why it has not left, for who reads no English; what the machine said stands in `last_error`."""
+        if not self.last_error:
+            return ""
+        said = TROUBLES.get(self.last_error.partition(":")[0])
+        return str(said or _("L’envoi a échoué. Le détail technique aide l’hébergeur."))
 
 
 class CallQuerySet(models.QuerySet["Call"]):

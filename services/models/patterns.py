@@ -113,7 +113,8 @@ class ActivityPeriod(models.Model):
                 name="named_period_names_its_holidays",
             ),
             models.CheckConstraint(
-                condition=Q(kind="dates", first_day__isnull=False, last_day__gte=F("first_day"))
+                # With its « is not null »: a CHECK that compares with nothing passes.
+                condition=Q(kind="dates", first_day__isnull=False, last_day__isnull=False, last_day__gte=F("first_day"))
                 | (~Q(kind="dates") & Q(first_day=None, last_day=None)),
                 name="period_dates_are_in_order",
             ),

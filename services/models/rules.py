@@ -185,7 +185,9 @@ class Deadline(models.Model):
                 name="deadline_week_has_a_weekday",
             ),
             models.CheckConstraint(
-                condition=Q(basis="weekdays", weekday_limits__len=7) | (~Q(basis="weekdays") & Q(weekday_limits=None)),
+                # With its « is not null », as below: a CHECK that compares with nothing passes.
+                condition=Q(basis="weekdays", weekday_limits__isnull=False, weekday_limits__len=7)
+                | (~Q(basis="weekdays") & Q(weekday_limits=None)),
                 name="deadline_has_a_limit_for_each_weekday",
             ),
             models.CheckConstraint(
@@ -194,7 +196,7 @@ class Deadline(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(surcharge="", surcharge_amount=None)
-                | (~Q(surcharge="") & Q(surcharge_amount__gte=0, late__isnull=False)),
+                | (~Q(surcharge="") & Q(surcharge_amount__isnull=False, surcharge_amount__gte=0, late__isnull=False)),
                 name="surcharge_has_an_amount",
             ),
             models.CheckConstraint(

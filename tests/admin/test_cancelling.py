@@ -51,7 +51,7 @@ def test_what_goes_back_is_said_then_a_reason_is_asked_then_it_is_done(shop: Sho
     again = client.post(LIST, fields(confirm="1", reason=" "))
     assert "Écrivez le motif" in text(again) and Booking.objects.booked().count() == 3
     done = client.post(LIST, fields(confirm="1", reason="Grève"), follow=True)
-    assert texts(done) == ["2 réservations annulées, 15,80\u00a0€ rendus aux porte-monnaie de qui a payé."]
+    assert texts(done) == ["2 réservations annulées. 15,80\u00a0€ rendus au porte-monnaie de qui a payé."]
     assert shop.balance == Decimal("42.10") and "Grève" in Email.objects.get(key__startswith="cancellation:").body
     assert texts(client.post(LIST, fields(), follow=True)) == ["Aucune de ces réservations n’est à annuler."]
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.actions import set_residence
 from accounts.models import CommuneFile, User
 from families.models import Enrolment
-from portal.outbox.models import Email
+from portal.outbox.models import Call, Email
 from services.models import Subscription
 from tests.admin.world import Town, client_of, shared_family, texts, url
 from tests.factories import SubscriptionFactory, UserFactory
@@ -315,6 +315,24 @@ def test_a_dead_email_is_sent_again_by_operators(rosieres: Town, operator: User)
     dead.refresh_from_db()
     waiting.refresh_from_db()
     assert (dead.status, dead.attempts, waiting.attempts) == ("waiting", 0, 1)
+
+
+def test_a_dead_row_of_the_outbox_leaves_again_from_its_own_page(rosieres: Town, operator: User) -> None:
+    client, agent = client_of(operator), client_of(rosieres.agent)
+    dead = {"status": "dead", "attempts": 9, "last_error": "ConnectionRefusedError: [Errno 111] Connection refused"}
+    email = Email.objects.create(key="dead", to="a@exemple.fr", subject="x", body="y", **dead)
+    call = Call.objects.create(key="dead", name="refund", payload={}, **dead)
+    for row, label in ((email, "outbox.email"), (call, "outbox.call")):
+        again = url(label, "again", row.pk)
+        page = client.get(url(label, "change", row.pk)).content.decode()
+        assert again in page and "Le serveur d’en face n’a pas répondu." in page and "Essayé 9 fois" in page
+        assert agent.post(again).status_code == 404
+        assert client.get(again).status_code == 302 and type(row).objects.get(pk=row.pk).status == "dead"
+        said = client.post(again, follow=True)
+        assert "est remis en file." in texts(said)[0] and again not in said.content.decode()
+        row.refresh_from_db()
+        assert (row.status, row.attempts) == ("waiting", 0)
+        assert "Seuls les" in texts(client.post(again, follow=True))[0]  # pressed twice
 
 
 @pytest.mark.django_db(transaction=True)

@@ -9,7 +9,7 @@ from accounts.models import User
 from checkout.actions import Means
 from checkout.vouchers.models import Voucher, VoucherScope
 from tests.admin.world import Town, client_of, form_values, texts, url
-from tests.factories import UserFactory
+from tests.factories import UserFactory, agent_of
 from tests.shop import open_shop
 from tests.vouchers.making import order_with, voucher
 
@@ -142,6 +142,22 @@ def test_a_batch_of_personal_vouchers(rosieres: Town, aiguilhe: Town) -> None:
     assert stranger in response.content.decode() and not Voucher.objects.filter(batch="Aide").exists()
     client.post(page, {"batch": "Aide", "emails": mine.email.upper()})
     assert Voucher.objects.get(batch="Aide").user == mine
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1001", "100000", "x", "1,5"])
+def test_a_wrong_number_of_vouchers_is_said_once(rosieres: Town, count: str) -> None:
+    page = url("checkout.voucher", "batch", rosieres.rows["checkout.voucher"].pk)
+    form = client_of(rosieres.agent).post(page, {"batch": "Autre", "count": count}).context["form"]
+    assert form.errors == {"count": ["Écrivez un nombre de bons, de 1 à 1\u202f000."]}
+
+
+def test_an_address_without_account_is_said_as_who_asks_sees_accounts(rosieres: Town) -> None:
+    page, wrong = (
+        url("checkout.voucher", "batch", rosieres.rows["checkout.voucher"].pk),
+        {"batch": "x", "emails": "a@b.fr"},
+    )
+    for user, said in ((rosieres.agent, "Sans compte, ou pas de votre commune"), (agent_of(), "Sans compte")):
+        assert client_of(user).post(page, wrong).context["form"].errors["emails"] == [f"{said}\u00a0: a@b.fr."]
 
 
 def test_a_batch_needs_a_number_or_people_and_a_name_of_its_own(rosieres: Town) -> None:

@@ -31,6 +31,7 @@ from tests.checkout.http import text
 from tests.factories import AbsenceRuleFactory, CommuneFactory, FiliationFactory, OpenDayFactory, UserFactory, agent_of
 from tests.guards import guarded, sql, undone
 from tests.shop import Shop, open_shop
+from tests.vouchers.making import order_with, voucher
 from wallet.actions import revenue_code
 from wallet.models import Account
 
@@ -250,6 +251,18 @@ class TestCertificate:
         mails = {mail.to: mail.body for mail in Email.objects.filter(key__contains=":justified:")}
         assert set(mails) == {shop.user.email, other.email}
         assert "15,80" in mails[shop.user.email] and "15,80" not in mails[other.email]
+
+    def test_the_e_mail_says_what_becomes_of_a_voucher(self) -> None:
+        shop = open_shop(days=2, credit="100")
+        voucher()
+        order_with(shop, "RENTREE10", total="14.22")
+        OpenDay.objects.update(cancel_until=timezone.now() - dt.timedelta(hours=1))
+        Service.objects.update(absence_rule=AbsenceRuleFactory())
+        absence = report(shop, 0, upload=pdf())
+        (refund,) = justify_absence(absence=absence, by=agent(shop))
+        assert refund.total == Decimal("7.11")
+        body = Email.objects.get(key__contains=":justified:").body
+        assert "dont part des bons de réduction : 0,79\u00a0€" in body and "RENTREE10 reste utilisé" in body
 
     def test_without_one_nothing_is_given_back(self) -> None:
         shop = away(AbsenceRuleFactory())

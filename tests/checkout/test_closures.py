@@ -30,6 +30,7 @@ from services.school_calendar import school_year
 from tests.factories import ClassroomFactory, CommuneFactory, EnrolmentFactory, SchoolFactory, ServiceFactory, agent_of
 from tests.guards import guarded, sql, undone
 from tests.shop import Shop, family, open_shop
+from tests.vouchers.making import order_with, voucher
 from tests.waiting import entries, neighbour, wait
 from wallet.models import Movement
 
@@ -202,9 +203,22 @@ class TestApplying:
         letters = Email.objects.filter(key__startswith="closure:")
         assert {letter.to for letter in letters} == {shop.user.email, other.user.email}
         letter = letters.get(to=shop.user.email)
-        assert letter.body.count("\n- ") == 4 and "Neige" in letter.body and "31,60" in letter.body
+        named = ", ".join(str(child) for child in shop.children)
+        assert letter.body.count(named) == 1 and "Neige" in letter.body and "31,60" in letter.body
         assert list(verify()) == []
         assert {row.ended_reason for row in Booking.objects.all()} == {"Fermeture\xa0: Neige"}
+
+    def test_the_e_mail_says_what_becomes_of_a_voucher(self) -> None:
+        shop = open_shop(days=2, credit="100")
+        voucher()
+        order_with(shop, "RENTREE10", total="14.22")
+        apply_closure(closure=decided(shop), by=agent(shop))
+        body = Email.objects.get(key__startswith="closure:").body
+        assert "Prix : 7,90\u00a0€, dont part des bons de réduction : 0,79\u00a0€, qui ne vous revient pas." in body
+        assert "RENTREE10 reste utilisé" in body and "7,11\u00a0€ sont revenus" in body
+        apply_closure(closure=decided(shop, first_day=shop.days[1].date, last_day=shop.days[1].date), by=agent(shop))
+        assert "RENTREE10 pourra resservir" in Email.objects.filter(key__startswith="closure:").latest("pk").body
+        assert list(verify()) == []
 
     def test_the_wallet_counts_dates_not_children(self) -> None:
         shop = paid_shop()

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from urllib.parse import parse_qsl, urlsplit
 
+import pgtrigger
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -18,11 +19,14 @@ from checkout.providers.base import Message, Outcome
 from checkout.providers.demo import sign, verify
 from families.models import Filiation
 from portal.common.errors import Refused
+from portal.common.formats import PARIS, today
 from portal.outbox.models import Email
+from services.models import OpenDay
 from tests.checkout.http import form, page, text
 from tests.factories import (
     AddressFactory,
     TermsFactory,
+    agent_of,
 )
 from tests.shop import Shop, family, open_shop
 from wallet.models import TopUpPack
@@ -316,3 +320,49 @@ class TestAbandoned:
         assert "terminez-le, ou abandonnez-le" in text(client.post("/panier/reprendre/", follow=True))
         client.post(f"/commande/{Order.objects.get().reference}/abandonner/")
         assert "Vos places sont de nouveau gardées" in text(client.post("/panier/reprendre/", follow=True))
+
+
+@pytest.mark.django_db
+def test_a_payment_captured_under_another_number_alarms_operators() -> None:
+    """The signed form of a bank may be sent from two tabs: the second debit is in no book of ours."""
+    shop, operator = open_shop(), agent_of()
+    shop.add()
+    shop.pay(Means.CARD, "31.60")
+    payment = Payment.objects.get()
+    said = []
+    for number in ("111/1", "111/1", "222/2", "222/2"):
+        event = ProviderEvent.objects.create(provider="demo", source="test", raw="{}")
+        apply_message(
+            message=Message(payment.reference, Outcome.CAPTURED, payment.amount, number), provider="demo", event=event
+        )
+        said.append((event.outcome, event.note))
+    assert said[:2] == [("applied", ""), ("repeated", "")] and said[2] == ("rejected", "captured again, as 222/2")
+    letter = Email.objects.get(key__contains=":again:")
+    assert letter.to == operator.email and "222/2 au lieu de 111/1" in letter.body
+    assert Order.objects.get().status == "paid" and shop.balance == 0
+
+
+@pytest.mark.django_db
+def test_a_word_of_the_bank_that_comes_after_the_day_books_nothing() -> None:
+    """Law 1: what cannot be given any more is in the wallet; nobody pays for yesterday's meal."""
+    shop = open_shop(days=1)
+    shop.add()
+    shop.pay(Means.CARD, "7.90")
+    payment = Payment.objects.get()
+    Hold.objects.update(expires_at=timezone.now() - dt.timedelta(hours=1))
+    release_expired_holds()
+    with pgtrigger.ignore():
+        over = timezone.now() - dt.timedelta(days=1)
+        Booking.objects.update(period=(over, over + dt.timedelta(hours=1)))
+        Order.objects.update(created_at=timezone.now() - dt.timedelta(days=3))
+        OpenDay.objects.update(date=today() - dt.timedelta(days=1), book_until=timezone.now() - dt.timedelta(days=2))
+    event = ProviderEvent.objects.create(provider="demo", source="test", raw="{}")
+    apply_message(
+        message=Message(payment.reference, Outcome.CAPTURED, payment.amount, "B"), provider="demo", event=event
+    )
+    assert Booking.objects.get().status == "expired" and shop.balance == Decimal("7.90")
+
+
+def test_the_year_of_an_orders_number_turns_with_paris() -> None:
+    at = dt.datetime(2027, 1, 1, 0, 30, tzinfo=PARIS).astimezone(dt.UTC)
+    assert Order(pk=7, created_at=at).number == "2027-000007"

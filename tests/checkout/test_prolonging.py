@@ -10,12 +10,14 @@ from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import Address, Terms
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout.actions import Means, abandon_order, prolong_hold, recover_places, remove_lines
 from checkout.models import Cart
 from portal.common.errors import Refused
 from tests.checkout.http import text
+from tests.factories import AddressFactory
 from tests.guards import guarded, sql, undone
 from tests.shop import Shop, family, open_shop
 from tests.waiting import wait
@@ -65,10 +67,7 @@ def test_the_database_knows_it_was_done() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["/panier/", "/commande/recapitulatif/", "/commande/adresse/", "/commande/conditions/", "/commande/paiement/"],
-)
+@pytest.mark.parametrize("address", ["/panier/", "/commande/recapitulatif/", "/commande/paiement/"])
 def test_on_every_step_where_one_comes_back_to(browse: Browse, address: str) -> None:
     shop = open_shop()
     shop.add()
@@ -81,6 +80,61 @@ def test_on_every_step_where_one_comes_back_to(browse: Browse, address: str) -> 
     assert after.redirect_chain == [(address, 302)]
     assert "Vos places sont gardées jusqu’à" in text(after) and BUTTON not in text(after)
     assert "déjà prolongé une fois" in text(client.post("/panier/prolonger/", {"back": back}, follow=True))
+
+
+TYPED = {"label": "Chez Mamie", "line1": "3 rue <b>", "postal_code": "430", "is_default": "on", "prolong": "1"}
+
+
+@pytest.mark.parametrize("has_address", [False, True])
+def test_where_an_address_is_typed_it_comes_back(browse: Browse, has_address: bool) -> None:
+    shop = open_shop()
+    shop.add()
+    if has_address:
+        shop.answer_steps()
+    client, page, addresses = browse(shop), "/commande/adresse/", Address.objects.count()
+    # Behind the form's own button: Enter in a field presses the first of a form.
+    assert text(client.get(page)).index("Enregistrer cette adresse") < text(client.get(page)).rindex(BUTTON)
+    after = client.post(page, TYPED)
+    words, shown = text(after), after.content.decode()
+    assert after.status_code == 200 and "Vos places sont gardées jusqu’à" in words and BUTTON not in words
+    for value in ('value="Chez Mamie"', 'value="3 rue &lt;b&gt;"', 'value="430"', 'name="is_default"'):
+        assert value in shown
+    assert shown.count("checked") == (2 if has_address else 1) and ("<details open>" in shown) == has_address
+    assert "Erreur" not in words and Address.objects.count() == addresses  # nothing is said of what is half typed
+    assert "déjà prolongé une fois" in text(client.post(page, TYPED))
+    Hold.objects.update(expires_at=timezone.now() - dt.timedelta(minutes=5))
+    release_expired_holds()
+    assert client.post(page, TYPED)["Location"] == "/panier/"
+
+
+def test_the_address_that_is_picked_stays_picked(browse: Browse) -> None:
+    shop = open_shop()
+    shop.add()
+    shop.answer_steps()
+    other = AddressFactory(user=shop.user)
+    client, page = browse(shop), "/commande/adresse/"
+    words = text(client.get(page))
+    assert words.index("Continuer") < words.index(BUTTON) < words.index("Saisir une autre adresse")
+    shown = client.post(page, {"address": other.pk, "prolong": "1"}).content.decode()
+    assert f'value="{other.pk}" checked' in shown and shown.count("checked") == 1 and "<details open>" not in shown
+    assert client.post(page, {"address": other.pk})["Location"] == "/commande/paiement/"
+
+
+def test_a_ticked_box_comes_back_unless_the_terms_have_changed(browse: Browse) -> None:
+    shop = open_shop()
+    shop.add()
+    shop.answer_steps()
+    Cart.objects.update(terms=None)
+    client, page = browse(shop), "/commande/conditions/"
+    assert text(client.get(page)).index("Commander") < text(client.get(page)).index(BUTTON)
+    ticked = {"terms": str(Terms.objects.get(kind="sale").pk), "accept": "on", "prolong": "1"}
+    after = client.post(page, ticked)
+    assert "Vos places sont gardées" in text(after) and after.context["form"]["accept"].value() is True
+    assert "checked" in after.content.decode() and Cart.objects.get().terms is None  # ticked is not sent
+    assert not client.post(page, ticked | {"terms": "0"}).context["form"]["accept"].value()
+    assert not client.post(page, {"prolong": "1"}).context["form"]["accept"].value()
+    del ticked["prolong"]
+    assert client.post(page, ticked)["Location"] == "/commande/paiement/"
 
 
 class TestAtTheBank:

@@ -13,12 +13,13 @@ from django.utils import timezone
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout import tasks
-from checkout.actions import Means, abandon_order, apply_message, pay, payment, reconciliation, start_top_up
+from checkout.actions import Means, abandon_order, apply_message, completion, pay, payment, reconciliation, start_top_up
 from checkout.actions.payment import Started, close_forgotten
 from checkout.models import Order, Payment, ProviderEvent
 from checkout.providers.base import Arrival, Departure, Health, Known, Message, Outcome, Provider, Request, Unreachable
 from checkout.verification import verify
 from portal.common.errors import Refused
+from portal.outbox.models import Call
 from services.models import OpenDay, Subscription
 from tests.factories import AccessProfileFactory, SubscriptionFactory
 from tests.shop import Shop, open_shop
@@ -110,6 +111,44 @@ def test_what_a_second_try_set_aside_comes_back_when_the_first_is_paid(trying: C
     assert Order.objects.get().status == "paid" and shop.balance == 10
     tell(second)
     assert shop.balance == Decimal("31.60") and not Payment.objects.filter(status="reserved").exists()
+
+
+def test_the_page_of_a_second_try_is_closed_when_the_first_is_paid(
+    trying: Callable[..., Shop], bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = trying()
+    first = Payment.objects.get()
+    again(shop, Means.CARD)
+    second = Payment.objects.exclude(pk=first.pk).get()
+    Payment.objects.filter(pk=second.pk).update(provider_reference="S-2")
+    monkeypatch.setattr(Bank, "can_withdraw", True)
+    monkeypatch.setattr(completion, "find_provider", lambda _slug: bank)
+    tell(first)
+    second.refresh_from_db()
+    assert (Order.objects.get().status, second.status) == ("paid", "abandoned")
+    assert Call.objects.get(name=completion.WITHDRAW).payload == {"payment": second.pk}
+    tell(second)  # paid in the very moment: kept in the wallet, as ever
+    assert shop.balance == Decimal("31.60")
+
+
+def test_one_payment_that_cannot_be_asked_about_ends_no_run(
+    trying: Callable[..., Shop], bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _family in range(2):
+        trying()
+    age(dt.timedelta(minutes=10))
+    broken, other = Payment.objects.order_by("pk")
+    bank.answers[other.reference] = [Message(other.reference, Outcome.CAPTURED, other.amount, "B-1")]
+    query = bank.query
+
+    def fails(known: Known) -> Message:
+        if known.reference == broken.reference:
+            raise ZeroDivisionError
+        return query(known)
+
+    monkeypatch.setattr(bank, "query", fails)
+    assert tasks.reconcile_payments() == 1
+    assert Order.objects.get(payments=other).status == "paid"
 
 
 def test_verification_sees_what_stays_set_aside(trying: Callable[..., Shop]) -> None:

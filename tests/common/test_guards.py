@@ -17,7 +17,7 @@ from psycopg.types.range import TimestamptzRange
 
 from accounts.models import Terms, User
 from bookings.models import Booking, Hold
-from checkout.models import Cart, Order, OrderLine, Payment, ProviderCheck, ProviderEvent
+from checkout.models import Cart, Order, OrderLine, Payment, ProviderEvent
 from checkout.verification import verify
 from portal.common.formats import PARIS
 from portal.outbox.models import Email
@@ -39,32 +39,6 @@ pytestmark = pytest.mark.django_db
 
 
 class TestTruncate:
-    @pytest.mark.parametrize(
-        "guard, statement",
-        [
-            ("wallet.Entry:entries_are_kept", "TRUNCATE wallet_entry"),
-            ("checkout.Payment:payments_are_not_emptied", "TRUNCATE checkout_payment CASCADE"),
-            ("checkout.ProviderEvent:events_are_not_emptied", "TRUNCATE checkout_providerevent"),
-            ("checkout.OrderLine:lines_are_not_emptied", "TRUNCATE checkout_orderline CASCADE"),
-            ("checkout.ProviderCheck:checks_are_not_emptied", "TRUNCATE checkout_providercheck"),
-        ],
-    )
-    def test_a_table_of_what_is_kept_is_never_emptied(self, guard: str, statement: str) -> None:
-        shop = bought()
-        ProviderEvent.objects.create(provider="demo", source="test", raw="x")
-        ProviderCheck.objects.create(provider="demo", configured=True, answers=True, sentence="x")
-        sql("SET CONSTRAINTS ALL IMMEDIATE")  # TRUNCATE waits for no pending trigger
-        model: Any = apps.get_model(guard.partition(":")[0])
-        # CASCADE empties the tables that point there too: theirs are off with it.
-        truncates = [(m, t) for m, t in pgtrigger.registered() if t.operation == pgtrigger.Truncate]
-        off = [guard, *(f"{m._meta.label}:{t.name}" for m, t in truncates if "CASCADE" in statement)]
-        with undone(), pgtrigger.ignore(*off):
-            sql(statement)
-            assert not model.objects.exists()
-        with pytest.raises(Error, match="is never emptied"), transaction.atomic():
-            sql(statement)
-        assert model.objects.exists() and shop.balance == Decimal("42.10")
-
     @pytest.mark.parametrize(
         "table",
         ["wallet_movement", "wallet_account", "bookings_booking", "checkout_order", "accounts_terms", "accounts_user"],

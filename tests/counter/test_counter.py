@@ -11,6 +11,7 @@ from django.urls import reverse
 from accounts.models import Commune, CommuneFile, User
 from bookings.models import Booking
 from checkout.actions import Means as OnlineMeans
+from checkout.admin_counter import CashierFilter
 from checkout.counter.actions import CASH_LIMIT, Paper, deposit_till, in_the_till, take_payment, take_top_up
 from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.models import Order, OrderLine, Payment
@@ -25,6 +26,8 @@ from tests.guards import guarded
 from tests.papers.reading import plain
 from tests.shop import Shop, open_shop
 from tests.vouchers.making import voucher
+from wallet.corrections import actions as corrections
+from wallet.corrections.models import Correction
 from wallet.models import Account, Movement
 
 pytestmark = pytest.mark.django_db
@@ -267,6 +270,53 @@ class TestGuards:
             CounterReceipt.objects.create(payment=self.payment(shop), number="", by=operator)
 
 
+class TestCounting:
+    def test_what_was_counted_is_what_the_till_holds_once_another_agrees(self, shop: Shop, operator: User) -> None:
+        """A hundred was typed for ten: the family's wallet is corrected, and the drawer."""
+        second = agent_of()
+        take_top_up(user=shop.user, amount=Decimal(100), paper=Paper(Means.CASH, "Q-1"), commune=None, by=operator)
+        client = client_of(operator)
+        page = reverse("admin:checkout_tilldeposit_count")
+        asked = {"means": "cash", "counted": "10,00", "reason": "Q-1 : 100 tapés au lieu de 10"}
+        assert "100,00" in text(client.get(page))
+        for wrong, words in (
+            ({"counted": "-1"}, "zéro ou plus"),
+            ({"counted": "1e1"}, "en euros et centimes"),
+            ({"counted": "100"}, "Le compte y est"),
+            ({"reason": " "}, "Écrivez le motif"),
+            ({"means": ""}, "Choisissez espèces"),
+        ):
+            assert words in text(client.post(page, asked | wrong))
+        assert "Correction de −90,00" in text(client.post(page, asked, follow=True))
+        assert "attend déjà d’être décidée" in text(client.post(page, asked))
+        row = Correction.objects.get()
+        assert (row.kind, row.amount, in_the_till(Means.CASH)) == ("till", Decimal(-90), 100)
+        with pytest.raises(Refused, match="une autre personne"):
+            corrections.approve(correction=row, by=operator)
+        answer = client_of(second).post(reverse("admin:wallet_correction_approve", args=[row.pk]), follow=True)
+        assert "la caisse est corrigée" in text(answer) and "Caisse" in text(answer)
+        assert in_the_till(Means.CASH) == 10 and list(verify()) == []
+        mistake = corrections.propose(user=shop.user, amount=Decimal(-90), reason="Q-1", by=operator)
+        corrections.approve(correction=mistake, by=second)
+        assert Account.objects.get(code="adjustment").balance() == 0 and list(verify()) == []
+        with pytest.raises(Refused, match="en comptant de nouveau"):
+            corrections.propose_reversal(movement=Movement.objects.get(key=row.key), reason="x", by=operator)
+
+    def test_nothing_is_taken_out_that_went_to_the_bank(self, shop: Shop, operator: User) -> None:
+        take_top_up(user=shop.user, amount=Decimal(100), paper=Paper(Means.CASH, "Q-1"), commune=None, by=operator)
+        row = corrections.propose_till(means="cash", counted=Decimal(10), reason="Compté", by=operator)
+        deposit_till(means=Means.CASH, amount=Decimal(60), number="B-1", by=operator)
+        with pytest.raises(Refused) as refusal:
+            corrections.approve(correction=row, by=agent_of())
+        assert refusal.value.code == "till_is_short" and in_the_till(Means.CASH) == 40 and list(verify()) == []
+
+    def test_a_mairie_corrects_no_till(self, shop: Shop) -> None:
+        mairie = agent_of(CommuneFactory())
+        assert client_of(mairie).get(reverse("admin:checkout_tilldeposit_count")).status_code in {403, 404}
+        with pytest.raises(Refused, match="Seule l’agglomération"):
+            corrections.propose_till(means="cash", counted=Decimal(10), reason="x", by=mairie)
+
+
 class TestPages:
     TAKE = "/admin/checkout/counterreceipt/encaisser/"
 
@@ -296,7 +346,7 @@ class TestPages:
             ({"amount": "abc"}, "en chiffres"),
             ({"amount": "301"}, "limite l’encaissement à 300,00"),
             ({"cheque": "CA 123"}, "choisissez « Chèque », ou effacez-le"),
-            ({"amount": "1e9"}, "Le montant va de 0,01"),
+            ({"amount": "1e9"}, "en chiffres"),
             ({"amount": "99999999999"}, "Le montant va de 0,01"),
             ({"number": ""}, "numéro de la quittance"),
             ({"means": ""}, "Choisissez espèces"),
@@ -360,6 +410,21 @@ class TestPages:
         }
         client_of(operator).post(f"{self.TAKE}?usager={shop.user.pk}", data)
         assert shop.balance == Decimal("1250.50")
+
+    def test_the_list_offers_those_who_took_money_alone(self, shop: Shop, operator: User) -> None:
+        """Not every account: with all families in it the page would grow with the town."""
+        commune = shop.activity.service.commune
+        assert commune is not None
+        agent, other, idle = (cashier_of(commune) for _each in range(3))
+        CommuneFile.objects.get_or_create(user=shop.user, commune=commune, reason="request")
+        for number, by, where in (("Q-1", operator, None), ("Q-2", agent, commune), ("Q-3", other, commune)):
+            take_top_up(user=shop.user, amount=Decimal("30"), paper=paper(number), commune=where, by=by)
+        address = reverse("admin:checkout_counterreceipt_changelist")
+        for reader, offered in ((operator, {operator, agent, other}), (agent, {agent, other})):
+            page = client_of(reader).get(address)
+            chosen = next(spec for spec in page.context["cl"].filter_specs if isinstance(spec, CashierFilter))
+            assert {pk for pk, _name in chosen.lookup_choices} == {user.pk for user in offered}
+            assert idle.pk not in {pk for pk, _name in chosen.lookup_choices}
 
     def test_the_list_says_what_was_taken(self, shop: Shop, operator: User) -> None:
         for number, amount in (("Q-1", 30), ("Q-2", 12)):

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 from django.conf import settings as django_settings
 
-from checkout.actions import Means, cancel_bookings, pay
+from checkout.actions import Means, abandon_order, cancel_bookings, pay
 from checkout.models import Order, Payment, Refund
 from checkout.tasks import GIVE_UP_AFTER, reconcile_payments
 from checkout.verification import verify
@@ -21,7 +21,7 @@ from portal.outbox.calls import make_due
 from portal.outbox.models import Email
 from tests.factories import regie
 from tests.faults.bank import REFUNDING, Bank
-from tests.faults.scene import TOTAL, Scene, at_the_bank, let_time_pass, reconcile
+from tests.faults.scene import DEPOSIT, TOTAL, Scene, at_the_bank, deposit_at_the_bank, let_time_pass, reconcile
 from tests.faults.victim import Victim
 from tests.shop import Shop, open_shop
 
@@ -132,6 +132,53 @@ def test_the_banks_message(bank: Bank, victim: Victim, credit: str) -> None:
         else:
             reconcile()
         assert scene.status == ("captured", "paid") and is_paid(scene.shop, left=Decimal(0))
+        if not died:
+            assert step > 4
+            return
+    pytest.fail("it never came to its end")
+
+
+def test_the_banks_message_about_a_deposit(bank: Bank, victim: Victim) -> None:
+    for step in every_step():
+        scene = deposit_at_the_bank(bank)
+        bank.pay(scene.payment)
+        scene.payment.refresh_from_db()
+        message = bank.notification(scene.payment)
+        died = victim.dies(
+            step,
+            "post",
+            path=f"/paiement/{bank.slug}/notification/?{message.query}",
+            body=message.body.decode("latin-1"),
+            headers=dict(message.headers),
+        )
+        assert list(verify()) == []
+        if step % 2:
+            assert scene.tell() == 200
+        else:
+            reconcile()
+        assert scene.status == ("captured", "paid") and scene.shop.balance == DEPOSIT
+        if not died:
+            assert step > 4
+            return
+    pytest.fail("it never came to its end")
+
+
+def test_giving_an_order_up(bank: Bank, victim: Victim) -> None:
+    """The wallet's part comes back once; who pays all the same at the page that stood open has it in the wallet."""
+    for step in every_step():
+        scene = at_the_bank(bank, credit="12")
+        died = victim.dies(
+            step,
+            "post",
+            user=scene.shop.user.pk,
+            path=f"/commande/{scene.order.reference}/abandonner/",
+            body="",
+            headers={"Content-Type": "application/x-www-form-urlencoded"},
+        )
+        assert list(verify()) == []
+        abandon_order(user=scene.shop.user, order=scene.order)
+        make_due()
+        assert scene.status == ("abandoned", "cancelled") and scene.shop.balance == 12
         if not died:
             assert step > 4
             return

@@ -9,11 +9,11 @@ import pgtrigger
 import pytest
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from portal.celery import app
-from portal.outbox import actions, back_off
+from portal.outbox import actions, attachments, back_off
 from portal.outbox.models import Email
 
 pytestmark = pytest.mark.django_db
@@ -23,6 +23,27 @@ def test_an_attachment_that_nobody_makes_is_found_at_the_writing() -> None:
     with pytest.raises(KeyError, match="nothing"):
         actions.queue_message(key="k", to="a@exemple.fr", subject="x", body="y", attachment="nothing:1")
     assert not Email.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("step", ["is_ready", "make", "read"])
+@pytest.mark.parametrize("fault", [RuntimeError("a mistake of ours"), KeyError("renamed"), DatabaseError("gone")])
+def test_one_e_mail_that_cannot_be_made_holds_up_no_other(
+    step: str, fault: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_subject: str) -> Any:
+        if isinstance(fault, DatabaseError):
+            Email.objects.raw("SELECT nothing")[0]
+        raise fault
+
+    steps = {"is_ready": lambda _subject: step != "make", "make": fails, "read": fails} | {step: fails}
+    monkeypatch.setitem(attachments._makers, "broken", attachments.Maker(**steps))
+    actions.queue_message(key="broken", to="a@exemple.fr", subject="x", body="y", attachment="broken:1")
+    queue("behind")
+    assert actions.send_due() == 1
+    broken, behind = Email.objects.order_by("pk")
+    assert (behind.status, broken.status, broken.attempts) == ("sent", "waiting", 1)
+    assert broken.last_error and broken.next_attempt_at > timezone.now()
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def travel(months: int) -> dt.date:
         date = runs.month_before(today().replace(day=1), -months)
-        monkeypatch.setattr(runs, "today", lambda: date)
+        monkeypatch.setattr(runs, "last_to_close", lambda: date - dt.timedelta(days=1))
         return date
 
     return travel

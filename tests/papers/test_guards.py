@@ -14,7 +14,7 @@ from checkout.papers.models import Document, Kind, Series
 from checkout.papers.receipts import issue_receipt
 from checkout.verification import verify
 from tests.factories import UserFactory, agent_of
-from tests.guards import bought, guarded, sql, undone
+from tests.guards import bought, guarded, sql
 
 pytestmark = pytest.mark.django_db
 
@@ -76,18 +76,6 @@ def test_a_number_is_of_the_papers_kind_and_year(fault: str) -> None:
     )
 
 
-def test_two_papers_never_share_a_number() -> None:
-    """Behind the trigger stands the unique constraint."""
-    first = paper()
-    with undone():
-        sql("SET LOCAL session_replication_role = replica")  # no trigger at all
-        with pytest.raises(Error, match="one_document_per_number"), transaction.atomic():
-            Document.objects.bulk_create([copy(first, number=1)])
-        sql("ALTER TABLE checkout_document DROP CONSTRAINT one_document_per_number")
-        Document.objects.bulk_create([copy(first, number=1)])
-        assert Document.objects.count() == 2
-
-
 @pytest.mark.parametrize("field, value", [("amount", Decimal(1)), ("data", {}), ("number", 9), ("sha256", "0" * 64)])
 def test_what_is_issued_never_changes(field: str, value: object) -> None:
     paper()
@@ -107,13 +95,6 @@ def test_what_is_issued_is_never_deleted() -> None:
         "Cannot update or delete",
         lambda: not Document.objects.exists() and any("0 pièces" in line for line in verify()),
     )
-
-
-@pytest.mark.parametrize("table", ["checkout_document", "checkout_series"])
-def test_the_tables_are_never_emptied(table: str) -> None:
-    paper()
-    with pytest.raises(Error, match="is never emptied"), transaction.atomic():
-        sql(f"TRUNCATE {table} CASCADE")
 
 
 def test_a_counter_moves_only_with_its_papers() -> None:
@@ -184,28 +165,6 @@ def test_a_new_edition_follows_a_cancelled_one() -> None:
         "follows a cancelled one",
         lambda: Document.objects.count() == 2,
     )
-
-
-@pytest.mark.parametrize(
-    "constraint, changes",
-    [
-        ("one_document_per_subject", {"subject": ""}),
-        ("receipt_has_its_order", {"order": None}),
-        ("document_has_its_period", {"first_day": dt.date(2026, 1, 1), "last_day": dt.date(2026, 1, 31)}),
-        ("cancellation_has_its_reason", {"reason": "Erreur"}),
-        ("document_has_a_file", {"size": 0}),
-    ],
-)
-def test_a_paper_has_the_shape_of_its_kind(constraint: str, changes: dict[str, Any]) -> None:
-    first = paper()
-    if constraint == "one_document_per_subject":
-        changes = {"subject": first.subject}
-    with undone():
-        sql(f"ALTER TABLE checkout_document DROP CONSTRAINT {constraint}")
-        Document.objects.bulk_create([copy(first, **changes)])
-        assert Document.objects.count() == 2
-    with pytest.raises(Error, match=constraint), transaction.atomic():
-        Document.objects.bulk_create([copy(first, **changes)])
 
 
 def test_a_paper_is_cancelled_once() -> None:

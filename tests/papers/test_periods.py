@@ -13,6 +13,8 @@ from django.utils import timezone
 from accounts.models import Commune
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
+from checkout.counter.actions import Paper, take_top_up
+from checkout.counter.models import Means as CounterMeans
 from checkout.models import Order, OrderLine, Payment
 from checkout.papers import runs, tasks, yearly
 from checkout.papers.invoices import families_of, invoice
@@ -27,12 +29,14 @@ from checkout.papers.yearly import (
 )
 from families.models import Beneficiary
 from portal.common.errors import Refused
-from portal.common.formats import euros, month, today
+from portal.common.formats import PARIS, euros, month, today
 from portal.outbox import attachments
 from portal.outbox.models import Email
 from services.models import OpenDay, Slot
+from tests.factories import agent_of
 from tests.papers.reading import plain, words
 from tests.shop import Shop, open_shop
+from wallet.closings import actions as closings
 from wallet.models import Entry, Wallet
 
 pytestmark = pytest.mark.django_db
@@ -56,8 +60,8 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes a date today for the papers that ask which year or month is over."""
 
     def travel(date: dt.date) -> None:
-        for module in (yearly, runs):
-            monkeypatch.setattr(module, "today", lambda: date)
+        monkeypatch.setattr(yearly, "today", lambda: date)
+        monkeypatch.setattr(runs, "last_to_close", lambda: date - dt.timedelta(days=1))
 
     return travel
 
@@ -91,6 +95,52 @@ class TestInvoice:
         first = shop.days[0].date.replace(day=1)
         cancel_bookings(ids=[Booking.objects.get().pk], by=shop.user)
         assert invoice(shop.user, first).amount == 0
+
+    def test_what_the_family_gave_is_apart_from_what_left_its_wallet(self) -> None:
+        """The same euros are not summed twice: put into the wallet at the counter, then spent from it."""
+        shop = open_shop(days=2)
+        paper = Paper(CounterMeans.CASH, "Q-1")
+        take_top_up(user=shop.user, amount=Decimal(60), paper=paper, commune=None, by=agent_of())
+        shop.add()
+        order = shop.pay(Means.WALLET, "15.80").order
+        tables = self.tables(shop)
+        given, spent = tables["Versé par la famille"], tables["Réglé avec le porte-monnaie"]
+        assert given["total"][-1] == euros(Decimal(60)) and given["rows"][0][2] == "Espèces, quittance n° Q-1"
+        assert spent["total"][-1] == euros(Decimal("15.80"))
+        assert spent["rows"][0][1] == f"{order.number} (réservation)"
+        ids = list(Booking.objects.order_by("pk").values_list("pk", flat=True))
+        for pk, said in zip(ids, ("annulée en partie depuis", "annulée depuis"), strict=True):
+            cancel_bookings(ids=[pk], by=shop.user)
+            spent = self.tables(shop)["Réglé avec le porte-monnaie"]
+            assert spent["rows"][0][1] == f"{order.number} (réservation, {said})"
+
+    def tables(self, shop: Shop) -> dict[str, Any]:
+        blocks = invoice(shop.user, today().replace(day=1)).blocks
+        return {block["title"]: block for block in blocks if block["kind"] == "table"}
+
+    def test_a_card_that_came_too_late_was_given_too(self) -> None:
+        shop = open_shop(days=0)
+        order = Order.objects.create(user=shop.user, kind="top_up", total=5)
+        Payment.objects.create(order=order, provider="demo", amount=5, status="credited", ended_at=timezone.now())
+        assert families_of(today().replace(day=1)).get() == shop.user
+        (row,) = self.tables(shop)["Versé par la famille"]["rows"]
+        assert row[1:] == [
+            f"{order.number} (réglée trop tard, porté au porte-monnaie)", "Carte bancaire", euros(Decimal(5)),
+        ]  # fmt: skip
+
+    def test_a_month_without_a_service_says_so(self) -> None:
+        shop = ordered(days=1)
+        cancel_bookings(ids=[Booking.objects.get().pk], by=shop.user)
+        said = str(invoice(shop.user, today().replace(day=1)).blocks)
+        assert "Aucune prestation ce mois-ci : rien n’est à payer." in said and "Réglées d’avance" not in said
+
+    def test_a_month_in_which_nothing_was_given_nor_moved_has_none(self) -> None:
+        """An order that cost nothing and was cancelled: an invoice of 0,00 € would tell the family of nothing."""
+        shop = ordered(days=1, price="0")
+        first = shop.days[0].date.replace(day=1)
+        assert families_of(first).get() == shop.user
+        cancel_bookings(ids=[Booking.objects.get().pk], by=shop.user)
+        assert not families_of(first).exists()
 
     def test_the_run_issues_each_once_and_only_where_there_is_something(self, at: Any) -> None:
         shops = [ordered(days=1) for _family in range(3)]
@@ -146,6 +196,15 @@ class TestInvoice:
         assert tasks.issue_invoices() == 1
         run.refresh_from_db()
         assert (run.issued, run.failed) == (3, 0) and run.finished_at and run.last_error == ""
+
+    def test_a_month_is_over_ten_minutes_after_its_end(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """What was paid in its last second may be committed after midnight: it belongs on this invoice and on no other."""
+        ordered(days=1)
+        first = month_after(today())
+        for minutes, issued in ((0, 0), (9, 0), (10, 1)):
+            moment = dt.datetime.combine(first, dt.time(0, minutes), tzinfo=PARIS)
+            monkeypatch.setattr(closings, "now", lambda moment=moment: moment)
+            assert tasks.issue_invoices() == issued
 
     def test_a_run_without_time_leaves_the_rest(self, at: Any) -> None:
         for _family in range(2):

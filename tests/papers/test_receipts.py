@@ -4,16 +4,20 @@ import datetime as dt
 import io
 from decimal import Decimal
 
+import pgtrigger
 import pikepdf
 import pytest
+from django.conf import settings
 from django.core import mail
+from django.core.files.storage import default_storage
+from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone
 
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
 from checkout.models import Order
-from checkout.papers import tasks
+from checkout.papers import files, tasks
 from checkout.papers.actions import cancel, send, the_regie
 from checkout.papers.models import Document, Kind, siret_number
 from checkout.papers.paper import Damaged, logo, stored
@@ -201,10 +205,37 @@ class TestRefundNote:
         assert tasks.issue_papers() == 2 and tasks.issue_papers() == 0
         assert set(Document.objects.values_list("kind", flat=True)) == {Kind.RECEIPT, Kind.REFUND}
 
+    def test_what_could_not_be_issued_for_weeks_is_by_night(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        _shop, movement = self.given_back()
+        long_ago = timezone.now() - dt.timedelta(days=60)
+        with pgtrigger.ignore("wallet.Movement:movements_are_append_only"):
+            Movement.objects.filter(pk=movement.pk).update(at=long_ago)
+        tasks.issue_papers()
+        assert not Document.objects.filter(movement=movement).exists()
+        (nightly,) = [row for row in settings.CELERY_BEAT_SCHEDULE.values() if row.get("kwargs", {}).get("days")]
+        assert nightly["task"] == tasks.issue_papers.name
+        tasks.issue_papers(**nightly["kwargs"])
+        assert Document.objects.get(movement=movement).kind == Kind.REFUND
+
     def test_a_deposit_has_none(self) -> None:
         shop = open_shop(days=0, credit="50")
         (movement,) = Movement.objects.all()
         assert shop.balance == 50 and issue_refund_note(movement=movement) is None
+
+
+class TestOrphans:
+    @pytest.mark.django_db(transaction=True)
+    def test_one_of_a_paper_that_was_not_issued_goes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kept = receipt(bought())
+        shop = bought()
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            orphan = receipt(shop).file.name
+            raise ZeroDivisionError  # what comes after the paper fails
+        assert default_storage.exists(orphan) and tasks.remove_orphaned_papers() == 0  # perhaps it is being issued
+        monkeypatch.setattr(files, "OLD_ENOUGH", -dt.timedelta(minutes=1))
+        assert tasks.remove_orphaned_papers() >= 1  # and those of tests that were rolled back
+        assert tasks.remove_orphaned_papers() == 0
+        assert not default_storage.exists(orphan) and default_storage.exists(kept.file.name)
 
 
 class TestCancelling:

@@ -14,6 +14,7 @@ from checkout.actions import cancel_bookings
 from checkout.models import Payment, Refund
 from checkout.refunds.actions import refund_to_card
 from checkout.refunds.models import new_refund_reference
+from portal.demo.models import BankRefund
 from portal.outbox.calls import make_due
 from tests.admin.world import client_of
 from tests.checkout.http import text
@@ -24,6 +25,12 @@ from tests.shop import Shop
 pytestmark = pytest.mark.django_db(transaction=True)
 Order = Callable[..., Shop]
 Browse = Callable[[Shop], Client]
+
+
+def hidden(answer: object, name: str) -> str:
+    """What a hidden field of a page says."""
+    page = answer.content.decode()  # type: ignore[attr-defined]
+    return re.findall(rf'name="{name}" value="([^"]*)"', page)[0]
 
 
 def first(shop: Shop) -> Booking:
@@ -150,10 +157,29 @@ def test_an_operator_gives_up(by_card: Order) -> None:
     refund, operator = Refund.objects.get(), client_of(agent_of())
     address = reverse("admin:checkout_refund_give_up", args=[refund.pk])
     assert address in operator.get(reverse("admin:checkout_refund_change", args=[refund.pk])).content.decode()
-    assert "c’est la preuve" in text(operator.post(address, {"note": ""}))
-    answer = operator.post(address, {"note": "Carte résiliée"}, follow=True)
+    seen = {"seen": "requested"}
+    assert "c’est la preuve" in text(operator.post(address, {"note": "", **seen}))
+    answer = operator.post(address, {"note": "Carte résiliée", **seen}, follow=True)
     assert "de nouveau dans le porte-monnaie" in text(answer) and shop.balance == Decimal("7.90")
-    assert "déjà dans le porte-monnaie" in text(operator.post(address, {"note": "encore"}, follow=True))
+    assert "déjà dans le porte-monnaie" in text(operator.post(address, {"note": "encore", **seen}, follow=True))
+
+
+def test_what_the_provider_did_while_the_page_stood_open_is_not_paid_twice(by_card: Order) -> None:
+    shop = by_card()
+    cancel_bookings(ids=[first(shop).pk], by=shop.user, to_card=True)
+    refund, operator = Refund.objects.get(), client_of(agent_of())
+    address = reverse("admin:checkout_refund_give_up", args=[refund.pk])
+    sent = {"note": "Le prestataire ne répond pas", "seen": hidden(operator.get(address), "seen")}
+    assert sent["seen"] == "requested"
+    make_due()
+    assert Refund.objects.get().status == "done" and BankRefund.objects.get().amount == Decimal("7.90")
+    assert "la personne a son argent" in text(operator.post(address, sent)) and shop.balance == 0
+    page = operator.get(reverse("admin:checkout_refund_change", args=[refund.pk]))
+    assert "Renvoyé par la banque…" in text(page)
+    asked = operator.get(address)
+    assert "que si la banque l’a renvoyée depuis" in text(asked)
+    operator.post(address, {"note": "Carte résiliée", "seen": hidden(asked, "seen")})
+    assert Refund.objects.get().status == "failed" and shop.balance == Decimal("7.90")
 
 
 def test_who_may(by_card: Order) -> None:
@@ -174,8 +200,15 @@ def test_staff_cancel_to_the_card(by_card: Order) -> None:
     operator = client_of(agent_of())
     data = {"action": "cancel_selected", "_selected_action": [first(shop).pk]}
     address = reverse("admin:bookings_booking_changelist")
-    assert "peuvent y revenir" in text(operator.post(address, data))
+    asked = text(operator.post(address, data))
+    assert asked.count("7,90 €") == 1 and "la case plus bas l’y renvoie" in asked
+    page = reverse("admin:checkout_payment_change", args=[Payment.objects.get().pk])
+    before = text(operator.get(page))
+    assert "Rien n’a été rendu." in before and "Rendu à la carte" not in before
+    assert str(Payment.objects.get().order) in before and str(Payment.objects.get().order).startswith("Commande 20")
     answer = operator.post(address, data | {"confirm": "1", "reason": "Grève", "to_card": "on"}, follow=True)
-    assert "7,90 € repartent vers les cartes" in text(answer) and shop.balance == 0
+    assert "1 réservation annulée. 7,90 € repartent vers la carte de qui a payé." in text(answer) and shop.balance == 0
+    assert "porte-monnaie de qui a payé" not in text(answer) and "0,00" not in text(answer).partition("repartent")[0]
+    assert "Rendu à la carte" in text(operator.get(page))
     mairie = client_of(agent_of(shop.activity.service.commune))
-    assert "peuvent y revenir" not in text(mairie.post(address, data | {"_selected_action": [first(shop).pk]}))
+    assert "plus bas" not in text(mairie.post(address, data | {"_selected_action": [first(shop).pk]}))

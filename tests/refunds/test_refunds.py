@@ -1,10 +1,12 @@
 """Money that goes back to a card: decided with the cancellation, made once by the bank, in the wallet when it cannot be."""
 
+import datetime as dt
 import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pgtrigger
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -12,6 +14,10 @@ from django.utils import timezone
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings, cancel_for
 from checkout.models import Payment, Refund
+from checkout.papers import tasks as papers
+from checkout.papers.models import Document, Kind
+from checkout.providers.base import Unreachable
+from checkout.providers.demo import DemoProvider
 from checkout.refunds import actions as refunds
 from checkout.refunds.actions import back_to_wallet, card_shares, left_of, refund_to_card
 from checkout.verification import verify
@@ -21,7 +27,7 @@ from portal.outbox.calls import make_due
 from portal.outbox.models import Call, Email
 from tests.factories import agent_of, regie
 from tests.shop import Shop
-from wallet.models import Account
+from wallet.models import Account, Movement
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Order = Callable[..., Shop]
@@ -131,6 +137,53 @@ def test_a_refund_that_the_bank_sends_back_days_later(by_card: Order) -> None:
     assert Refund.objects.get().status == "failed"
 
 
+def test_its_note_is_issued_whenever_it_was_made_and_ended_when_it_comes_back(
+    by_card: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(papers, "WAIT", -dt.timedelta(minutes=1))  # what was done just now is old enough
+    shop = by_card()
+    cancel_bookings(ids=ids(shop, 1), by=shop.user, to_card=True)
+    movement = Refund.objects.get().movement
+    with pgtrigger.ignore("wallet.Movement:movements_are_append_only"):  # the provider was down for a month
+        Movement.objects.filter(pk=movement.pk).update(at=timezone.now() - dt.timedelta(days=30))
+    papers.issue_papers()
+    assert not Document.objects.filter(movement=movement).exists()
+    make_due()
+    papers.issue_papers()
+    note = Document.objects.get(kind=Kind.REFUND, movement=movement)
+    assert note.amount == Decimal("7.90")
+    back_to_wallet(refund=Refund.objects.get(), note="Compte clos", by=agent_of())
+    papers.issue_papers()
+    assert papers.issue_papers() == 0 and not Document.objects.live().filter(pk=note.pk).exists()
+    assert Document.objects.get(cancels=note).reason == "Renvoyé par la banque : Compte clos"
+
+
+def test_an_answer_that_was_lost_is_not_paid_twice_when_the_contract_ends(
+    by_card: Order, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = by_card()
+    cancel_bookings(ids=ids(shop, 1), by=shop.user, to_card=True)
+    pays = DemoProvider.refund
+
+    def lost(self: DemoProvider, **words: Any) -> str:
+        pays(self, **words)
+        raise Unreachable("the answer was lost")
+
+    monkeypatch.setattr(DemoProvider, "refund", lost)
+    make_due()
+    assert BankRefund.objects.count() == 1 and Refund.objects.get().status == "requested"
+    monkeypatch.setattr(DemoProvider, "refund", pays)
+    settings.CARD_PROVIDERS = []
+    Call.objects.update(next_attempt_at=timezone.now())
+    make_due()
+    assert Refund.objects.get().status == "requested" and shop.balance == 0
+    assert "not used here any more" in Call.objects.get().last_error
+    settings.CARD_PROVIDERS = ["demo"]
+    Call.objects.update(next_attempt_at=timezone.now())
+    make_due()
+    assert Refund.objects.get().status == "done" and BankRefund.objects.count() == 1
+
+
 def test_staff_of_the_agglomeration_alone_send_to_cards(by_card: Order) -> None:
     shop = by_card()
     with pytest.raises(Refused, match="Seule l’agglomération"):
@@ -207,6 +260,16 @@ def test_two_operators_at_once_give_back_no_more_than_was_paid(by_card: Order) -
     assert sum(isinstance(each, Refund) for each in outcomes) == 1, outcomes
     assert all(isinstance(each, Refund | Refused) for each in outcomes), outcomes
     assert shop.balance == 80
+
+
+def test_two_cancellations_at_once_share_what_the_card_has_paid(by_card: Order) -> None:
+    """Half the order each, the card having paid less than all: the second counts what the first has sent to the card."""
+    shop = by_card(Means.BOTH, credit="12")
+    both = ids(shop, 4)
+    halves = [lambda half=half: cancel_bookings(ids=half, by=shop.user, to_card=True) for half in (both[:2], both[2:])]
+    returned = race(*halves)
+    assert sorted(each.to_card for each in returned) == [Decimal("3.80"), Decimal("15.80")], returned
+    assert sum(refund.amount for refund in Refund.objects.all()) == Decimal("19.60") and shop.balance == 12
 
 
 def test_workers_make_one_refund_once(by_card: Order) -> None:

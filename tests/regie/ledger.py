@@ -7,6 +7,7 @@ import pgtrigger
 from django.db import transaction
 
 from portal.common.formats import today
+from tests.guards import sql
 from wallet import actions as ledger
 from wallet.closings.actions import midnight
 from wallet.models import Movement
@@ -25,10 +26,19 @@ def dated(movement: int, date: dt.date, hours: int = 12) -> Movement:
 
 
 def posted(date: dt.date, key: str = "k", kind: Movement.Kind = Movement.Kind.COUNTER, **amounts: str) -> Movement:
-    """A movement of a day: `posted(day, revenue__12="10.00", till__cash="-10.00")`."""
+    """A movement of a day: `posted(day, revenue__12="10.00", clearing__demo="-10.00")`."""
     found = {code.replace("__", ":"): Decimal(amount) for code, amount in amounts.items()}
     with transaction.atomic():
         return dated(ledger.post(kind=kind, key=key, label=f"Essai {key}", amounts=found, by=None), date)
+
+
+def corrected(date: dt.date, key: str = "k", **amounts: str) -> Movement:
+    """The same as of a correction, which explains itself: the nightly check finds no fault with it."""
+    with transaction.atomic():
+        sql("SELECT set_config('wallet.loading', 'on', true)")
+        row = posted(date, key, Movement.Kind.ADJUSTMENT, **amounts)
+        sql("SELECT set_config('wallet.loading', 'off', true)")
+    return row
 
 
 def due(order: TransferOrder) -> TransferOrder:

@@ -11,7 +11,7 @@ from checkout.verification import verify
 from tests.concurrency.conftest import race
 from tests.factories import agent_of
 from tests.guards import bought, guarded, sql
-from tests.regie.ledger import days_ago, posted
+from tests.regie.ledger import corrected, days_ago
 from tests.regie.test_closings import somebody_waits
 from wallet import actions as ledger
 from wallet.closings.actions import close_days, write_checkpoints
@@ -22,10 +22,12 @@ pytestmark = pytest.mark.django_db
 
 
 def cash(key: str, amount: str = "10.00") -> None:
+    """A correction: it explains itself to the nightly check."""
     with transaction.atomic():
+        sql("SELECT set_config('wallet.loading', 'on', true)")
         ledger.post(
-            kind=Movement.Kind.COUNTER, key=key, label="x",
-            amounts={"fees": Decimal(amount), "till:cash": -Decimal(amount)}, by=None,
+            kind=Movement.Kind.ADJUSTMENT, key=key, label="x",
+            amounts={"fees": Decimal(amount), "clearing:demo": -Decimal(amount)}, by=None,
         )  # fmt: skip
 
 
@@ -37,7 +39,7 @@ def test_balances_are_the_same_before_and_after_and_go_on() -> None:
     shop = bought()
     cash("a")
     before = balances()
-    assert before[ledger.wallet_code(shop.user)] == Decimal("42.10") and before["till:cash"] == -10
+    assert before[ledger.wallet_code(shop.user)] == Decimal("42.10") and before["clearing:demo"] == -10
     assert write_checkpoints() == Account.objects.exclude(kind="wallet").count()
     assert balances() == before and Checkpoint.objects.get(account__code="fees").balance == 10
     cash("b", "2.50")
@@ -72,7 +74,7 @@ def test_the_night_writes_them_unless_something_is_wrong() -> None:
 
 
 def test_a_closing_that_the_ledger_contradicts_is_found() -> None:
-    posted(days_ago(2), "a", revenue__agglo="12.00", till__cash="-12.00")
+    corrected(days_ago(2), "a", revenue__agglo="12.00", clearing__demo="-12.00")
     close_days(until=days_ago(1), by=agent_of())
     assert list(verify()) == []
     sql("SET CONSTRAINTS ALL IMMEDIATE")

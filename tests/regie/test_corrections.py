@@ -1,11 +1,15 @@
 """Manual movements take two persons, whoever asks and whatever address is tried; credits are prescribed after four years."""
 
 import datetime as dt
+import re
 from decimal import Decimal
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import Error, connection, transaction
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +21,7 @@ from portal.common.errors import Refused
 from portal.common.formats import euros, today
 from portal.outbox.models import Email
 from tests.admin.world import client_of
+from tests.checkout.http import text
 from tests.concurrency.conftest import race
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import bought, guarded, sql
@@ -41,6 +46,23 @@ def credited(amount: str = "10.00", user: User | None = None) -> tuple[User, Mov
 
 def balance(user: User) -> Decimal:
     return ledger.wallet_of(user).balance
+
+
+def reference_on(shown: str) -> dict[str, str]:
+    """What a check page is known by."""
+    (found,) = re.findall(r'name="reference" value="([0-9a-f-]{36})"', shown)
+    return {"reference": found}
+
+
+def press_twice(client: Client, shown: str, values: dict[str, str]) -> str:
+    """« Proposer », a second time with the same page, and from a page that is none of ours; what is read then."""
+    sent = values | reference_on(shown)
+    first = client.post(page("check"), sent)["Location"]
+    second = client.post(page("check"), sent, follow=True)
+    assert second.redirect_chain == [(first, 302)] and Correction.objects.count() == 1
+    assert "a déjà fait une autre proposition" in text(client.post(page("check"), sent | {"montant": "9"}, follow=True))
+    assert client.post(page("check"), values)["Location"] == page("new") and Correction.objects.count() == 1
+    return second.content.decode()
 
 
 def code_of(action: Any, **words: Any) -> str:
@@ -272,6 +294,7 @@ class TestGuards:
         [
             ("correction_is_frozen", {"amount": Decimal(500)}, "Cannot update"),
             ("correction_is_frozen", {"reason": "Autre"}, "Cannot update"),
+            ("correction_is_frozen", {"reference": uuid4()}, "Cannot update"),
             (
                 "correction_transitions",
                 {"status": "proposed", "decided_by": None, "decided_at": None},
@@ -330,7 +353,7 @@ class TestPages:
         shown = checked.content.decode()
         assert user.get_full_name() in shown and "0,00\u00a0€" in shown and "12,30\u00a0€" in shown
         assert "12,30" in client.get(page("new") + "?corriger").content.decode()
-        said = client.post(page("check"), values, follow=True).content.decode()
+        said = press_twice(client, shown, values)
         assert "Aucun argent n’a bougé" in said and "Vous l’avez proposée" in said and page("approve", 1) not in said
         row = Correction.objects.get()
         assert "une autre personne" in client.post(page("approve", row.pk), follow=True).content.decode()
@@ -360,7 +383,7 @@ class TestPages:
         client = client_of(agent_of())
         shown = client.post(page("new"), values, follow=True).content.decode()
         assert euros(abs(Decimal(amount))) in shown
-        client.post(page("check"), values)
+        client.post(page("check"), values | reference_on(shown))
         assert Correction.objects.first().amount == Decimal(amount)  # type: ignore[union-attr]
 
     def test_a_proposal_is_checked_first_and_can_be_taken_back(self) -> None:
@@ -376,12 +399,12 @@ class TestPages:
         assert len(queries) <= 12
         credited_less = corrections.propose(user=user, amount=Decimal(-37), reason="x", by=agent_of())
         corrections.approve(correction=credited_less, by=agent_of())
-        said = client.post(page("check"), values, follow=True).content.decode()
+        said = client.post(page("check"), values | reference_on(shown), follow=True).content.decode()
         assert "contient 0,50\u00a0€" in said and "−3,50" not in said.partition("<form")[0]
         assert Correction.objects.count() == 2
         values["montant"] = "1"
-        client.post(page("new"), values)
-        client.post(page("check"), values)
+        shown = client.post(page("new"), values, follow=True).content.decode()
+        client.post(page("check"), values | reference_on(shown))
         row = Correction.objects.first()
         assert row is not None and page("withdraw", row.pk) not in other.get(page("change", row.pk)).content.decode()
         assert "vous pouvez la refuser" in other.post(page("withdraw", row.pk), follow=True).content.decode()
@@ -401,7 +424,7 @@ class TestPages:
             ({"montant": "12,345"}, "après la virgule"),
             ({"montant": "dix"}, "par exemple 10,00"),
             ({"montant": "NaN"}, "par exemple 10,00"),
-            ({"montant": "1e99"}, "trop grand"),
+            ({"montant": "1e99"}, "Écrivez un montant en euros et centimes"),
             ({"montant": "12345678"}, "trop grand"),
             ({"montant": "−10\u202f000,00"}, "contient 0,00\u00a0€"),
             ({"adresse": "personne"}, "nom@exemple.fr"),
@@ -442,6 +465,23 @@ class TestPages:
         assert client.get(page("approve", row.pk)).status_code == 302
         row.refresh_from_db()
         assert row.status == "proposed"
+
+
+def test_a_page_proposes_once() -> None:
+    user, operator, page_of_both = UserFactory(), agent_of(), uuid4()
+    first = corrections.propose(user=user, amount=Decimal(5), reason="x", by=operator, reference=page_of_both)
+    words = {"user": user, "amount": Decimal(5), "reason": "x", "by": operator, "reference": page_of_both}
+    assert corrections.propose(**words) == first
+    for other in ({"user": UserFactory()}, {"amount": Decimal(6)}, {"reason": "y"}, {"by": agent_of()}):
+        assert code_of(corrections.propose, **words | other) == "sent"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_presses_at_once_one_proposes() -> None:
+    user, operator = UserFactory(), agent_of()
+    press = partial(corrections.propose, user=user, amount=Decimal(5), reason="x", by=operator, reference=uuid4())
+    outcomes = race([press] * 6)
+    assert outcomes == [Correction.objects.get()] * 6
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,13 +8,17 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from checkout.models import Payment
+from checkout.models import Order, Payment, Refund
+from checkout.refunds import actions as refunds
+from checkout.refunds.actions import back_to_wallet, make, refund_to_card
 from checkout.regie import settlements
 from checkout.regie.models import Settlement
 from checkout.verification import verify
 from portal.common.errors import Refused
 from tests.admin.world import client_of
+from tests.checkout.town import Bank
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import guarded
 from wallet import actions as ledger
@@ -24,24 +28,20 @@ pytestmark = pytest.mark.django_db
 PAGE = "admin:checkout_settlement_new"
 
 
-def paid(amount: str = "10.00") -> Payment:
+def paid(amount: str = "10.00", provider: str = "demo") -> Payment:
     """A card payment whose money went to the wallet, as the ledger has it."""
-    from django.utils import timezone
-
-    from checkout.models import Order
-
     user = UserFactory()
     ledger.wallet_of(user)
     order = Order.objects.create(user=user, kind="top_up", total=Decimal(amount))
     row = Payment.objects.create(
-        order=order, provider="demo", amount=Decimal(amount), status="credited", ended_at=timezone.now(),
+        order=order, provider=provider, amount=Decimal(amount), status="credited", ended_at=timezone.now(),
         provider_reference=f"B-{order.pk}",
     )  # fmt: skip
     ledger.post(
         kind=Movement.Kind.LATE_PAYMENT,
         key=f"payment:{row.reference}:credited",
         label="x",
-        amounts={"clearing:demo": -row.amount, ledger.wallet_code(user): row.amount},
+        amounts={f"clearing:{provider}": -row.amount, ledger.wallet_code(user): row.amount},
         by=user,
     )
     return row
@@ -76,6 +76,48 @@ def test_what_agrees_goes_to_the_bank_its_fee_apart_and_the_rest_is_told() -> No
     assert list(verify()) == [] or all("Commande" in line for line in verify())
 
 
+@pytest.mark.parametrize(
+    "provider, file",
+    [
+        (
+            "stripe",
+            "balance_transaction_id,reporting_category,source_id,gross,fee,payment_intent_id,payment_metadata[reference]\n"
+            "txn_1,charge,ch_1,10.00,0.25,pi_1,{payment}\ntxn_2,refund,re_8,-2.00,0.00,pi_1,{payment}\n",
+        ),
+        (
+            "stripe",
+            "id,Amount,Fee,client_reference_id,source_id\nch_1,10.00,0.25,{payment},ch_1\nre_8,-2.00,0,,re_8\n",
+        ),
+        ("paybox", "Référence commande;Montant;Commission\n{payment};10,00;0,25\n{payment};-2,00;0,00\n"),
+        ("payfip", "REFDET;Montant;Commission\n{payment};10,00;0,25\n{refund};−2,00;\n"),
+    ],
+)
+def test_the_file_of_each_provider(provider: str, file: str) -> None:
+    payment, operator = paid(provider=provider), agent_of()
+    refunds = []
+    for number in (7, 8):  # two of the same amount: the file says which, where it can
+        movement = ledger.post(
+            kind=Movement.Kind.REFUND,
+            key=f"refund:{number}",
+            label="x",
+            amounts={ledger.wallet_code(payment.order.user): Decimal(-2), f"clearing:{provider}": Decimal(2)},
+            by=operator,
+        )
+        facts = {"status": "done", "ended_at": timezone.now(), "provider_reference": f"re_{number}"}
+        refunds.append(
+            Refund.objects.create(payment=payment, amount=2, reason="x", movement_id=movement, by=operator, **facts)
+        )
+    content = file.format(payment=payment.reference, refund=refunds[1].reference).encode()
+    reading = settlements.read(provider=provider, content=content)
+    assert [line.problem for line in reading.lines] == ["", ""]
+    charge, refund = reading.lines
+    assert (charge.payment, charge.gross, charge.fee) == (payment, 10, Decimal("0.25"))
+    named = refunds[0] if provider == "paybox" else refunds[1]
+    assert refund.refund == named
+    row = settlements.post(provider=provider, name="a.csv", content=content, by=operator)
+    assert (row.gross, row.wrong) == (8, []) and balances()[f"clearing:{provider}"] == 2  # the other refund is to come
+
+
 def test_a_line_is_posted_once_whatever_file_it_comes_in() -> None:
     payment = paid()
     post(f"reference,gross,fee\n{payment.reference},10.00,0.25\n")
@@ -85,6 +127,27 @@ def test_a_line_is_posted_once_whatever_file_it_comes_in() -> None:
     again = post(f"reference,gross,fee\n{payment.reference},10.00,0.25\n\n")
     assert [line["problem"] for line in again.wrong] == ["déjà versé"] and again.net == 0
     assert balances()["clearing:demo"] == 0 and balances()["bank"] == Decimal("-9.75")
+
+
+def test_two_refunds_of_one_amount_are_paid_over_by_two_files() -> None:
+    """A line below zero means a refund that no file has paid over yet, and « déjà versé » only when there is none."""
+    payment, operator = paid("20.00"), agent_of()
+    for number in (1, 2):
+        movement = ledger.post(
+            kind=Movement.Kind.REFUND,
+            key=f"refund:{number}",
+            label="x",
+            amounts={ledger.wallet_code(payment.order.user): Decimal(-5), "clearing:demo": Decimal(5)},
+            by=operator,
+        )
+        facts = {"status": "done", "ended_at": timezone.now(), "movement_id": movement}
+        Refund.objects.create(payment=payment, amount=5, reason="x", by=operator, **facts)
+    line = f"{payment.reference};-5,00\n"
+    assert post(f"reference;montant\n{payment.reference};20,00\n{line}").wrong == []
+    assert post(f"reference;montant\n{line}\n").wrong == []
+    assert balances().get("clearing:demo") == 0 and balances()["bank"] == -10
+    (wrong,) = post(f"reference;montant\n{line}\n\n").wrong
+    assert wrong["problem"] == "déjà versé"
 
 
 def test_a_file_without_a_line_that_agrees_is_kept_and_waits() -> None:
@@ -137,7 +200,7 @@ def test_reading_costs_the_same_for_forty_lines() -> None:
             assert len(settlements.read(provider="demo", content=f"reference;montant\n{rows}".encode()).good) == count
         return len(queries)
 
-    assert cost(1) == cost(40) <= 4
+    assert cost(1) == cost(40) <= 5
 
 
 def test_from_the_file_to_the_bank() -> None:
@@ -237,3 +300,47 @@ def test_differences_wait_until_they_are_explained(settings: Any) -> None:
     assert "Versement avec des écarts" not in client.get("/admin/").content.decode()
     for user in (UserFactory(), agent_of(CommuneFactory())):
         assert client_of(user).post(explain, {"explication": "x"}).status_code == 404
+
+
+def sent_back(payment: Payment, amount: str = "2.00") -> Refund:
+    """A refund of a payment that was done, and that its card has sent back since."""
+    refund = refund_to_card(payment=payment, amount=Decimal(amount), reason="Erreur", by=agent_of())
+    make(refund=refund.pk)
+    return refund
+
+
+class TestARefundThatCameBack:
+    """The provider has kept its euros once, and pays them over again: both lines are posted, the second after the first."""
+
+    @pytest.fixture(autouse=True)
+    def bank(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        theirs = Bank()
+        monkeypatch.setattr(refunds, "find_provider", lambda _slug: theirs)
+
+    def test_after_it_was_deducted(self) -> None:
+        refund = sent_back(paid())
+        post(f"reference;montant\n{refund.payment.reference};10,00\n{refund.reference};-2,00\n")
+        assert balances()["clearing:demo"] == 0
+        back_to_wallet(refund=refund, note="compte clos")
+        assert balances()["clearing:demo"] == -2  # the provider owes them again
+        assert post(f"reference;montant\n{refund.reference};2,00\n").wrong == []
+        assert balances()["clearing:demo"] == 0 and balances()["bank"] == -10
+        again = post(f"reference;montant\n{refund.reference};2,00\n\n")
+        assert [line["problem"] for line in again.wrong] == ["déjà versé"]
+
+    def test_before_any_file_names_it(self) -> None:
+        refund = sent_back(paid())
+        back_to_wallet(refund=refund, note="compte clos")
+        row = post(f"reference;montant\n{refund.reference};2,00\n{refund.reference};-2,00\n")
+        assert (row.wrong, row.net) == ([], 0) and balances()["clearing:demo"] == -10
+
+    def test_what_the_file_says_and_we_do_not_know_is_told(self) -> None:
+        refund = sent_back(paid())
+        assert [line["problem"] for line in post(f"reference;montant\n{refund.reference};2,00\n").wrong] == [
+            "remboursement qui n’est pas revenu chez nous"
+        ]
+        back_to_wallet(refund=refund, note="compte clos")
+        row = post(f"reference;montant\n{refund.reference};2,00\n{refund.reference};1,00\n")
+        assert [line["problem"] for line in row.wrong] == [
+            "retour d’un remboursement qui n’a pas été déduit", "montant différent du nôtre",
+        ]  # fmt: skip

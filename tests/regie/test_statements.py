@@ -22,8 +22,10 @@ from tests.concurrency.conftest import race
 from tests.factories import CommuneFactory, UserFactory, agent_of, regie
 from tests.guards import guarded, sql
 from tests.papers.reading import plain, read
-from tests.regie.ledger import dated, days_ago, posted
+from tests.regie.ledger import corrected, dated, days_ago, posted
 from tests.shop import open_shop
+from tests.vouchers.making import order_with
+from tests.vouchers.making import voucher as made_voucher
 from wallet import actions as ledger
 from wallet.closings.actions import close_days
 from wallet.models import Account, Movement
@@ -54,13 +56,13 @@ def close(days: int = 1) -> None:
     close_days(until=days_ago(days), by=agent_of())
 
 
-def revenue(commune: Commune) -> Decimal:
+def revenue(commune: Commune | None) -> Decimal:
     return Account.objects.get(code=ledger.revenue_code(commune)).balance()
 
 
 def test_a_statement_pays_over_what_was_earned_and_says_of_what() -> None:
     commune, operator = sold(), agent_of()
-    voucher = posted(days_ago(4), "v", **{f"voucher__{commune.pk}": "-2.00", f"revenue__{commune.pk}": "2.00"})
+    corrected(days_ago(4), "v", **{f"voucher__{commune.pk}": "-2.00", f"revenue__{commune.pk}": "2.00"})
     close()
     (row,) = statements.owed(days_ago(1))
     assert (row.commune, row.first_day, row.gross, row.cancelled, row.vouchers, row.fees, row.net) == (
@@ -73,10 +75,29 @@ def test_a_statement_pays_over_what_was_earned_and_says_of_what() -> None:
     ]  # fmt: skip
     assert statement.lines[0]["service"] and statement.lines[1]["activity"] == "Autres mouvements"
     assert sum(line["net"] for line in statement.lines) == statement.earned
+    assert (statement.sold, statement.returned) == (3, 1)
+    together = client_of(operator).get(page("change", statement.pk)).content.decode().partition("Ensemble</th>")[2]
+    assert '<td data-label="Vendues">3</td>' in together and '<td data-label="Rendues">1</td>' in together
     assert revenue(commune) == 0 and Account.objects.get(code=f"voucher:{commune.pk}").balance() == 0
     assert Account.objects.get(code="remitting").balance() == Decimal("15.80")
-    assert voucher.kind == "counter" and list(verify()) == []
-    assert statements.owed(days_ago(1)) == []
+    assert list(verify()) == [] and statements.owed(days_ago(1)) == []
+
+
+def test_discounts_that_were_paid_over_are_no_difference() -> None:
+    shop, operator = open_shop(days=2, credit="20"), agent_of()
+    commune = shop.activity.service.commune
+    made_voucher("RENTREE", amount="3", commune=commune)
+    order_with(shop, "RENTREE", total="12.80")
+    for movement in Movement.objects.all():
+        dated(movement.pk, days_ago(5))
+    close()
+    (statement,) = statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=operator)
+    assert (statement.gross, statement.vouchers, statement.net) == (Decimal("15.80"), 3, Decimal("12.80"))
+    assert list(verify()) == []
+    cancel_bookings(ids=Booking.objects.values_list("pk", flat=True)[:1], by=shop.user)
+    assert list(verify()) == []
+    statements.cancel(statement=statement, reason="Essai", by=operator)
+    assert list(verify()) == []
 
 
 def test_the_next_statement_starts_where_this_one_ends() -> None:
@@ -103,7 +124,7 @@ def test_the_communes_part_of_the_fees_stays_with_the_regie() -> None:
 
 
 def test_the_bank_is_debited_when_it_has_paid() -> None:
-    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    corrected(days_ago(3), "a", revenue__agglo="12.00", clearing__demo="-12.00")
     close()
     operator = agent_of()
     (statement,) = statements.issue(codes={"agglo"}, until=days_ago(1), by=operator)
@@ -126,8 +147,33 @@ def test_the_bank_is_debited_when_it_has_paid() -> None:
     assert list(verify()) == []
 
 
+def test_a_payment_that_was_none_is_taken_back() -> None:
+    corrected(days_ago(3), "a", revenue__agglo="12.00", clearing__demo="-12.00")
+    close()
+    operator = agent_of()
+    (statement,) = statements.issue(codes={"agglo"}, until=days_ago(1), by=operator)
+
+    def refused(reason: str = "Marqué par erreur") -> str:
+        with pytest.raises(Refused) as refusal, transaction.atomic():
+            statements.mark_unpaid(statement=statement, reason=reason, by=operator)
+        return refusal.value.code
+
+    assert refused() == "not_paid"
+    for _time in range(2):  # the bank may send it back more than once
+        statements.mark_paid(statement=statement, paid_on=today(), by=operator)
+        assert refused(" ") == "reason_missing"
+        statements.mark_unpaid(statement=statement, reason="IBAN clos", by=operator)
+        statement.refresh_from_db()
+        assert (statement.paid_on, statement.paid_by, statement.payment) == (None, None, None)
+        assert Account.objects.get(code="bank").balance() == 0 and Account.objects.get(code="remitting").balance() == 12
+        assert refused() == "not_paid"
+    assert Movement.objects.filter(label=f"Virement repris, relevé {statement.number}\u00a0: IBAN clos").count() == 2
+    statements.cancel(statement=statement, reason="IBAN de la commune à changer", by=operator)
+    assert revenue(None) == 12 and list(verify()) == []
+
+
 def test_a_cancelled_statement_is_not_paid() -> None:
-    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    posted(days_ago(3), "a", revenue__agglo="12.00", clearing__demo="-12.00")
     close()
     (statement,) = statements.issue(codes={"agglo"}, until=days_ago(1), by=agent_of())
     statements.cancel(statement=statement, reason="Erreur", by=agent_of())
@@ -137,7 +183,7 @@ def test_a_cancelled_statement_is_not_paid() -> None:
 
 
 def test_the_agglomerations_own_services_are_paid_over_too() -> None:
-    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    posted(days_ago(3), "a", revenue__agglo="12.00", clearing__demo="-12.00")
     close()
     (statement,) = statements.issue(codes={"agglo"}, until=days_ago(1), by=agent_of())
     assert statement.commune is None and statement.net == 12 and statement.holder == "Agglomération"
@@ -174,7 +220,7 @@ def test_a_statement_is_taken_back_by_a_movement_and_its_period_owed_again() -> 
 def test_only_the_newest_is_taken_back() -> None:
     operator = agent_of()
     for days, key in ((5, "a"), (3, "b")):
-        posted(days_ago(days), key, revenue__agglo="12.00", till__cash="-12.00")
+        posted(days_ago(days), key, revenue__agglo="12.00", clearing__demo="-12.00")
     close(4)
     (first,) = statements.issue(codes={"agglo"}, until=days_ago(4), by=operator)
     close()
@@ -186,7 +232,7 @@ def test_only_the_newest_is_taken_back() -> None:
 
 class TestGuards:
     def issued(self) -> Statement:
-        posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+        posted(days_ago(3), "a", revenue__agglo="12.00", clearing__demo="-12.00")
         close()
         (statement,) = statements.issue(codes={"agglo"}, until=days_ago(1), by=agent_of())
         sql("SET CONSTRAINTS ALL IMMEDIATE")
@@ -210,24 +256,46 @@ class TestGuards:
 
     def test_what_is_marked_paid_left_the_bank(self) -> None:
         statement = self.issued()
-        sql("SET CONSTRAINTS ALL IMMEDIATE")
+        trigger = "checkout.Statement:paid_statement_left_the_bank"
         guarded(
-            "checkout.Statement:paid_statement_left_the_bank",
-            lambda: Statement.objects.update(paid_on=today(), paid_by=statement.issued_by),
+            trigger,
+            lambda: Statement.objects.update(
+                paid_on=today(), paid_by=statement.issued_by, payment=statement.movement_id
+            ),
             "the bank has not paid it",
             lambda: Statement.objects.filter(paid_on=today()).exists(),
         )
-        sql("SET CONSTRAINTS ALL DEFERRED")
         statements.mark_paid(statement=statement, paid_on=today(), by=agent_of())
-        sql("SET CONSTRAINTS ALL IMMEDIATE")
         guarded(
-            "checkout.Statement:paid_statement_left_the_bank",
+            trigger,
             lambda: Statement.objects.update(paid_on=days_ago(-3)),
             "the bank has not paid it",
             lambda: Statement.objects.filter(paid_on=days_ago(-3)).exists(),
         )
-        with pytest.raises(Exception, match="paid_statement_is_signed_and_stays"), transaction.atomic():
-            Statement.objects.update(paid_by=None)
+        guarded(
+            trigger,
+            lambda: Statement.objects.update(paid_on=None, paid_by=None, payment=None),
+            "is not reversed",
+            lambda: Statement.objects.filter(paid_on=None).exists(),
+        )
+        for half in ({"paid_by": None}, {"payment": None}):
+            with (
+                pytest.raises(Exception, match="paid_statement_is_signed_and_stays"),
+                transaction.atomic(),
+            ):
+                Statement.objects.update(**half)
+
+    def test_a_payment_that_was_taken_back_pays_nothing(self) -> None:
+        statement = self.issued()
+        statements.mark_paid(statement=statement, paid_on=today(), by=agent_of())
+        payment = Statement.objects.get().payment_id
+        statements.mark_unpaid(statement=statement, reason="Erreur", by=agent_of())
+        guarded(
+            "checkout.Statement:paid_statement_left_the_bank",
+            lambda: Statement.objects.update(paid_on=today(), paid_by=statement.issued_by, payment=payment),
+            "the bank has not paid it",
+            lambda: Statement.objects.filter(paid_on=today()).exists(),
+        )
 
     def test_a_day_is_paid_over_once(self) -> None:
         statement = self.issued()
@@ -327,8 +395,13 @@ class TestPages:
             and "Viré le" in said
             and page("cancel", second.pk) not in said
         )
-        assert "Viré le" in client.get(page("history", second.pk)).content.decode()
         assert not Statement.objects.unpaid().exists()
+        said = client.post(page("unpaid", second.pk), {"motif": ""}, follow=True).content.decode()
+        assert "Écrivez le motif" in said
+        said = client.post(page("unpaid", second.pk), {"motif": "IBAN clos"}, follow=True).content.decode()
+        assert "Virement repris" in said and page("unpaid", second.pk) not in said and page("paid", second.pk) in said
+        told = client.get(page("history", second.pk)).content.decode()
+        assert "Reversement viré" in told and "IBAN clos" in told
 
     def test_a_commune_reads_its_own_and_decides_nothing(self) -> None:
         commune = sold()
@@ -340,12 +413,14 @@ class TestPages:
         assert theirs.get(page("new")).status_code == 403
         assert theirs.post(page("cancel", statement.pk), {"motif": "x"}).status_code == 403
         assert theirs.post(page("paid", statement.pk), {"le": today()}).status_code == 403
+        assert theirs.post(page("unpaid", statement.pk), {"motif": "x"}).status_code == 403
         assert theirs.get(page("file", statement.pk, "pdf")).content.startswith(b"%PDF")
         for address in (
             page("change", statement.pk),
             page("file", statement.pk, "csv"),
             page("cancel", statement.pk),
             page("paid", statement.pk),
+            page("unpaid", statement.pk),
         ):
             assert others.get(address).status_code == 404
             assert others.post(address, {"motif": "x"}).status_code in (403, 404)
@@ -354,13 +429,13 @@ class TestPages:
 
     def test_what_is_owed_costs_the_same_for_ten_communes(self) -> None:
         client, communes = client_of(agent_of()), [CommuneFactory() for _index in range(10)]
-        posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+        posted(days_ago(3), "a", revenue__agglo="12.00", clearing__demo="-12.00")
         close(2)
         client.get(page("new"))
         with CaptureQueriesContext(connection) as before:
             client.get(page("new"))
         for index, commune in enumerate(communes):
-            posted(days_ago(1), f"b{index}", **{f"revenue__{commune.pk}": "5.00", "till__cash": "-5.00"})
+            posted(days_ago(1), f"b{index}", **{f"revenue__{commune.pk}": "5.00", "clearing__demo": "-5.00"})
         close(1)
         with CaptureQueriesContext(connection) as after:
             assert len(client.get(page("new"), {"jusqu_au": days_ago(1)}).context["rows"]) == 11
@@ -369,7 +444,7 @@ class TestPages:
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_that_pay_over_at_once_one_does() -> None:
-    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    posted(days_ago(3), "a", revenue__agglo="12.00", clearing__demo="-12.00")
     close()
     operator = agent_of()
     outcomes = race([lambda: statements.issue(codes={"agglo"}, until=days_ago(1), by=operator)] * 4)

@@ -14,15 +14,21 @@ from bookings.models import Booking, Hold
 from checkout.actions import Means, abandon_order, cancel_bookings, cancel_for, cancel_ticket, change_booking
 from checkout.actions.completion import apply_message
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
+from checkout.papers.receipts import issue_receipt
 from checkout.providers.base import Message, Outcome
 from checkout.verification import verify
 from checkout.vouchers.actions import MOST_TRIES, enter_code, remove_code
 from checkout.vouchers.models import CartVoucher, Voucher, VoucherShare, VoucherUse
 from families.models import Filiation
 from portal.common.errors import Refused
-from portal.common.formats import today
+from portal.common.formats import long_date, today
+from portal.outbox.models import Email
 from services.models import OpenDay
+from tests.admin.world import client_of
+from tests.checkout.http import text
 from tests.factories import FiliationFactory, UserFactory, agent_of
+from tests.papers.reading import plain
+from tests.papers.reading import words as words_of
 from tests.shop import Shop, family, open_shop
 from tests.tickets.kiosk import buy_ticket
 from tests.vouchers.making import order_with, voucher
@@ -354,6 +360,30 @@ class TestCancelling:
         assert order.status == "paid" and shop.balance == Decimal("7.11")
         assert (held(revenue_code(commune)), held("voucher:agglo")) == (Decimal("7.90"), Decimal("-0.79"))
         assert uses() == [("RENTREE10", "used")] and list(verify()) == []
+        self._adds_up_in_the_mail(order, gone=shop.days[0].date)
+        self._adds_up_on_the_page(order)
+        receipt = words_of(issue_receipt(order=order))
+        assert plain("non rendu : 0,79 €") in receipt and plain("Rendu au porte-monnaie : 7,11 €") in receipt
+
+    @staticmethod
+    def _adds_up_in_the_mail(order: Order, *, gone: dt.date) -> None:
+        mail = Email.objects.get(key=f"order:{order.pk}:paid").body
+        assert mail.count("1 × 7,90\u00a0€ = 7,90\u00a0€") == 2 and mail.count("plus libre, voir plus bas") == 1
+        assert "−1,58\u00a0€" in mail and "Total : 14,22\u00a0€" in mail
+        line = OrderLine.objects.get(order=order, date=gone)
+        assert f"- {line.label}, {line.detail}, {line.beneficiary_name}, {long_date(gone)} : 7,90\u00a0€\n" in mail
+        assert "7,90\u00a0€ − 0,79\u00a0€ de bons de réduction = 7,11\u00a0€" in mail
+        assert "La somme payée pour elles, 7,11\u00a0€" in mail and "réservations sont confirmées" not in mail
+
+    @staticmethod
+    def _adds_up_on_the_page(order: Order) -> None:
+        answer = client_of(order.user).get(order.get_absolute_url())
+        words = text(answer)
+        assert "réservations confirmées" not in words and "Le reste de votre commande est confirmé" in words
+        assert "dont 7,11 € rendus" in words
+        booked, lost = answer.context["groups"]
+        assert (booked.is_gone, lost.is_gone, lost.total) == (False, True, Decimal("7.90"))
+        assert words.count("Plus libre, rendu") == 1
 
     def test_all_places_lost_give_the_voucher_back(self) -> None:
         shop = open_shop(days=1)

@@ -35,6 +35,13 @@ def test_the_receipt_names_the_voucher_and_the_sum_that_was_paid() -> None:
         assert plain(part) in text, part
 
 
+def test_a_receipt_of_nothing_names_no_payment() -> None:
+    shop = open_shop(days=1)
+    voucher(percent=Decimal(100))
+    text = words(issue_receipt(order=order_with(shop, "RENTREE10", total="0.00")))
+    assert "Règlements Aucun : rien n’était à payer." in text and "Moyen" not in text
+
+
 def test_the_month_and_the_year_count_what_was_paid() -> None:
     shop = shop_with_a_voucher()
     order_with(shop, "RENTREE10", total="5.00")

@@ -91,10 +91,10 @@ def test_the_database_refuses_a_movement_that_does_not_balance() -> None:
 
 def test_the_database_refuses_a_movement_without_entries() -> None:
     with pytest.raises(IntegrityError, match="fewer than two entries"), transaction.atomic():
-        Movement.objects.create(kind="counter", key="empty", label="x")
+        Movement.objects.create(kind="reserve", key="empty", label="x")
         fire_deferred()
     with transaction.atomic():
-        Movement.objects.create(kind="counter", key="empty", label="x")
+        Movement.objects.create(kind="reserve", key="empty", label="x")
         with pgtrigger.ignore("wallet.Movement:movement_has_entries"):  # the fault with the guard off
             fire_deferred()
         assert len(list(verify())) == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.urls import reverse
 from django.utils import timezone
 from lxml import etree
 from sepaxml.validation import ValidationError, try_valid_xml
@@ -42,6 +43,7 @@ from wallet.withdrawals.models import TransferOrder, Withdrawal
 
 pytestmark = pytest.mark.django_db
 IBAN = "FR76 3000 6000 0112 3456 7890 189"
+OTHER_IBAN = "DE89 3704 0044 0532 0130 00"
 TOMORROW = dt.timedelta(days=1)
 BANK_DAY = next_bank_day(today())
 
@@ -184,7 +186,12 @@ def test_what_the_bank_has_is_not_cancelled(parent: User, operator: User) -> Non
     order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
     said = refused("too_early", mark_returned, withdrawal=row, reason="Clos", by=operator)
     assert "annulez l’ordre" in said and balance(parent) == 20  # else it would be paid twice
+    page = reverse("admin:wallet_withdrawal_returned", args=[row.pk])
+    assert (
+        said.split(" : ")[0] in client_of(operator).get(page, follow=True).content.decode()
+    )  # before anything is typed
     due(order)
+    assert "Motif donné par la banque" in client_of(operator).get(page).content.decode()
     mark_returned(withdrawal=row, reason="Clos", by=operator)
     refused("at_the_bank", cancel_order, order=order, reason="x", by=operator)
 
@@ -424,8 +431,8 @@ class TestPages:
         assert "Vérifiez votre demande" in text(check) and "30,00 €" in text(check) and not Withdrawal.objects.exists()
         assert "FR76 3000 6000 0112 3456 7890 189" in text(check)
         assert 'value="30,00"' in client.get(self.PAGE).content.decode()  # « Corriger »
-        answer = client.post(self.CHECK, follow=True)
-        assert "30,00 € ont quitté votre porte-monnaie" in text(answer) and "FR76 … 0189 : à valider" in text(answer)
+        answer = client.post(self.CHECK, {"seal": check.context["seal"]}, follow=True)
+        assert "30,00 € ont quitté votre porte-monnaie" in text(answer) and "FR76 … 0189 : à décider" in text(answer)
         assert "7890189" not in str(client.session.items())
         assert "déjà en cours" in text(client.post(self.CHECK, follow=True))  # a second press asks for nothing
         assert Withdrawal.objects.count() == 1
@@ -441,6 +448,7 @@ class TestPages:
         [
             ({"amount": ""}, "Écrivez le montant à reprendre"),
             ({"amount": "abc"}, "en chiffres"),
+            ({"amount": "1e1"}, "en chiffres"),
             ({"amount": "51"}, "contient 50,00 €"),
             ({"amount": "NaN"}, "en chiffres"),
             ({"amount": "1" * 40}, "en chiffres"),
@@ -454,8 +462,29 @@ class TestPages:
         client = client_of(parent)
         answer = client.post(self.PAGE, data)
         assert answer.status_code == 422 and words in text(answer)
+        assert answer.content.decode().count("Erreur&nbsp;: Reprendre") == 1
+        assert "<title>Erreur&nbsp;: Reprendre mes crédits – " in answer.content.decode()
         assert client.post(self.CHECK)["Location"] == self.PAGE
         assert balance(parent) == 50
+
+    @pytest.mark.parametrize("changes", [{"amount": "12,50"}, {"holder": "Claude Lœb"}, {"iban": OTHER_IBAN}])
+    def test_two_tabs_send_what_was_shown(self, parent: User, changes: dict[str, str]) -> None:
+        client = client_of(parent)
+        typed = {"amount": "30", "holder": "Zoé Lœb-Çelik", "iban": IBAN}
+        first = client.post(self.PAGE, typed, follow=True).context["seal"]
+        second = client.post(self.PAGE, typed | changes, follow=True).context["seal"]
+        for seal in (first, "", "é"):
+            answer = client.post(self.CHECK, {"seal": seal}, follow=True)
+            assert answer.redirect_chain == [(self.CHECK, 302)] and answer.context["seal"] == second
+            assert "entre-temps" in text(answer) and "Rien n’a été envoyé" in text(answer)
+            assert not Withdrawal.objects.exists() and balance(parent) == 50
+        client.post(self.CHECK, {"seal": second})
+        row = Withdrawal.objects.get()
+        asked = {"amount": Decimal(30), "holder": typed["holder"], "iban": read_iban(IBAN)}
+        wanted = {"amount": Decimal("12.5"), "holder": "Claude Lœb", "iban": read_iban(OTHER_IBAN)}
+        assert {"amount": row.amount, "holder": row.holder, "iban": row.iban} == asked | {
+            name: wanted[name] for name in changes
+        }
 
     def test_what_was_typed_does_not_outlive_the_balance(self, parent: User, operator: User) -> None:
         client = client_of(parent)
@@ -473,8 +502,9 @@ class TestPages:
         page = client.get(f"/admin/wallet/withdrawal/{row.pk}/change/")
         assert "Accorder 30,00 €" in text(page) and "1234567890" not in page.content.decode()
         seen = page.context["decision"].seen
-        client.post(f"/admin/wallet/withdrawal/{row.pk}/valider/", {"seen": seen})
-        assert "1 demande validée, 30,00 €" in text(client.get("/admin/wallet/transferorder/preparer/"))
+        answer = client.post(f"/admin/wallet/withdrawal/{row.pk}/valider/", {"seen": seen}, follow=True)
+        assert f"{parent} : c’est accordé" in text(answer) and "Accordée, à virer" in text(answer)
+        assert "1 demande accordée, 30,00 €" in text(client.get("/admin/wallet/transferorder/preparer/"))
         answer = client.post(
             "/admin/wallet/transferorder/preparer/", {"execution_date": BANK_DAY.isoformat()}, follow=True
         )
@@ -490,6 +520,19 @@ class TestPages:
         assert "marqués comme exécutés : 30,00 €" in text(answer)
         answer = client.post(f"/admin/wallet/withdrawal/{row.pk}/rejet/", {"reason": "Compte clôturé"}, follow=True)
         assert "de nouveau dans le porte-monnaie" in text(answer) and balance(parent) == 50
+
+    def test_the_decision_has_one_name(self, parent: User, operator: User) -> None:
+        row, other = ask(parent), UserFactory()
+        ledger.adjust(user=other, amount=Decimal("5"), reason="Dépôt", key="o", by=operator)
+        ask(other, "5")
+        client, page = client_of(operator), "/admin/wallet/withdrawal/"
+        listed = client.get(page)
+        assert ("approve_selected", "Accorder") in listed.context["action_form"].fields["action"].choices
+        words = text(listed)
+        assert "À décider" in words and "Accordée, à virer" in words and "Validée" not in words
+        pressed = {"action": "approve_selected", "_selected_action": [row.pk, row.pk + 1]}
+        words = text(client.post(page, pressed, follow=True))
+        assert "2 remboursements de crédits sont accordés" in words
 
     def test_the_regisseur_takes_an_order_back(self, parent: User, operator: User) -> None:
         row = ask(parent)

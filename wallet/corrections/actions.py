@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Collection, Mapping
 from decimal import Decimal
+from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
@@ -10,31 +11,50 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from portal.common.db import refusing
+from portal.common.db import one_at_a_time, refusing
 from portal.common.errors import Refused
 from portal.common.formats import PARIS, euros, today
-from portal.common.money import ZERO
+from portal.common.money import ZERO, round_cents
 from portal.outbox.actions import queue_email
 from wallet import actions as ledger
 from wallet.corrections.models import Correction
-from wallet.models import Entry, Movement, Wallet
+from wallet.models import Account, Entry, Movement, Wallet
 
 # What follows an order, a payment or a statement is taken back by their own actions.
 REVERSIBLE = {Movement.Kind.ADJUSTMENT, Movement.Kind.EXPIRY}
 
 
 @transaction.atomic
-def propose(*, user: User, amount: Decimal, reason: str, by: User) -> Correction:
+def propose(*, user: User, amount: Decimal, reason: str, by: User, reference: UUID | None = None) -> Correction:
     """Propose to credit (or debit, below zero) somebody's wallet, in euros, with a reason that its owner will read.
 
-    Raises Refused without a reason or an amount, for more than the wallet holds, for a credit of one's own wallet, and
+    `reference` is that of the page that asks: sent twice, the second call returns the first's proposal, or is refused
+    when it asks for something else. Raises Refused without a reason or an amount, for more than the wallet holds, for a credit of one's own wallet, and
     unless `by` works for the agglomération.
     """
-    reason = check(user=user, amount=amount, reason=reason, by=by)
-    wallet = ledger.wallet_of(user)
-    return Correction.objects.create(
-        kind=Correction.Kind.WALLET, wallet=wallet, amount=amount, reason=reason, proposed_by=by
-    )
+    reference = reference or uuid4()
+    made = Correction.objects.select_related("wallet").filter(reference=reference).first()
+    if made is None:
+        asked = {
+            "kind": Correction.Kind.WALLET,
+            "reason": check(user=user, amount=amount, reason=reason, by=by),
+            "wallet": ledger.wallet_of(user),
+            "amount": amount,
+            "proposed_by": by,
+        }
+        # Of two presses at once the second waits for the first at the constraint, and finds its proposal.
+        made, _is_new = Correction.objects.get_or_create(reference=reference, defaults=asked)
+    assert made.wallet is not None  # no reversal has a reference
+    if (made.wallet.user_id, made.amount, made.reason, made.proposed_by_id) != (
+        user.pk, amount, _shortened(reason), by.pk
+    ):  # fmt: skip
+        raise Refused(
+            _(
+                "Cette page a déjà fait une autre proposition. Ouvrez-la de nouveau\u00a0: rien de plus n’a été proposé."
+            ),
+            code="sent",
+        )
+    return made
 
 
 def check(*, user: User, amount: Decimal, reason: str, by: User) -> str:
@@ -72,6 +92,11 @@ def propose_reversal(*, movement: Movement, reason: str, by: User) -> Correction
         )
     if Movement.objects.filter(reverses=movement).exists():
         raise Refused(_("Ce mouvement a déjà été contre-passé. Rien n’a été changé."), code="already_reversed")
+    if Entry.objects.filter(movement=movement, account__kind=Account.Kind.TILL).exists():
+        raise Refused(
+            _("Une correction de caisse se reprend en comptant de nouveau la caisse. Rien n’a été proposé."),
+            code="not_reversible",
+        )
     if _takes_from(movement, by):
         raise _own()
     with refusing(
@@ -97,6 +122,27 @@ def dormant() -> QuerySet[Wallet]:
     moved = Entry.objects.filter(account=OuterRef("account"), movement__at__gte=start)
     proposed = Correction.objects.filter(wallet=OuterRef("pk"), kind="expiry", status="proposed")
     return Wallet.objects.filter(~Exists(moved), ~Exists(proposed), balance__gt=0)
+
+
+@transaction.atomic
+def propose_till(*, means: str, counted: Decimal, reason: str, by: User) -> Correction:
+    """Propose to bring a till (`cash`, `cheque`, `cesu`) to the euros that were counted in it: a wrong sum was typed, one is missing.
+
+    A family's wallet that a wrong receipt has credited is corrected by itself. Raises Refused without a reason, for less
+    than nothing, when the count agrees, and while a correction of this till waits.
+    """
+    reason = _checked(reason, by)
+    if counted < 0 or counted != round_cents(counted):
+        raise Refused(_("Écrivez ce que contient la caisse, zéro ou plus. Rien n’a été proposé."), code="amount")
+    till = Account.objects.get_or_create(code=ledger.till_code(means), defaults={"kind": Account.Kind.TILL})[0]
+    difference = counted + till.balance()
+    if not difference:
+        raise Refused(_("Le compte y est\u00a0: il n’y a rien à corriger. Rien n’a été proposé."), code="no_difference")
+    said = _("Une correction de cette caisse attend déjà d’être décidée. Rien de plus n’a été proposé.")
+    with refusing({"till_correction_proposed_once": said}):
+        return Correction.objects.create(
+            kind=Correction.Kind.TILL, account=till, amount=difference, reason=reason, proposed_by=by
+        )
 
 
 @transaction.atomic
@@ -126,6 +172,8 @@ def approve(*, correction: Correction, by: User) -> Movement:
     credits that were to be prescribed have moved.
     """
     row = _to_decide(correction, by)
+    if row.account is not None:
+        _check_till(row.account, row.amount or ZERO)
     if (row.wallet and row.wallet.user_id == by.pk and (row.amount or ZERO) > 0) or _takes_from(row.reverses, by):
         raise _own()
     amounts, kind = (
@@ -185,13 +233,25 @@ def withdraw(*, correction: Correction, by: User) -> None:
 
 
 def _locked(correction: Correction) -> Correction:
-    rows = Correction.objects.select_for_update(of=("self",)).select_related("wallet__user", "reverses")
+    rows = Correction.objects.select_for_update(of=("self",)).select_related("wallet__user", "reverses", "account")
     row = rows.get(pk=correction.pk)
     if row.status == Correction.Status.WITHDRAWN:
         raise Refused(_("Cette régularisation a été retirée. Rien n’a été changé."), code="already_decided")
     if row.status != Correction.Status.PROPOSED:
         raise Refused(_("Cette régularisation est déjà décidée. Rien n’a été changé."), code="already_decided")
     return row
+
+
+def _check_till(till: Account, difference: Decimal) -> None:
+    """Nothing is taken out of a till that is not there: some of it went to the bank since it was counted."""
+    one_at_a_time(till.code)
+    if difference < till.balance():  # what lies in a till stands below zero in the ledger
+        raise Refused(
+            _(
+                "La caisse ne contient plus autant\u00a0: comptez-la de nouveau, et refusez cette proposition. Rien n’a bougé."
+            ),
+            code="till_is_short",
+        )
 
 
 def _takes_from(movement: Movement | None, user: User) -> bool:
@@ -235,6 +295,9 @@ def _decide(row: Correction, status: Correction.Status, by: User, *, note: str =
 
 
 def _amounts(row: Correction) -> Mapping[str, Decimal]:
+    if row.account is not None:
+        assert row.amount is not None  # correction_says_what_moves
+        return {row.account.code: -row.amount, ledger.ADJUSTMENT: row.amount}
     if row.reverses is not None:
         if Movement.objects.filter(reverses=row.reverses).exists():
             raise Refused(_("Ce mouvement a déjà été contre-passé. Rien n’a été changé."), code="already_reversed")
@@ -266,4 +329,8 @@ def _checked(reason: str, by: User) -> str:
         )
     if not reason.strip():
         raise Refused(_("Écrivez le motif\u00a0: la personne le lira dans ses mouvements."), code="reason_missing")
+    return _shortened(reason)
+
+
+def _shortened(reason: str) -> str:
     return reason.strip()[:160]

@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.common.db import not_truncated
 from portal.common.formats import euros
 from portal.common.money import MoneyField
-from wallet.models import Movement, Wallet
+from wallet.models import Account, Movement, Wallet
 
 # Nobody gives credits to themselves: not as the one who proposes, nor as the one who agrees. A reversal gives back what its
 # movement took.
@@ -40,6 +40,7 @@ class Correction(models.Model):
         WALLET = "wallet", _("Créditer ou débiter un porte-monnaie")
         REVERSAL = "reversal", _("Contre-passer un mouvement")
         EXPIRY = "expiry", _("Constater la prescription")
+        TILL = "till", _("Corriger la caisse")
 
     class Status(models.TextChoices):
         PROPOSED = "proposed", _("Proposée")
@@ -55,7 +56,13 @@ class Correction(models.Model):
     reverses = models.ForeignKey(
         Movement, on_delete=models.PROTECT, null=True, related_name="corrections", verbose_name=_("mouvement")
     )
+    # Of a till: what was counted there is more (or less, below zero) than what the ledger says by `amount`.
+    account = models.ForeignKey(
+        Account, on_delete=models.PROTECT, null=True, related_name="corrections", verbose_name=_("caisse")
+    )
     reason = models.CharField(_("motif"), max_length=160)
+    # Of the page that proposed it: pressed twice, it proposes once. Reversals and expiries are told apart by what they undo.
+    reference = models.UUIDField(null=True, editable=False)
     status = models.CharField(_("état"), max_length=10, choices=Status, default=Status.PROPOSED)
     proposed_at = models.DateTimeField(_("proposée le"), auto_now_add=True)
     proposed_by = models.ForeignKey(
@@ -84,10 +91,14 @@ class Correction(models.Model):
                 name="decided_correction_is_signed",
             ),
             models.CheckConstraint(
-                condition=Q(kind="reversal", reverses__isnull=False, wallet=None, amount=None)
+                condition=Q(kind="reversal", reverses__isnull=False, wallet=None, account=None, amount=None)
                 | (
-                    ~Q(kind="reversal")
-                    & Q(reverses=None, wallet__isnull=False, amount__isnull=False)
+                    Q(kind="till", reverses=None, wallet=None, account__isnull=False, amount__isnull=False)
+                    & ~Q(amount=0)
+                )
+                | (
+                    ~Q(kind__in=["reversal", "till"])
+                    & Q(reverses=None, account=None, wallet__isnull=False, amount__isnull=False)
                     & ~Q(amount=0)
                     & (Q(kind="wallet") | Q(amount__lt=0))
                 ),
@@ -96,6 +107,10 @@ class Correction(models.Model):
             models.UniqueConstraint(
                 fields=["wallet"], condition=Q(kind="expiry", status="proposed"), name="expiry_proposed_once"
             ),
+            models.UniqueConstraint(
+                fields=["account"], condition=Q(kind="till", status="proposed"), name="till_correction_proposed_once"
+            ),
+            models.UniqueConstraint(fields=["reference"], name="correction_of_a_page_once"),
             models.UniqueConstraint(fields=["reverses"], condition=Q(status="proposed"), name="reversal_proposed_once"),
         ]
         triggers = [
@@ -117,6 +132,19 @@ class Correction(models.Model):
                 """,
             ),
             pgtrigger.Trigger(
+                name="corrects_a_till",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.account_id IS NOT NULL"),
+                func="""
+                    IF NOT EXISTS (SELECT 1 FROM wallet_account WHERE id = NEW.account_id AND kind = 'till') THEN
+                        RAISE EXCEPTION 'wallet_correction: account % is no till', NEW.account_id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+            pgtrigger.Trigger(
                 name="nobody_credits_themselves",
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert | pgtrigger.UpdateOf("status"),
@@ -125,7 +153,17 @@ class Correction(models.Model):
             ),
             pgtrigger.ReadOnly(
                 name="correction_is_frozen",
-                fields=["kind", "wallet", "amount", "reverses", "reason", "proposed_at", "proposed_by"],
+                fields=[
+                    "kind",
+                    "wallet",
+                    "account",
+                    "amount",
+                    "reverses",
+                    "reason",
+                    "reference",
+                    "proposed_at",
+                    "proposed_by",
+                ],
             ),
             pgtrigger.Trigger(
                 name="approved_correction_is_posted",

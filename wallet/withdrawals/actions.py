@@ -136,7 +136,7 @@ def make_transfer_order(*, debtor: Debtor, execution_date: dt.date, by: User) ->
     waiting = Withdrawal.objects.filter(status=Withdrawal.Status.APPROVED).order_by("pk")
     rows = list(waiting.select_for_update(of=("self",)).select_related("user")[:MOST_IN_A_FILE])
     if not rows:
-        raise Refused(_("Aucune demande validée n’attend son virement."), code="empty")
+        raise Refused(_("Aucune demande accordée n’attend son virement."), code="empty")
     order = TransferOrder.objects.create(
         file=_file(debtor, rows, execution_date),
         total=sum((row.amount for row in rows), ZERO),
@@ -217,16 +217,7 @@ def mark_returned(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
     if not reason.strip():
         raise Refused(_("Écrivez le motif donné par la banque : la personne le lira."), code="reason_missing")
     row = _locked(withdrawal)
-    if row.status not in {Withdrawal.Status.SENT, Withdrawal.Status.PAID}:
-        raise _too_late(row)
-    if row.order is not None and row.order.execution_date > today():
-        raise Refused(
-            _(
-                "Cet ordre est pour le %s : la banque n’a rien pu rejeter. Si son fichier n’est pas à la banque, annulez l’ordre. Rien n’a changé."
-            )
-            % long_date(row.order.execution_date),
-            code="too_early",
-        )
+    check_returnable(row)
     was_paid = row.status == Withdrawal.Status.PAID
     row.status, row.ended_at, row.reason = Withdrawal.Status.RETURNED, timezone.now(), reason.strip()[:300]
     row.save(update_fields=["status", "ended_at", "reason"])
@@ -243,6 +234,20 @@ def mark_returned(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
         template="withdrawal_returned",
         context={"user": row.user, "withdrawal": row},
     )
+
+
+def check_returnable(row: Withdrawal) -> None:
+    """Raises Refused when the bank cannot have sent this transfer back: it has it not, or not yet."""
+    if row.status not in {Withdrawal.Status.SENT, Withdrawal.Status.PAID}:
+        raise _too_late(row)
+    if row.order is not None and row.order.execution_date > today():
+        raise Refused(
+            _(
+                "Cet ordre est pour le %s : la banque n’a rien pu rejeter. Si son fichier n’est pas à la banque, annulez l’ordre. Rien n’a changé."
+            )
+            % long_date(row.order.execution_date),
+            code="too_early",
+        )
 
 
 def _open_order(order: TransferOrder) -> TransferOrder:

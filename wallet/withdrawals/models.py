@@ -138,8 +138,8 @@ class Withdrawal(models.Model):
     """
 
     class Status(models.TextChoices):
-        REQUESTED = "requested", _("À valider")
-        APPROVED = "approved", _("Validée, à virer")
+        REQUESTED = "requested", _("À décider")
+        APPROVED = "approved", _("Accordée, à virer")
         SENT = "sent", _("Virement demandé à la banque")
         PAID = "paid", _("Virée")
         REFUSED = "refused", _("Refusée")

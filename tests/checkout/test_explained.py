@@ -1,0 +1,172 @@
+"""Money that no row explains: each sum of the ledger is compared with the orders, payments and papers that it comes from."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import pgtrigger
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import User
+from bookings.models import Booking, Ticket
+from checkout.models import Order, OrderLine, Payment
+from checkout.regie import settlements
+from checkout.verification import verify
+from tests.factories import UserFactory, agent_of
+from tests.guards import bought, undone
+from tests.regie.ledger import corrected, days_ago
+from tests.tickets.kiosk import buy_ticket, kiosk
+from wallet import actions as ledger
+from wallet.models import Movement
+
+pytestmark = pytest.mark.django_db
+Kind = Movement.Kind
+
+
+def moved(kind: Kind, amounts: Mapping[str, str | int], key: str = "x") -> None:
+    with transaction.atomic():
+        found = {code: Decimal(amount) for code, amount in amounts.items()}
+        ledger.post(kind=kind, key=key, label="Essai", amounts=found, by=None)
+
+
+@pytest.mark.parametrize(
+    "kind, amounts, says",
+    [
+        (
+            Kind.SETTLEMENT,
+            {"clearing:stripe": 500, "revenue:agglo": -500},
+            [
+                "Encaissements à recevoir (clearing:stripe) : 0,00\u00a0€ d’après les règlements, remboursements et"
+                " versements, au grand livre 500,00\u00a0€.",
+                "Recettes (revenue:agglo) : 0,00\u00a0€ d’après les commandes payées et les relevés, au grand livre"
+                " −500,00\u00a0€.",
+            ],
+        ),
+        (
+            Kind.REMITTANCE,
+            {"fees": 3, "bank_fees": -3},
+            [
+                "Frais de dépôt : 0,00\u00a0€ d’après les commandes payées, au grand livre 3,00\u00a0€.",
+                "Commissions bancaires : 0,00\u00a0€ d’après les versements et les relevés, au grand livre −3,00\u00a0€.",
+            ],
+        ),
+        (
+            Kind.REMITTANCE,
+            {"voucher:agglo": -3, "bank": 3},
+            [
+                "Remises (voucher:agglo) : 0,00\u00a0€ d’après les bons des commandes payées et les relevés, au grand"
+                " livre −3,00\u00a0€.",
+                "Compte de dépôt de fonds : 0,00\u00a0€ d’après les versements et les virements, au grand livre 3,00\u00a0€.",
+            ],
+        ),
+        (
+            Kind.ORDER,
+            {"reserved": 4, "expired": -4},
+            [
+                "Mouvement « Essai » (x) : aucune commande payée ne l’explique.",
+                "Parts réservées : 0,00\u00a0€, au grand livre 4,00\u00a0€.",
+            ],
+        ),
+        (
+            Kind.LATE_PAYMENT,
+            {"clearing:demo": -5, "expired": 5},
+            [
+                "Encaissements à recevoir (clearing:demo) : 0,00\u00a0€ d’après les règlements, remboursements et"
+                " versements, au grand livre −5,00\u00a0€.",
+                "Règlement reçu trop tard (Essai) : 0,00\u00a0€ encaissés, au grand livre 5,00\u00a0€.",
+            ],
+        ),
+    ],
+)
+def test_what_no_row_explains_is_told(kind: Kind, amounts: dict[str, int], says: list[str]) -> None:
+    bought()
+    assert list(verify()) == []
+    moved(kind, amounts)
+    assert list(verify()) == says
+
+
+def test_a_correction_explains_itself() -> None:
+    corrected(days_ago(1), clearing__demo="-12.00", revenue__agglo="10.00", fees="2.00")
+    assert list(verify()) == []
+
+
+def paid(user: User, *, of_credits: int = 5) -> Order:
+    """A deposit that was paid by card, its rows alone: what the ledger has of it is the test's own."""
+    order = Order.objects.create(user=user, kind="top_up", total=of_credits)
+    OrderLine.objects.create(order=order, kind="credit", label="Crédits", unit_price=of_credits)
+    Payment.objects.create(order=order, provider="demo", amount=of_credits, status="captured", ended_at=timezone.now())
+    Order.objects.filter(pk=order.pk).update(status="paid", paid_at=timezone.now())
+    return order
+
+
+class TestOrders:
+    def test_a_paid_order_without_its_movement(self) -> None:
+        order = paid(UserFactory())
+        assert f"Commande {order.number}, payée (5,00\u00a0€) : aucun mouvement au grand livre." in list(verify())
+
+    def test_one_whose_money_went_elsewhere(self) -> None:
+        """The sums of all orders together are right, as those of two deposits that were mixed up."""
+        users = [UserFactory(), UserFactory()]
+        orders = [paid(users[0], of_credits=5), paid(users[1], of_credits=7)]
+        for user in users:
+            ledger.wallet_of(user)
+        for order, user, amount in zip(orders, users, (7, 5), strict=True):
+            amounts = {"clearing:demo": -amount, ledger.wallet_code(user): amount}
+            moved(Kind.TOP_UP, amounts, f"order:{order.pk}:paid")
+        assert list(verify()) == [
+            f"Commande {orders[0].number}, carte ou guichet : 5,00\u00a0€, au grand livre 7,00\u00a0€.",
+            f"Commande {orders[0].number}, porte-monnaie : −5,00\u00a0€, au grand livre −7,00\u00a0€.",
+            f"Commande {orders[1].number}, carte ou guichet : 7,00\u00a0€, au grand livre 5,00\u00a0€.",
+            f"Commande {orders[1].number}, porte-monnaie : −7,00\u00a0€, au grand livre −5,00\u00a0€.",
+        ]
+
+    def test_credits_that_became_fees(self) -> None:
+        order = paid(UserFactory())
+        moved(Kind.TOP_UP, {"clearing:demo": -5, "fees": 5}, f"order:{order.pk}:paid")
+        found = list(verify())
+        assert f"Commande {order.number}, recettes et frais : 0,00\u00a0€, au grand livre 5,00\u00a0€." in found
+        assert any(line.startswith("Frais de dépôt : 0,00") for line in found)
+
+    def test_a_late_payment_that_came_to_no_wallet(self) -> None:
+        order = Order.objects.create(user=UserFactory(), kind="top_up", total=5)
+        row = Payment.objects.create(order=order, provider="demo", amount=5, status="credited", ended_at=timezone.now())
+        says = f"Règlement reçu trop tard ({row.reference}) : 5,00\u00a0€ encaissés, au grand livre 0,00\u00a0€."
+        assert says in list(verify())
+
+    def test_a_file_that_was_posted_twice(self) -> None:
+        """What the settlements say that they paid over is what the ledger has of them."""
+        user = UserFactory()
+        order, operator = paid(user), agent_of()
+        ledger.wallet_of(user)
+        moved(Kind.TOP_UP, {"clearing:demo": -5, ledger.wallet_code(user): 5}, f"order:{order.pk}:paid")
+        reference = order.payments.get().reference
+        content = f"reference;montant;commission\n{reference};5,00;0,20\n".encode()
+        row = settlements.post(provider="demo", name="a.csv", content=content, by=operator)
+        assert row.gross == 5 and list(verify()) == []
+        moved(Kind.SETTLEMENT, {"clearing:demo": 5, "bank": "-4.80", "bank_fees": "-0.20"})
+        assert [line.split(" : ")[0] for line in verify()] == [
+            "Encaissements à recevoir (clearing:demo)", "Compte de dépôt de fonds", "Commissions bancaires",
+        ]  # fmt: skip
+
+
+class TestPlaces:
+    @pytest.mark.parametrize("status", ["expired", "held"])
+    def test_a_paid_line_has_its_place(self, status: str) -> None:
+        bought()
+        line = OrderLine.objects.select_related("order").get()
+        with undone(), pgtrigger.ignore("bookings.Booking:booking_transitions"):
+            ended = timezone.now() if status == "expired" else None
+            Booking.objects.update(status=status, ended_at=ended, booked_at=None)
+            assert f"{line} (commande {line.order.number}) : payé sans place." in list(verify())
+        assert list(verify()) == []
+
+    @pytest.mark.parametrize("status", ["expired", "cancelled"])
+    def test_a_paid_line_has_its_ticket(self, status: str) -> None:
+        buy_ticket(kiosk())
+        line = OrderLine.objects.select_related("order").get()
+        with undone(), pgtrigger.ignore("bookings.Ticket:ticket_transitions"):
+            booked = timezone.now() if status == "cancelled" else None
+            Ticket.objects.update(status=status, ended_at=timezone.now(), booked_at=booked)
+            assert f"{line} (commande {line.order.number}) : payé sans place." in list(verify())
+        assert list(verify()) == []

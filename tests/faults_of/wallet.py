@@ -1,0 +1,234 @@
+"""What nobody may write past the ledger, its wallets, corrections, closings and transfers."""
+
+import datetime as dt
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Sum
+
+from tests.admin.world import Town
+from tests.factories import UserFactory, agent_of
+from tests.faults_of import (
+    Fault,
+    added,
+    agent,
+    changed,
+    kept_right,
+    movement,
+    now,
+    parent,
+    somebody,
+    the,
+    written,
+)
+from wallet import actions as ledger
+from wallet.corrections.models import Correction
+from wallet.models import Account, Entry, Movement, Wallet
+
+FEES, TILL = Account(code="fees", kind="fees"), Account(code="till:cash", kind="till")
+
+
+def move(*entries: tuple[Account, str]) -> None:
+    """A movement as a psql prompt would write it: nothing is asked of its entries."""
+    row = Movement.objects.create(kind="counter", key=uuid.uuid4().hex, label="x")
+    Entry.objects.bulk_create(
+        Entry(
+            movement=row,
+            account=Account.objects.get_or_create(code=account.code, defaults={"kind": account.kind})[0],
+            amount=Decimal(amount),
+        )
+        for account, amount in entries
+    )
+
+
+def account_of(place: Town) -> Account:
+    account: Account = place.rows["wallet.account"]
+    return account
+
+
+def spend(amount: str) -> Fault:
+    """Of the twenty euros that the place's wallet holds."""
+    return written(
+        lambda place: move((account_of(place), f"-{amount}"), (FEES, amount)),
+        lambda _place: Wallet.objects.filter(balance__lt=0).exists(),
+    )
+
+
+def balance_is_wrong(place: Town) -> bool:
+    entries = Entry.objects.filter(account=account_of(place)).aggregate(sum=Sum("amount"))["sum"]
+    return Wallet.objects.get(account=account_of(place)).balance != entries
+
+
+def another_operator(_place: Town) -> object:
+    return agent_of()
+
+
+def wallet_with_expiry(place: Town) -> object:
+    """Somebody's wallet whose credits are proposed to be prescribed."""
+    wallet = ledger.wallet_of(UserFactory())
+    Correction.objects.create(kind="expiry", wallet=wallet, amount=-1, reason="x", proposed_by=place.agent)
+    return wallet
+
+
+def movement_to_be_reversed(place: Town) -> object:
+    row = movement(place)
+    Correction.objects.create(kind="reversal", reverses=row, reason="x", proposed_by=place.agent)
+    return row
+
+
+REVERSAL: dict[str, Any] = {"kind": "reversal", "wallet": None, "amount": None}
+
+LEDGER: dict[str, list[Fault]] = {
+    "wallet.Entry:entry_is_not_zero": [
+        written(
+            lambda _place: move((FEES, "1"), (TILL, "-1"), (TILL, "0")),
+            lambda _place: Entry.objects.filter(amount=0).exists(),
+        )
+    ],
+    "wallet.Entry:movement_sums_to_zero": [
+        written(
+            lambda _place: move((FEES, "500"), (TILL, "-1")),
+            lambda _place: Entry.objects.filter(amount=500).exists(),
+            "does not sum to zero",
+        )
+    ],
+    "wallet.Entry:move_balance": [
+        kept_right(lambda place: move((account_of(place), "3"), (TILL, "-3")), balance_is_wrong),
+        kept_right(lambda place: move((account_of(place), "-3"), (FEES, "3")), balance_is_wrong),
+        written(
+            lambda _place: move((Account(code="wallet:987654", kind="wallet"), "3"), (TILL, "-3")),
+            lambda _place: Entry.objects.filter(account__code="wallet:987654").exists(),
+            "its wallet is not open",
+        ),
+    ],
+    "wallet.Movement:movement_has_entries": [
+        added("has fewer than two entries", kind="counter"),
+        written(
+            lambda _place: move((FEES, "1")),
+            lambda _place: Entry.objects.filter(account__code="fees", amount=1).exists(),
+            "has fewer than two entries",
+            behind=("wallet.Entry:movement_sums_to_zero",),
+        ),
+    ],
+    "wallet.Wallet:wallet_is_not_overdrawn": [spend("20.01"), spend("500")],
+    "wallet.Wallet:balance_follows_entries": [
+        changed("moves only with its entries", balance=Decimal(99)),
+        changed("moves only with its entries", balance=Decimal(0)),
+    ],
+    "wallet.TopUpPack:pack_is_positive": [added(amount=Decimal(0)), added(amount=Decimal(-5))],
+    "wallet.TopUpPack:offered_pack_is_of_whole_euros": [
+        added(amount=Decimal("7.50")),
+        added(amount=Decimal(1001)),
+        changed(amount=Decimal("0.50")),
+    ],
+}
+
+
+def reference_of_another(place: Town) -> object:
+    person = another_operator(place)
+    asked = {"kind": "till", "account": till(place), "amount": Decimal(2), "reason": "Compté", "proposed_by": person}
+    return Correction.objects.create(reference=uuid.uuid4(), **asked).reference
+
+
+def till(_place: Town) -> Account:
+    return Account.objects.get_or_create(code="till:cesu", defaults={"kind": "till"})[0]
+
+
+def reserved(_place: Town) -> Account:
+    return Account.objects.get_or_create(code="reserved", defaults={"kind": "reserved"})[0]
+
+
+def till_that_is_corrected(place: Town) -> Account:
+    corrected = till(place)
+    Correction.objects.create(
+        kind="till", account=corrected, amount=Decimal(2), reason="Compté", proposed_by=another_operator(place)
+    )
+    return corrected
+
+
+CORRECTIONS: dict[str, list[Fault]] = {
+    "wallet.Correction:correction_transitions": [
+        changed(
+            after={"status": "refused", "decided_by": another_operator, "decided_at": now},
+            status="proposed",
+            decided_by=None,
+            decided_at=None,
+        ),
+    ],
+    "wallet.Correction:correction_is_frozen": [
+        changed(amount=Decimal(300)),
+        changed(reason="Autre"),
+        changed(proposed_by=another_operator),
+    ],
+    "wallet.Correction:correction_takes_two_persons": [
+        changed(status="refused", decided_by=agent, decided_at=now),
+        changed(status="withdrawn", decided_by=another_operator, decided_at=now),
+    ],
+    "wallet.Correction:decided_correction_is_signed": [
+        changed(status="refused", decided_at=now),
+        changed(status="refused", decided_by=another_operator),
+        changed(decided_at=now),
+    ],
+    "wallet.Correction:correction_says_what_moves": [
+        added(amount=Decimal(0)),
+        added(amount=None),
+        added(wallet=None),
+        added(reverses=movement),
+        added(kind="reversal"),
+        added(kind="expiry", amount=Decimal(3)),
+        added(account=till),
+        added(kind="till", wallet=None, amount=Decimal(3)),
+        added(kind="till", wallet=None, account=till, amount=Decimal(0)),
+    ],
+    "wallet.Correction:correction_of_a_page_once": [added(reference=reference_of_another)],
+    "wallet.Correction:corrects_a_till": [
+        added("is no till", kind="till", wallet=None, account=reserved, amount=Decimal(3)),
+    ],
+    "wallet.Correction:till_correction_proposed_once": [
+        added(kind="till", wallet=None, account=till_that_is_corrected, amount=Decimal(3)),
+    ],
+    "wallet.Correction:expiry_proposed_once": [added(kind="expiry", amount=Decimal(-1), wallet=wallet_with_expiry)],
+    "wallet.Correction:reversal_proposed_once": [added(**REVERSAL, reverses=movement_to_be_reversed)],
+}
+
+CLOSINGS: dict[str, list[Fault]] = {
+    # The trigger in front looks at the order of days; without it two closings would still not be of one day.
+    "wallet.Closing:period_closed_once": [
+        added(kind="day", first_day=dt.date(2020, 1, 6), behind=("wallet.Closing:closes_what_is_over",))
+    ],
+    "wallet.Closing:closing_is_a_day_or_a_month": [
+        added(kind="day", first_day=dt.date(2020, 1, 7), last_day=dt.date(2020, 1, 8))
+    ],
+}
+
+TRANSFERS: dict[str, list[Fault]] = {
+    "wallet.TransferOrder:transfer_order_carries_money": [added(total=Decimal(0)), added(count=0)],
+    "wallet.TransferOrder:paid_transfer_order_is_signed": [added(paid_at=now), added(paid_by=agent)],
+    "wallet.TransferOrder:cancelled_transfer_order_says_why": [
+        added(cancelled_at=now, cancelled_by=agent),
+        added(cancelled_at=now, reason="Mauvaise date"),
+        added(cancelled_by=agent, reason="Mauvaise date"),
+        added(cancelled_at=now, cancelled_by=agent, reason="x", paid_at=now, paid_by=agent),
+    ],
+    "wallet.Withdrawal:withdrawal_is_positive": [
+        added(user=somebody, amount=Decimal(0)),
+        added(user=somebody, amount=Decimal(-5)),
+    ],
+    "wallet.Withdrawal:decided_withdrawal_is_signed": [
+        changed(status="approved"),
+        changed(status="approved", decided_at=now),
+        changed(status="approved", decided_by=agent),
+    ],
+    "wallet.Withdrawal:withdrawal_is_decided_by_another": [
+        changed(status="approved", decided_at=now, decided_by=parent)
+    ],
+    "wallet.Withdrawal:ended_withdrawal_is_dated": [changed(status="cancelled"), changed(ended_at=now)],
+    "wallet.Withdrawal:sent_withdrawal_has_its_order": [
+        added(user=somebody, status="sent", decided_at=now, decided_by=agent),
+        changed(order=the("wallet.TransferOrder")),
+    ],
+    "wallet.Withdrawal:one_running_withdrawal": [added(user=parent, status="requested")],
+}
+
+FAULTS = LEDGER | CORRECTIONS | CLOSINGS | TRANSFERS
