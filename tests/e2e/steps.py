@@ -230,12 +230,18 @@ def go_to_service(who: Visitor, service: str, situation: str) -> None:
     who.on(service)
 
 
+def how_many(found: Locator) -> int:
+    """How many there are once the page is whole: `count()` alone also answers in the middle of one that still arrives."""
+    found.page.wait_for_load_state("domcontentloaded")
+    return found.count()
+
+
 def tick_dates(who: Visitor, count: int, weekdays: tuple[int, ...]) -> list[dt.date]:
     """Tick `count` dates of some weekdays, not the first two: their deadline may pass while the test runs."""
     names = "|".join(WEEKDAYS[number] for number in weekdays)
     # The whole name is the date: nothing is said of few places left, or of another child who is booked.
     free = who.page.get_by_role("checkbox", name=re.compile(rf"^({names}) \S+ \S+ \d{{4}}$"))
-    if free.count() < count + 2:  # late in the school year: the next one is one button away
+    if how_many(free) < count + 2:  # late in the school year: the next one is one button away
         who.group("Date de réservation").place.get_by_role("button", name=re.compile(r"^\d{4}-\d{4}$")).last.click()
         expect(free.nth(count + 1)).to_be_visible()
     boxes = [free.nth(index) for index in range(2, 2 + count)]

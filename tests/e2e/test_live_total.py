@@ -113,12 +113,12 @@ def test_the_live_total_is_that_of_the_cart(visit: Visit, basis: str) -> None:
     who.open(PAGE)
     page = who.page
     page.get_by_role("button", name="Jours de chacun").click()
+    page.wait_for_load_state("networkidle")  # the tab's icon comes late
     open_boxes = set(page.locator(".months input[name=days]").evaluate_all("all => all.map(box => box.value)"))
     free = [each for each in shop.wishes() if f"{each.beneficiary_id}:{each.date}" in open_boxes]
     assert len(free) == 3 * 12 - 3
     chance = random.Random(f"{basis} 2026")
     asked: list[str] = []
-    page.wait_for_load_state("networkidle")  # the tab's icon comes late
     page.on("request", lambda request: asked.append(request.url))
     total = page.locator("[data-sum=total]")
     for size in (1, 2, 3, *(chance.randint(2, len(free)) for _mix in range(MIXES))):

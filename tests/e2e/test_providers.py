@@ -146,7 +146,7 @@ class TestPaybox:
 
     def test_the_return_by_itself_is_never_believed(self, visit: Visit, paybox: PayboxBank, settings: Any) -> None:
         """Signed by the bank and all: without a message and without Paybox Direct the order waits."""
-        settings.PAYBOX_DIRECT_KEY = ""
+        settings.PAYBOX_DIRECT_KEY, settings.PAYBOX_MODE = "", "test"
         paybox.tells = False
         who = at_paybox(visit)
         who.press("Valider")
