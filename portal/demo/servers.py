@@ -68,6 +68,8 @@ THROWAWAY_SETTINGS = {
     "wal_level": "minimal",
 }
 THROWAWAY_SETTINGS |= {"max_wal_senders": "0", "autovacuum": "off"}
+# A hundred requests at once are one test of several that run side by side.
+THROWAWAY_SETTINGS |= {"max_connections": "600"}
 
 
 # --- Folders ---------------------------------------------------------------------------------------------------------

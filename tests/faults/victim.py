@@ -3,9 +3,12 @@
 `python -m tests.faults.victim` sets Django up once and waits for orders, a line of JSON each; for each it forks a process
 that does the work (a request, a task) on the test's database, and dies at the given step. A step is a moment between two
 things that outlive the process: before and after each COMMIT, each writing statement outside a transaction, each
-question to somebody else's server and its answer; with `every`, before and after each statement, too.
+question to somebody else's server and its answer, each e-mail that leaves; with `every`, before and after each statement, too.
 """
 
+from __future__ import annotations
+
+import datetime as dt
 import http.client
 import json
 import os
@@ -14,10 +17,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import django
 from django.conf import settings
+
+if TYPE_CHECKING:
+    from accounts.models import User
 
 PATIENCE_SECONDS = 60
 
@@ -45,6 +51,7 @@ class Steps:
         return counted
 
     def watch(self) -> None:
+        from django.core.mail import EmailMultiAlternatives
         from django.db import connection
         from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -55,6 +62,7 @@ class Steps:
         requests: Any = http.client.HTTPConnection
         requests.request = self.around(requests.request)
         requests.getresponse = self.around(requests.getresponse)
+        EmailMultiAlternatives.send = self.around(EmailMultiAlternatives.send)  # type: ignore[method-assign]
 
     def statement(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         writes = not sql.lstrip().upper().startswith("SELECT")
@@ -69,7 +77,10 @@ def work(order: Mapping[str, Any]) -> None:
 
     from accounts.models import User
     from checkout import tasks
+    from checkout.regie import settlements
+    from portal.outbox.actions import send_due
     from portal.outbox.calls import make_due
+    from wallet.closings.actions import close_days
 
     for name, value in order["settings"].items():
         setattr(settings, name, value)
@@ -86,6 +97,20 @@ def work(order: Mapping[str, Any]) -> None:
             tasks.reconcile_payments()
         case "calls":
             make_due()
+        case "mail":
+            send_due()
+        case "settle":
+            content = order["content"].encode()
+            settlements.post(provider=order["provider"], name="a.csv", content=content, by=by(order))
+        case "close":
+            close_days(until=dt.date.fromisoformat(order["until"]), by=by(order))
+
+
+def by(order: Mapping[str, Any]) -> User:
+    """The operator who does it."""
+    from accounts.models import User
+
+    return User.objects.get(pk=order["by"])
 
 
 def main() -> None:
