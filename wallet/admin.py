@@ -89,6 +89,7 @@ PeopleAdmin.stakes.append(money_at_stake)
 
 @admin.register(Account)
 class AccountAdmin(ReadOnlyAdmin):
+    change_form_template = "admin/wallet/account/change_form.html"
     list_display = ["name", "kind", "total", "code"]
     list_filter = ["kind"]
     list_select_related = ["commune", "wallet__user"]

@@ -15,7 +15,7 @@ from django.urls import path
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_ask import Question, show
+from accounts.admin_ask import Done, Question, ask, show
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from accounts.models import User
@@ -24,8 +24,8 @@ from portal.common.formats import euros
 from portal.common.forms import AmountField
 from portal.common.money import ZERO
 from wallet.corrections import actions as corrections
-from wallet.corrections.models import Correction
-from wallet.models import Entry, Movement
+from wallet.corrections.models import OUTSIDE, Correction
+from wallet.models import Account, Entry, Movement
 from wallet.words import account_name
 
 PER_PAGE = 100
@@ -81,6 +81,13 @@ class CheckedForm(CorrectionForm):
             field.widget = forms.HiddenInput()
 
 
+class AccountField(forms.ModelChoiceField):
+    """The accounts outside by the names that people give them, each with what it says there is."""
+
+    def label_from_instance(self, obj: Account) -> str:
+        return f"{account_name(obj)}\u00a0: {euros(-obj.total)}"
+
+
 class ReversalForm(forms.Form):
     """Why a movement is undone."""
 
@@ -93,6 +100,35 @@ class ReversalForm(forms.Form):
             "max_length": gettext_lazy("Écrivez le motif en 160 caractères au plus."),
         },
     )
+
+
+class AccountForm(forms.Form):
+    """By how much what lies outside differs from what is written, and why."""
+
+    account = AccountField(
+        label=gettext_lazy("Compte"),
+        queryset=Account.objects.filter(kind__in=OUTSIDE).with_totals().order_by("code"),
+        widget=forms.RadioSelect,
+        empty_label=None,
+        error_messages={
+            "required": gettext_lazy("Choisissez le compte."),
+            "invalid_choice": gettext_lazy("Choisissez le compte dans la liste."),
+        },
+    )
+    amount = AmountField(
+        label=gettext_lazy("Écart en euros"),
+        help_text=gettext_lazy(
+            "−31,60 si la régie a reçu, ou recevra, moins que le compte ne le dit\u00a0; 5,00 si c’est plus."
+        ),
+    )
+    reason = forms.CharField(
+        label=gettext_lazy("Motif"),
+        help_text=gettext_lazy("Par exemple\u00a0: chèque n° 1234567 sans provision, quittance Q-12."),
+        max_length=160,
+        widget=forms.TextInput(attrs={"size": 60}),
+        error_messages={"required": gettext_lazy("Écrivez le motif.")},
+    )
+    reference = forms.UUIDField(widget=forms.HiddenInput)
 
 
 @admin.register(Correction)
@@ -111,7 +147,9 @@ class CorrectionAdmin(ReadOnlyAdmin):
     signers = ["proposed_by", "decided_by"]
 
     def pages(self, request: HttpRequest) -> list[tuple[str, str]]:
-        return [(_("Crédits prescrits"), self.url("expiry"))] if self.has_view_permission(request) else []
+        if not self.has_view_permission(request):
+            return []
+        return [(_("Crédits prescrits"), self.url("expiry")), (_("Régulariser un compte"), self.url("account"))]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         """The movement that is undone only where one is."""
@@ -139,7 +177,7 @@ class CorrectionAdmin(ReadOnlyAdmin):
     def what(self, obj: Correction) -> str:
         return str(obj)
 
-    @admin.display(description=gettext_lazy("usager, ou caisse"))
+    @admin.display(description=gettext_lazy("usager ou compte"))
     def person(self, obj: Correction) -> str:
         if obj.account:
             return account_name(obj.account)
@@ -153,6 +191,7 @@ class CorrectionAdmin(ReadOnlyAdmin):
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "new": ("nouvelle/", self.new_view),
             "check": ("nouvelle/verifier/", self.check_view),
+            "account": ("compte/", self.account_view),
             "reverse": ("contre-passer/<int:movement>/", self.reverse_view),
             "expiry": ("prescription/", self.expiry_view),
             "approve": ("<int:pk>/approuver/", self.approve_view),
@@ -251,6 +290,30 @@ class CorrectionAdmin(ReadOnlyAdmin):
         shown = [(account_name(entry.account), euros(-entry.amount)) for entry in entries.order_by("pk")]
         return self._ask(request, _("Contre-passer «\u00a0%s\u00a0»") % row.label, form, shown)
 
+    def account_view(self, request: HttpRequest) -> HttpResponse:
+        """A provider or the bank has more or less than is written: a correction, which another person decides."""
+        self._guard(request)
+
+        def propose(**asked: Any) -> Done:
+            row = corrections.propose_for_account(**asked, by=staff(request))
+            said = _("Régularisation de %s proposée\u00a0: une autre personne de l’agglomération en décide.")
+            return Done(self.url("change", row.pk), said % euros(row.amount))
+
+        question = Question(
+            title=_("Régulariser un compte"),
+            facts=[],
+            notes=[
+                _("Une carte contestée, un chèque sans provision, une ligne de la banque qu’aucun fichier n’explique."),
+                _("Ce que la famille doit se propose à part, sur son porte-monnaie."),
+            ],
+            button=_("Proposer"),
+            danger=False,
+            cancel=self.url("changelist"),
+            cancel_words=_("Ne rien régulariser"),
+        )
+        chosen = {"account": request.GET.get("compte"), "reference": uuid4()}
+        return ask(self, request, question, AccountForm(request.POST or None, initial=chosen), propose)
+
     def expiry_view(self, request: HttpRequest) -> HttpResponse:
         """The wallets whose credits are prescribed; POST proposes those that are ticked."""
         self._guard(request)
@@ -284,10 +347,11 @@ class CorrectionAdmin(ReadOnlyAdmin):
             except Refused as refusal:
                 self.say(request, messages.ERROR, refusal.messages)
             else:
-                said = (
-                    _("Approuvée\u00a0: la caisse est corrigée.")
-                    if obj.account_id
-                    else _("Approuvée\u00a0: le mouvement est écrit, la personne est prévenue.")
+                said = {
+                    Correction.Kind.TILL: _("Approuvée\u00a0: la caisse est corrigée."),
+                    Correction.Kind.ACCOUNT: _("Approuvée\u00a0: le compte est régularisé."),
+                }.get(
+                    Correction.Kind(obj.kind), _("Approuvée\u00a0: le mouvement est écrit, la personne est prévenue.")
                 )
                 self.say(request, messages.SUCCESS, [said])
         return redirect(self.url("change", pk))

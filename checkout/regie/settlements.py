@@ -113,8 +113,8 @@ class Reading:
 def read(*, provider: str, content: bytes) -> Reading:
     """Read and match a provider's file; nothing is written. Six statements, however many lines.
 
-    Refunds are lines below zero; one that its card has sent back is a second line, above. Raises Refused for a file that is empty, too large, no text, without the columns that are
-    needed, or imported before.
+    Refunds are lines below zero; one that its card has sent back is a second line, above. Raises Refused for a file that
+    is empty, too large, no text, without the columns that are needed, or imported before.
     """
     if not content.strip():
         raise Refused(_("Ce fichier est vide\u00a0: exportez-le de nouveau. Rien n’a été importé."), code="empty")

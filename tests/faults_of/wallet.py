@@ -139,6 +139,10 @@ def reserved(_place: Town) -> Account:
     return Account.objects.get_or_create(code="reserved", defaults={"kind": "reserved"})[0]
 
 
+def outside(_place: Town) -> Account:
+    return Account.objects.get_or_create(code="bank", defaults={"kind": "bank"})[0]
+
+
 def till_that_is_corrected(place: Town) -> Account:
     corrected = till(place)
     Correction.objects.create(
@@ -180,10 +184,13 @@ CORRECTIONS: dict[str, list[Fault]] = {
         added(account=till),
         added(kind="till", wallet=None, amount=Decimal(3)),
         added(kind="till", wallet=None, account=till, amount=Decimal(0)),
+        added(kind="account", wallet=None, amount=Decimal(3)),
+        added(kind="account", account=outside),
     ],
     "wallet.Correction:correction_of_a_page_once": [added(reference=reference_of_another)],
-    "wallet.Correction:corrects_a_till": [
-        added("is no till", kind="till", wallet=None, account=reserved, amount=Decimal(3)),
+    "wallet.Correction:corrects_what_it_may": [
+        added("not corrected like this", kind=kind, wallet=None, account=account, amount=Decimal(3))
+        for kind, account in (("till", reserved), ("account", reserved), ("account", till))
     ],
     "wallet.Correction:till_correction_proposed_once": [
         added(kind="till", wallet=None, account=till_that_is_corrected, amount=Decimal(3)),

@@ -16,6 +16,7 @@ from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from accounts.models import User
+from checkout.counter.actions import Means, Paper, deposit_till, take_top_up
 from checkout.verification import verify
 from portal.common.errors import Refused
 from portal.common.formats import euros, today
@@ -491,3 +492,86 @@ def test_of_six_that_approve_at_once_one_does() -> None:
     outcomes = race([lambda by=by: corrections.approve(correction=row, by=by) for by in operators])
     assert sorted(getattr(each, "code", "done") for each in outcomes) == ["already_decided"] * 5 + ["done"]
     assert balance(user) == 5 and list(verify()) == []
+
+
+class TestWhatLiesOutside:
+    """A provider or the bank has more or less than is written."""
+
+    @pytest.fixture
+    def family(self) -> User:
+        """Forty-five euros came by a cheque that was taken to the bank."""
+        family, operator = UserFactory(), agent_of()
+        cheque = Paper(Means.CHEQUE, "Q-1", "La Banque postale 1234567")
+        take_top_up(user=family, amount=Decimal(45), paper=cheque, commune=None, by=operator)
+        deposit_till(means=Means.CHEQUE, amount=Decimal(45), number="B-1", by=operator)
+        assert bank().balance() == -45
+        return family
+
+    def test_a_cheque_without_provision_leaves_the_bank_and_the_wallet(self, family: User) -> None:
+        first, second = client_of(operator := agent_of()), client_of(agent_of())
+        address = page("account") + f"?compte={bank().pk}"
+        shown = first.get(address)
+        assert "Compte de dépôt de fonds : 45,00 €" in text(shown)
+        assert f'value="{bank().pk}" checked' in " ".join(shown.content.decode().split()) or "checked" in text(shown)
+        asked = {"account": bank().pk, "amount": "−45,00", "reason": "Chèque 1234567 sans provision"}
+        asked |= reference_on(shown.content.decode())
+        for wrong, words in (
+            ({"amount": "0"}, "différent de zéro"),
+            ({"amount": "1e1"}, "en euros et centimes"),
+            ({"account": ""}, "Choisissez le compte"),
+            ({"account": Account.objects.get(code="till:cheque").pk}, "dans la liste"),
+            ({"account": "x"}, "dans la liste"),
+            ({"reason": " "}, "Écrivez le motif"),
+        ):
+            assert words in text(first.post(address, asked | wrong)), wrong
+        assert not Correction.objects.exists()
+        for _press in range(2):
+            assert "Régularisation de −45,00 € proposée" in text(first.post(address, asked, follow=True))
+        assert "a déjà fait une autre proposition" in text(first.post(address, asked | {"amount": "9"}))
+        row = Correction.objects.get()
+        assert bank().balance() == -45 and code_of(corrections.approve, correction=row, by=operator) == "same_person"
+        assert "le compte est régularisé" in text(second.post(page("approve", row.pk), follow=True))
+        assert bank().balance() == 0 and Account.objects.get(code="adjustment").balance() == -45
+        owed = corrections.propose(user=family, amount=Decimal(-45), reason="Chèque sans provision", by=operator)
+        corrections.approve(correction=owed, by=agent_of())
+        assert Account.objects.get(code="adjustment").balance() == 0 and balance(family) == 0
+        assert list(verify()) == []
+
+    def test_it_is_undone_by_its_mirror_image(self, family: User) -> None:
+        row = corrections.propose_for_account(account=bank(), amount=Decimal(5), reason="Inconnu", by=agent_of())
+        movement = corrections.approve(correction=row, by=agent_of())
+        assert bank().balance() == -50 and not Email.objects.filter(key__startswith="correction").exists()
+        mirror = corrections.propose_reversal(movement=movement, reason="Retrouvé", by=agent_of())
+        corrections.approve(correction=mirror, by=agent_of())
+        assert bank().balance() == -45 and list(verify()) == []
+
+    def test_what_rows_of_its_own_explain_is_not_corrected(self, family: User) -> None:
+        ask = partial(corrections.propose_for_account, amount=Decimal(5), reason="x")
+        assert code_of(ask, account=Account.objects.get(code="till:cheque"), by=agent_of()) == "not_outside"
+        assert code_of(ask, account=ledger.wallet_of(family).account, by=agent_of()) == "not_outside"
+        assert code_of(ask, account=bank(), by=agent_of(CommuneFactory())) == "out_of_scope"
+        assert code_of(ask, account=bank(), amount=Decimal("0.001"), by=agent_of()) == "amount_missing"
+        assert client_of(agent_of(CommuneFactory())).get(page("account")).status_code in {403, 404}
+
+    def test_its_page_costs_the_same_with_many_accounts(self, family: User) -> None:
+        client = client_of(agent_of())
+        client.get(page("account"))
+        with CaptureQueriesContext(connection) as before:
+            client.get(page("account"))
+        for name in ("stripe", "paybox", "payfip"):
+            Account.objects.get_or_create(code=f"clearing:{name}", defaults={"kind": "clearing"})
+        with CaptureQueriesContext(connection) as after:
+            assert text(client.get(page("account"))).count("0,00 €") == 3
+        assert len(after) == len(before)
+
+    def test_the_accounts_page_leads_there(self, family: User) -> None:
+        client = client_of(agent_of())
+        shown = client.get(reverse("admin:wallet_account_change", args=[bank().pk]))
+        assert f"{page('account')}?compte={bank().pk}" in shown.content.decode()
+        till = Account.objects.get(code="till:cheque")
+        other = client.get(reverse("admin:wallet_account_change", args=[till.pk]))
+        assert page("account") not in other.content.decode()
+
+
+def bank() -> Account:
+    return Account.objects.get(code="bank")

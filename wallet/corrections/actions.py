@@ -17,7 +17,7 @@ from portal.common.formats import PARIS, euros, today
 from portal.common.money import ZERO, round_cents
 from portal.outbox.actions import queue_email
 from wallet import actions as ledger
-from wallet.corrections.models import Correction
+from wallet.corrections.models import OUTSIDE, Correction
 from wallet.models import Account, Entry, Movement, Wallet
 
 # What follows an order, a payment or a statement is taken back by their own actions.
@@ -29,25 +29,52 @@ def propose(*, user: User, amount: Decimal, reason: str, by: User, reference: UU
     """Propose to credit (or debit, below zero) somebody's wallet, in euros, with a reason that its owner will read.
 
     `reference` is that of the page that asks: sent twice, the second call returns the first's proposal, or is refused
-    when it asks for something else. Raises Refused without a reason or an amount, for more than the wallet holds, for a credit of one's own wallet, and
-    unless `by` works for the agglomération.
+    when it asks for something else. Raises Refused without a reason or an amount, for more than the wallet holds, for a
+    credit of one's own wallet, and unless `by` works for the agglomération.
     """
     reference = reference or uuid4()
-    made = Correction.objects.select_related("wallet").filter(reference=reference).first()
-    if made is None:
-        asked = {
-            "kind": Correction.Kind.WALLET,
-            "reason": check(user=user, amount=amount, reason=reason, by=by),
-            "wallet": ledger.wallet_of(user),
-            "amount": amount,
-            "proposed_by": by,
-        }
-        # Of two presses at once the second waits for the first at the constraint, and finds its proposal.
-        made, _is_new = Correction.objects.get_or_create(reference=reference, defaults=asked)
-    assert made.wallet is not None  # no reversal has a reference
-    if (made.wallet.user_id, made.amount, made.reason, made.proposed_by_id) != (
-        user.pk, amount, _shortened(reason), by.pk
-    ):  # fmt: skip
+    if not Correction.objects.filter(reference=reference).exists():
+        reason = check(user=user, amount=amount, reason=reason, by=by)
+    return _proposed_once(
+        reference, kind=Correction.Kind.WALLET, wallet=ledger.wallet_of(user), amount=amount, reason=reason, by=by
+    )
+
+
+@transaction.atomic
+def propose_for_account(
+    *, account: Account, amount: Decimal, reason: str, by: User, reference: UUID | None = None
+) -> Correction:
+    """Propose to write that a provider or the bank holds `amount` euros more for the régie (less, below zero) than we say.
+
+    A contested card, a cheque without provision, a line of the bank's that no file explains. What a family owes for it is
+    proposed for its wallet, by itself. `reference` as for `propose`. Raises Refused for another sort of account (OUTSIDE),
+    without a reason or an amount, and unless `by` works for the agglomération.
+    """
+    if account.kind not in OUTSIDE:
+        raise Refused(
+            _("Ce compte suit les commandes et les relevés\u00a0: il ne se régularise pas. Rien n’a été proposé."),
+            code="not_outside",
+        )
+    if not amount or amount != round_cents(amount):
+        raise Refused(_("Écrivez un montant différent de zéro. Rien n’a été proposé."), code="amount_missing")
+    return _proposed_once(
+        reference or uuid4(),
+        kind=Correction.Kind.ACCOUNT,
+        account=account,
+        amount=amount,
+        reason=_checked(reason, by),
+        by=by,
+    )
+
+
+def _proposed_once(
+    reference: UUID, *, kind: str, amount: Decimal, reason: str, by: User, **of: Wallet | Account
+) -> Correction:
+    """The proposal of a page, whose button may be pressed twice; refused when it asks for something else than before."""
+    asked = {"kind": kind, "amount": amount, "reason": _shortened(reason), "proposed_by": by, **of}
+    # Of two presses at once the second waits for the first at the constraint, and finds its proposal.
+    made, _is_new = Correction.objects.get_or_create(reference=reference, defaults=asked)
+    if any(getattr(made, name) != value for name, value in asked.items()):
         raise Refused(
             _(
                 "Cette page a déjà fait une autre proposition. Ouvrez-la de nouveau\u00a0: rien de plus n’a été proposé."
@@ -126,9 +153,9 @@ def dormant() -> QuerySet[Wallet]:
 
 @transaction.atomic
 def propose_till(*, means: str, counted: Decimal, reason: str, by: User) -> Correction:
-    """Propose to bring a till (`cash`, `cheque`, `cesu`) to the euros that were counted in it: a wrong sum was typed, one is missing.
+    """Propose to bring a till (`cash`, `cheque`, `cesu`) to the euros that were counted in it.
 
-    A family's wallet that a wrong receipt has credited is corrected by itself. Raises Refused without a reason, for less
+    A wrong sum was typed, or some is missing. A family's wallet that a wrong receipt has credited is corrected by itself. Raises Refused without a reason, for less
     than nothing, when the count agrees, and while a correction of this till waits.
     """
     reason = _checked(reason, by)
@@ -172,14 +199,12 @@ def approve(*, correction: Correction, by: User) -> Movement:
     credits that were to be prescribed have moved.
     """
     row = _to_decide(correction, by)
-    if row.account is not None:
+    if row.account is not None and row.kind == Correction.Kind.TILL:
         _check_till(row.account, row.amount or ZERO)
     if (row.wallet and row.wallet.user_id == by.pk and (row.amount or ZERO) > 0) or _takes_from(row.reverses, by):
         raise _own()
-    amounts, kind = (
-        _amounts(row),
-        Movement.Kind.EXPIRY if row.kind == Correction.Kind.EXPIRY else Movement.Kind.ADJUSTMENT,
-    )
+    amounts = _amounts(row)
+    kind = Movement.Kind.EXPIRY if row.kind == Correction.Kind.EXPIRY else Movement.Kind.ADJUSTMENT
     _decide(row, Correction.Status.APPROVED, by)
     try:
         written = ledger.post(kind=kind, key=row.key, label=row.reason, amounts=amounts, by=by, reverses=row.reverses)

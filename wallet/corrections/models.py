@@ -11,6 +11,10 @@ from portal.common.formats import euros
 from portal.common.money import MoneyField
 from wallet.models import Account, Movement, Wallet
 
+# What lies outside the platform and may be more or less than we wrote: a card contested at its bank, a cheque without
+# provision, a line of the bank's that no file explains. All else is explained by rows of its own.
+OUTSIDE = (Account.Kind.CLEARING, Account.Kind.BANK)
+
 # Nobody gives credits to themselves: not as the one who proposes, nor as the one who agrees. A reversal gives back what its
 # movement took.
 IN_NOBODYS_OWN_FAVOUR = """
@@ -30,9 +34,9 @@ IN_NOBODYS_OWN_FAVOUR = """
 
 
 class Correction(models.Model):
-    """An amount for a wallet, a movement to be reversed or credits that are prescribed: posted once a second person agrees.
+    """What is to be moved by hand: posted once a second person agrees.
 
-    Its movement carries the key `correction:<pk>`; the ledger accepts no manual movement without an approved one
+    An amount of a wallet, of a till or of an account outside, a movement to be reversed, credits that are prescribed. Its movement carries the key `correction:<pk>`; the ledger accepts no manual movement without an approved one
     (Movement, trigger `corrected_by_two`).
     """
 
@@ -41,6 +45,7 @@ class Correction(models.Model):
         REVERSAL = "reversal", _("Contre-passer un mouvement")
         EXPIRY = "expiry", _("Constater la prescription")
         TILL = "till", _("Corriger la caisse")
+        ACCOUNT = "account", _("Régulariser un compte")
 
     class Status(models.TextChoices):
         PROPOSED = "proposed", _("Proposée")
@@ -56,9 +61,9 @@ class Correction(models.Model):
     reverses = models.ForeignKey(
         Movement, on_delete=models.PROTECT, null=True, related_name="corrections", verbose_name=_("mouvement")
     )
-    # Of a till: what was counted there is more (or less, below zero) than what the ledger says by `amount`.
+    # Of a till, a provider or the bank: there is more (or less, below zero) than what the ledger says by `amount`.
     account = models.ForeignKey(
-        Account, on_delete=models.PROTECT, null=True, related_name="corrections", verbose_name=_("caisse")
+        Account, on_delete=models.PROTECT, null=True, related_name="corrections", verbose_name=_("compte")
     )
     reason = models.CharField(_("motif"), max_length=160)
     # Of the page that proposed it: pressed twice, it proposes once. Reversals and expiries are told apart by what they undo.
@@ -93,11 +98,17 @@ class Correction(models.Model):
             models.CheckConstraint(
                 condition=Q(kind="reversal", reverses__isnull=False, wallet=None, account=None, amount=None)
                 | (
-                    Q(kind="till", reverses=None, wallet=None, account__isnull=False, amount__isnull=False)
+                    Q(
+                        kind__in=["till", "account"],
+                        reverses=None,
+                        wallet=None,
+                        account__isnull=False,
+                        amount__isnull=False,
+                    )
                     & ~Q(amount=0)
                 )
                 | (
-                    ~Q(kind__in=["reversal", "till"])
+                    ~Q(kind__in=["reversal", "till", "account"])
                     & Q(reverses=None, account=None, wallet__isnull=False, amount__isnull=False)
                     & ~Q(amount=0)
                     & (Q(kind="wallet") | Q(amount__lt=0))
@@ -132,13 +143,17 @@ class Correction(models.Model):
                 """,
             ),
             pgtrigger.Trigger(
-                name="corrects_a_till",
+                name="corrects_what_it_may",
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert,
-                condition=pgtrigger.Condition("NEW.account_id IS NOT NULL"),
+                condition=pgtrigger.Condition("NEW.kind IN ('till', 'account')"),
                 func="""
-                    IF NOT EXISTS (SELECT 1 FROM wallet_account WHERE id = NEW.account_id AND kind = 'till') THEN
-                        RAISE EXCEPTION 'wallet_correction: account % is no till', NEW.account_id
+                    IF EXISTS (
+                        SELECT 1 FROM wallet_account
+                        WHERE id = NEW.account_id AND CASE NEW.kind
+                            WHEN 'till' THEN kind <> 'till' ELSE kind NOT IN ('clearing', 'bank') END
+                    ) THEN
+                        RAISE EXCEPTION 'wallet_correction: account % is not corrected like this', NEW.account_id
                             USING ERRCODE = 'integrity_constraint_violation';
                     END IF;
                     RETURN NEW;
