@@ -4,10 +4,12 @@ import datetime as dt
 from collections.abc import Iterable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import F, Prefetch, Q, Sum
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -27,6 +29,7 @@ import checkout.regie.admin_withdrawals
 import checkout.vouchers.admin  # noqa: F401  registers their tables
 from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staff
 from accounts.admin_history import Happening, told
+from checkout.actions.reconciliation import ask_provider
 from checkout.given_back import GivenBack
 from checkout.models import Order, OrderLine, Payment, ProviderEvent, Refund
 from checkout.providers import provider as find_provider
@@ -264,6 +267,7 @@ class RefundInline(ReadOnlyInline):
 
 @admin.register(Payment)
 class PaymentAdmin(ReadOnlyAdmin):
+    operators = Right.VIEW | Right.DECIDE
     change_form_template = "admin/checkout/payment/change_form.html"
     list_display = ["created_at", "order_number", "person", "means", "sum", "status", "ended_at"]
     list_filter = ["status"]
@@ -305,7 +309,31 @@ class PaymentAdmin(ReadOnlyAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj = kwargs["obj"]  # nothing is added here
         context["refund_url"] = reverse("admin:checkout_refund_new", args=[obj.pk]) if left_of(obj) else ""
+        may = self.may(request, Right.DECIDE, obj)
+        context["ask_url"] = self.url("ask", obj.pk) if may and obj.can_be_asked_about else ""
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> list[Any]:
+        asking = path("<int:pk>/demander/", self.guarded(self.ask_view), name="checkout_payment_ask")
+        return [asking, *super().get_urls()]
+
+    def ask_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask the provider how a payment stands, which is applied: POST only."""
+        obj: Payment = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, obj):
+            raise PermissionDenied
+        if request.method == "POST" and obj.can_be_asked_about:
+            stated = ask_provider(obj)
+            obj.refresh_from_db()
+            if not stated:
+                said = _(
+                    "Le prestataire n’a pas de réponse pour l’instant\u00a0: aucun argent n’a bougé. Réessayez plus tard."
+                )
+                self.say(request, messages.WARNING, [said])
+            else:
+                said = _("Le prestataire a répondu\u00a0: règlement %s.") % obj.get_status_display().lower()
+                self.say(request, messages.SUCCESS, [said])
+        return redirect(self.url("change", pk))
 
     def story(self, request: HttpRequest, obj: Payment) -> list[Happening]:
         facts = payment_facts(obj, obj.order.user_id)

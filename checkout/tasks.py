@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 ASK_AFTER = dt.timedelta(minutes=2)
 GIVE_UP_AFTER = dt.timedelta(hours=6)
-# What we gave up without a word of the provider is asked about for so long, so often: its money may still come.
+# What ended without money is asked about for so long, so often, until its provider says so with its page closed.
 ASK_FOR = dt.timedelta(days=7)
 ASK_AGAIN_AFTER = dt.timedelta(hours=1)
 FORGET_AFTER = dt.timedelta(hours=24)
@@ -59,9 +59,12 @@ def reconcile_payments(seconds: float = SECONDS_OF_A_RUN) -> int:
 
 @shared_task(name="checkout.ask_again")
 def ask_again(seconds: float = SECONDS_OF_A_RUN) -> int:
-    """Ask about payments that we gave up unheard; money that was captured all the same goes to the wallet."""
+    """Ask about payments that may have been paid after their end; returns of how many the provider stated it.
+
+    Their money pays the order that still waits, or goes to the wallet.
+    """
     now = timezone.now()
-    given_up = Payment.objects.given_up_unheard().filter(
+    given_up = Payment.objects.may_still_be_paid().filter(
         Q(checked_at=None) | Q(checked_at__lt=now - ASK_AGAIN_AFTER), created_at__gt=now - ASK_FOR
     )
     return sum(_asked(payment) for payment in _while_there_is_time(given_up, seconds))

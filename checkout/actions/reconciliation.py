@@ -7,12 +7,14 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from checkout.actions.completion import WITHDRAW, apply_message
-from checkout.models import Order, Payment, ProviderEvent
+from checkout.models import PAGE_LIVES, Order, Payment, ProviderEvent
 from checkout.providers import provider as find_provider
 from checkout.providers.base import Forged, Impossible, Known, Outcome, Unreachable
 from portal.outbox.calls import Later, handles
 
 logger = logging.getLogger(__name__)
+
+UNANSWERED = (Unreachable, Forged, KeyError)  # the last of a provider that is no longer used here
 
 
 def known(payment: Payment) -> Known:
@@ -25,12 +27,16 @@ def ask_provider(payment: Payment) -> bool:
 
     Not within a transaction: the provider may take its time, and what it says is stored before it is applied.
     """
-    Payment.objects.filter(pk=payment.pk).update(checked_at=timezone.now())
     try:
-        message = find_provider(payment.provider).query(known(payment))
-    except (Unreachable, Forged, KeyError) as error:
+        return _ask(payment)
+    except UNANSWERED as error:
         logger.warning("Payment %s: the provider %s has no answer: %s", payment.pk, payment.provider, error)
         return False
+
+
+def _ask(payment: Payment) -> bool:
+    Payment.objects.filter(pk=payment.pk).update(checked_at=timezone.now())
+    message = find_provider(payment.provider).query(known(payment))
     if message.outcome == Outcome.PENDING:
         return False
     event = ProviderEvent.objects.create(
@@ -43,10 +49,22 @@ def ask_provider(payment: Payment) -> bool:
 
 
 def ask_about(orders: QuerySet[Order]) -> None:
-    """Ask about the card payments of pending orders that are about to be given up: one may be paid by now."""
-    running = Payment.objects.filter(order__in=orders, order__status=Order.Status.PENDING)
-    for payment in running.filter(status=Payment.Status.STARTED):
-        ask_provider(payment)
+    """Ask about the card payments of pending orders that are about to be given up or paid anew: one may be paid by now.
+
+    Also about those that ended without money while somebody may still pay at their page. A provider that does not answer
+    is asked once: who pays waits for it.
+    """
+    of_these = Payment.objects.filter(order__in=orders, order__status=Order.Status.PENDING)
+    lately = of_these.may_still_be_paid().filter(created_at__gt=timezone.now() - PAGE_LIVES)
+    silent: set[str] = set()
+    for payment in (of_these.awaiting_provider() | lately).order_by("-pk"):
+        if payment.provider in silent:
+            continue
+        try:
+            _ask(payment)
+        except UNANSWERED as error:
+            silent.add(payment.provider)
+            logger.warning("Payment %s: the provider %s has no answer: %s", payment.pk, payment.provider, error)
 
 
 @handles(WITHDRAW)

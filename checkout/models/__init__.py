@@ -4,11 +4,12 @@ from checkout.counter.models import CounterReceipt, TillDeposit
 from checkout.means.models import ProviderCheck
 from checkout.models.cart import Cart, CartLine
 from checkout.models.events import ProviderEvent
-from checkout.models.orders import PAID, Order, OrderLine, Payment, new_reference
+from checkout.models.orders import PAGE_LIVES, PAID, Order, OrderLine, Payment, new_reference
 from checkout.papers.models import Document, InvoiceRun, Regie, Series
 from checkout.refunds.models import Refund
 
 __all__ = [
+    "PAGE_LIVES",
     "PAID",
     "Cart",
     "CartLine",

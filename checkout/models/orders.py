@@ -1,5 +1,6 @@
 """What was ordered, with frozen prices, and the means that pay it."""
 
+import datetime as dt
 import secrets
 from collections.abc import Sequence
 from decimal import Decimal
@@ -255,17 +256,27 @@ class OrderLine(models.Model):
         return self.booking or self.ticket
 
 
+# A page at a bank lives an hour, and a message takes a while: what the bank states later than this stays true.
+PAGE_LIVES = dt.timedelta(minutes=75)
+
+
 class PaymentQuerySet(models.QuerySet["Payment"]):
     def awaiting_provider(self) -> Self:
         """Payments whose end only the provider knows."""
         return self.filter(status=Payment.Status.STARTED)
 
-    def given_up_unheard(self) -> Self:
-        """Card payments that we abandoned without the provider having stated their end."""
+    def may_still_be_paid(self) -> Self:
+        """Card payments that ended without money, and whose provider has not said so since their page was closed.
+
+        A refused card is followed by another one on the same page, and we give payments up that nobody told us about.
+        """
         stated = ProviderEvent.objects.filter(
-            payment=OuterRef("pk"), outcome__in=[ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED]
+            payment=OuterRef("pk"),
+            outcome__in=[ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED],
+            received_at__gt=OuterRef("created_at") + PAGE_LIVES,
         )
-        return self.filter(~Exists(stated), status=Payment.Status.ABANDONED).exclude(provider=Payment.WALLET)
+        ended = self.filter(~Exists(stated), status__in=Payment.WITHOUT_MONEY)
+        return ended.exclude(provider__in=[Payment.WALLET, *Payment.COUNTER])
 
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(order__in=Order.objects.visible_to(user))
@@ -290,6 +301,7 @@ class Payment(models.Model):
         CREDITED = "credited", _("Porté au porte-monnaie")
 
     RUNNING = (Status.STARTED, Status.RESERVED)
+    WITHOUT_MONEY = (Status.REFUSED, Status.ABANDONED)
 
     order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="payments", verbose_name=_("commande"))
     reference = models.CharField(_("référence"), max_length=20, unique=True, default=new_reference, editable=False)
@@ -390,6 +402,11 @@ class Payment(models.Model):
     def is_wallet(self) -> bool:
         """Whether this part is paid from the prepaid wallet."""
         return self.provider == self.WALLET
+
+    @property
+    def can_be_asked_about(self) -> bool:
+        """Whether a provider may know more of it than we do: a card payment that has brought no money yet."""
+        return self.status in {self.Status.STARTED, *self.WITHOUT_MONEY} and not (self.is_wallet or self.is_counter)
 
     @property
     def is_counter(self) -> bool:

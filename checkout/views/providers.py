@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.crypto import get_random_string
 from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
@@ -18,7 +19,7 @@ from accounts.views import current_user
 from checkout.actions import apply_message
 from checkout.actions.payment import Started
 from checkout.actions.reconciliation import ask_provider
-from checkout.models import Order, Payment, ProviderEvent
+from checkout.models import PAGE_LIVES, Order, Payment, ProviderEvent
 from checkout.providers import card_providers
 from checkout.providers import provider as find_provider
 from checkout.providers.base import Arrival, Forged, Ignored, Provider, RefundFailed, Unreachable
@@ -53,8 +54,7 @@ def back(request: HttpRequest, provider: str, reference: str) -> HttpResponse:
     known = get_object_or_404(Payment.objects.select_related("order"), reference=reference, provider=provider)
     if not _find(provider).signs_return:
         if known.status == Payment.Status.STARTED:
-            ask_provider(known)
-            known.refresh_from_db()
+            _ask(known)
         if known.status == Payment.Status.STARTED:
             messages.info(
                 request,
@@ -125,6 +125,8 @@ def departure(request: HttpRequest, reference: str) -> HttpResponse:
 
 def _after(request: HttpRequest, payment: Payment) -> HttpResponse:
     """Where somebody who comes back from the bank reads how it ended."""
+    if payment.status in Payment.WITHOUT_MONEY and payment.created_at > timezone.now() - PAGE_LIVES:
+        _ask(payment)  # another card may have paid on the same page since
     order = payment.order
     if payment.status == Payment.Status.CREDITED:
         messages.warning(
@@ -143,6 +145,13 @@ def _after(request: HttpRequest, payment: Payment) -> HttpResponse:
         )
         return redirect("checkout_payment" if order.kind == Order.Kind.BOOKING else "wallet")
     return redirect(order)
+
+
+def _ask(payment: Payment) -> None:
+    """Ask the provider, and read what became of the payment and its order."""
+    ask_provider(payment)
+    payment.refresh_from_db()
+    payment.order.refresh_from_db()
 
 
 def _find(slug: str) -> Provider:

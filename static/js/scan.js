@@ -162,12 +162,12 @@ async function heard(answer) {
   if (signedOut || !answer.ok) throw new Error(signedOut ? "signed out" : String(answer.status));
 }
 
-async function send(url, passages) {
+async function send(url, passages, patience = PATIENCE) {
   const answer = await fetch(url, {
     method: "POST",
     headers: { "Content-Type": "application/json", "X-CSRFToken": token() },
     body: JSON.stringify({ passages }),
-    signal: AbortSignal.timeout(PATIENCE),
+    signal: AbortSignal.timeout(patience),
   });
   await heard(answer);
   return (await answer.json()).results;
@@ -198,7 +198,8 @@ async function flush() {
     const queue = await waiting();
     for (const url of new Set(queue.map((row) => row.url))) {
       const rows = queue.filter((row) => row.url === url).slice(0, 100);
-      const results = await send(url, rows.map(({ id, text, device: by, at }) => ({ id, text, device: by, at })));
+      // Nobody stands and waits for these.
+      const results = await send(url, rows.map(({ id, text, device: by, at }) => ({ id, text, device: by, at })), 15_000);
       for (const row of rows.filter(({ id }) => results[id])) {
         await store("queue", "readwrite", (kept) => kept.delete(row.id));
         if (row.activity === activity) await learn(row.text, results[row.id].facts);

@@ -6,11 +6,12 @@ from typing import Any
 
 import pgtrigger
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
 from checkout.actions import Means, abandon_order, apply_message, pay
-from checkout.models import Order, Payment, ProviderEvent
+from checkout.models import PAGE_LIVES, Order, Payment, ProviderEvent
 from checkout.providers.base import Message, Outcome
 from checkout.tasks import (
     ASK_AFTER,
@@ -24,6 +25,9 @@ from checkout.tasks import (
     verify_ledger,
 )
 from portal.demo.models import BankPayment
+from tests.admin.world import client_of
+from tests.checkout.http import text
+from tests.factories import CommuneFactory, agent_of
 from tests.shop import Shop, family, open_shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -149,20 +153,39 @@ class TestGivenUp:
         ask_again()
         assert Payment.objects.get().checked_at == long_ago
 
-    def test_what_the_bank_has_ended_is_not_asked_about_again(self, shop: Shop) -> None:
+    def test_what_the_bank_has_ended_is_asked_about_until_its_page_is_closed(self, shop: Shop) -> None:
         bank_says("abandoned")
         wait(ASK_AFTER)
         assert reconcile_payments() == 1
         long_ago = timezone.now() - ASK_AGAIN_AFTER - dt.timedelta(seconds=1)
         Payment.objects.update(checked_at=long_ago)
+        assert ask_again() == 1  # another card might have paid on the same page
+        wait(PAGE_LIVES)  # after which the bank has said so by now
+        Payment.objects.update(checked_at=long_ago)
         assert ask_again() == 0 and Payment.objects.get().checked_at == long_ago
+
+    def test_an_operator_asks_from_the_payments_page(self, shop: Shop) -> None:
+        """Its settlement says that it was paid, and we heard nothing: nobody waits for an hour to pass."""
+        assert abandon_order(user=shop.user, order=Order.objects.get())
+        payment = Payment.objects.get()
+        page, asking = (reverse(f"admin:checkout_payment_{name}", args=[payment.pk]) for name in ("change", "ask"))
+        client = client_of(agent_of())
+        assert asking in client.get(page).content.decode()
+        client.get(asking)
+        assert Payment.objects.get().checked_at == payment.checked_at  # a link asks nobody
+        assert "n’a pas de réponse" in text(client.post(asking, follow=True))
+        bank_says("captured")
+        assert "règlement porté au porte-monnaie" in text(client.post(asking, follow=True))
+        assert shop.balance == Decimal("31.60") and asking not in client.get(page).content.decode()
+        assert "Le prestataire" not in text(client.post(asking, follow=True))
+        assert client_of(agent_of(CommuneFactory())).post(asking).status_code in {403, 404}
 
     def test_a_pending_answer_is_no_end(self, shop: Shop) -> None:
         abandon_order(user=shop.user, order=Order.objects.get())
         payment = Payment.objects.get()
         event = ProviderEvent.objects.create(provider="demo", source="test", raw="{}")
         apply_message(message=Message(payment.reference, Outcome.PENDING, payment.amount), provider="demo", event=event)
-        assert Payment.objects.given_up_unheard().get() == payment
+        assert Payment.objects.may_still_be_paid().get() == payment
 
     def test_an_order_that_nobody_pays_ends(self, shop: Shop) -> None:
         bank_says("refused")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Every bank, unless the test names those that it is about."""
-    marks = [mark for mark in metafunc.definition.iter_markers("parametrize") if mark.args[0] == "bank"]
+    marks = [mark for mark in metafunc.definition.iter_markers("parametrize") if "bank" in mark.args[0].split(", ")]
     if "bank" in metafunc.fixturenames and not marks:
         from tests.faults.bank import BANKS
 

@@ -5,6 +5,8 @@ unknown or an already refunded order; a browser that never comes back; a bank th
 each is in `scene.ends_right`.
 """
 
+import itertools
+
 import pytest
 
 from bookings.models import Booking
@@ -18,6 +20,7 @@ from tests.faults.bank import ASKED_AT_THE_START, SIGNING, Bank
 from tests.faults.scene import (
     DEPOSIT,
     TOTAL,
+    Scene,
     at_the_bank,
     choose_card,
     deposit_at_the_bank,
@@ -274,6 +277,64 @@ class TestNobodyTells:
         bank.pay(scene.payment)
         assert reconcile() == 1
         assert paid_once(scene)
+
+
+# At Stripe a session that has ended cannot be paid; a refused card ends none.
+PAGE_GOES_ON = ["demo", "paybox", "payfip"]
+another_card = pytest.mark.parametrize(
+    "bank, scene", list(itertools.product(PAGE_GOES_ON, ["refuse", "abandon"])), indirect=True
+)
+
+
+class TestPaidAfterItsEnd:
+    """A refused card is followed by another one on the same page of the bank, and the second message is lost."""
+
+    @pytest.fixture
+    def scene(self, bank: Bank, request: pytest.FixtureRequest) -> Scene:
+        scene = at_the_bank(bank)
+        getattr(bank, request.param)(scene.payment)
+        scene.tell()
+        assert scene.status[1] == "pending" and scene.status[0] in {"refused", "abandoned"}
+        bank.pay(scene.payment)
+        return scene
+
+    @another_card
+    def test_the_task_asks(self, bank: Bank, scene: Scene) -> None:
+        scene.ask_again()
+        assert paid_once(scene)
+
+    @another_card
+    def test_the_browser_comes_back(self, bank: Bank, scene: Scene) -> None:
+        assert scene.come_back() == scene.order.get_absolute_url()
+        assert paid_once(scene)
+
+    @another_card
+    def test_who_presses_again_is_not_charged_twice(self, bank: Bank, scene: Scene) -> None:
+        assert scene.shop.pay(Means.CARD, TOTAL).departure is None
+        assert paid_once(scene) and Payment.objects.count() == 1
+
+    @another_card
+    def test_who_gives_up_is_told_that_it_is_paid(self, bank: Bank, scene: Scene) -> None:
+        assert not abandon_order(user=scene.shop.user, order=scene.order)
+        assert paid_once(scene)
+
+    @another_card
+    def test_it_is_asked_about_until_the_bank_says_so_with_its_page_closed(self, bank: Bank, scene: Scene) -> None:
+        with bank.down():
+            scene.ask_again()
+        assert Payment.objects.may_still_be_paid().exists()
+        scene.ask_again()
+        assert paid_once(scene) and not Payment.objects.may_still_be_paid().exists()
+
+    def test_a_refusal_is_final_once_the_page_is_closed(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.refuse(scene.payment)
+        scene.tell()
+        assert Payment.objects.may_still_be_paid().get() == scene.payment
+        scene.ask_again()
+        assert Payment.objects.may_still_be_paid().exists(), "an hour later the page may be open"
+        scene.ask_again()
+        assert not Payment.objects.may_still_be_paid().exists() and scene.status == ("refused", "pending")
 
 
 class TestDown:

@@ -200,9 +200,11 @@ class TestWithdrawn:
         assert Call.objects.get().status == Call.Status.DONE
         (session,) = bank.stripe.sessions.values()
         assert session["status"] == "expired"
-        # Stripe says so itself, and is not asked about it for a week.
+        # Stripe says so itself, and once more when nobody can pay any more: it is not asked about it for a week.
         assert bank.deliver(bank.notification(scene.payment)) == 200
-        assert not Payment.objects.given_up_unheard().exists()
+        for _hour in range(2):
+            scene.ask_again()
+        assert not Payment.objects.may_still_be_paid().exists()
 
     def test_who_was_quicker_has_the_money_in_the_wallet(self, bank: Any) -> None:
         scene = at_the_bank(bank)
