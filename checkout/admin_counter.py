@@ -1,5 +1,6 @@
 """« Encaissements au guichet »: find the family, take the money, hand over the receipt."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -342,6 +343,17 @@ class CountForm(forms.Form):
         error_messages={"required": gettext_lazy("Écrivez le motif.")},
     )
 
+    def __init__(self, *args: Any, booked: Mapping[str, Decimal], **kwargs: Any) -> None:
+        """`booked` is what the page says that each till holds, which comes back with the count."""
+        super().__init__(*args, **kwargs)
+        for means, amount in booked.items():
+            self.fields[f"booked_{means}"] = forms.DecimalField(initial=amount, widget=forms.HiddenInput)
+
+    def show_anew(self, booked: Mapping[str, Decimal]) -> None:
+        """What the page says now is what the next count is compared with."""
+        now = {f"booked_{means}": str(amount) for means, amount in booked.items()}
+        self.data = {**{name: self.data.get(name) for name in self.data}, **now}
+
 
 @admin.register(TillDeposit)
 class TillDepositAdmin(ReadOnlyAdmin):
@@ -357,12 +369,20 @@ class TillDepositAdmin(ReadOnlyAdmin):
     ordering = ["-at", "-pk"]
     fields = ["at", "means", "sum", "number", "movement", "by"]
     readonly_fields = ["sum"]
+    change_form_template = "admin/checkout/tilldeposit/change_form.html"
 
     def label_for(self, obj: TillDeposit) -> str:
         return _("Versement %(number)s, %(sum)s") % {"number": obj.number, "sum": euros(obj.amount)}
 
     def story(self, request: HttpRequest, obj: TillDeposit) -> list[Happening]:
-        return told(staff(request), [(obj.at, obj.by_id, _("Versé à la banque\u00a0: %s.") % euros(obj.amount))])
+        facts: list[Any] = [(obj.at, obj.by_id, _("Versé à la banque\u00a0: %s.") % euros(obj.amount))]
+        if back := Movement.objects.filter(reverses=obj.movement_id).first():
+            facts.append((back.at, back.by_id, _("Contre-passé\u00a0: %s.") % back.label))
+        return told(staff(request), facts)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context["back"] = Movement.objects.filter(reverses=kwargs["obj"].movement_id).first()
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[Any]:
         return [
@@ -395,14 +415,23 @@ class TillDepositAdmin(ReadOnlyAdmin):
         if not self.may(request, Right.DECIDE):
             raise PermissionDenied
 
-        def propose(*, means: str, counted: Decimal, reason: str) -> Done:
-            row = propose_till(means=means, counted=counted, reason=reason, by=staff(request))
+        booked = {str(means): in_the_till(means) for means in Means}
+        form = CountForm(request.POST or None, booked=booked)
+
+        def propose(*, means: str, counted: Decimal, reason: str, **shown: Decimal) -> Done:
+            try:
+                row = propose_till(
+                    means=means, counted=counted, booked=shown[f"booked_{means}"], reason=reason, by=staff(request)
+                )
+            except Refused:
+                form.show_anew(booked)
+                raise
             said = _("Correction de %s proposée\u00a0: une autre personne de l’agglomération en décide.")
             return Done(reverse("admin:wallet_correction_change", args=[row.pk]), said % euros(row.amount))
 
         question = Question(
             title=_("Corriger la caisse"),
-            facts=[(_("%s, dans les comptes") % means.label, euros(in_the_till(means))) for means in Means],
+            facts=[(_("%s, dans les comptes") % Means(means).label, euros(amount)) for means, amount in booked.items()],
             notes=[
                 _("Comptez la caisse\u00a0: l’écart avec ce qui est écrit ici est porté en régularisation."),
                 _("Un dépôt mal saisi se corrige aussi dans le porte-monnaie de la famille\u00a0: proposez les deux."),
@@ -412,7 +441,7 @@ class TillDepositAdmin(ReadOnlyAdmin):
             cancel=self.url("changelist"),
             cancel_words=_("Ne rien corriger"),
         )
-        return ask(self, request, question, CountForm(request.POST or None), propose)
+        return ask(self, request, question, form, propose)
 
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def sum(self, obj: TillDeposit) -> str:

@@ -112,7 +112,7 @@ def _till() -> Iterator[str]:
     """What lies in the till is what was taken at counters and not taken to the bank yet."""
     payments = Payment.objects.filter(provider__in=Means, status=Payment.Status.CAPTURED).values("provider").order_by()
     taken = {row["provider"]: row["sum"] for row in payments.annotate(sum=Sum("amount"))}
-    deposits = TillDeposit.objects.values("means").order_by().annotate(sum=Sum("amount"))
+    deposits = TillDeposit.objects.standing().values("means").order_by().annotate(sum=Sum("amount"))
     gone = {row["means"]: row["sum"] for row in deposits}
     accounts = Account.objects.filter(kind=Account.Kind.TILL).annotate(sum=Sum("entries__amount"))
     held = {code.partition(":")[2]: -(total or ZERO) for code, total in accounts.values_list("code", "sum")}

@@ -114,7 +114,7 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
             % {"held": euros(held), "means": means.label.lower()},
             code="too_much",
         )
-    slip = number.strip()[:40]
+    slip = spelled(number)[:40]
     if TillDeposit.objects.filter(means=means, number=slip).exists():
         raise Refused(_("Ce bordereau est déjà enregistré. Rien n’a changé."), code="deposit_slip_once")
     movement = ledger.post(
@@ -125,6 +125,11 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
         by=by,
     )
     return TillDeposit.objects.create(means=means, amount=amount, number=slip, movement_id=movement, by=by)
+
+
+def spelled(number: str) -> str:
+    """The number of a slip or a receipt in one spelling: « q-2026-001 » is Q-2026-001, and is not taken twice."""
+    return " ".join(number.upper().split())
 
 
 def in_the_till(means: Means) -> Decimal:
@@ -149,15 +154,16 @@ def _answer_steps(cart: Cart) -> None:
 
 
 def _take(order: Order, lines: Sequence[OrderLine], paper: Paper, commune: Commune | None, by: User) -> None:
+    number = spelled(paper.number)
     payment = Payment.objects.create(
         order=order,
         provider=paper.means,
         amount=order.total,
-        provider_reference=paper.number,
+        provider_reference=number,
         status=Payment.Status.CAPTURED,
         ended_at=timezone.now(),
     )
-    CounterReceipt.objects.create(payment=payment, number=paper.number, cheque=paper.cheque, commune=commune, by=by)
+    CounterReceipt.objects.create(payment=payment, number=number, cheque=paper.cheque, commune=commune, by=by)
     complete(order, card=payment, lines=lines, by=by)
 
 

@@ -50,6 +50,10 @@ class CounterReceiptQuerySet(models.QuerySet["CounterReceipt"]):
 
 
 class TillDepositQuerySet(models.QuerySet["TillDeposit"]):
+    def standing(self) -> Self:
+        """Those that were not taken back: a reversed one has left the till in nobody's hands."""
+        return self.filter(movement__reversed_by=None)
+
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.none()
 

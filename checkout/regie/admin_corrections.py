@@ -210,6 +210,7 @@ class CorrectionAdmin(ReadOnlyAdmin):
         context |= {"waits": waits, "may_decide": waits and not mine}
         context["balance"] = corrections.balance_of(obj.wallet.user) if waits and obj.wallet else None
         context["after"] = context["balance"] + obj.amount if context["balance"] is not None and obj.amount else None
+        context["till"] = -obj.account.balance() if waits and obj.account and obj.counted is not None else None
         context |= {"proposer": self.signature(obj, "proposed_by"), "decider": self.signature(obj, "decided_by")}
         context["movement"] = Movement.objects.filter(key=obj.key).first()
         return super().render_change_form(request, context, *args, **kwargs)

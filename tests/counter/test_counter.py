@@ -277,7 +277,8 @@ class TestCounting:
         take_top_up(user=shop.user, amount=Decimal(100), paper=Paper(Means.CASH, "Q-1"), commune=None, by=operator)
         client = client_of(operator)
         page = reverse("admin:checkout_tilldeposit_count")
-        asked = {"means": "cash", "counted": "10,00", "reason": "Q-1 : 100 tapés au lieu de 10"}
+        shown = {"booked_cash": "100.00", "booked_cheque": "0.00", "booked_cesu": "0.00"}
+        asked = {"means": "cash", "counted": "10,00", "reason": "Q-1 : 100 tapés au lieu de 10", **shown}
         assert "100,00" in text(client.get(page))
         for wrong, words in (
             ({"counted": "-1"}, "zéro ou plus"),
@@ -293,6 +294,8 @@ class TestCounting:
         assert (row.kind, row.amount, in_the_till(Means.CASH)) == ("till", Decimal(-90), 100)
         with pytest.raises(Refused, match="une autre personne"):
             corrections.approve(correction=row, by=operator)
+        said = "Comptés dans la caisse : 10,00 € ; les comptes disaient alors 100,00 €. Ils disent maintenant 100,00 €."
+        assert said in text(client_of(second).get(reverse("admin:wallet_correction_change", args=[row.pk])))
         answer = client_of(second).post(reverse("admin:wallet_correction_approve", args=[row.pk]), follow=True)
         assert "la caisse est corrigée" in text(answer) and "Caisse" in text(answer)
         assert in_the_till(Means.CASH) == 10 and list(verify()) == []
@@ -304,7 +307,9 @@ class TestCounting:
 
     def test_nothing_is_taken_out_that_went_to_the_bank(self, shop: Shop, operator: User) -> None:
         take_top_up(user=shop.user, amount=Decimal(100), paper=Paper(Means.CASH, "Q-1"), commune=None, by=operator)
-        row = corrections.propose_till(means="cash", counted=Decimal(10), reason="Compté", by=operator)
+        row = corrections.propose_till(
+            means="cash", counted=Decimal(10), booked=Decimal(100), reason="Compté", by=operator
+        )
         deposit_till(means=Means.CASH, amount=Decimal(60), number="B-1", by=operator)
         with pytest.raises(Refused) as refusal:
             corrections.approve(correction=row, by=agent_of())
@@ -314,7 +319,49 @@ class TestCounting:
         mairie = agent_of(CommuneFactory())
         assert client_of(mairie).get(reverse("admin:checkout_tilldeposit_count")).status_code in {403, 404}
         with pytest.raises(Refused, match="Seule l’agglomération"):
-            corrections.propose_till(means="cash", counted=Decimal(10), reason="x", by=mairie)
+            corrections.propose_till(means="cash", counted=Decimal(10), booked=Decimal(0), reason="x", by=mairie)
+
+    def test_what_was_taken_in_since_the_page_was_opened_is_no_error(self, shop: Shop, operator: User) -> None:
+        """The count agreed with its page; five euros that came meanwhile would have left the books."""
+        take_top_up(user=shop.user, amount=Decimal(100), paper=Paper(Means.CASH, "Q-1"), commune=None, by=operator)
+        client, page = client_of(operator), reverse("admin:checkout_tilldeposit_count")
+        shown = re.findall(r'name="(booked_\w+)" value="([\d.]+)"', client.get(page).content.decode())
+        assert dict(shown)["booked_cash"] == "100.00"
+        take_top_up(user=shop.user, amount=Decimal(5), paper=Paper(Means.CASH, "Q-2"), commune=None, by=operator)
+        asked = {"means": "cash", "counted": "100,00", "reason": "Compté", **dict(shown)}
+        answer = client.post(page, asked)
+        assert "contient maintenant 105,00 €" in text(answer) and not Correction.objects.exists()
+        assert 'name="booked_cash" value="105.00"' in answer.content.decode()
+
+    def test_a_deposit_that_was_typed_wrong_is_taken_back_by_two(self, shop: Shop, operator: User) -> None:
+        """Ninety for nine: it is in the till again, and leaves it as it was."""
+        take_top_up(user=shop.user, amount=Decimal(100), paper=Paper(Means.CASH, "Q-1"), commune=None, by=operator)
+        wrong = deposit_till(means=Means.CASH, amount=Decimal(90), number="b-1", by=operator)
+        page = reverse("admin:checkout_tilldeposit_change", args=[wrong.pk])
+        ask = reverse("admin:wallet_correction_reverse", args=[wrong.movement_id])
+        client = client_of(operator)
+        assert ask in client.get(page).content.decode()
+        client.post(ask, {"motif": "9 et non 90"})
+        row = Correction.objects.get()
+        assert in_the_till(Means.CASH) == 10
+        corrections.approve(correction=row, by=agent_of())
+        assert in_the_till(Means.CASH) == 100 and list(verify()) == []
+        assert Account.objects.get(code="bank").balance() == 0
+        shown = client.get(page)
+        assert "de nouveau dans la caisse" in text(shown) and ask not in shown.content.decode()
+        deposit_till(means=Means.CASH, amount=Decimal(9), number="B-1 bis", by=operator)
+        assert in_the_till(Means.CASH) == 91 and list(verify()) == []
+        with pytest.raises(Refused, match="déjà été contre-passé"):
+            corrections.propose_reversal(movement=wrong.movement, reason="x", by=operator)
+
+    def test_a_number_is_the_same_in_another_case(self, shop: Shop, operator: User) -> None:
+        facts = {"user": shop.user, "amount": Decimal(10), "commune": None, "by": operator}
+        take_top_up(paper=Paper(Means.CASH, "Q-2026-001"), **facts)
+        with pytest.raises(Refused, match="a déjà servi"):
+            take_top_up(paper=Paper(Means.CASH, " q-2026-001 "), **facts)
+        deposit_till(means=Means.CASH, amount=Decimal(1), number="B-1", by=operator)
+        with pytest.raises(Refused, match="déjà enregistré"):
+            deposit_till(means=Means.CASH, amount=Decimal(1), number="b-1", by=operator)
 
 
 class TestPages:

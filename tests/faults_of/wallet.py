@@ -187,6 +187,10 @@ CORRECTIONS: dict[str, list[Fault]] = {
         added(kind="account", wallet=None, amount=Decimal(3)),
         added(kind="account", account=outside),
     ],
+    "wallet.Correction:a_till_is_counted": [
+        added(counted=Decimal(3)),
+        added(kind="till", wallet=None, account=till, amount=Decimal(-3), counted=Decimal(-1)),
+    ],
     "wallet.Correction:correction_of_a_page_once": [added(reference=reference_of_another)],
     "wallet.Correction:corrects_what_it_may": [
         added("not corrected like this", kind=kind, wallet=None, account=account, amount=Decimal(3))

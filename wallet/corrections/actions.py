@@ -21,7 +21,7 @@ from wallet.corrections.models import OUTSIDE, Correction
 from wallet.models import Account, Entry, Movement, Wallet
 
 # What follows an order, a payment or a statement is taken back by their own actions.
-REVERSIBLE = {Movement.Kind.ADJUSTMENT, Movement.Kind.EXPIRY}
+REVERSIBLE = {Movement.Kind.ADJUSTMENT, Movement.Kind.EXPIRY, Movement.Kind.TILL_DEPOSIT}
 
 
 @transaction.atomic
@@ -119,7 +119,8 @@ def propose_reversal(*, movement: Movement, reason: str, by: User) -> Correction
         )
     if Movement.objects.filter(reverses=movement).exists():
         raise Refused(_("Ce mouvement a déjà été contre-passé. Rien n’a été changé."), code="already_reversed")
-    if Entry.objects.filter(movement=movement, account__kind=Account.Kind.TILL).exists():
+    of_a_till = Entry.objects.filter(movement=movement, account__kind=Account.Kind.TILL)
+    if movement.kind != Movement.Kind.TILL_DEPOSIT and of_a_till.exists():
         raise Refused(
             _("Une correction de caisse se reprend en comptant de nouveau la caisse. Rien n’a été proposé."),
             code="not_reversible",
@@ -152,23 +153,38 @@ def dormant() -> QuerySet[Wallet]:
 
 
 @transaction.atomic
-def propose_till(*, means: str, counted: Decimal, reason: str, by: User) -> Correction:
+def propose_till(*, means: str, counted: Decimal, booked: Decimal, reason: str, by: User) -> Correction:
     """Propose to bring a till (`cash`, `cheque`, `cesu`) to the euros that were counted in it.
 
-    A wrong sum was typed, or some is missing. A family's wallet that a wrong receipt has credited is corrected by itself. Raises Refused without a reason, for less
+    A wrong sum was typed, or some is missing. `booked` is what the page said the till should hold: what was taken in since
+    lies in it and was not counted, so that another sum is refused. A family's wallet that a wrong receipt has credited is corrected by itself. Raises Refused without a reason, for less
     than nothing, when the count agrees, and while a correction of this till waits.
     """
     reason = _checked(reason, by)
     if counted < 0 or counted != round_cents(counted):
         raise Refused(_("Écrivez ce que contient la caisse, zéro ou plus. Rien n’a été proposé."), code="amount")
     till = Account.objects.get_or_create(code=ledger.till_code(means), defaults={"kind": Account.Kind.TILL})[0]
-    difference = counted + till.balance()
+    one_at_a_time(till.code)
+    if -till.balance() != booked:
+        raise Refused(
+            _(
+                "La caisse contient maintenant %s d’après les comptes\u00a0: comptez-la de nouveau. Rien n’a été proposé."
+            )
+            % euros(-till.balance()),
+            code="till_has_moved",
+        )
+    difference = counted - booked
     if not difference:
         raise Refused(_("Le compte y est\u00a0: il n’y a rien à corriger. Rien n’a été proposé."), code="no_difference")
     said = _("Une correction de cette caisse attend déjà d’être décidée. Rien de plus n’a été proposé.")
     with refusing({"till_correction_proposed_once": said}):
         return Correction.objects.create(
-            kind=Correction.Kind.TILL, account=till, amount=difference, reason=reason, proposed_by=by
+            kind=Correction.Kind.TILL,
+            account=till,
+            amount=difference,
+            counted=counted,
+            reason=reason,
+            proposed_by=by,
         )
 
 

@@ -1,5 +1,7 @@
 """A correction: what is to be moved, who proposed it and why, who decided."""
 
+from decimal import Decimal
+
 import pgtrigger
 from django.conf import settings
 from django.db import models
@@ -65,6 +67,8 @@ class Correction(models.Model):
     account = models.ForeignKey(
         Account, on_delete=models.PROTECT, null=True, related_name="corrections", verbose_name=_("compte")
     )
+    # Of a till: what was counted in it, when the ledger said `amount` less.
+    counted = MoneyField(_("compté"), null=True)
     reason = models.CharField(_("motif"), max_length=160)
     # Of the page that proposed it: pressed twice, it proposes once. Reversals and expiries are told apart by what they undo.
     reference = models.UUIDField(null=True, editable=False)
@@ -114,6 +118,10 @@ class Correction(models.Model):
                     & (Q(kind="wallet") | Q(amount__lt=0))
                 ),
                 name="correction_says_what_moves",
+            ),
+            models.CheckConstraint(
+                condition=Q(counted=None) | Q(counted__isnull=False, kind="till", counted__gte=0),
+                name="a_till_is_counted",
             ),
             models.UniqueConstraint(
                 fields=["wallet"], condition=Q(kind="expiry", status="proposed"), name="expiry_proposed_once"
@@ -173,6 +181,7 @@ class Correction(models.Model):
                     "wallet",
                     "account",
                     "amount",
+                    "counted",
                     "reverses",
                     "reason",
                     "reference",
@@ -202,6 +211,11 @@ class Correction(models.Model):
         if self.reverses is not None:
             return str(_("Contre-passer «\u00a0%s\u00a0»") % self.reverses.label)
         return f"{self.get_kind_display()}\u00a0: {euros(self.amount)}"
+
+    @property
+    def booked(self) -> Decimal | None:
+        """What the ledger said of the till when it was counted."""
+        return None if self.counted is None or self.amount is None else self.counted - self.amount
 
     @property
     def key(self) -> str:
