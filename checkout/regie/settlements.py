@@ -30,13 +30,14 @@ MOST_LINES = 5_000
 # What each provider calls its columns, in its own export; the names are compared without accents and case. Of a line's
 # references the first that is known here counts. Stripe's reports name its own objects (`source_id`: a refund is known by
 # it, a charge is not), and what we wrote on the payment when « reference » is among the columns of metadata asked for.
-REFERENCE, GROSS, FEE = "reference", "gross", "fee"
+REFERENCE, GROSS, FEE, NET = "reference", "gross", "fee", "net"
 RETURNED = ":returned"
 COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "stripe": {
         REFERENCE: ("client_reference_id", "payment_metadata[reference]", "reference (metadata)", "source_id"),
         GROSS: ("gross", "amount"),
         FEE: ("fee",),
+        NET: ("net",),
     },
     "paybox": {REFERENCE: ("reference", "reference commande", "ref cmd"), GROSS: ("montant",), FEE: ("commission",)},
     "payfip": {REFERENCE: ("refdet", "reference de la dette"), GROSS: ("montant",), FEE: ("commission",)},
@@ -45,7 +46,12 @@ ANY: Mapping[str, Sequence[str]] = {
     REFERENCE: ("reference", "reference commande", "id", "numero"),
     GROSS: ("montant brut", "brut", "montant", "gross", "amount"),
     FEE: ("commission", "frais", "fee"),
+    NET: ("net", "montant net"),
 }
+# A minus before a fee is what was given back for some, and how a deduction is written for others. Where the file has a net,
+# gross less fee is that net, and it tells which; without one, the minus of a refund's fee is believed of these providers
+# only, and every other fee was taken.
+SIGNED = {"stripe"}
 
 
 @dataclass
@@ -55,7 +61,7 @@ class Line:
     number: int
     reference: str
     gross: Decimal
-    fee: Decimal
+    fee: Decimal  # below zero: given back
     references: Sequence[str] = ()
     payment: Payment | None = None
     refund: Refund | None = None
@@ -217,6 +223,7 @@ def _lines(provider: str, text: str) -> list[Line]:
     try:
         heads = [sort_key(head.replace("_", " ")) for head in next(rows, [])]
         places = _places(provider, heads)
+        width = max(place for place, head in enumerate(heads, start=1) if head)
         found: list[Line] = []
         for number, row in enumerate(rows, start=2):
             if not any(cell.strip() for cell in row):
@@ -225,28 +232,45 @@ def _lines(provider: str, text: str) -> list[Line]:
                 raise Refused(
                     _("Ce fichier a plus de 5\u202f000 lignes\u00a0: coupez-le. Rien n’a été importé."), code="too_long"
                 )
-            cells = {
-                name: [row[place].strip() for place in columns if place < len(row) and row[place].strip()]
-                for name, columns in places.items()
-            }
-            of_gross, of_fee = ((cells[name] or [""])[0] for name in (GROSS, FEE))
-            gross, fee = read_amount(of_gross), read_amount(of_fee or "0")
-            references = [cell[:80] for cell in cells[REFERENCE]]
-            line = Line(number, (references or [""])[0], gross or ZERO, abs(fee or ZERO), references)
-            if not gross:
-                line.problem, line.written = _("montant illisible"), of_gross[:40]
-            elif fee is None:
-                line.problem = _("commission illisible\u00a0: «\u00a0%s\u00a0»") % of_fee[:40]
-            found.append(line)
+            found.append(_line(provider, number, row, places, width))
     except csv.Error:
         raise Refused(_("Ce fichier n’est pas un CSV lisible. Rien n’a été importé."), code="not_text") from None
     return found
 
 
+def _line(provider: str, number: int, row: Sequence[str], places: Mapping[str, Sequence[int]], width: int) -> Line:
+    """What a row says. One that is shorter than its titles was cut somewhere: what is missing is not read as zero."""
+    cells = {
+        name: [row[place].strip() for place in columns if place < len(row) and row[place].strip()]
+        for name, columns in places.items()
+    }
+    of_gross, of_fee, of_net = ((cells[name] or [""])[0] for name in (GROSS, FEE, NET))
+    gross, fee, net = read_amount(of_gross), read_amount(of_fee or "0"), read_amount(of_net)
+    references = [cell[:80] for cell in cells[REFERENCE]]
+    line = Line(number, (references or [""])[0], gross or ZERO, abs(fee or ZERO), references)
+    if len(row) < width:
+        line.problem = _("ligne coupée\u00a0: elle a moins de cellules que de titres")
+    elif any(cell.strip() for cell in row[width:]):
+        line.problem = _("ligne décalée\u00a0: elle a plus de cellules que de titres")
+    elif not gross:
+        line.problem, line.written = _("montant illisible"), of_gross[:40]
+    elif fee is None:
+        line.problem = _("commission illisible\u00a0: «\u00a0%s\u00a0»") % of_fee[:40]
+    elif not places[NET]:
+        line.fee = fee if gross < 0 and provider in SIGNED else abs(fee)
+    elif net is None:
+        line.problem = _("net illisible\u00a0: «\u00a0%s\u00a0»") % of_net[:40]
+    elif gross - net not in ({fee} if fee < 0 and provider in SIGNED else {fee, -fee}):
+        line.problem = _("brut et commission ne donnent pas le net\u00a0: «\u00a0%s\u00a0»") % of_net[:40]
+    else:
+        line.fee = gross - net
+    return line
+
+
 def _places(provider: str, heads: Sequence[str]) -> dict[str, list[int]]:
     """Where the columns of each meaning stand, the one to be believed first before the others."""
     places: dict[str, list[int]] = {}
-    for name in (REFERENCE, GROSS, FEE):
+    for name in (REFERENCE, GROSS, FEE, NET):
         wanted = (*COLUMNS.get(provider, {}).get(name, ()), *ANY[name])
         keys = dict.fromkeys(sort_key(head.replace("_", " ")) for head in wanted)
         places[name] = [heads.index(key) for key in keys if key in heads]
@@ -284,6 +308,8 @@ def _match(provider: str, lines: Sequence[Line]) -> None:
         if line.problem:
             continue
         first = next((key for key in line.references if key in payments), None)
+        # Stripe names our payment on each line about it: whatever names a refund above zero is that refund's return.
+        back = next((by_refund[key] for key in line.references if key in by_refund and key not in own), None)
         line.payment = payments[first] if first else None
         if line.payment is None or first is None:
             line.problem = _("référence inconnue")
@@ -298,8 +324,8 @@ def _match(provider: str, lines: Sequence[Line]) -> None:
                 line.problem = _("aucun remboursement de ce montant")
             else:
                 theirs.remove(line.refund)
-        elif first not in own:
-            line.refund, line.is_return = by_refund[first], True
+        elif back:
+            line.refund, line.is_return = back, True
             if line.refund.amount != line.gross:
                 line.problem = _("montant différent du nôtre")
             elif line.refund.status != Refund.Status.FAILED:
