@@ -12,7 +12,7 @@ from portal.common.errors import Refused
 from portal.common.formats import euros, month, today
 from portal.common.forms import AmountField, SummaryOnPage, label_of, offer
 from wallet.models import Movement
-from wallet.withdrawals.actions import read_iban
+from wallet.withdrawals.actions import read_holder, read_iban
 
 # What the régie and its banks settle among themselves never passes by a wallet.
 ELSEWHERE = {Movement.Kind.SETTLEMENT, Movement.Kind.TILL_DEPOSIT, Movement.Kind.REMITTANCE}
@@ -124,6 +124,12 @@ class WithdrawalForm(SummaryOnPage, forms.Form):
                 _("Votre porte-monnaie contient %s : le montant va de 0,01\u00a0€ à cette somme.") % euros(self.balance)
             )
         return amount
+
+    def clean_holder(self) -> str:
+        try:
+            return read_holder(self.cleaned_data["holder"])
+        except Refused as refusal:
+            raise forms.ValidationError(list(refusal.messages)) from refusal
 
     def clean_iban(self) -> str:
         try:

@@ -1,18 +1,21 @@
 """The file of SEPA credit transfers that the régie's bank carries out: ISO 20022, pain.001.001.09."""
 
 import datetime as dt
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from sepaxml import SepaTransfer
-from sepaxml.validation import try_valid_xml
+from sepaxml.validation import ValidationError, try_valid_xml
+from text_unidecode import unidecode
 
 from portal.common.bank_days import is_bank_day, next_bank_day
 from portal.common.errors import Refused
-from portal.common.formats import long_date, today
+from portal.common.formats import euros, long_date, today
 
 # The version of the European Payments Council's guidelines since November 2023; banks are closing that of 2009 (.03).
 SCHEMA = "pain.001.001.09"
@@ -31,13 +34,27 @@ class Debtor:
 
 @dataclass(frozen=True)
 class Transfer:
-    """One transfer of a file: to whom, how much in euros, what the statement of account says, and our reference."""
+    """One transfer of a file: to whom, how much in euros, what the statement of account says, and our reference.
 
+    `asked_by` is whose request it is, for the operator who has to look at it.
+    """
+
+    asked_by: str
     holder: str
     iban: str
     amount: Decimal
     words: str
     reference: str
+
+
+def as_banks_write(name: str) -> str:
+    """A name in the letters that banks exchange, as sepaxml will write it; empty when they cannot tell it.
+
+    A sign becomes nothing (🙂), a space, letters that name nobody (€: EUR) or « [?] »; a control character is no XML.
+    """
+    plain: str = unidecode(name)[:70]
+    readable = plain.isprintable() and "[?]" not in plain and re.search("[A-Za-z]", plain)
+    return plain if readable and any(character.isalpha() for character in name) else ""
 
 
 def check_execution_date(date: dt.date) -> None:
@@ -59,13 +76,17 @@ def check_execution_date(date: dt.date) -> None:
 def sepa_file(debtor: Debtor, transfers: Sequence[Transfer], execution_date: dt.date) -> str:
     """The order as the bank reads it, checked against the scheme's own description.
 
-    Raises Refused when the régie's own account is not known.
+    Raises Refused when the régie's own account is not known, and for what no bank can read, naming whose request it is.
     """
     if not debtor.iban:
         raise Refused(
             _("La régie n’a pas d’IBAN\u00a0: écrivez-le sous « Régies », puis recommencez. Rien n’a été préparé."),
             code="no_account",
         )
+    if not as_banks_write(debtor.name):
+        raise _of_the_regie()
+    if unread := [row for row in transfers if not as_banks_write(row.holder)]:
+        raise _of_requests(unread)
     config = {"name": debtor.name[:70], "IBAN": debtor.iban, "batch": True, "currency": "EUR"}
     if debtor.bic:
         config["BIC"] = debtor.bic
@@ -85,8 +106,35 @@ def sepa_file(debtor: Debtor, transfers: Sequence[Transfer], execution_date: dt.
     _name_the_bank(tree)
     ET.indent(tree)
     file: bytes = ET.tostring(tree, encoding="UTF-8", xml_declaration=True)
-    try_valid_xml(file, SCHEMA)
+    try:
+        try_valid_xml(file, SCHEMA)
+    except ValidationError as error:
+        where = str(getattr(error.__cause__, "path", ""))  # an only one has no number
+        found = re.search(r"CdtTrfTxInf(?:\[(\d+)\])?", where)
+        raise (_of_requests([transfers[int(found[1] or 1) - 1]]) if found else _of_the_regie()) from error
     return file.decode()
+
+
+def _of_requests(rows: Sequence[Transfer]) -> Refused:
+    who = ", ".join(f"{row.asked_by} ({euros(row.amount)})" for row in rows)
+    return Refused(
+        ngettext(
+            "La banque ne saurait pas lire la demande de %s\u00a0: refusez-la en disant d’écrire le nom du titulaire en lettres, puis recommencez. Rien n’a été préparé, les autres demandes attendent toujours.",
+            "La banque ne saurait pas lire les demandes de %s\u00a0: refusez-les en disant d’écrire le nom du titulaire en lettres, puis recommencez. Rien n’a été préparé, les autres demandes attendent toujours.",
+            len(rows),
+        )
+        % who,
+        code="unreadable",
+    )
+
+
+def _of_the_regie() -> Refused:
+    return Refused(
+        _(
+            "La banque ne saurait pas lire le nom ou le BIC de la régie\u00a0: corrigez-les sous «\u00a0Régies\u00a0», puis recommencez. Rien n’a été préparé."
+        ),
+        code="regie_unreadable",
+    )
 
 
 def _name_the_bank(tree: ET.Element) -> None:

@@ -45,6 +45,8 @@ pytestmark = pytest.mark.django_db
 IBAN = "FR76 3000 6000 0112 3456 7890 189"
 OTHER_IBAN = "DE89 3704 0044 0532 0130 00"
 TOMORROW = dt.timedelta(days=1)
+# An emoji, two invisible spaces, a sign of nobody's alphabet, one that is no name, one that is no XML.
+UNREADABLE = ["🙂", "\u200b\u200b", "\ue000", "€€", "Zoé\x01"]
 BANK_DAY = next_bank_day(today())
 
 
@@ -224,8 +226,10 @@ def test_what_is_not_there_is_not_taken(parent: User) -> None:
     refused("amount", ask_withdrawal, amount=Decimal("0"), **data)
     refused("amount", ask_withdrawal, amount=Decimal("-5"), **data)
     refused("amount", ask_withdrawal, amount=Decimal("1.001"), **data)
-    refused("holder", ask_withdrawal, amount=Decimal("1"), **(data | {"holder": " "}))
+    for holder in (" ", *UNREADABLE):
+        refused("holder", ask_withdrawal, amount=Decimal("1"), **(data | {"holder": holder}))
     assert balance(parent) == 50 and not Withdrawal.objects.exists()
+    assert ask_withdrawal(amount=Decimal("1"), **(data | {"holder": " Zoé\tLœb 🙂\n"})).holder == "Zoé Lœb 🙂"
 
 
 def test_one_request_at_a_time(parent: User) -> None:
@@ -455,6 +459,7 @@ class TestPages:
             ({"iban": "FR76"}, "n’est pas juste"),
             ({"iban": ""}, "Écrivez l’IBAN"),
             ({"holder": ""}, "titulaire"),
+            ({"holder": "🙂"}, "en lettres"),
         ],
     )
     def test_bad_input_is_said(self, parent: User, changes: dict[str, str], words: str) -> None:

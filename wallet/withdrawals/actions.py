@@ -20,7 +20,7 @@ from portal.common.money import ZERO, round_cents
 from portal.outbox.actions import queue_email
 from wallet import actions as ledger
 from wallet.models import Movement
-from wallet.transfers import Debtor, Transfer, check_execution_date, sepa_file
+from wallet.transfers import Debtor, Transfer, as_banks_write, check_execution_date, sepa_file
 from wallet.withdrawals.models import TransferOrder, Withdrawal
 
 MOST_IN_A_FILE = 500
@@ -44,15 +44,28 @@ def read_iban(text: str) -> str:
     return str(iban.compact)
 
 
+def read_holder(text: str) -> str:
+    """The name of an account's holder, as somebody typed it. Raises Refused for none, and for one that no bank can read."""
+    name = " ".join(text.split())[:70]
+    if not name:
+        raise Refused(_("Écrivez le nom du titulaire du compte."), code="holder")
+    if not as_banks_write(name):
+        raise Refused(
+            _(
+                "La banque ne saurait pas lire ce nom\u00a0: écrivez le titulaire du compte en lettres, comme sur votre relevé d’identité bancaire. Rien n’a été demandé."
+            ),
+            code="holder",
+        )
+    return name
+
+
 @transaction.atomic
 def ask_withdrawal(*, user: User, amount: Decimal, holder: str, iban: str) -> Withdrawal:
     """Ask for `amount` euros of one's wallet by bank transfer; they leave it at once and wait on an account of the régie.
 
-    Raises Refused for a wrong IBAN, no holder, more than the wallet holds, and while an earlier request runs.
+    Raises Refused for a wrong IBAN, no holder or one that no bank can read, more than the wallet holds, and while an earlier request runs.
     """
-    iban = read_iban(iban)
-    if not holder.strip():
-        raise Refused(_("Écrivez le nom du titulaire du compte."), code="holder")
+    iban, holder = read_iban(iban), read_holder(holder)
     if amount != round_cents(amount) or amount <= ZERO:
         raise Refused(_("Écrivez un montant en euros et centimes, par exemple 30,00."), code="amount")
     running = {
@@ -61,7 +74,7 @@ def ask_withdrawal(*, user: User, amount: Decimal, holder: str, iban: str) -> Wi
         )
     }
     with refusing(running):
-        row = Withdrawal.objects.create(user=user, amount=amount, holder=holder.strip()[:70], iban=iban)
+        row = Withdrawal.objects.create(user=user, amount=amount, holder=holder, iban=iban)
         _move(row, "requested", _("Remboursement demandé, vers le compte %s") % row.masked_iban, by=user)
     queue_email(
         key=f"withdrawal:{row.pk}:requested",
@@ -129,8 +142,8 @@ def refuse_withdrawal(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
 def make_transfer_order(*, debtor: Debtor, execution_date: dt.date, by: User) -> TransferOrder:
     """Put all granted requests (MOST_IN_A_FILE at most) into one file of SEPA credit transfers.
 
-    Raises Refused when nothing waits, when the régie's own account is not known, and for a date on which no bank
-    can carry it out.
+    Raises Refused when nothing waits, when the régie's own account is not known, for a date on which no bank can carry it
+    out, and for a request that no bank can read, naming it.
     """
     check_execution_date(execution_date)
     waiting = Withdrawal.objects.filter(status=Withdrawal.Status.APPROVED).order_by("pk")
@@ -299,6 +312,7 @@ def _move(row: Withdrawal, step: str, label: str, *, by: User, other: str = ledg
 def _file(debtor: Debtor, rows: Sequence[Withdrawal], execution_date: dt.date) -> str:
     transfers = [
         Transfer(
+            asked_by=str(row.user),
             holder=row.holder,
             iban=row.iban,
             amount=row.amount,
