@@ -22,41 +22,51 @@ from wallet import actions as ledger
 from wallet.closings.actions import closed_until, midnight
 from wallet.models import Account, Entry, Movement
 
-# The day after the oldest of the last statements; none while a holder of revenue never had one.
+# The day after the oldest of the last statements.
 OLDEST = """
-    WITH since AS (
-        SELECT account_id, max(upper(period)) AS day FROM checkout_statement WHERE cancelled_at IS NULL GROUP BY 1
-    )
-    SELECT CASE WHEN bool_and(since.day IS NOT NULL) THEN min(since.day) END
-    FROM wallet_account a LEFT JOIN since ON since.account_id = a.id
-    WHERE a.kind = 'revenue' AND EXISTS (SELECT 1 FROM wallet_entry e WHERE e.account_id = a.id)
+    SELECT min(day) FROM (
+        SELECT max(upper(period)) AS day FROM checkout_statement WHERE cancelled_at IS NULL GROUP BY account_id
+    ) since
 """
 
-# Since the day after its last statement, whatever moved on a commune's accounts of revenue and discounts. A statement
-# itself, and the movement that takes one back, are no revenue.
+# Since the day after its last statement, whatever moved on a holder's accounts of revenue and discounts. A statement
+# itself, and the movement that takes one back, are no revenue. Entries have no date: where a holder had a statement,
+# PostgreSQL is made to start from the movements of the days since, rather than from all that it ever earned (OFFSET 0: it
+# believes that all accounts are as small as a wallet). Who never had one is read whole: the agglomération, when it only
+# bears discounts, never will.
 OWED = """
     WITH since AS (
         SELECT a.code, max(upper(s.period)) AS day
         FROM checkout_statement s JOIN wallet_account a ON a.id = s.account_id WHERE s.cancelled_at IS NULL GROUP BY 1
+    ), holder AS (
+        SELECT a.id, a.kind, split_part(a.code, ':', 2) AS code, since.day
+        FROM wallet_account a LEFT JOIN since ON since.code = 'revenue:' || split_part(a.code, ':', 2)
+        WHERE a.kind IN ('revenue', 'voucher')
+    ), moved AS (
+        SELECT holder.*, recent.at, recent.amount
+        FROM (
+            SELECT m.at, e.account_id, e.amount
+            FROM wallet_movement m
+            JOIN LATERAL (SELECT account_id, amount FROM wallet_entry WHERE movement_id = m.id OFFSET 0) e ON true
+            WHERE m.kind <> 'remittance' AND m.at >= %(oldest)s AND m.at < %(end)s OFFSET 0
+        ) recent
+        JOIN holder ON holder.id = recent.account_id
+        WHERE recent.at >= holder.day::timestamp AT TIME ZONE 'Europe/Paris'
+        UNION ALL
+        SELECT holder.*, m.at, e.amount
+        FROM holder
+        JOIN LATERAL (SELECT movement_id, amount FROM wallet_entry WHERE account_id = holder.id OFFSET 0) e ON true
+        JOIN wallet_movement m ON m.id = e.movement_id
+        WHERE m.kind <> 'remittance' AND m.at < %(end)s AND holder.day IS NULL
     )
-    SELECT split_part(a.code, ':', 2),
-           min((m.at AT TIME ZONE 'Europe/Paris')::date),
-           max(since.day),
-           coalesce(sum(e.amount) FILTER (WHERE a.kind = 'revenue' AND e.amount > 0), 0),
-           coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'revenue' AND e.amount < 0), 0),
-           coalesce(-sum(e.amount) FILTER (WHERE a.kind = 'voucher'), 0)
-    FROM wallet_movement m
-    JOIN {entries}
-    JOIN wallet_account a ON a.id = e.account_id
-    LEFT JOIN since ON since.code = 'revenue:' || split_part(a.code, ':', 2)
-    WHERE a.kind IN ('revenue', 'voucher') AND m.kind <> 'remittance' AND m.at >= %s AND m.at < %s
-      AND (since.day IS NULL OR m.at >= since.day::timestamp AT TIME ZONE 'Europe/Paris')
-    GROUP BY 1
+    SELECT code,
+           min((at AT TIME ZONE 'Europe/Paris')::date),
+           max(day),
+           coalesce(sum(amount) FILTER (WHERE kind = 'revenue' AND amount > 0), 0),
+           coalesce(-sum(amount) FILTER (WHERE kind = 'revenue' AND amount < 0), 0),
+           coalesce(-sum(amount) FILTER (WHERE kind = 'voucher'), 0)
+    FROM moved GROUP BY 1
 """
-
-# OFFSET 0: from each movement to its entries, whatever PostgreSQL believes of the accounts' size.
-BY_MOVEMENT = "LATERAL (SELECT account_id, amount FROM wallet_entry WHERE movement_id = m.id OFFSET 0) e ON true"
-BY_ACCOUNT = "wallet_entry e ON e.movement_id = m.id"
 
 # An order's movement carries its key; what was paid back names the movement that did it.
 SOLD = """
@@ -123,16 +133,12 @@ def fee_share(earned: Decimal, percent: Decimal) -> Decimal:
 
 
 def owed(until: dt.date) -> list[Owed]:
-    """What is owed to each commune up to the end of a day, by name; four statements.
-
-    Entries have no date: where everybody had a statement, PostgreSQL is made to start from the movements of the days
-    since, rather than from all that a commune ever earned (it believes that all accounts are as small as a wallet).
-    """
+    """What is owed to each commune up to the end of a day, by name; four statements."""
     with connection.cursor() as cursor:
         cursor.execute(OLDEST)
         (oldest,) = cursor.fetchone()
-        statement = OWED.format(entries=BY_MOVEMENT if oldest else BY_ACCOUNT)
-        cursor.execute(statement, [midnight(oldest or dt.date(2000, 1, 1)), midnight(until + dt.timedelta(days=1))])
+        reach = midnight(until + dt.timedelta(days=1))
+        cursor.execute(OWED, {"oldest": midnight(oldest) if oldest else reach, "end": reach})
         rows = cursor.fetchall()
     percent = Regie.objects.current().remittance_percent
     communes = Commune.objects.in_bulk([int(row[0]) for row in rows if row[0].isdecimal()])

@@ -189,6 +189,25 @@ def test_the_agglomerations_own_services_are_paid_over_too() -> None:
     assert statement.commune is None and statement.net == 12 and statement.holder == "Agglomération"
 
 
+def test_what_the_agglomeration_bears_stays_owed_once_the_communes_are_paid() -> None:
+    """It earns nothing, so that it never has a statement: what it bore before the communes' counts for ever."""
+    commune, operator = CommuneFactory(), agent_of()
+
+    def bore(days: int, amount: str, paid: str) -> None:
+        accounts = {f"revenue__{commune.pk}": "10.00", "voucher__agglo": f"-{amount}", "clearing__demo": f"-{paid}"}
+        corrected(days_ago(days), f"v{days}", **accounts)
+
+    bore(5, "4.00", "6.00")
+    close(3)
+    assert {row.code: row.net for row in statements.owed(days_ago(3))} == {str(commune.pk): 10, "agglo": -4}
+    statements.issue(codes={str(commune.pk)}, until=days_ago(3), by=operator)
+    assert {row.code: row.net for row in statements.owed(days_ago(3))} == {"agglo": -4}
+    bore(2, "1.00", "9.00")
+    close()
+    found = {row.code: (row.first_day, row.net) for row in statements.owed(days_ago(1))}
+    assert found == {str(commune.pk): (days_ago(2), 10), "agglo": (days_ago(5), -5)}
+
+
 def test_open_days_are_not_paid_over() -> None:
     commune, operator = sold(), agent_of()
     close(4)
