@@ -96,12 +96,21 @@ def check_providers(seconds: float = SECONDS_OF_A_RUN) -> int:
 
 @shared_task(name="checkout.close_forgotten_orders")
 def close_forgotten_orders(limit: int = 500) -> int:
-    """End the orders that nobody goes on paying for FORGET_AFTER: their carts open again. Returns how many."""
+    """End the orders that nobody goes on paying for FORGET_AFTER: their carts open again. Returns how many.
+
+    One that cannot be ended is written down, and the others are.
+    """
     forgotten = Order.objects.awaiting_nobody().filter(created_at__lt=timezone.now() - FORGET_AFTER)
-    orders = list(forgotten.select_related("user").order_by("pk")[:limit])
-    for order in orders:
+    return sum(_closed(order) for order in list(forgotten.select_related("user").order_by("pk")[:limit]))
+
+
+def _closed(order: Order) -> bool:
+    try:
         close_forgotten(order=order)
-    return len(orders)
+    except Exception:
+        logger.exception("Order %s could not be closed", order.pk)
+        return False
+    return True
 
 
 @shared_task(name="checkout.apply_closures")

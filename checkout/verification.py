@@ -1,16 +1,20 @@
 """Recomputing what must always hold across ledger, orders and places."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from bookings.models import Absence, AbsenceDay, Booking, Ticket
+from checkout import explained
 from checkout.counter.models import Means, TillDeposit
-from checkout.explained import verify as _explained
 from checkout.models import PAID, Order, OrderLine, Payment, Refund
 from checkout.papers.verification import verify_papers
 from checkout.regie.models import Statement
@@ -25,22 +29,28 @@ from wallet.models import Account
 from wallet.verification import verify as verify_entries
 from wallet.withdrawals.models import Withdrawal
 
+logger = logging.getLogger(__name__)
+
+Part = Callable[[], Iterator[str]]
+
 
 def verify() -> Iterator[str]:
     """One sentence per difference: the ledger's, an order that is paid but not captured, a place counted wrongly."""
-    yield from verify_entries()
-    yield from _orders()
-    yield from _explained()
-    yield from _vouchers()
-    yield from _reserved()
-    yield from _refunds()
-    yield from _withdrawals()
-    yield from _till()
-    yield from _remitting()
-    yield from _places()
-    yield from _ended()
-    yield from _tickets()
-    yield from verify_papers()
+    for name, part in PARTS:
+        yield from _apart(name, part)
+
+
+def _apart(name: str | Promise, part: Part) -> Iterator[str]:
+    """What one part finds; that it could not end is one more difference, and keeps no other part from being looked at."""
+    try:
+        with transaction.atomic():  # a statement that fails would spoil the others of its transaction
+            yield from part()
+    except Exception as error:
+        logger.exception("The check of %s failed", name)
+        yield _(
+            "Contrôle interrompu (%(part)s)\u00a0: %(error)s. Rien n’a été changé\u00a0; il manque la fin de cette partie."
+            " Prévenez l’exploitant, puis relancez le contrôle."
+        ) % {"part": name, "error": type(error).__name__}
 
 
 def _sum(rows: QuerySet[Any], field: str | Combinable) -> Coalesce:
@@ -198,3 +208,24 @@ def _tickets() -> Iterator[str]:
     unpaid = Ticket.objects.booked().exclude(order_lines__order__status=Order.Status.PAID)
     for ticket in unpaid.select_related("activity"):
         yield _("L’e-billet %s est payé sans commande payée.") % ticket.typed_code
+
+
+PARTS: tuple[tuple[str | Promise, Part], ...] = (
+    (gettext_lazy("grand livre"), verify_entries),
+    (gettext_lazy("commandes"), _orders),
+    (gettext_lazy("comptes"), explained.accounts),
+    (gettext_lazy("mouvements des commandes"), explained.orders),
+    (gettext_lazy("mouvements sans commande"), explained.without_order),
+    (gettext_lazy("règlements reçus trop tard"), explained.late_payments),
+    (gettext_lazy("porte-monnaie"), explained.wallets),
+    (gettext_lazy("bons de réduction"), _vouchers),
+    (gettext_lazy("parts réservées"), _reserved),
+    (gettext_lazy("remboursements sur carte"), _refunds),
+    (gettext_lazy("remboursements de crédits"), _withdrawals),
+    (gettext_lazy("caisse"), _till),
+    (gettext_lazy("reversements"), _remitting),
+    (gettext_lazy("places"), _places),
+    (gettext_lazy("annulations"), _ended),
+    (gettext_lazy("e-billets"), _tickets),
+    (gettext_lazy("pièces"), verify_papers),
+)

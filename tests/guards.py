@@ -26,6 +26,13 @@ def undone() -> Iterator[None]:
         transaction.set_rollback(True)
 
 
+def in_the_way(table: str, condition: str) -> None:
+    """Rows of which this is not true can no longer be written, until the test is taken back."""
+    sql("SET CONSTRAINTS ALL IMMEDIATE")
+    sql(f"ALTER TABLE {table} ADD CONSTRAINT in_the_way CHECK ({condition}) NOT VALID")
+    sql("SET CONSTRAINTS ALL DEFERRED")
+
+
 @contextmanager
 def off(*guards: str) -> Iterator[None]:
     """Without these guards (« app.Model:name »): triggers look away, constraints are gone until what is `undone` is taken back."""

@@ -1,5 +1,6 @@
 """Applying a closure: its bookings end, whoever paid is paid back, and each family gets one e-mail."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -20,6 +21,8 @@ from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,14 @@ def apply_closure(*, closure: Closure, by: User | None) -> int:
 
 
 def apply_due() -> int:
-    """Apply the closures whose e-mails leave now; returns how many."""
-    due = list(Closure.objects.due(at=timezone.now()).order_by("leaves_at")[:50])
-    for closure in due:
+    """Apply the closures whose e-mails leave now; returns how many. One that fails is written down, and the others are."""
+    return sum(_applied(row) for row in list(Closure.objects.due(at=timezone.now()).order_by("leaves_at")[:50]))
+
+
+def _applied(closure: Closure) -> bool:
+    try:
         apply_closure(closure=closure, by=None)
-    return len(due)
+    except Exception:
+        logger.exception("Closure %s could not be applied", closure.pk)
+        return False
+    return True

@@ -28,7 +28,7 @@ from services.models import OpenDay
 from services.moments import recompute_limits
 from services.school_calendar import school_year
 from tests.factories import ClassroomFactory, CommuneFactory, EnrolmentFactory, SchoolFactory, ServiceFactory, agent_of
-from tests.guards import guarded, sql, undone
+from tests.guards import guarded, in_the_way, sql, undone
 from tests.shop import Shop, family, open_shop
 from tests.vouchers.making import order_with, voucher
 from tests.waiting import entries, neighbour, wait
@@ -240,6 +240,19 @@ class TestApplying:
         due(closure)
         apply_closures()
         assert shop.balance == Decimal("84.20") and list(verify()) == []
+
+    def test_one_that_cannot_be_applied_does_not_keep_the_others(self) -> None:
+        shop = paid_shop()
+        stuck, other = decided(shop), decided(shop, first_day=shop.days[1].date, last_day=shop.days[1].date)
+        due(stuck)
+        due(other)
+        in_the_way("bookings_closure", f"id <> {stuck.pk} OR status <> 'sent'")
+        assert apply_closures() == 1
+        assert (Closure.objects.get(pk=stuck.pk).status, Closure.objects.get(pk=other.pk).status) == (
+            "confirmed",
+            "sent",
+        )
+        assert Booking.objects.booked().count() == 2 and shop.balance == Decimal("84.20")
 
     def test_waiting_lists_outlive_a_closure_that_is_taken_back(self) -> None:
         shop = paid_shop(capacity=2)

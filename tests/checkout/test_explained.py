@@ -5,20 +5,29 @@ from decimal import Decimal
 
 import pgtrigger
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
 from bookings.models import Booking, Ticket
+from checkout import explained
+from checkout.actions import Means, cancel_bookings
+from checkout.counter.actions import Paper, take_top_up
+from checkout.counter.models import Means as Counter
 from checkout.models import Order, OrderLine, Payment
+from checkout.refunds.actions import back_to_wallet, refund_to_card
 from checkout.regie import settlements
 from checkout.verification import verify
 from tests.factories import UserFactory, agent_of
 from tests.guards import bought, undone
 from tests.regie.ledger import corrected, days_ago
+from tests.shop import open_shop
 from tests.tickets.kiosk import buy_ticket, kiosk
+from tests.wallet.test_withdrawals import IBAN
 from wallet import actions as ledger
 from wallet.models import Movement
+from wallet.withdrawals.actions import approve_withdrawal, ask_withdrawal
 
 pytestmark = pytest.mark.django_db
 Kind = Movement.Kind
@@ -100,6 +109,59 @@ def paid(user: User, *, of_credits: int = 5) -> Order:
     return order
 
 
+def wallet_says(user: User, said: str, held: str) -> str:
+    return (
+        f"Porte-monnaie de {user}\u00a0: {said}\u00a0€ d’après ses commandes, règlements et remboursements, au grand livre"
+        f" {held}\u00a0€."
+    )
+
+
+class TestWallets:
+    @pytest.mark.parametrize("kind", [Kind.CANCELLATION, Kind.REFUND, Kind.RELEASE, Kind.WITHDRAWAL])
+    def test_money_that_went_from_one_family_to_another(self, kind: Kind) -> None:
+        """No account of the régie's has moved: only whose it is."""
+        one, other = bought().user, UserFactory()
+        ledger.wallet_of(other)
+        moved(kind, {ledger.wallet_code(one): -10, ledger.wallet_code(other): 10})
+        assert list(verify()) == [wallet_says(one, "42,10", "32,10"), wallet_says(other, "0,00", "10,00")]
+
+    def test_one_row_of_each_sort_is_what_moved(self) -> None:
+        """Without any one of them the wallet would say so: deposits, payments, parts, lines, cards, transfers, late money."""
+        operator, shop = agent_of(), open_shop(days=4, credit="3")
+        user = shop.user
+        take_top_up(user=user, amount=Decimal(20), paper=Paper(Counter.CASH, "Q-1", ""), commune=None, by=operator)
+        shop.add(days=shop.days[:2])
+        shop.pay(Means.WALLET, "15.80")
+        cancel_bookings(ids=[Booking.objects.order_by("pk")[0].pk], by=user)
+        asked = ask_withdrawal(user=user, amount=Decimal(4), holder="Zoé Celik", iban=IBAN)
+        approve_withdrawal(withdrawal=asked, by=operator)
+        order = Order.objects.create(user=user, kind="top_up", total=6)
+        OrderLine.objects.create(order=order, kind="credit", label="Crédits", unit_price=6)
+        late = Payment.objects.create(
+            order=order, provider="demo", amount=6, status="credited", ended_at=timezone.now()
+        )
+        moved(
+            Kind.LATE_PAYMENT,
+            {"clearing:demo": -6, ledger.wallet_code(user): 6},
+            f"payment:{late.reference}:credited",
+        )
+        refund_to_card(payment=late, amount=Decimal(2), reason="Essai", by=operator)
+        lost = refund_to_card(payment=late, amount=Decimal(1), reason="Essai", by=operator)
+        back_to_wallet(refund=lost, note="Compte fermé", by=operator)
+        shop.add(days=shop.days[2:])
+        shop.pay(Means.BOTH, "15.80")
+        assert Payment.objects.filter(status="reserved").exists() and list(verify()) == []
+        moved(Kind.RELEASE, {ledger.wallet_code(user): 1, ledger.RESERVED: -1})
+        assert any(line.startswith(f"Porte-monnaie de {user}\u00a0: ") for line in verify())
+
+    def test_all_wallets_take_one_statement(self) -> None:
+        for _index in range(3):
+            bought()
+        with CaptureQueriesContext(connection) as queries:
+            assert list(explained.wallets()) == []
+        assert len(queries) == 1  # nobody is to be named
+
+
 class TestOrders:
     def test_a_paid_order_without_its_movement(self) -> None:
         order = paid(UserFactory())
@@ -119,6 +181,8 @@ class TestOrders:
             f"Commande {orders[0].number}, porte-monnaie : −5,00\u00a0€, au grand livre −7,00\u00a0€.",
             f"Commande {orders[1].number}, carte ou guichet : 7,00\u00a0€, au grand livre 5,00\u00a0€.",
             f"Commande {orders[1].number}, porte-monnaie : −7,00\u00a0€, au grand livre −5,00\u00a0€.",
+            wallet_says(users[0], "5,00", "7,00"),
+            wallet_says(users[1], "7,00", "5,00"),
         ]
 
     def test_credits_that_became_fees(self) -> None:

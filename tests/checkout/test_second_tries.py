@@ -22,6 +22,7 @@ from portal.common.errors import Refused
 from portal.outbox.models import Call
 from services.models import OpenDay, Subscription
 from tests.factories import AccessProfileFactory, SubscriptionFactory
+from tests.guards import in_the_way
 from tests.shop import Shop, open_shop
 
 pytestmark = pytest.mark.django_db
@@ -181,6 +182,14 @@ def test_the_sweep_leaves_a_try_that_just_began_alone(trying: Callable[..., Shop
     again(shop, Means.CARD)
     close_forgotten(order=forgotten)
     assert Payment.objects.filter(status="started").exists() and Order.objects.get().status == "pending"
+
+
+def test_an_order_that_cannot_be_ended_does_not_keep_the_others() -> None:
+    orders = [Order.objects.create(user=open_shop().user, total=5) for _index in range(3)]
+    age(tasks.FORGET_AFTER + dt.timedelta(hours=1))
+    in_the_way("checkout_order", f"id <> {orders[0].pk} OR status <> 'cancelled'")
+    assert tasks.close_forgotten_orders() == 2
+    assert list(Order.objects.order_by("pk").values_list("status", flat=True)) == ["pending", "cancelled", "cancelled"]
 
 
 def test_whom_nobody_asked_about_comes_first(

@@ -7,7 +7,7 @@ import pgtrigger
 import pytest
 from celery.schedules import crontab
 from django.conf import settings
-from django.db import connection
+from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -23,8 +23,9 @@ from checkout.tasks import verify_ledger
 from portal.outbox.models import Call, Email
 from tests.admin.world import client_of
 from tests.factories import CommuneFactory, UserFactory, agent_of
-from tests.guards import bought, guarded
-from wallet.models import Wallet
+from tests.guards import bought, guarded, sql
+from wallet import actions as ledger
+from wallet.models import Movement, Wallet
 
 pytestmark = pytest.mark.django_db
 
@@ -82,6 +83,45 @@ def test_differences_are_told_to_each_operator_once_a_night() -> None:
     assert "dans les comptes" in home and page("report") in home
     assert "99,00" in client.get(page("report")).content.decode()
     assert "99,00" in client.get(page("change", Verification.objects.order_by("-pk")[0].pk)).content.decode()
+
+
+def test_a_part_that_fails_is_one_more_difference_and_hides_no_other() -> None:
+    operator = agent_of()
+    bought()
+    break_a_balance()
+    Email.objects.all().delete()
+    sql("SET CONSTRAINTS ALL IMMEDIATE")
+    sql("ALTER TABLE checkout_tilldeposit RENAME TO elsewhere")
+    row = verifications.run(by=None)
+    sql("ALTER TABLE elsewhere RENAME TO checkout_tilldeposit")
+    assert row is not None
+    failed = [line for line in row.differences if line.startswith("Contrôle interrompu (")]
+    assert [line.partition(")")[0] for line in failed] == [
+        "Contrôle interrompu (comptes",
+        "Contrôle interrompu (caisse",
+    ]
+    assert all("ProgrammingError" in line for line in failed)
+    found = [line for line in row.differences if line.startswith("Porte-monnaie de ")]
+    assert found and len(row.differences) == len(found) + len(failed)
+    mail = Email.objects.get()
+    assert mail.to == operator.email and "Contrôle interrompu (caisse)" in mail.body and "99,00" in mail.body
+
+
+def test_a_second_check_of_the_day_tells_what_is_new() -> None:
+    """What was found by hand at half past midnight does not silence the night's check."""
+    agent_of()
+    bought()
+    break_a_balance()
+    Email.objects.all().delete()
+    verifications.run(by=None)
+    verifications.run(by=None)
+    assert Email.objects.count() == 1
+    with transaction.atomic():
+        amounts = {"revenue:agglo": Decimal(500), "clearing:demo": Decimal(-500)}
+        ledger.post(kind=Movement.Kind.ORDER, key="order:999999:paid", label="Sans commande", amounts=amounts, by=None)
+    row = verifications.run(by=None)
+    assert row is not None and any("Sans commande" in text for text in row.differences)
+    assert Email.objects.count() == 2 and "Sans commande" in Email.objects.order_by("-pk")[0].body
 
 
 def test_a_thousand_differences_are_counted_and_the_first_kept(monkeypatch: pytest.MonkeyPatch) -> None:
