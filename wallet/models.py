@@ -171,6 +171,45 @@ CORRECTED_BY_TWO = """
     RETURN NEW;
 """
 
+# What approved corrections are to move, account by account: an amount and its counterpart, or the mirror image.
+AGREED = """
+    SELECT c.id, w.account_id, c.amount
+    FROM wallet_correction c JOIN wallet_wallet w ON w.id = c.wallet_id WHERE c.status = 'approved'
+    UNION ALL
+    SELECT id, account_id, -amount FROM wallet_correction WHERE status = 'approved' AND kind IN ('till', 'account')
+    UNION ALL
+    SELECT c.id, a.id, CASE WHEN c.kind IN ('till', 'account') THEN c.amount ELSE -c.amount END
+    FROM wallet_correction c
+    JOIN wallet_account a ON a.code = CASE c.kind WHEN 'expiry' THEN 'expired' ELSE 'adjustment' END
+    WHERE c.status = 'approved' AND c.kind <> 'reversal'
+    UNION ALL
+    SELECT c.id, e.account_id, -e.amount
+    FROM wallet_correction c JOIN wallet_entry e ON e.movement_id = c.reverses_id WHERE c.status = 'approved'
+"""
+
+# Whatever its kind says: a movement that bears a correction's key is this correction's, once, and moves what was agreed.
+MOVES_WHAT_WAS_AGREED = f"""
+    number := CASE WHEN NEW.key ~ '^correction:[0-9]{{1,18}}$' THEN split_part(NEW.key, ':', 2)::bigint END;
+    IF NEW.key IS DISTINCT FROM 'correction:' || number OR NOT EXISTS (
+        SELECT 1 FROM wallet_correction
+        WHERE id = number AND status = 'approved' AND reverses_id IS NOT DISTINCT FROM NEW.reverses_id
+          AND NEW.kind = CASE kind WHEN 'expiry' THEN 'expiry' ELSE 'adjustment' END
+    ) OR EXISTS (
+        SELECT 1 FROM (
+            SELECT account_id, sum(amount) AS amount FROM ({AGREED}) a (id, account_id, amount)
+            WHERE id = number GROUP BY 1
+        ) agreed
+        FULL JOIN (
+            SELECT account_id, sum(amount) AS amount FROM wallet_entry WHERE movement_id = NEW.id GROUP BY 1
+        ) moved USING (account_id)
+        WHERE agreed.amount IS DISTINCT FROM moved.amount
+    ) THEN
+        RAISE EXCEPTION 'wallet_movement % moves something else than what was agreed', NEW.key
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+"""  # noqa: S608
+
 
 class Movement(models.Model):
     """One event of the ledger: its entries sum to zero. A correction is another movement that reverses it."""
@@ -226,6 +265,15 @@ class Movement(models.Model):
                 operation=pgtrigger.Insert,
                 condition=pgtrigger.Condition("NEW.kind IN ('adjustment', 'expiry')"),
                 func=CORRECTED_BY_TWO,
+            ),
+            pgtrigger.Trigger(
+                name="moves_what_was_agreed",
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
+                timing=pgtrigger.Deferred,
+                condition=pgtrigger.Condition("starts_with(NEW.key, 'correction:')"),
+                declare=[("number", "bigint")],
+                func=MOVES_WHAT_WAS_AGREED,
             ),
             pgtrigger.Trigger(
                 name="movement_has_entries",

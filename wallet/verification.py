@@ -1,4 +1,4 @@
-"""Recomputing the ledger from its entries alone: slice by slice, so that ten million need no more memory than ten."""
+"""Recomputing the ledger from its entries and corrections: slice by slice, so that ten million need no more memory than ten."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +9,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from portal.common.formats import euros
 from portal.common.money import ZERO
+from wallet.models import AGREED
 
 SLICE = 500_000  # movements looked at in one statement
 
@@ -64,6 +65,20 @@ CLOSINGS = """
     FROM kept FULL JOIN found ON found.id = kept.id AND found.code = kept.code
     WHERE coalesce(kept.total, 0) <> coalesce(found.total, 0) ORDER BY 1, 2, 3
 """
+# Each correction with what its movement moved; a movement that bears the key of none that was approved is told as well.
+CORRECTIONS = f"""
+    WITH agreed AS (
+        SELECT 'correction:' || id AS key, account_id, sum(amount) AS amount
+        FROM ({AGREED}) a (id, account_id, amount) GROUP BY 1, 2
+    ), moved AS (
+        SELECT m.key, e.account_id, sum(e.amount) AS amount
+        FROM wallet_movement m JOIN wallet_entry e ON e.movement_id = m.id
+        WHERE m.key ^@ 'correction:' GROUP BY 1, 2
+    )
+    SELECT key, a.code, coalesce(agreed.amount, 0), coalesce(moved.amount, 0)
+    FROM agreed FULL JOIN moved USING (key, account_id) JOIN wallet_account a ON a.id = account_id
+    WHERE coalesce(agreed.amount, 0) <> coalesce(moved.amount, 0) ORDER BY 1, 2
+"""  # noqa: S608
 TOTAL = "SELECT coalesce(sum(amount), 0) FROM wallet_entry"
 
 
@@ -101,6 +116,15 @@ def verify() -> Iterator[str]:
             "code": code,
             "kept": euros(kept),
             "found": euros(found),
+        }
+    for key, code, agreed, moved in _rows(CORRECTIONS):
+        yield _(
+            "Régularisation (%(key)s), compte %(code)s\u00a0: %(agreed)s convenus à deux, %(moved)s au grand livre."
+        ) % {
+            "key": key,
+            "code": code,
+            "agreed": euros(agreed),
+            "moved": euros(moved),
         }
     ((total,),) = _rows(TOTAL)
     if total:

@@ -26,6 +26,8 @@ from tests.shop import open_shop
 from tests.tickets.kiosk import buy_ticket, kiosk
 from tests.wallet.test_withdrawals import IBAN
 from wallet import actions as ledger
+from wallet.corrections import actions as corrections
+from wallet.corrections.models import Correction
 from wallet.models import Movement
 from wallet.withdrawals.actions import approve_withdrawal, ask_withdrawal
 
@@ -160,6 +162,24 @@ class TestWallets:
         with CaptureQueriesContext(connection) as queries:
             assert list(explained.wallets()) == []
         assert len(queries) == 1  # nobody is to be named
+
+
+def test_a_correction_that_moved_more_than_two_have_agreed_on() -> None:
+    one, user = agent_of(), UserFactory()
+    agreed, other = (corrections.propose(user=user, amount=Decimal(10), reason="Geste", by=one) for _each in range(2))
+    corrections.approve(correction=agreed, by=agent_of())
+    with undone(), pgtrigger.ignore("wallet.Movement:moves_what_was_agreed"):
+        Correction.objects.filter(pk=other.pk).update(
+            status="approved", decided_by=agent_of(), decided_at=timezone.now()
+        )
+        moved(Kind.ADJUSTMENT, {ledger.wallet_code(user): 1000, ledger.ADJUSTMENT: -1000}, other.key)
+        assert list(verify()) == [
+            f"Régularisation ({other.key}), compte adjustment\u00a0: −10,00\u00a0€ convenus à deux, −1\u202f000,00\u00a0€ au"
+            " grand livre.",
+            f"Régularisation ({other.key}), compte {ledger.wallet_code(user)}\u00a0: 10,00\u00a0€ convenus à deux,"
+            " 1\u202f000,00\u00a0€ au grand livre.",
+        ]
+    assert list(verify()) == []
 
 
 class TestOrders:

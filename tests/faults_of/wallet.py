@@ -2,19 +2,23 @@
 
 import datetime as dt
 import uuid
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 from django.db.models import Sum
+from django.utils import timezone
 
 from tests.admin.world import Town
 from tests.factories import UserFactory, agent_of
 from tests.faults_of import (
+    Act,
     Fault,
     added,
     agent,
     changed,
     kept_right,
+    made,
     movement,
     now,
     parent,
@@ -26,12 +30,13 @@ from wallet import actions as ledger
 from wallet.corrections.models import Correction
 from wallet.models import Account, Entry, Movement, Wallet
 
+ADJUSTMENT = Account(code="adjustment", kind="adjustment")
 FEES, TILL = Account(code="fees", kind="fees"), Account(code="till:cash", kind="till")
 
 
-def move(*entries: tuple[Account, str]) -> None:
+def move(*entries: tuple[Account, str], **values: Any) -> None:
     """A movement as a psql prompt would write it: nothing is asked of its entries."""
-    row = Movement.objects.create(kind="counter", key=uuid.uuid4().hex, label="x")
+    row = Movement.objects.create(**{"kind": "counter", "key": uuid.uuid4().hex, "label": "x"} | values)
     Entry.objects.bulk_create(
         Entry(
             movement=row,
@@ -151,7 +156,58 @@ def till_that_is_corrected(place: Town) -> Account:
     return corrected
 
 
+def other_wallet(_place: Town) -> Account:
+    return ledger.wallet_of(UserFactory()).account
+
+
+def posted_as(
+    *entries: tuple[Account | Callable[[Town], Account], str],
+    kind: str = "adjustment",
+    key: str = "correction:{}",
+    first: bool = False,
+    asked: dict[str, Any] | None = None,
+) -> Fault:
+    """Two have agreed on ten euros for the place's wallet, or on what is `asked`, and this is what moves; `first`: that too."""
+
+    def at(place: Town, _label: str) -> Act:
+        agreed = asked or {
+            "kind": "wallet",
+            "wallet": Wallet.objects.get(account=account_of(place)),
+            "amount": Decimal(10),
+        }
+        row = Correction.objects.create(**made(place, agreed), reason="x", proposed_by=place.agent)
+        second, name = agent_of(), key.format(row.pk)
+        found = [(account(place) if callable(account) else account, amount) for account, amount in entries]
+
+        def write() -> None:
+            Correction.objects.filter(pk=row.pk).update(status="approved", decided_by=second, decided_at=timezone.now())
+            if first:
+                move((account_of(place), "10"), (ADJUSTMENT, "-10"), kind=kind, key=row.key)
+            move(*found, kind=kind, key=name, reverses=row.reverses)
+
+        return Act(write, lambda: Movement.objects.filter(key=name).exists())
+
+    return Fault(at, "moves something else than what was agreed")
+
+
 CORRECTIONS: dict[str, list[Fault]] = {
+    "wallet.Movement:moves_what_was_agreed": [
+        posted_as((account_of, "1000"), (ADJUSTMENT, "-1000")),
+        posted_as((account_of, "-10"), (ADJUSTMENT, "10")),
+        posted_as((other_wallet, "10"), (ADJUSTMENT, "-10")),
+        posted_as((account_of, "10"), (FEES, "-10")),
+        posted_as((account_of, "10"), (other_wallet, "5"), (ADJUSTMENT, "-15")),
+        posted_as((account_of, "10"), (ADJUSTMENT, "-10"), kind="counter"),
+        posted_as((account_of, "10"), (ADJUSTMENT, "-10"), key="correction:0{}", first=True),
+        posted_as((till, "3"), (ADJUSTMENT, "-3"), asked={"kind": "till", "account": till, "amount": Decimal(3)}),
+        posted_as((FEES, "-2"), (TILL, "2"), asked={"kind": "reversal", "reverses": movement}),
+        posted_as((FEES, "1"), (TILL, "-1"), asked={"kind": "reversal", "reverses": movement}),
+        written(
+            lambda _place: move((FEES, "1"), (TILL, "-1"), key="correction:999999"),
+            lambda _place: Movement.objects.filter(key="correction:999999").exists(),
+            "moves something else than what was agreed",
+        ),
+    ],
     "wallet.Correction:correction_transitions": [
         changed(
             after={"status": "refused", "decided_by": another_operator, "decided_at": now},
