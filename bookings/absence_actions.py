@@ -20,6 +20,7 @@ from accounts.models import User
 from accounts.staff import tell_staff
 from bookings.absences import Absence, AbsenceDay, AbsenceProof
 from bookings.models import Booking, BookingQuerySet
+from bookings.own_family import is_own_absence
 from families.models import Beneficiary
 from portal.common.db import refusing
 from portal.common.errors import Refused
@@ -293,7 +294,8 @@ def withdraw_absence(*, absence: Absence, by: User) -> None:
 def decide(*, absence: Absence, status: Absence.Status, reason: str, by: User) -> Absence:
     """Set what the service decided, and return the absence; checkout.actions.absences pays back in the same transaction.
 
-    Raises Refused for another commune's absence, and when it was decided before or taken back.
+    Raises Refused for another commune's absence, when it was decided before or taken back, and to whoever would justify an
+    absence of their own family.
     """
     current = (
         Absence.objects.visible_to(by)
@@ -313,7 +315,18 @@ def decide(*, absence: Absence, status: Absence.Status, reason: str, by: User) -
             % current.get_status_display().lower(),
             code="already_decided",
         )
+    if status == Absence.Status.JUSTIFIED and is_own_absence(current, by):
+        raise own_absence(current)
     current.status, current.decided_at, current.decided_by = status, timezone.now(), by
     current.decision_reason = reason
     current.save(update_fields=["status", "decided_at", "decided_by", "decision_reason"])
     return current
+
+
+def own_absence(absence: Absence) -> Refused:
+    """What an agent is told of an absence of their own family."""
+    return Refused(
+        _("%s\u00a0: c’est votre propre famille, une autre personne du service s’en charge. Rien n’a été changé.")
+        % absence,
+        code="own_family",
+    )

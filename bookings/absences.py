@@ -33,6 +33,22 @@ class AbsenceQuerySet(models.QuerySet["Absence"]):
         return self.filter(ready, Exists(refundable), status=Absence.Status.REPORTED)
 
 
+# What is justified is paid back: nobody grants that to their own family.
+NOT_TO_ONES_OWN_FAMILY = """
+    IF NEW.decided_by_id = NEW.reported_by_id OR EXISTS (
+        SELECT 1 FROM families_filiation f
+        WHERE f.user_id = NEW.decided_by_id AND f.beneficiary_id = NEW.beneficiary_id AND f.ended_at IS NULL
+    ) OR EXISTS (
+        SELECT 1 FROM bookings_absenceday d JOIN bookings_booking b ON b.id = d.booking_id
+        WHERE d.absence_id = NEW.id AND b.made_by_id = NEW.decided_by_id
+    ) THEN
+        RAISE EXCEPTION 'bookings_absence: nobody justifies an absence of their own family'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class Absence(models.Model):
     """One child away from one service on some booked days. The rule in force is kept as it was when it was reported.
 
@@ -113,6 +129,13 @@ class Absence(models.Model):
                     *("beneficiary", "service", "kind", "note", "refund", "waiting_days", "certificate_until"),
                     *("reported_by", "reported_at"),
                 ],
+            ),
+            pgtrigger.Trigger(
+                name="nobody_justifies_their_own",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("status"),
+                condition=pgtrigger.Condition("NEW.status = 'justified'"),
+                func=NOT_TO_ONES_OWN_FAMILY,
             ),
             pgtrigger.Protect(name="absences_are_kept", operation=pgtrigger.Delete),
         ]

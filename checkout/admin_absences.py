@@ -22,7 +22,9 @@ from accounts.admin_decisions import DecisionAdmin
 from accounts.admin_history import Happening, told
 from accounts.downloads import private_download
 from accounts.models import User
+from bookings.absence_actions import own_absence
 from bookings.models import Absence, AbsenceDay, AbsenceProof, Booking
+from bookings.own_family import is_own_absence
 from checkout.actions import justify_absence, refuse_absence
 from checkout.models import PAID, Order, OrderLine
 from portal.common.errors import Refused
@@ -151,6 +153,8 @@ class AbsenceAdmin(DecisionAdmin):
     def obstacle(self, obj: Absence, by: User, *, refusing: bool) -> Refused | None:
         if obj.status == Absence.Status.WITHDRAWN:
             return Refused(_("La famille a retiré cette absence."), code="withdrawn")
+        if not refusing and obj.status != Absence.Status.JUSTIFIED and is_own_absence(obj, by):
+            return own_absence(obj)
         if refusing and obj.status == Absence.Status.JUSTIFIED:
             return Refused(_("Cette absence est justifiée et remboursée\u00a0: elle le reste."), code="already_decided")
         return None

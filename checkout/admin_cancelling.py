@@ -15,6 +15,7 @@ from accounts.admin_base import Right, staff
 from bookings.admin import BookingAdmin
 from bookings.models import Booking
 from checkout.actions import cancel_for
+from checkout.actions.cancellation import own_among, own_family
 from checkout.models import Order, OrderLine
 from checkout.refunds.actions import back_to
 from checkout.vouchers.reading import fates_without
@@ -67,12 +68,14 @@ class CancellingBookingAdmin(BookingAdmin):
         given = [row for row in rows if row.period.lower <= now]
         late = [row for row in rows if row not in given and row.open_day.cancel_until <= now]
         paid = list(OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None))
+        own = own_among(rows, staff(request)) if late or given else []
         context = {
             "title": _("Annuler des réservations"),
             "rows": rows,
             "in_time": [row for row in rows if row not in given and row not in late],
             "late": late,
             "given": given,
+            "own": own_family(own) if own else "",
             **back_to(paid),
             "vouchers": fates_without(paid),
             # The mairies have no say in where the régie's money goes.

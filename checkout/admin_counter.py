@@ -20,7 +20,15 @@ from accounts.admin_ask import Done, Question, ask
 from accounts.admin_base import ReadOnlyAdmin, Right, ScopedRelatedFilter, staff, visible_rows
 from accounts.admin_history import Happening, told
 from accounts.models import Commune, User
-from checkout.counter.actions import Paper, deposit_till, in_the_till, out_of_bounds, take_payment, take_top_up
+from checkout.counter.actions import (
+    Paper,
+    deposit_till,
+    in_the_till,
+    out_of_bounds,
+    own_account,
+    take_payment,
+    take_top_up,
+)
 from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.forms import keys
 from checkout.models import Order
@@ -192,8 +200,9 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
             "most": FOUND,
             "family": family,
             "form": None,
+            "own": own_account() if family == by else "",
         }
-        if family is not None:
+        if family is not None and family != by:
             cart = CartSummary.of(family)
             total = cart.total if cart and not cart.is_late else None
             form = TakingForm(request.POST or None, cart=total, by=by)

@@ -1,10 +1,11 @@
 """Cancelling booked places, by the family or by staff: the money goes back to who paid, to the wallet or on to the card."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -12,6 +13,7 @@ from django.utils.translation import ngettext
 from accounts.models import User
 from bookings import actions as bookings
 from bookings.models import Booking
+from bookings.own_family import of_own_family
 from checkout.models import Order, OrderLine, Regie
 from checkout.refunds.actions import card_shares, lock_cards, refund_to_card
 from checkout.summary import booking_groups
@@ -19,7 +21,7 @@ from checkout.vouchers import settling
 from checkout.vouchers.words import NO_FATES, Fates
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
-from portal.common.formats import day
+from portal.common.formats import dated, day
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
 from wallet import actions as ledger
@@ -92,7 +94,7 @@ def cancel_for(
     Past their deadline only with `override`: a service that was given is not paid back by a wrong tick. Each payer gets
     one e-mail with the reason. What has ended meanwhile is left alone, so that a second call cancels nothing and pays
     nothing. `to_card`: what cards have paid goes back to the cards; for operators, who hold the money. Raises Refused as
-    bookings.actions.cancel_by_staff does.
+    bookings.actions.cancel_by_staff does, and with `override` for what is of one's own family.
     """
     if to_card and not by.is_operator:
         raise Refused(
@@ -103,6 +105,8 @@ def cancel_for(
         if to_card:
             _lock_cards_of(ids)
         rows = bookings.cancel_by_staff(ids=ids, by=by, reason=reason, override=override)
+        if override and (own := own_among(rows, by)):
+            raise Refused(own_family(own), _("Rien n’a été annulé ni remboursé."), code="own_family")
         refunds = give_back(rows, by=by, reason=_("Annulation par le service"), to_card=to_card)
         for refund in refunds:
             queue_email(
@@ -117,6 +121,20 @@ def cancel_for(
                 },
             )
     return refunds
+
+
+def own_among(rows: Collection[Booking], user: User) -> list[Booking]:
+    """Those of these bookings that this person paid, made, or answers for: past their deadline another person decides."""
+    own = of_own_family(user) | Q(order_lines__order__user=user, order_lines__order__status=Order.Status.PAID)
+    found = set(Booking.objects.filter(own, pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
+    return [row for row in rows if row.pk in found]
+
+
+def own_family(rows: Iterable[Booking]) -> str:
+    """What an agent is told of bookings of their own family."""
+    return _("%s\u00a0: c’est votre propre famille, une autre personne du service s’en charge.") % bookings.some(
+        f"{row.beneficiary} ({dated(row.date)})" for row in rows
+    )
 
 
 def check_card_refunds(to_card: bool) -> None:

@@ -39,7 +39,8 @@ class Paper:
 def take_top_up(*, user: User, amount: Decimal, paper: Paper, commune: Commune | None, by: User) -> Order:
     """Put `amount` euros taken at a counter (of a commune, None: the agglomération's) into a family's wallet, without fee.
 
-    Raises Refused for a counter that is not the agent's, a number that was used, an amount that may not be taken.
+    Raises Refused for a counter that is not the agent's, the agent's own account, a number that was used, an amount that may
+    not be taken.
     """
     _check(user, amount, paper, commune, by)
     with refusing(_sentences()):
@@ -91,6 +92,11 @@ def out_of_bounds(regie: Regie | None = None) -> str:
     """What is said of an amount that no counter takes."""
     most = (regie or Regie.objects.current()).counter_most
     return _("Le montant va de 0,01\u00a0€ à %s, au centime près. Rien n’a été encaissé.") % euros(most)
+
+
+def own_account() -> str:
+    """What an agent is told who would take money for themselves."""
+    return _("C’est votre propre compte\u00a0: une autre personne du service s’en charge. Rien n’a été encaissé.")
 
 
 @transaction.atomic
@@ -173,6 +179,8 @@ def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, b
         raise Refused(
             _("Vous n’encaissez pas à ce guichet, ou pas pour cette famille. Rien n’a été encaissé."), code="not_yours"
         )
+    if user.pk == by.pk:
+        raise Refused(own_account(), code="own_account")
     if not user.is_approved:
         raise Refused(_("Le compte de %s n’est pas validé. Rien n’a été encaissé.") % user, code="not_approved")
     if not paper.number.strip():

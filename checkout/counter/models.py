@@ -44,6 +44,19 @@ WITHIN_THE_TILL = """
 """
 
 
+# Whoever writes the receipt is not who is credited.
+NOT_FOR_ONESELF = """
+    IF EXISTS (
+        SELECT 1 FROM checkout_payment p JOIN checkout_order o ON o.id = p.order_id
+        WHERE p.id = NEW.payment_id AND o.user_id = NEW.by_id
+    ) THEN
+        RAISE EXCEPTION 'checkout_counterreceipt: nobody takes money for their own account'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class CounterReceiptQuerySet(models.QuerySet["CounterReceipt"]):
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(commune__in=user.till_communes)
@@ -93,6 +106,12 @@ class CounterReceipt(models.Model):
             models.CheckConstraint(condition=~models.Q(number=""), name="counter_receipt_has_a_number"),
         ]
         triggers = [
+            pgtrigger.Trigger(
+                name="nobody_takes_their_own_money",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=NOT_FOR_ONESELF,
+            ),
             pgtrigger.Protect(name="counter_receipts_stay", operation=pgtrigger.Update | pgtrigger.Delete),
             not_truncated("counter_receipts_are_not_emptied"),
         ]

@@ -196,6 +196,9 @@ ABSENCES: dict[str, list[Fault]] = {
         changed(status="justified", decided_by=agent),
         changed(decided_at=now),
     ],
+    "bookings.Absence:nobody_justifies_their_own": [
+        changed("of their own family", status="justified", decided_at=now, decided_by=parent)
+    ],
     "bookings.Absence:absence_refusal_has_a_reason": [changed(status="refused", decided_at=now, decided_by=agent)],
     "bookings.Absence:absence_certificate_has_a_limit": [added(refund="certificate"), added(certificate_until=now)],
     "bookings.AbsenceDay:absent_once": [doubled("booking", is_live=True)],

@@ -8,7 +8,7 @@ from django.utils import timezone
 from bookings.models import Hold
 from checkout.models import Order, Payment
 from tests.admin.world import Town
-from tests.faults_of import Fault, added, changed, movement, now, posted, the
+from tests.faults_of import Fault, added, changed, movement, now, parent, posted, the
 from wallet.models import Movement
 
 
@@ -95,6 +95,9 @@ def more_than_there_is(_place: Town) -> object:
 
 TILL: dict[str, list[Fault]] = {
     "checkout.CounterReceipt:receipt_number_once": [added(number="W-1", commune=None, payment=late_payment)],
+    "checkout.CounterReceipt:nobody_takes_their_own_money": [
+        added("for their own account", number="W-2", payment=late_payment, by=parent)
+    ],
     "checkout.CounterReceipt:counter_receipt_has_a_number": [added(number="", payment=late_payment)],
     "checkout.TillDeposit:till_deposit_is_positive": [
         added(number="B-2", amount=Decimal(0)),
