@@ -9,7 +9,7 @@ from checkout.papers.invoices import send_invoice
 from checkout.papers.models import Document, Kind
 from checkout.papers.receipts import issue_receipt, issue_refund_note
 from checkout.papers.transfers import issue_transfer_note, transfer_of
-from checkout.papers.yearly import issue_certificate
+from checkout.papers.yearly import issue_certificate, lock_year
 from portal.common.errors import Refused
 from portal.outbox.actions import poke
 
@@ -26,6 +26,8 @@ def issue_again(*, document: Document, by: User) -> Document:
 
     Raises Refused for a paper that stands, for one that was issued anew before, and when there is nothing left to state.
     """
+    if document.kind in (Kind.PAYMENTS, Kind.CHILDCARE) and document.first_day:
+        lock_year(document.kind, document.user_id, document.first_day.year)
     Document.objects.select_for_update().only("pk").get(
         pk=document.pk
     )  # of two clicks, the second sees the first's paper

@@ -3,6 +3,7 @@
 Figures come in as Decimals and leave as text here; the paper's own `amount` keeps the one that counts.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -88,6 +89,16 @@ def printed(content: Content, regie: Regie, number: str, issued_at: Any) -> dict
         "recipient": recipient(content.user, content.address),
         "blocks": list(content.blocks),
     }
+
+
+def agrees(document: Document, content: Content) -> bool:
+    """Whether a paper that was issued says what this would say.
+
+    Its number and its day, the régie's head and where its person lived are of its time: they alone make no other paper.
+    """
+    said = {"title": content.title, "subtitle": content.subtitle, "blocks": list(content.blocks)}
+    now = json.loads(json.dumps(said))  # as it is kept: rows are lists
+    return document.amount == content.amount and all(document.data[name] == now[name] for name in now)
 
 
 def recipient(user: User, address: str = "") -> list[str]:

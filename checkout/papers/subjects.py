@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from django.db.models import Max, Min
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -31,9 +32,10 @@ def _subject(document: Document, bought: dict[int, str]) -> str:
     if document.cancels is not None:
         return _("Annule la pièce %s") % document.cancels.reference
     if document.first_day is not None and document.last_day is not None:
-        return (
-            month(document.first_day) if document.kind == Kind.INVOICE else _days(document.first_day, document.last_day)
-        )
+        if document.kind == Kind.INVOICE:
+            return month(document.first_day)
+        is_over = timezone.localdate(document.issued_at) > document.last_day
+        return (_year if is_over else _days)(document.first_day, document.last_day)
     return ""
 
 
@@ -65,9 +67,12 @@ def _products(rows: Sequence[dict[str, object]]) -> str:
     return f"{names}, {_days(min(dates), max(dates))}" if dates else names
 
 
+def _year(first: dt.date, last: dt.date) -> str:
+    whole = (first.month, first.day, last.month, last.day) == (1, 1, 12, 31) and first.year == last.year
+    return _("année %d") % first.year if whole else _days(first, last)
+
+
 def _days(first: dt.date, last: dt.date) -> str:
     if first == last:
         return _("le %s") % short_date(first)
-    if (first.month, first.day, last.month, last.day) == (1, 1, 12, 31) and first.year == last.year:
-        return _("année %d") % first.year
     return _("du %(first)s au %(last)s") % {"first": short_date(first), "last": short_date(last)}

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.models import User
 from accounts.views import current_user
 from checkout.models import Order
-from checkout.papers.content import recipient
+from checkout.papers.actions import live
+from checkout.papers.content import agrees, recipient
 from checkout.papers.models import Document, Kind
 from checkout.papers.paper import Damaged, stored
 from checkout.papers.receipts import issue_receipt
@@ -73,14 +74,24 @@ def certificate_page(request: HttpRequest, slug: str, year: int) -> HttpResponse
             for sentence in refusal.messages:
                 messages.error(request, sentence)
             return redirect(request.path)
-        messages.success(request, _("L’attestation n° %s est éditée.") % document.reference)
+        if document.kind == Kind.CANCELLATION:
+            said = _(
+                "L’attestation est annulée par la pièce n° %s\u00a0: il n’y a plus rien à attester. Ne la produisez plus."
+            )
+        elif document.edition > 1:
+            said = _("L’attestation n° %s est éditée. La précédente est annulée\u00a0: ne la produisez plus.")
+        else:
+            said = _("L’attestation n° %s est éditée.")
+        messages.success(request, said % document.reference)
         return redirect("papers")
     content = certificate(kind, user, year)
+    issued = live(kind, user, content.subject)
     context = {
         "content": content,
         "recipient": recipient(user),
         "obstacle": obstacle(content),
-        "issued": Document.objects.of(user).live().filter(kind=kind, subject=content.subject).defer("data").first(),
+        "issued": issued,
+        "untrue": issued is not None and not agrees(issued, content),
         "account_section": "papers",
     }
     return render(request, "papers/certificate.html", context)

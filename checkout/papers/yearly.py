@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.db import transaction
 from django.db.models import Count, F, Q, Sum
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
@@ -19,11 +20,12 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from checkout.counter.models import Means
 from checkout.models import PAID, Order, OrderLine, Payment
-from checkout.papers.actions import issue
-from checkout.papers.content import Content, facts, table, text, total
+from checkout.papers.actions import cancel, issue
+from checkout.papers.content import Content, agrees, facts, table, text, total
 from checkout.papers.invoices import moments, subject_of
 from checkout.papers.models import Document, Kind
 from families.models import Beneficiary
+from portal.common.db import one_at_a_time
 from portal.common.errors import Refused
 from portal.common.formats import euros, long_date, short_date, today
 from portal.common.money import ZERO, round_cents
@@ -89,9 +91,13 @@ def paid_in(user: User, first: dt.date, last: dt.date) -> list[Paid]:
 SERVICE = Coalesce("booking__open_day__activity__service__name", "ticket__activity__service__name")
 
 
-def payments_certificate(user: User, year: int) -> Content:
-    """« Attestation de règlements » of a year, or of its days so far."""
-    first, last = period(year)
+def payments_certificate(user: User, year: int, last: dt.date | None = None) -> Content:
+    """« Attestation de règlements » of a year, or of its days so far, or until the day `last`.
+
+    It is of the year (« Année 2026 ») once that is over: until midnight of its last day there may be more to pay.
+    """
+    first, so_far = period(year)
+    last = last or so_far
     rows = paid_in(user, first, last)
     amount = sum((row.net for row in rows), ZERO)
     return Content(
@@ -100,7 +106,7 @@ def payments_certificate(user: User, year: int) -> Content:
         subject=subject_of(first, last),
         amount=amount,
         title=_("Attestation de règlements"),
-        subtitle=_("Année %d") % year if last == dt.date(year, 12, 31) else _since(first, last),
+        subtitle=_("Année %d") % year if last == dt.date(year, 12, 31) < today() else _since(first, last),
         blocks=[
             text(
                 _(
@@ -340,9 +346,49 @@ def obstacle(content: Content) -> str:
     return ""
 
 
+def lock_year(kind: str, user: int, year: int) -> None:
+    """Wait until nobody else issues this person's certificate of this year; before any lock of a paper."""
+    one_at_a_time(f"certificate:{kind}:{user}:{year}")
+
+
+@transaction.atomic
 def issue_certificate(*, kind: Kind, user: User, year: int, by: User) -> Document:
-    """Issue a yearly certificate, once for each period. Raises Refused while there is nothing to attest."""
+    """The certificate of a year as its figures are now: the one that stands when it says so, else a new one.
+
+    What stands and says something else (its care was paid back, something was paid later on its last day) is ended by another
+    paper first; when nothing is left to attest that one is returned. Raises Refused while there is nothing to attest.
+    """
+    lock_year(kind, user.pk, year)  # of two tabs the second reads the figures after the first
     content = certificate(kind, user, year)
-    if sentence := obstacle(content):
+    ended = [cancel(document=paper, reason=reason, by=by) for paper, reason in _untrue(content)]
+    if not (sentence := obstacle(content)):
+        return issue(content=content, by=by)
+    if not ended:
         raise Refused(sentence, code="nothing_to_attest")
-    return issue(content=content, by=by)
+    return ended[0]
+
+
+def _untrue(content: Content) -> list[tuple[Document, str]]:
+    """The papers that stand about this year and are true no longer, each with why it ends.
+
+    Of a running year there may be one for each day on which it was asked for. What was paid and given back in days that are
+    over stays so: each is looked at once after its last day, when the next one is issued.
+    """
+    first = content.links["first_day"]
+    standing = Document.objects.live().filter(kind=content.kind, user=content.user, first_day=first)
+    found = []
+    for paper in standing.order_by("-last_day")[:2]:
+        same = paper.subject == content.subject
+        true = content if same else payments_certificate(content.user, first.year, paper.last_day)
+        if not agrees(paper, true):
+            found.append((paper, _why(paper, true)))
+    return found
+
+
+def _why(paper: Document, true: Content) -> str:
+    if paper.amount == true.amount:
+        return _("Remplacée par une attestation à jour")
+    return _("La somme à attester est maintenant de %(now)s, au lieu de %(before)s") % {
+        "now": euros(true.amount),
+        "before": euros(paper.amount),
+    }

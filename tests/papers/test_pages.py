@@ -17,7 +17,9 @@ from checkout.papers import yearly
 from checkout.papers.actions import cancel
 from checkout.papers.models import Document, Kind
 from checkout.papers.receipts import issue_receipt, issue_refund_note
+from checkout.papers.subjects import subjects
 from checkout.papers.yearly import issue_certificate
+from portal.common.formats import PARIS
 from portal.outbox.models import Email
 from tests.checkout.http import text
 from tests.factories import UserFactory, agent_of
@@ -156,6 +158,41 @@ class TestCertificates:
         assert paper.kind == Kind.PAYMENTS and paper.issued_by == shop.user
         assert paper.reference in answer.content.decode()
         assert "Cette attestation est éditée" in client.get(address).content.decode()
+
+    def test_figures_that_changed_are_issued_anew(self) -> None:
+        shop = ordered()
+        client, address = client_of(shop.user), f"{LIST}attestation/reglements/{timezone.localdate().year}/"
+        client.post(address)
+        first = Document.objects.get()
+        ids = list(Booking.objects.order_by("pk").values_list("pk", flat=True))
+        cancel_bookings(ids=ids[:1], by=shop.user)
+        page = text(client.get(address))
+        assert "n’est plus à jour" in page and first.reference in page and "Éditer la nouvelle attestation" in page
+        said = text(client.post(address, follow=True))
+        paper = Document.objects.live().get()
+        assert f"L’attestation n° {paper.reference} est éditée. La précédente est annulée" in said
+        assert "Cette attestation est éditée" in text(client.get(address))
+        cancel_bookings(ids=ids[1:], by=shop.user)
+        page = text(client.get(address))
+        assert "rien à attester" in page and f"Annuler la pièce n° {paper.reference}" in page
+        said = text(client.post(address, follow=True))
+        assert Document.objects.get(cancels=paper).reference in said and "il n’y a plus rien à attester" in said
+        page = text(client.get(address))
+        assert "rien à attester" in page and "n’est plus à jour" not in page
+
+    def test_the_list_names_a_year_that_was_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On its last day it was « du 01/01 au 31/12 » : what was paid that evening is not in it."""
+        shop, year = ordered(days=1), timezone.localdate().year
+        for date, said in (
+            (dt.date(year, 12, 31), f"Du 01/01/{year} au 31/12/{year}"),
+            (dt.date(year + 1, 1, 1), f"Année {year}"),
+        ):
+            monkeypatch.setattr(yearly, "today", lambda date=date: date)
+            moment = dt.datetime.combine(date, dt.time(9), tzinfo=PARIS)
+            monkeypatch.setattr("django.utils.timezone.now", lambda moment=moment: moment)
+            issue_certificate(kind=Kind.PAYMENTS, user=shop.user, year=year, by=shop.user)
+            paper = Document.objects.live().get()
+            assert subjects([paper])[paper.pk].capitalize() == said
 
     def test_a_running_years_tax_figures_are_provisional(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shop = same_year(ordered(nature="care"))

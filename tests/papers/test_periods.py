@@ -20,6 +20,7 @@ from checkout.papers import runs, tasks, yearly
 from checkout.papers.invoices import families_of, invoice
 from checkout.papers.models import Document, InvoiceRun, Kind
 from checkout.papers.paper import stored
+from checkout.papers.verification import verify_papers
 from checkout.papers.yearly import (
     certificate,
     childcare_of,
@@ -247,6 +248,75 @@ class TestPayments:
         assert "Total réglé : 31,60 €" in words(paper) and paper.amount == Decimal("31.60")
         assert paper == issue_certificate(kind=Kind.PAYMENTS, user=shop.user, year=year, by=shop.user)
 
+    def test_it_is_of_the_year_once_the_year_is_over(self, at: Any) -> None:
+        """Issued on 31 December at nine, and something is paid at ten: in January it is not handed out again."""
+        shop = open_shop(credit="100")
+        year = today().year
+        issued = {"kind": Kind.PAYMENTS, "user": shop.user, "year": year, "by": shop.user}
+        shop.add(days=shop.days[:1])
+        shop.pay(Means.WALLET, "7.90")
+        at(dt.date(year, 12, 31))
+        early = issue_certificate(**issued)
+        assert early.data["subtitle"] == f"Du 01/01/{year} au 31/12/{year}" and f"Année {year}" not in words(early)
+        shop.add(days=shop.days[1:2])
+        shop.pay(Means.WALLET, "7.90")
+        at(dt.date(year + 1, 1, 15))
+        paper = issue_certificate(**issued)
+        assert (paper.amount, paper.edition, paper.data["subtitle"]) == (Decimal("15.80"), 2, f"Année {year}")
+        ending = Document.objects.get(cancels=early)
+        assert "La somme à attester est maintenant de 15,80 €, au lieu de 7,90 €" in words(ending)
+        assert words(early) and early.amount == Decimal("7.90")  # it stays as it was issued
+        assert issue_certificate(**issued) == paper and Document.objects.count() == 3
+        assert list(verify_papers()) == []
+
+    def test_nothing_new_but_the_years_end_is_another_paper_too(self, at: Any) -> None:
+        shop, year = ordered(), today().year
+        issued = {"kind": Kind.PAYMENTS, "user": shop.user, "year": year, "by": shop.user}
+        at(dt.date(year, 12, 31))
+        early = issue_certificate(**issued)
+        at(dt.date(year + 1, 1, 1))
+        paper = issue_certificate(**issued)
+        assert paper.data["subtitle"] == f"Année {year}" and paper.amount == early.amount
+        assert Document.objects.get(cancels=early).reason == "Remplacée par une attestation à jour"
+
+    def test_of_two_days_both_stand_while_both_are_true(self, at: Any) -> None:
+        shop, year = ordered(days=1), today().year
+        paid_in_january(shop)
+        issued = {"kind": Kind.PAYMENTS, "user": shop.user, "year": year, "by": shop.user}
+        papers = []
+        for month_of in (2, 3, 3):
+            at(dt.date(year, month_of, 1))
+            papers.append(issue_certificate(**issued))
+        assert papers[0] != papers[1] == papers[2] and Document.objects.live().count() == 2
+
+    def test_what_was_paid_later_on_its_last_day_ends_it(self, at: Any) -> None:
+        shop, year = open_shop(credit="100"), today().year
+        issued = {"kind": Kind.PAYMENTS, "user": shop.user, "year": year, "by": shop.user}
+        shop.add(days=shop.days[:1])
+        shop.pay(Means.WALLET, "7.90")
+        first = issue_certificate(**issued)
+        shop.add(days=shop.days[1:2])
+        shop.pay(Means.WALLET, "7.90")
+        at(dt.date(year + 1, 1, 15))
+        paper = issue_certificate(**issued)  # of another period, or of the same on 31 December
+        assert paper.amount == Decimal("15.80") and Document.objects.live().get() == paper
+        assert "au lieu de 7,90 €" in words(Document.objects.get(cancels=first))
+
+    def test_it_costs_the_same_with_many_papers(self, at: Any) -> None:
+        costs = []
+        for days in (2, 12):
+            shop = ordered(days=1)
+            paid_in_january(shop)
+            issued = {"kind": Kind.PAYMENTS, "user": shop.user, "year": today().year, "by": shop.user}
+            for day in range(days):
+                at(dt.date(today().year, 2, 1 + day))
+                issue_certificate(**issued)
+            at(dt.date(today().year, 3, 1))
+            with CaptureQueriesContext(connection) as queries:
+                issue_certificate(**issued)
+            costs.append(len(queries))
+        assert costs[0] == costs[1] <= 30
+
     def test_nothing_paid_is_nothing_to_attest(self) -> None:
         shop = open_shop(days=0, credit="50")
         with pytest.raises(Refused, match="rien à attester"):
@@ -330,6 +400,29 @@ class TestChildcare:
         assert commune is not None and f"{commune.postal_code} {commune.name}" in text
         assert str(shop.children[0]) in text and "CESU" in text
 
+    def test_it_is_not_given_again_when_its_care_was_paid_back(self, at: Any) -> None:
+        """An absence that is justified in January, say."""
+        shop = same_year(ordered(nature="care"))
+        year = shop.days[0].date.year
+        issued = {"kind": Kind.CHILDCARE, "user": shop.user, "year": year, "by": shop.user}
+        born(shop, dt.date(year - 4, 5, 1))
+        at(dt.date(year + 1, 1, 2))
+        early = issue_certificate(**issued)
+        assert issue_certificate(**issued) == early
+        ids = list(Booking.objects.order_by("pk").values_list("pk", flat=True))
+        cancel_bookings(ids=ids[:1], by=shop.user)
+        paper = issue_certificate(**issued)
+        assert paper.amount == certificate(Kind.CHILDCARE, shop.user, year).amount == Decimal("23.70")
+        assert paper.edition == 2 and Document.objects.get(cancels=early).amount == Decimal("-31.60")
+        cancel_bookings(ids=ids[1:], by=shop.user)
+        ending = issue_certificate(**issued)  # nothing is left: it is ended, and none takes its place
+        assert ending.cancels == paper and not Document.objects.live().exists()
+        with pytest.raises(Refused, match="rien à attester"):
+            issue_certificate(**issued)
+        numbers = Document.objects.order_by("kind", "number").values_list("kind", "number")
+        assert list(numbers) == [("cancellation", 1), ("cancellation", 2), ("childcare", 1), ("childcare", 2)]
+        assert list(verify_papers()) == []
+
     def test_who_gave_the_care_has_an_address(self, at: Any) -> None:
         shop = same_year(ordered(nature="care"))
         year = shop.days[0].date.year
@@ -376,6 +469,17 @@ def move(shop: Shop, date: dt.date) -> None:
     sql("SET CONSTRAINTS ALL IMMEDIATE")
     sql("SET LOCAL session_replication_role = replica")
     OrderLine.objects.filter(order__user=shop.user).update(date=date)
+    sql("SET LOCAL session_replication_role = origin")
+    sql("SET CONSTRAINTS ALL DEFERRED")
+
+
+def paid_in_january(shop: Shop) -> None:
+    """The family's orders were paid on the 2nd of this January."""
+    from tests.guards import sql
+
+    sql("SET CONSTRAINTS ALL IMMEDIATE")
+    sql("SET LOCAL session_replication_role = replica")
+    Order.objects.filter(user=shop.user).update(paid_at=dt.datetime(today().year, 1, 2, 12, tzinfo=PARIS))
     sql("SET LOCAL session_replication_role = origin")
     sql("SET CONSTRAINTS ALL DEFERRED")
 
