@@ -138,6 +138,27 @@ SCHOOL_IS_OPEN = """
 """
 
 
+# Past the deadline nobody ends a booking that they made, or of somebody they answer for: it would be paid back. A closure ends
+# everybody's alike. The action has compared the same clock a moment ago: a minute lies between the two at most.
+ANOTHER_DECIDES_LATE = """
+    IF NEW.ended_at > (
+        SELECT d.cancel_until + interval '1 minute' FROM services_openday d WHERE d.id = NEW.open_day_id
+    ) AND (
+        NEW.ended_by_id = NEW.made_by_id OR EXISTS (
+            SELECT 1 FROM families_filiation f
+            WHERE f.user_id = NEW.ended_by_id AND f.beneficiary_id = NEW.beneficiary_id AND f.ended_at IS NULL
+        )
+    ) AND NOT EXISTS (
+        SELECT 1 FROM bookings_closedbooking b JOIN bookings_closure c ON c.id = b.closure_id
+        WHERE b.booking_id = NEW.id AND c.status <> 'undone'
+    ) THEN
+        RAISE EXCEPTION 'bookings_booking: past the deadline another person than its family cancels it'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 PERIOD_IS_FIXED = """
     IF EXISTS (SELECT 1 FROM bookings_booking WHERE hold_id = NEW.id AND status = 'held')
         OR EXISTS (SELECT 1 FROM bookings_ticket WHERE hold_id = NEW.id AND status = 'held')
@@ -299,6 +320,13 @@ class Booking(models.Model):
                 operation=pgtrigger.Insert,
                 referencing=pgtrigger.Referencing(new="new_rows"),
                 func=FITS_ITS_DAY,
+            ),
+            pgtrigger.Trigger(
+                name="another_decides_late",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("status"),
+                condition=pgtrigger.Condition("OLD.status = 'booked' AND NEW.status = 'cancelled'"),
+                func=ANOTHER_DECIDES_LATE,
             ),
             pgtrigger.Trigger(
                 name="offer_ends_first",

@@ -68,7 +68,7 @@ class CancellingBookingAdmin(BookingAdmin):
         given = [row for row in rows if row.period.lower <= now]
         late = [row for row in rows if row not in given and row.open_day.cancel_until <= now]
         paid = list(OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None))
-        own = own_among(rows, staff(request)) if late or given else []
+        own = own_among([row.pk for row in rows], staff(request)) if late or given else []
         context = {
             "title": _("Annuler des réservations"),
             "rows": rows,

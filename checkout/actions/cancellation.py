@@ -104,9 +104,9 @@ def cancel_for(
     with refusing({}):
         if to_card:
             _lock_cards_of(ids)
-        rows = bookings.cancel_by_staff(ids=ids, by=by, reason=reason, override=override)
-        if override and (own := own_among(rows, by)):
+        if override and (own := own_among(ids, by)):
             raise Refused(own_family(own), _("Rien n’a été annulé ni remboursé."), code="own_family")
+        rows = bookings.cancel_by_staff(ids=ids, by=by, reason=reason, override=override)
         refunds = give_back(rows, by=by, reason=_("Annulation par le service"), to_card=to_card)
         for refund in refunds:
             queue_email(
@@ -123,11 +123,11 @@ def cancel_for(
     return refunds
 
 
-def own_among(rows: Collection[Booking], user: User) -> list[Booking]:
+def own_among(ids: Collection[int], user: User) -> list[Booking]:
     """Those of these bookings that this person paid, made, or answers for: past their deadline another person decides."""
     own = of_own_family(user) | Q(order_lines__order__user=user, order_lines__order__status=Order.Status.PAID)
-    found = set(Booking.objects.filter(own, pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
-    return [row for row in rows if row.pk in found]
+    rows = Booking.objects.booked().visible_to(user).filter(pk__in=Booking.objects.filter(own, pk__in=ids).values("pk"))
+    return list(rows.select_related("beneficiary", "open_day").order_by("period", "pk"))
 
 
 def own_family(rows: Iterable[Booking]) -> str:

@@ -13,6 +13,7 @@ from bookings.absence_actions import report_absence
 from bookings.absences import Absence
 from bookings.models import Booking
 from checkout.actions import Means, cancel_for, justify_absence, refuse_absence
+from checkout.actions.closures import apply_closure
 from checkout.counter.actions import Paper, take_payment, take_top_up
 from checkout.counter.models import CounterReceipt
 from checkout.counter.models import Means as AtCounter
@@ -25,8 +26,9 @@ from tests.admin.test_cancelling import LIST, fields
 from tests.admin.world import client_of, url
 from tests.checkout.http import text
 from tests.checkout.test_absences import away, report
+from tests.checkout.test_closures import decided
 from tests.factories import AbsenceRuleFactory, AddressFactory, FiliationFactory, StaffRoleFactory, TermsFactory
-from tests.guards import guarded
+from tests.guards import guarded, sql
 from tests.shop import Shop, family, open_shop
 
 pytestmark = pytest.mark.django_db
@@ -97,6 +99,29 @@ class TestCancelling:
         said = refused(cancel_for, override=True, **data)
         assert ANOTHER in said and str(shop.children[0]) in said and "Rien n’a été annulé ni remboursé." in said
         assert shop.balance == Decimal("34.20") and Booking.objects.booked().count() == 2
+
+    @pytest.mark.parametrize("who", [payer, other_parent])
+    def test_postgresql_refuses_it_too(self, shop: Shop, who: Callable[[Shop], User]) -> None:
+        agent, rows = who(shop), Booking.objects.filter(pk=self.ids(shop)[0])
+        self.too_late()
+        sql("SET CONSTRAINTS ALL IMMEDIATE")
+
+        def fault() -> None:
+            rows.update(status="cancelled", ended_at=timezone.now(), ended_by=agent, ended_reason="x")
+
+        guarded(
+            "bookings.Booking:another_decides_late",
+            fault,
+            "past the deadline another person than its family",
+            lambda: rows.filter(status="cancelled").exists(),
+        )
+
+    def test_a_closure_ends_everybodys_alike(self, shop: Shop) -> None:
+        """Snow at six in the morning: whoever closes may have a child there."""
+        agent = also_staff(shop.user, shop)
+        self.too_late()
+        apply_closure(closure=decided(shop, by=agent), by=agent)
+        assert shop.balance == Decimal("42.10") and list(verify()) == []
 
     def test_one_among_others_stops_them_and_the_others_are_cancelled_without(self, shop: Shop) -> None:
         other = family(shop.tariff, credit="20", days=shop.days)

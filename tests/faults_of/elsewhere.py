@@ -65,6 +65,7 @@ ELSEWHERE: dict[str, list[str]] = {
         "services.OpenDay:day_starts_empty",
         "services.OpenDay:taken_is_counted",
     ],
+    "tests/checkout/test_own_family.py": ["bookings.Booking:another_decides_late"],
     "tests/counter/test_counter.py": [
         "checkout.CounterReceipt:counter_receipts_stay",
         "checkout.Payment:counter_payment_has_its_receipt",
