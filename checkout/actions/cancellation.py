@@ -183,18 +183,21 @@ def give_back(
         OrderLine.objects.filter(pk__in=[line.pk for line in theirs]).update(
             cancelled_at=timezone.now(), refund=movement
         )
-        on_card = send_to_cards(theirs, f"{reason}\u00a0: {_named(booked)}", by) if to_card else ZERO
+        on_card = send_to_cards(theirs, f"{reason}\u00a0: {_named(booked)}", by, movement) if to_card else ZERO
         off = sum((line.discount for line in theirs), ZERO)
         fates = Fates.of(use for use in uses if use.user_id == payer.pk)
         found.append(Returned(payer, booked, total, on_card, off, fates))
     return found
 
 
-def send_to_cards(lines: Sequence[OrderLine], reason: str, by: User) -> Decimal:
-    """Send what cards have paid for these lines on to the cards; returns how many euros."""
+def send_to_cards(lines: Sequence[OrderLine], reason: str, by: User, movement: int | None) -> Decimal:
+    """Send what cards have paid for these lines on to the cards; returns how many euros.
+
+    `movement`, by its key, is that of the cancellation, which gave them to the wallet; none where nothing was paid.
+    """
     shares = card_shares(lines)
     for share in shares:
-        refund_to_card(payment=share.payment, amount=share.amount, reason=reason, by=by)
+        refund_to_card(payment=share.payment, amount=share.amount, reason=reason, by=by, cancellation=movement)
     return sum((share.amount for share in shares), ZERO)
 
 

@@ -79,7 +79,7 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
             )
         OrderLine.objects.filter(pk=line.pk).update(cancelled_at=timezone.now(), refund=movement)
         label = _("Annulation\u00a0: %(activity)s, %(slot)s") % {"activity": row.activity, "slot": row.slot}
-        on_card = send_to_cards([line], label, by) if to_card else ZERO
+        on_card = send_to_cards([line], label, by, movement) if to_card else ZERO
         returned = Returned(by, [], line.paid, on_card, line.discount, Fates.of(uses))
         queue_email(
             key=f"ticket:{row.pk}:cancelled",

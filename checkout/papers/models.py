@@ -314,6 +314,19 @@ FOLLOWS_ANOTHER = """
     RETURN NEW;
 """
 
+# One refund, one note: what a cancellation sent on to cards stands on the cancellation's, once it is known where it arrived.
+TELLS_OF_A_REFUND_ONCE = """
+    IF EXISTS (SELECT 1 FROM checkout_refund WHERE movement_id = NEW.movement_id AND cancellation_id IS NOT NULL) THEN
+        RAISE EXCEPTION 'checkout_document: the note of a cancellation tells of its refunds to cards'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    IF EXISTS (SELECT 1 FROM checkout_refund WHERE cancellation_id = NEW.movement_id AND status = 'requested') THEN
+        RAISE EXCEPTION 'checkout_document: a note waits for the refunds that are on their way to cards'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
 
 def folder(moment: dt.datetime) -> str:
     """Where the files of a month are kept, Paris time."""
@@ -426,6 +439,13 @@ class Document(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert,
                 func=TAKES_THE_NEXT_NUMBER,
+            ),
+            pgtrigger.Trigger(
+                name="document_tells_of_a_refund_once",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.kind = 'refund'"),
+                func=TELLS_OF_A_REFUND_ONCE,
             ),
             pgtrigger.Protect(name="documents_are_frozen", operation=pgtrigger.Update | pgtrigger.Delete),
             not_truncated("documents_are_kept"),

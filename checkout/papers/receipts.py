@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
-from django.db.models import Exists, OuterRef, QuerySet, Sum
+from django.db import transaction
+from django.db.models import Exists, F, OuterRef, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -18,9 +19,6 @@ from portal.common.formats import euros, long_date
 from portal.common.money import ZERO
 from wallet.models import Account, Entry, Movement
 
-# Where money of a cancellation goes; what was refused at the payment itself stands on the receipt.
-BACK_TO = (Account.Kind.WALLET, Account.Kind.REFUNDING, Account.Kind.CLEARING, Account.Kind.TILL)
-
 
 def receipt_of(order: Order) -> Document | None:
     """The receipt that stands for this order."""
@@ -34,10 +32,12 @@ def issue_receipt(*, order: Order, by: User | None = None) -> Document:
     return receipt_of(order) or issue(content=_receipt(order), by=by)
 
 
+@transaction.atomic
 def issue_refund_note(*, movement: Movement, by: User | None = None) -> Document | None:
     """The note of a movement that gave money of orders back, issued when there is none.
 
-    None for a movement that gave nothing back to anybody, and for a refund to a card that its provider has not made.
+    A cancellation has one note, which says what of it is on a card and what in the wallet. None for a movement that gave
+    nothing back to anybody, and as long as a provider has not said what became of its refund to a card.
     """
     if movement.kind == Movement.Kind.REFUND:
         return _card_note(movement, by)
@@ -45,36 +45,60 @@ def issue_refund_note(*, movement: Movement, by: User | None = None) -> Document
     if not lines or movement.kind != Movement.Kind.CANCELLATION:
         return None
     user = lines[0].order.user
-    return live(Kind.REFUND, user, f"movement:{movement.pk}") or issue(
-        content=_refund_note(movement, lines, user), by=by
-    )
+    if standing := live(Kind.REFUND, user, f"movement:{movement.pk}"):
+        return standing
+    # Their lock: what a bank sends back while this is printed comes after it, and ends it.
+    cards = Refund.objects.filter(cancellation=movement).select_related("payment").select_for_update(of=("self",))
+    found = list(cards.order_by("pk"))
+    if any(refund.status == Refund.Status.REQUESTED for refund in found):
+        return None
+    return issue(content=_refund_note(movement, lines, user, found), by=by)
+
+
+def cancellations_without_note() -> QuerySet[Movement]:
+    """Cancellations that gave something back, of which nothing is on its way to a card, and that no note tells of."""
+    notes = Document.objects.filter(movement=OuterRef("pk"))
+    lines = OrderLine.objects.filter(refund=OuterRef("pk"), cancelled_at__gt=F("order__paid_at"))
+    running = Refund.objects.filter(cancellation=OuterRef("pk"), status=Refund.Status.REQUESTED)
+    return Movement.objects.filter(~Exists(notes), Exists(lines), ~Exists(running), kind=Movement.Kind.CANCELLATION)
 
 
 def card_refunds_without_note() -> QuerySet[Refund]:
-    """Refunds that a card has and that no note tells of."""
+    """Refunds by hand that a card has and that no note tells of."""
     notes = Document.objects.filter(kind=Kind.REFUND, movement=OuterRef("movement"))
-    return Refund.objects.filter(~Exists(notes), status=Refund.Status.DONE)
+    return Refund.objects.filter(~Exists(notes), status=Refund.Status.DONE, cancellation=None)
 
 
 def card_refunds_with_wrong_note() -> QuerySet[Refund]:
-    """Refunds that a bank has sent back and that a note still tells of."""
-    notes = Document.objects.live().filter(kind=Kind.REFUND, movement=OuterRef("movement"))
-    return Refund.objects.filter(Exists(notes), status=Refund.Status.FAILED)
+    """Refunds that a bank has sent back and that a note still says to be on the card."""
+    notes = Document.objects.live().filter(kind=Kind.REFUND)
+    own = notes.filter(movement=OuterRef("movement"))
+    # A note that came after the bank's word says so.
+    shared = notes.filter(movement=OuterRef("cancellation"), issued_at__lt=OuterRef("ended_at"))
+    return Refund.objects.filter(Exists(own) | Exists(shared), status=Refund.Status.FAILED)
 
 
+@transaction.atomic
 def end_card_note(*, refund: Refund) -> Document | None:
-    """The paper that ends the note of a refund that the card never had; None when no note stands."""
-    note = live(Kind.REFUND, refund.payment.order.user, f"movement:{refund.movement_id}")
-    return cancel(document=note, reason=_("Renvoyé par la banque : %s") % refund.note, by=None) if note else None
+    """End the note of a refund that the card never had; returns the last paper of it, None when no such note stands.
+
+    The money of a cancellation was given back all the same: its note comes anew, and says that it is in the wallet.
+    """
+    user = refund.payment.order.user
+    movement = refund.cancellation or refund.movement
+    note = live(Kind.REFUND, user, f"movement:{movement.pk}")
+    if note is None or (refund.cancellation and refund.ended_at and note.issued_at >= refund.ended_at):
+        return None
+    ending = cancel(document=note, reason=(_("Renvoyé par la banque : %s") % refund.note)[:200], by=None)
+    return issue_refund_note(movement=movement) if refund.cancellation else ending
 
 
 def _card_note(movement: Movement, by: User | None) -> Document | None:
-    refund = (
-        Refund.objects.filter(movement=movement, status=Refund.Status.DONE)
-        .select_related("payment__order__user")
-        .first()
-    )
-    if refund is None or refund.ended_at is None:
+    """The note of a refund by hand; of one that a cancellation has sent, the cancellation's."""
+    refund = Refund.objects.filter(movement=movement).select_related("payment__order__user", "cancellation").first()
+    if refund is not None and refund.cancellation is not None:
+        return issue_refund_note(movement=refund.cancellation, by=by)
+    if refund is None or refund.status != Refund.Status.DONE:
         return None
     order = refund.payment.order
     content = Content(
@@ -83,25 +107,40 @@ def _card_note(movement: Movement, by: User | None) -> Document | None:
         subject=f"movement:{movement.pk}",
         amount=refund.amount,
         title=_("Note de remboursement"),
-        subtitle=_("Sur la carte qui a payé"),
+        subtitle=_("Crédits du porte-monnaie, sur la carte qui a payé"),
         blocks=[
             facts(
                 [
                     (_("Commande"), order.number),
-                    (_("Payée par"), means(refund.payment)),
                     (_("Motif"), refund.reason),
                     (_("Demandé le"), long_date(timezone.localdate(refund.created_at))),
-                    (_("Fait par le prestataire le"), long_date(timezone.localdate(refund.ended_at))),
-                    (_("Référence chez le prestataire"), refund.provider_reference),
+                    *_by_provider(refund),
                 ]
             ),
             total(_("Somme rendue sur la carte"), refund.amount),
-            text(_("Cette somme, rendue d’abord au porte-monnaie, en est sortie pour revenir sur la carte.")),
+            text(
+                _(
+                    "Cette somme est sortie du porte-monnaie pour revenir sur la carte. Elle ne s’ajoute pas à ce qui avait été rendu au "
+                    "porte-monnaie."
+                )
+            ),
         ],
         address=order.billing_address,
         links={"movement": movement},
     )
     return live(Kind.REFUND, order.user, content.subject) or issue(content=content, by=by)
+
+
+def _by_provider(refund: Refund) -> list[tuple[str, str]]:
+    """Which card has it, since when, and under which reference, for whoever asks their bank."""
+    return [
+        (_("Payée par"), means(refund.payment)),
+        (
+            _("Fait par le prestataire le"),
+            long_date(timezone.localdate(refund.ended_at)) if refund.ended_at else "",
+        ),
+        (_("Référence chez le prestataire"), refund.provider_reference),
+    ]
 
 
 def _receipt(order: Order) -> Content:
@@ -169,16 +208,12 @@ def _reductions(order: Order, lines: Iterable[OrderLine]) -> list[Block]:
     ]
 
 
-def _refund_note(movement: Movement, lines: Sequence[OrderLine], user: User) -> Content:
-    to = {
-        row["account__kind"]: row["sum"]
-        for row in Entry.objects.filter(movement=movement, amount__gt=0, account__kind__in=BACK_TO)
-        .values("account__kind")
-        .annotate(sum=Sum("amount"))
-    }
-    back = sum(to.values(), ZERO)
+def _refund_note(movement: Movement, lines: Sequence[OrderLine], user: User, cards: Sequence[Refund]) -> Content:
+    given = Entry.objects.filter(movement=movement, account__kind=Account.Kind.WALLET).aggregate(sum=Sum("amount"))
+    back = given["sum"] or ZERO
+    done = [refund for refund in cards if refund.status == Refund.Status.DONE]
+    on_cards = sum((refund.amount for refund in done), ZERO)
     orders = dict.fromkeys(line.order.number for line in lines)
-    where = {Account.Kind.WALLET: _("porte-monnaie"), Account.Kind.TILL: _("guichet")}
     blocks = [
         facts(
             [
@@ -193,12 +228,19 @@ def _refund_note(movement: Movement, lines: Sequence[OrderLine], user: User) -> 
     if borne:
         blocks.append(facts([(_("Dont payé par un bon de réduction, non rendu"), euros(borne))]))
     blocks.append(total(_("Somme rendue"), back))
+    in_wallet = back - on_cards
     blocks.append(
         facts(
-            (_("Rendu sur") + " " + where.get(Account.Kind(kind), _("la carte qui a payé")), euros(amount))
-            for kind, amount in to.items()
+            [
+                (_("Rendu sur la carte qui a payé"), euros(on_cards) if on_cards else ""),
+                (_("Rendu sur le porte-monnaie"), euros(in_wallet) if in_wallet or not on_cards else ""),
+            ]
         )
     )
+    for refund in done:
+        sum_of = [(_("Somme"), euros(refund.amount))] if len(done) > 1 else []
+        blocks.append(facts([*sum_of, *_by_provider(refund)], _("Sur la carte")))
+    blocks += [text(_failed(refund)) for refund in cards if refund.status == Refund.Status.FAILED]
     return Content(
         kind=Kind.REFUND,
         user=user,
@@ -209,6 +251,14 @@ def _refund_note(movement: Movement, lines: Sequence[OrderLine], user: User) -> 
         address=lines[0].order.billing_address,
         links={"movement": movement},
     )
+
+
+def _failed(refund: Refund) -> str:
+    since = long_date(timezone.localdate(refund.ended_at)) if refund.ended_at else ""
+    return _(
+        "La somme de %(sum)s devait revenir sur la carte, qui n’a pas pu la recevoir\u00a0: elle est dans le porte-monnaie depuis "
+        "le %(since)s."
+    ) % {"sum": euros(refund.amount), "since": since}
 
 
 def lines_table(title: str, lines: Iterable[OrderLine], sum_of: Decimal) -> Block:

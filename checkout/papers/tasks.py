@@ -7,13 +7,14 @@ from collections.abc import Callable
 from functools import partial
 
 from celery import shared_task
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from checkout.models import Order, OrderLine
+from checkout.models import Order, Refund
 from checkout.papers.files import remove_orphans
 from checkout.papers.models import Document
 from checkout.papers.receipts import (
+    cancellations_without_note,
     card_refunds_with_wrong_note,
     card_refunds_without_note,
     end_card_note,
@@ -22,7 +23,6 @@ from checkout.papers.receipts import (
 )
 from checkout.papers.runs import due, issue_month
 from checkout.papers.transfers import end_transfer_note, issue_transfer_note, with_wrong_note, without_note
-from wallet.models import Movement
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,8 @@ SECONDS = 200
 def issue_papers(days: int = LOOK_BACK.days) -> int:
     """Issue, for what happened in the last so many days, the receipts of paid orders and the notes of refunds and transfers that have none yet, the oldest first.
 
-    The note of a refund or transfer that the bank has sent back is ended by another paper. Returns how many papers were issued.
+    The note of a refund or transfer that the bank has sent back is ended by another paper; that of a cancellation comes anew.
+    Returns how many of all these were written of.
     """
     now = timezone.now()
     since = now - dt.timedelta(days=days)
@@ -48,22 +49,17 @@ def issue_papers(days: int = LOOK_BACK.days) -> int:
     orders = Order.objects.filter(~Exists(receipts), paid_at__gt=since, paid_at__lt=now - WAIT)
     for order in orders.select_related("user").order_by("paid_at", "pk")[:MOST_AT_ONCE]:
         made += _made(partial(issue_receipt, order=order), f"order {order.pk}")
-    notes = Document.objects.filter(movement=OuterRef("pk"))
-    lines = OrderLine.objects.filter(refund=OuterRef("pk"), cancelled_at__gt=F("order__paid_at"))
-    movements = Movement.objects.filter(
-        ~Exists(notes),
-        Exists(lines),
-        kind=Movement.Kind.CANCELLATION,
-        at__gt=since,
-        at__lt=now - WAIT,
-    )
-    for movement in movements.order_by("pk")[:MOST_AT_ONCE]:
-        made += _made(partial(issue_refund_note, movement=movement), f"movement {movement.pk}")
-    # By the day on which they ended: a provider that was down for a week has its notes too.
+    # By the day on which refunds ended: a provider that was down for a week has its notes too.
     ended = Q(ended_at__gt=since, ended_at__lt=now - WAIT)
+    sent_on = Refund.objects.filter(ended, cancellation__isnull=False).values("cancellation")
+    for some in (Q(at__gt=since, at__lt=now - WAIT), Q(pk__in=sent_on)):  # each by its own index
+        for movement in cancellations_without_note().filter(some).order_by("pk")[:MOST_AT_ONCE]:
+            made += _made(partial(issue_refund_note, movement=movement), f"movement {movement.pk}")
     for refund in card_refunds_without_note().filter(ended).select_related("movement").order_by("pk")[:MOST_AT_ONCE]:
         made += _made(partial(issue_refund_note, movement=refund.movement), f"refund {refund.pk}")
-    sent_back = card_refunds_with_wrong_note().filter(ended).select_related("payment__order__user")
+    sent_back = (
+        card_refunds_with_wrong_note().filter(ended).select_related("payment__order__user", "movement", "cancellation")
+    )
     for refund in sent_back.order_by("pk")[:MOST_AT_ONCE]:
         made += _made(partial(end_card_note, refund=refund), f"refund {refund.pk}, sent back")
     for row in without_note().filter(ended).order_by("pk")[:MOST_AT_ONCE]:

@@ -99,11 +99,20 @@ def lock_cards(orders: Collection[int]) -> None:
 
 
 @transaction.atomic
-def refund_to_card(*, payment: Payment, amount: Decimal, reason: str, by: User, reference: str = "") -> Refund:
+def refund_to_card(
+    *,
+    payment: Payment,
+    amount: Decimal,
+    reason: str,
+    by: User,
+    reference: str = "",
+    cancellation: int | None = None,
+) -> Refund:
     """Send `amount` euros of the payer's wallet back to the card of a payment; the provider is told after the commit.
 
     `reference` is that of the page that asks (new_refund_reference): sent twice, the second call returns the first's refund, or is refused
-    when it asks for another sum.
+    when it asks for another sum. `cancellation` is the movement (by its key in the table) that has just put the money into the
+    wallet: one note tells of both.
     Raises Refused without a reason, for more than the card gave (less what it has back), where the provider pays nothing
     back, and when the wallet holds too little. Then nothing has changed.
     """
@@ -130,7 +139,7 @@ def refund_to_card(*, payment: Payment, amount: Decimal, reason: str, by: User, 
             code="too_much",
         )
     payer = locked.order.user
-    refund = Refund(payment=locked, amount=amount, reason=reason.strip()[:200], by=by)
+    refund = Refund(payment=locked, amount=amount, reason=reason.strip()[:200], by=by, cancellation_id=cancellation)
     refund.reference = reference or refund.reference
     refund.movement_id = ledger.post(
         kind=Movement.Kind.REFUND,

@@ -22,6 +22,25 @@ def new_refund_reference() -> str:
     return new_reference()
 
 
+# What failed counts too: a cancellation is sent to the cards once. The movement's row is locked, of two at once the second
+# counts the first.
+WITHIN_ITS_CANCELLATION = """
+    PERFORM 1 FROM wallet_movement WHERE id = NEW.cancellation_id FOR NO KEY UPDATE;
+    SELECT coalesce(sum(e.amount), 0) INTO given FROM checkout_payment p
+        JOIN checkout_order o ON o.id = p.order_id
+        JOIN wallet_wallet w ON w.user_id = o.user_id
+        JOIN wallet_entry e ON e.account_id = w.account_id AND e.movement_id = NEW.cancellation_id
+        JOIN wallet_movement m ON m.id = e.movement_id AND m.kind = 'cancellation'
+        WHERE p.id = NEW.payment_id;
+    SELECT coalesce(sum(amount), 0) INTO back FROM checkout_refund WHERE cancellation_id = NEW.cancellation_id;
+    IF back + NEW.amount > given THEN
+        RAISE EXCEPTION 'checkout_refund: cancellation % gave its payer less than that', NEW.cancellation_id
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class RefundQuerySet(models.QuerySet["Refund"]):
     def live(self) -> Self:
         """Refunds that have reached the card, or will."""
@@ -55,6 +74,11 @@ class Refund(models.Model):
     reason = models.CharField(_("motif"), max_length=200)
     status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.REQUESTED)
     movement = models.OneToOneField(Movement, on_delete=models.PROTECT, related_name="+", verbose_name=_("mouvement"))
+    # The movement that put these euros into the wallet a moment before, whose note tells of both: none for what is sent
+    # by hand, a note of its own.
+    cancellation = models.ForeignKey(
+        Movement, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("annulation")
+    )
     provider_reference = models.CharField(_("référence chez le prestataire"), max_length=80, blank=True)
     note = models.CharField(_("remarque"), max_length=200, blank=True)
     by = models.ForeignKey(
@@ -85,7 +109,7 @@ class Refund(models.Model):
             ),
             pgtrigger.ReadOnly(
                 name="refund_is_frozen",
-                fields=["payment", "reference", "amount", "reason", "movement", "by", "created_at"],
+                fields=["payment", "reference", "amount", "reason", "movement", "cancellation", "by", "created_at"],
             ),
             pgtrigger.Protect(name="refunds_are_kept", operation=pgtrigger.Delete),
             not_truncated("refunds_are_not_emptied"),
@@ -109,6 +133,14 @@ class Refund(models.Model):
                     END IF;
                     RETURN NEW;
                 """,
+            ),
+            pgtrigger.Trigger(
+                name="refund_is_within_its_cancellation",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.cancellation_id IS NOT NULL"),
+                declare=[("given", "numeric"), ("back", "numeric")],
+                func=WITHIN_ITS_CANCELLATION,
             ),
         ]
 

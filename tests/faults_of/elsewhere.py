@@ -87,7 +87,9 @@ ELSEWHERE: dict[str, list[str]] = {
         "checkout.Series:series_starts_at_zero",
     ],
     "tests/refunds/test_guards.py": [
+        "checkout.Document:document_tells_of_a_refund_once",
         "checkout.Refund:refund_is_frozen",
+        "checkout.Refund:refund_is_within_its_cancellation",
         "checkout.Refund:refund_is_within_its_payment",
         "checkout.Refund:refund_transitions",
         "checkout.Refund:refunds_are_kept",

@@ -198,7 +198,7 @@ class TestRefundNote:
         assert note is not None and note.kind == Kind.REFUND and note.amount == Decimal("7.90")
         assert note.amount == movement.entries.get(account__kind="wallet").amount
         text = words(note)
-        assert "Somme rendue : 7,90 €" in text and "Rendu sur porte-monnaie" in text
+        assert "Somme rendue : 7,90 €" in text and "Rendu sur le porte-monnaie" in text
         assert Order.objects.get().number in text and note.reference.startswith("RB-")
 
     def test_the_sweep_issues_it_once(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,10 @@
 """Money that goes back to a card: decided with the cancellation, made once by the bank, in the wallet when it cannot be."""
 
-import datetime as dt
 import threading
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-import pgtrigger
 import pytest
 from django.db import connection
 from django.utils import timezone
@@ -14,8 +12,6 @@ from django.utils import timezone
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings, cancel_for
 from checkout.models import Payment, Refund
-from checkout.papers import tasks as papers
-from checkout.papers.models import Document, Kind
 from checkout.providers.base import Unreachable
 from checkout.providers.demo import DemoProvider
 from checkout.refunds import actions as refunds
@@ -27,7 +23,7 @@ from portal.outbox.calls import make_due
 from portal.outbox.models import Call, Email
 from tests.factories import agent_of, regie
 from tests.shop import Shop
-from wallet.models import Account, Movement
+from wallet.models import Account
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Order = Callable[..., Shop]
@@ -135,27 +131,6 @@ def test_a_refund_that_the_bank_sends_back_days_later(by_card: Order) -> None:
     back_to_wallet(refund=Refund.objects.get(), note="Rejeté par la banque", by=agent_of())
     assert shop.balance == Decimal("7.90") and euros_of("clearing:demo") == clearing - Decimal("7.90")
     assert Refund.objects.get().status == "failed"
-
-
-def test_its_note_is_issued_whenever_it_was_made_and_ended_when_it_comes_back(
-    by_card: Order, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(papers, "WAIT", -dt.timedelta(minutes=1))  # what was done just now is old enough
-    shop = by_card()
-    cancel_bookings(ids=ids(shop, 1), by=shop.user, to_card=True)
-    movement = Refund.objects.get().movement
-    with pgtrigger.ignore("wallet.Movement:movements_are_append_only"):  # the provider was down for a month
-        Movement.objects.filter(pk=movement.pk).update(at=timezone.now() - dt.timedelta(days=30))
-    papers.issue_papers()
-    assert not Document.objects.filter(movement=movement).exists()
-    make_due()
-    papers.issue_papers()
-    note = Document.objects.get(kind=Kind.REFUND, movement=movement)
-    assert note.amount == Decimal("7.90")
-    back_to_wallet(refund=Refund.objects.get(), note="Compte clos", by=agent_of())
-    papers.issue_papers()
-    assert papers.issue_papers() == 0 and not Document.objects.live().filter(pk=note.pk).exists()
-    assert Document.objects.get(cancels=note).reason == "Renvoyé par la banque : Compte clos"
 
 
 def test_an_answer_that_was_lost_is_not_paid_twice_when_the_contract_ends(
