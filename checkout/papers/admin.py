@@ -502,4 +502,10 @@ class RegieAdmin(ScopedAdmin):
             "remittance_percent",
             PART,
         ),
+        "regie_bic_is_of_its_iban": (
+            "bic",
+            gettext_lazy(
+                "Ce BIC n’est pas du pays de l’IBAN\u00a0: la banque refuserait chaque fichier de virements. Recopiez les deux du même contrat."
+            ),
+        ),
     }

@@ -16,7 +16,8 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Left, Substr
+from django.db.models.lookups import Exact
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from schwifty import BIC
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 MOST_FEE = 5  # euros
 MOST_PERCENT = 10
 MOST_TAKEN = 10000  # euros
+# A bank overseas has a BIC of its territory's own, and accounts whose IBAN is of FR.
+FRENCH = "BL|GF|GP|MF|MQ|NC|PF|PM|RE|TF|WF|YT"
 
 
 def siret_number(text: str) -> None:
@@ -198,6 +201,13 @@ class Regie(models.Model):
             models.CheckConstraint(
                 condition=Q(bic="") | Q(bic__regex=r"^[A-Z0-9]{4}[A-Z]{2}[A-Z0-9]{2}([A-Z0-9]{3})?$"),
                 name="regie_bic_is_compact",
+            ),
+            models.CheckConstraint(
+                condition=Q(iban="")
+                | Q(bic="")
+                | Q(Exact(Left("iban", 2), Substr("bic", 5, 2)))
+                | Q(iban__regex="^FR", bic__regex=rf"^.{{4}}({FRENCH})"),
+                name="regie_bic_is_of_its_iban",
             ),
         ]
         triggers = [

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
-from accounts.admin_history import Happening, told
+from accounts.admin_history import Happening, signatures, told
 from checkout.models import Payment
 from checkout.providers import known_slugs, provider_name
 from checkout.regie import settlements
@@ -24,6 +24,8 @@ from portal.common.formats import euros
 
 # Under which the session keeps a file that is read and not imported.
 DRAFT = "settlement_draft"
+# From so many lines on, those that agree are folded.
+MANY = 20
 
 
 def _offered() -> list[tuple[str, str]]:
@@ -68,10 +70,14 @@ class SettlementAdmin(ReadOnlyAdmin):
     readonly_fields = ["who"]
     fields = ["who", "name", "lines", "imported_at", "imported_by", "sha256"]
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).defer("matched")  # up to 5 000 lines, which only a file's own page shows
+
     def story(self, request: HttpRequest, obj: Settlement) -> list[Happening]:
         facts = [
             (obj.imported_at, obj.imported_by_id, _("Fichier importé.")),
             (obj.explained_at, obj.explained_by_id, _("Écarts expliqués\u00a0: %s") % obj.explanation),
+            *((note.at, note.by_id, _("Explication complétée\u00a0: %s") % note.words) for note in obj.notes.all()),
         ]
         return told(staff(request), facts)
 
@@ -84,9 +90,14 @@ class SettlementAdmin(ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj: Settlement = kwargs["obj"]  # nothing is added here
-        waits = bool(obj.differences) and obj.explained_at is None
-        context["may_explain"] = waits and self.may(request, Right.DECIDE, obj)
+        may = bool(obj.differences) and self.may(request, Right.DECIDE, obj)
+        context["may_explain"] = may and obj.explained_at is None
+        context["may_complete"] = may and obj.explained_at is not None
         context["explainer"] = self.signature(obj, "explained_by")
+        notes = list(obj.notes.all())
+        names = signatures(staff(request), [note.by_id for note in notes])
+        context["notes"] = [(note, names[note.by_id]) for note in notes]
+        context["many"] = MANY
         return super().render_change_form(request, context, *args, **kwargs)
 
     def explain_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -101,6 +112,20 @@ class SettlementAdmin(ReadOnlyAdmin):
                 self.say(request, messages.ERROR, refusal.messages)
             else:
                 self.say(request, messages.SUCCESS, [_("Écarts expliqués. Aucune écriture n’a été changée.")])
+        return redirect(self.url("change", pk))
+
+    def complete_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Add to the explanation of the differences: POST only."""
+        obj: Settlement = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, obj):
+            raise PermissionDenied
+        if request.method == "POST":
+            try:
+                settlements.complete(settlement=obj, words=request.POST.get("complement", ""), by=staff(request))
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                self.say(request, messages.SUCCESS, [_("Explication complétée. Aucune écriture n’a été changée.")])
         return redirect(self.url("change", pk))
 
     @admin.display(description=gettext_lazy("prestataire"), ordering="provider")
@@ -122,6 +147,7 @@ class SettlementAdmin(ReadOnlyAdmin):
             path("importer/", self.guarded(self.new_view), name="checkout_settlement_new"),
             path("importer/verifier/", self.guarded(self.check_view), name="checkout_settlement_check"),
             path("<int:pk>/expliquer/", self.guarded(self.explain_view), name="checkout_settlement_explain"),
+            path("<int:pk>/completer/", self.guarded(self.complete_view), name="checkout_settlement_complete"),
             *super().get_urls(),
         ]
 
@@ -184,5 +210,6 @@ class SettlementAdmin(ReadOnlyAdmin):
             "reading": reading,
             "name": draft["name"],
             "provider": provider_name(provider),
+            "many": MANY,
         }
         return self.page(request, "admin/checkout/settlement/check.html", context)

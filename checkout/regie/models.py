@@ -267,6 +267,19 @@ class Verification(models.Model):
         return (self.ended_at - self.started_at).total_seconds()
 
 
+# What was posted of a file is what its lines say, and each of its lines is told: it agreed, or it says why not.
+SAYS_EACH_LINE = """
+    IF NEW.lines <> jsonb_array_length(NEW.matched) + jsonb_array_length(NEW.differences) OR (NEW.gross, NEW.fees) <> (
+        SELECT coalesce(sum((line->>'gross')::numeric), 0), coalesce(sum((line->>'fee')::numeric), 0)
+        FROM jsonb_array_elements(NEW.matched) line
+    ) THEN
+        RAISE EXCEPTION 'checkout_settlement: its lines say something else'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class SettlementQuerySet(models.QuerySet["Settlement"]):
     def to_explain(self) -> Self:
         """Those with lines that did not agree, about which nobody has said why."""
@@ -284,6 +297,8 @@ class Settlement(models.Model):
     fees = models.DecimalField(_("commissions"), max_digits=12, decimal_places=2)
     # [{line, reference, amount, written, problem}]
     differences = models.JSONField(_("différences"))
+    # [{line, reference, order, payment, nature, gross, fee}]; files imported before this was kept have none.
+    matched = models.JSONField(_("lignes qui concordent"), default=list, db_default=[])
     imported_at = models.DateTimeField(_("importé le"), auto_now_add=True)
     imported_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("importé par")
@@ -309,6 +324,12 @@ class Settlement(models.Model):
             ),
         ]
         triggers = [
+            pgtrigger.Trigger(
+                name="settlement_says_each_line",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=SAYS_EACH_LINE,
+            ),
             pgtrigger.ReadOnly(name="settlement_is_frozen", exclude=["explained_at", "explained_by", "explanation"]),
             pgtrigger.Protect(
                 name="explained_settlement_stays",
@@ -338,3 +359,53 @@ class Settlement(models.Model):
         return [
             {**row, "amount": Decimal(row["amount"]), "written": row.get("written", "")} for row in self.differences
         ]
+
+    @property
+    def right(self) -> list[dict[str, Any]]:
+        """The lines that were posted, their amounts as decimals."""
+        return [{**row, "gross": Decimal(row["gross"]), "fee": Decimal(row["fee"])} for row in self.matched]
+
+    @property
+    def keeps_what_matched(self) -> bool:
+        """Whether each line can be read here: of files imported before, those that agreed stand in the ledger only."""
+        return len(self.matched) + len(self.differences) == self.lines
+
+
+class SettlementNote(models.Model):
+    """What somebody adds to the explanation of a file's differences: signed and dated, beside what was said before."""
+
+    settlement = models.ForeignKey(
+        Settlement, on_delete=models.PROTECT, related_name="notes", verbose_name=_("versement d’un prestataire")
+    )
+    words = models.CharField(_("complément"), max_length=300)
+    at = models.DateTimeField(_("écrit le"), auto_now_add=True)
+    by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("écrit par")
+    )
+
+    class Meta:
+        verbose_name = _("complément d’explication")
+        verbose_name_plural = _("compléments d’explication")
+        ordering = ["pk"]
+        constraints = [models.CheckConstraint(condition=~Q(words=""), name="settlement_note_says_something")]
+        triggers = [
+            pgtrigger.Trigger(
+                name="note_follows_an_explanation",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func="""
+                    IF NOT EXISTS (
+                        SELECT 1 FROM checkout_settlement WHERE id = NEW.settlement_id AND explained_at IS NOT NULL
+                    ) THEN
+                        RAISE EXCEPTION 'checkout_settlementnote: nothing is explained yet'
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
+            pgtrigger.Protect(name="settlement_notes_are_kept", operation=pgtrigger.Update | pgtrigger.Delete),
+            not_truncated("settlement_notes_are_not_emptied"),
+        ]
+
+    def __str__(self) -> str:
+        return self.words

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from checkout.models import Payment, Refund
 from checkout.providers import provider_name
-from checkout.regie.models import Settlement
+from checkout.regie.models import Settlement, SettlementNote
 from portal.common.db import one_at_a_time, refusing
 from portal.common.errors import Refused
 from portal.common.formats import sort_key
@@ -32,6 +32,8 @@ MOST_LINES = 5_000
 # it, a charge is not), and what we wrote on the payment when « reference » is among the columns of metadata asked for.
 REFERENCE, GROSS, FEE, NET = "reference", "gross", "fee", "net"
 RETURNED = ":returned"
+# What a line that agrees is about.
+PAYMENT, REFUND, RETURN = "payment", "refund", "return"
 COLUMNS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "stripe": {
         REFERENCE: ("client_reference_id", "payment_metadata[reference]", "reference (metadata)", "source_id"),
@@ -73,6 +75,21 @@ class Line:
     def net(self) -> Decimal:
         return self.gross - self.fee
 
+    @property
+    def shown(self) -> dict[str, object]:
+        """What a line that agrees says, and of which règlement."""
+        assert self.payment is not None
+        nature = RETURN if self.is_return else REFUND if self.refund else PAYMENT
+        return {
+            "line": self.number,
+            "reference": self.reference,
+            "order": self.payment.order.number,
+            "payment": self.payment.pk,
+            "nature": nature,
+            "gross": self.gross,
+            "fee": self.fee,
+        }
+
 
 @dataclass
 class Reading:
@@ -88,6 +105,11 @@ class Reading:
     @property
     def wrong(self) -> list[Line]:
         return [line for line in self.lines if line.problem]
+
+    @property
+    def shown_right(self) -> list[dict[str, object]]:
+        """The lines that will be posted, as a settlement keeps them."""
+        return [line.shown for line in self.good]
 
     @property
     def shown_wrong(self) -> list[dict[str, object]]:
@@ -154,6 +176,7 @@ def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
             fees=reading.fees,
             lines=len(reading.lines),
             differences=[{**line, "amount": str(line["amount"])} for line in reading.shown_wrong],
+            matched=[{**line, "gross": str(line["gross"]), "fee": str(line["fee"])} for line in reading.shown_right],
             imported_by=by,
         )
     for line in reading.good:
@@ -181,13 +204,40 @@ def explain(*, settlement: Settlement, words: str, by: User) -> None:
     words = words.strip()[:300]
     if not words:
         raise Refused(_("Écrivez d’où viennent les écarts. Rien n’a été changé."), code="reason_missing")
-    row = Settlement.objects.select_for_update().get(pk=settlement.pk)
+    row = _locked(settlement)
     if not row.differences:
         raise Refused(_("Toutes les lignes concordent\u00a0: il n’y a rien à expliquer."), code="no_difference")
     if row.explained_at:
-        raise Refused(_("Ces écarts sont déjà expliqués. Rien n’a été changé."), code="explained")
+        raise Refused(
+            _("Ces écarts sont déjà expliqués\u00a0: lisez ce qui en est dit, et complétez-le. Rien n’a été changé."),
+            code="explained",
+        )
     row.explained_at, row.explained_by, row.explanation = timezone.now(), by, words
     row.save(update_fields=["explained_at", "explained_by", "explanation"])
+
+
+@transaction.atomic
+def complete(*, settlement: Settlement, words: str, by: User) -> None:
+    """Add to an explanation; what was said before stays as it was.
+
+    Raises Refused without words, before there is an explanation, and for what it says already (the second of two clicks).
+    """
+    words = words.strip()[:300]
+    if not words:
+        raise Refused(_("Écrivez ce que vous ajoutez à l’explication. Rien n’a été changé."), code="reason_missing")
+    row = _locked(settlement)
+    if not row.explained_at:
+        raise Refused(
+            _("Personne n’a encore expliqué ces écarts\u00a0: expliquez-les d’abord. Rien n’a été changé."),
+            code="not_explained",
+        )
+    if words == row.explanation or row.notes.filter(words=words).exists():
+        raise Refused(_("L’explication le dit déjà. Rien n’a été changé."), code="said_before")
+    SettlementNote.objects.create(settlement=row, words=words, by=by)
+
+
+def _locked(settlement: Settlement) -> Settlement:
+    return Settlement.objects.select_for_update().defer("matched").get(pk=settlement.pk)
 
 
 def _key(provider: str, line: Line) -> str:
@@ -288,10 +338,10 @@ def _match(provider: str, lines: Sequence[Line]) -> None:
     """Find what each line is about by our reference or the provider's own, and say what does not agree."""
     wanted = {reference for line in lines if not line.problem for reference in line.references}
     known = Q(reference__in=wanted) | Q(provider_reference__in=wanted)
-    named = Refund.objects.filter(known, payment__provider=provider).select_related("payment")
+    named = Refund.objects.filter(known, payment__provider=provider).select_related("payment__order")
     by_refund = {key: row for row in named for key in (row.provider_reference, row.reference) if key}
     payments: dict[str, Payment] = {key: row.payment for key, row in by_refund.items()}
-    rows = list(Payment.objects.filter(known, provider=provider))
+    rows = list(Payment.objects.filter(known, provider=provider).select_related("order"))
     for payment in rows:
         payments[payment.reference] = payments[payment.provider_reference or payment.reference] = payment
     own = {key for payment in rows for key in (payment.reference, payment.provider_reference)}

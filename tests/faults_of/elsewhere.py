@@ -110,7 +110,9 @@ ELSEWHERE: dict[str, list[str]] = {
     "tests/regie/test_settlements.py": [
         "checkout.Settlement:explained_settlement_stays",
         "checkout.Settlement:settlement_is_frozen",
+        "checkout.Settlement:settlement_says_each_line",
         "checkout.Settlement:settlements_are_kept",
+        "checkout.SettlementNote:note_follows_an_explanation",
     ],
     "tests/regie/test_statements.py": [
         "checkout.Statement:cancelled_statement_is_paid_back",

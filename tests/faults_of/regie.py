@@ -43,6 +43,10 @@ PAPERS: dict[str, list[Fault]] = {
     ],
     "checkout.Regie:regie_iban_is_compact": [changed(iban="FR76 3000 6000 0112"), changed(iban="x")],
     "checkout.Regie:regie_bic_is_compact": [changed(bic="AGRI")],
+    "checkout.Regie:regie_bic_is_of_its_iban": [
+        changed(iban="DE89370400440532013000", bic="AGRIFRPP"),
+        changed(iban="DE89370400440532013000", bic="AGRIRERX"),
+    ],
     "checkout.Series:series_are_kept": [
         deleted(of=lambda place: Series.objects.create(regie=place.rows["checkout.regie"], kind="invoice", year=2030))
     ],
@@ -99,6 +103,8 @@ STATEMENTS: dict[str, list[Fault]] = {
         changed(explained_at=now, explained_by=agent),
         changed(explained_at=now, explanation="Frais"),
     ],
+    "checkout.SettlementNote:settlement_note_says_something": [added(words="")],
+    "checkout.SettlementNote:settlement_notes_are_kept": [changed(words="Autre"), deleted()],
 }
 
 FAULTS = PAPERS | STATEMENTS

@@ -21,6 +21,7 @@ from bookings.models import (
 )
 from bookings.waiting.models import WaitingListEntry
 from checkout.models import Order, OrderLine
+from checkout.regie import settlements
 from checkout.vouchers.models import CartVoucher, Voucher, VoucherShare, VoucherUse
 from services.models import OpenDay
 from tests.admin.world import Town, book, document_of, shared_rows, town
@@ -39,6 +40,7 @@ def scene() -> Town:
     change_a_booking(place)
     let_in(place)
     what_parents_keep(place)
+    explain_twice(place)
     # Histories that are written with a change only have a row too.
     Voucher.objects.filter(pk=place.rows["checkout.voucher"].pk).update(label="Rentrée des classes")
     OpenDay.objects.filter(pk=place.rows["services.openday"].pk).update(capacity=21)
@@ -46,6 +48,13 @@ def scene() -> Town:
     sql("SET CONSTRAINTS ALL IMMEDIATE")  # as committed: ALTER TABLE and TRUNCATE wait for no pending trigger
     sql("SET CONSTRAINTS ALL DEFERRED")
     return place
+
+
+def explain_twice(place: Town) -> None:
+    """A provider's file of which one line agrees with nothing."""
+    row = settlements.post(provider="demo", name="b.csv", content=b"reference;montant\nX;1\n", by=place.agent)
+    settlements.explain(settlement=row, words="Essai", by=place.agent)
+    settlements.complete(settlement=row, words="Ligne 2", by=place.agent)
 
 
 def fill_a_cart(place: Town) -> None:

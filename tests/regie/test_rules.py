@@ -76,6 +76,7 @@ class TestThePage:
             ({"iban": "FR7630006000011234567890188"}, "Cet IBAN n’est pas juste"),
             ({"iban": "x"}, "Cet IBAN n’est pas juste"),
             ({"bic": "AGRI"}, "Ce BIC n’est pas juste"),
+            ({"iban": "DE89 3704 0044 0532 0130 00", "bic": "AGRIFRPP"}, "Ce BIC n’est pas du pays de l’IBAN"),
             ({"top_up_fee": "-1"}, "Des frais de zéro à cinq euros"),
             ({"top_up_fee": "6"}, "Des frais de zéro à cinq euros"),
             ({"top_up_fee": "999999999"}, "Ce montant est trop grand"),
@@ -93,6 +94,12 @@ class TestThePage:
         row = regie()
         answer = client_of(agent_of()).post(reverse("admin:checkout_regie_change", args=[row.pk]), sent(**wrong))
         assert answer.status_code == 200 and words in text(answer)
+
+    @pytest.mark.parametrize("bic", ["AGRIFRPP", "AGRIRERX", ""])
+    def test_an_account_overseas_has_an_iban_of_france(self, bic: str) -> None:
+        row = regie()
+        page = reverse("admin:checkout_regie_change", args=[row.pk])
+        assert client_of(agent_of()).post(page, sent(iban=IBAN, bic=bic)).status_code == 302
 
     def test_a_mairie_neither_sees_nor_changes_them(self) -> None:
         row, client = regie(), client_of(agent_of(CommuneFactory()))

@@ -14,9 +14,10 @@ from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.refunds import actions as refunds
 from checkout.refunds.actions import back_to_wallet, make, refund_to_card
 from checkout.regie import settlements
-from checkout.regie.models import Settlement
+from checkout.regie.models import Settlement, SettlementNote
 from checkout.verification import verify
 from portal.common.errors import Refused
+from portal.common.formats import moment
 from tests.admin.world import client_of
 from tests.checkout.town import Bank
 from tests.factories import CommuneFactory, UserFactory, agent_of
@@ -195,7 +196,7 @@ def test_a_file_without_a_line_that_agrees_is_kept_and_waits() -> None:
     assert (row.lines, row.net, len(row.wrong)) == (1, 0, 1) and not Movement.objects.exists()
     assert list(Settlement.objects.to_explain()) == [row]
     with pytest.raises(IntegrityError, match="file_imported_once"), transaction.atomic():
-        copy = {"name": "b", "sha256": row.sha256, "gross": 0, "fees": 0, "lines": 1, "imported_by": row.imported_by}
+        copy = {"name": "b", "sha256": row.sha256, "gross": 0, "fees": 0, "lines": 0, "imported_by": row.imported_by}
         Settlement.objects.create(provider="demo", differences=[], **copy)
     Settlement.objects.create(provider="stripe", differences=[], **copy)  # chosen for the wrong provider the first time
 
@@ -308,14 +309,95 @@ def test_what_was_explained_stays_and_is_signed() -> None:
         "Cannot update",
         lambda: Settlement.objects.filter(explanation="Autre").exists(),
     )
-    with pytest.raises(Refused) as refusal:
-        settlements.explain(settlement=row, words="Encore", by=operator)
-    assert refusal.value.code == "explained"
     other = paid()
     agreed = post(f"reference;montant\n{other.reference};10,00\n")
-    with pytest.raises(Refused) as refusal:
-        settlements.explain(settlement=agreed, words="x", by=operator)
-    assert refusal.value.code == "no_difference"
+    for act, of, words, code in (
+        (settlements.explain, row, "Encore", "explained"),
+        (settlements.explain, agreed, "x", "no_difference"),
+        (settlements.complete, agreed, "x", "not_explained"),
+        (settlements.complete, row, " ", "reason_missing"),
+        (settlements.complete, row, "Essai du prestataire", "said_before"),
+    ):
+        with pytest.raises(Refused) as refusal:
+            act(settlement=of, words=words, by=operator)
+        assert refusal.value.code == code
+
+
+def test_an_explanation_is_completed_and_nothing_of_it_is_lost() -> None:
+    first, second = agent_of(), agent_of()
+    row = post("reference;montant\nINCONNUE;dix\nAUTRE;3\n")
+    client = client_of(second)
+    address = reverse("admin:checkout_settlement_complete", args=[row.pk])
+    assert "expliquez-les d’abord" in client.post(address, {"complement": "x"}, follow=True).content.decode()
+    settlements.explain(settlement=row, words="xxxx", by=first)
+    change = reverse("admin:checkout_settlement_change", args=[row.pk])
+    assert address in client.get(change).content.decode() and client.get(address).status_code == 302
+    for words in (
+        "La ligne 2 est un essai",
+        "La ligne 3 est d’un autre marchand",
+        "La ligne 3 est d’un autre marchand",
+    ):
+        said = client.post(address, {"complement": words}, follow=True).content.decode()
+    assert "le dit déjà" in said  # the second of two clicks
+    assert [(note.words, note.by) for note in row.notes.all()] == [
+        ("La ligne 2 est un essai", second), ("La ligne 3 est d’un autre marchand", second),
+    ]  # fmt: skip
+    assert f"Expliqué le {moment(timezone.now())[:6]}" in said and "xxxx" in said
+    assert said.count(f"par {second}&nbsp;: La ligne ") == 2 and f"par {first}&nbsp;: xxxx" in said
+    history = client.get(reverse("admin:checkout_settlement_history", args=[row.pk])).content.decode()
+    assert "Explication complétée\u00a0: La ligne 2 est un essai" in history
+    for user in (UserFactory(), agent_of(CommuneFactory())):
+        assert client_of(user).post(address, {"complement": "x"}).status_code == 404
+    guarded(
+        "checkout.SettlementNote:note_follows_an_explanation",
+        lambda: SettlementNote.objects.create(settlement=post("reference;montant\nX;1\n"), words="x", by=first),
+        "nothing is explained yet",
+        lambda: SettlementNote.objects.filter(words="x").exists(),
+    )
+
+
+def test_what_agrees_is_told_line_by_line_and_kept() -> None:
+    payment = paid()
+    refund = refunded(payment, "4", 8)
+    others = [paid() for _index in range(20)]
+    lines = f"{payment.reference};10,00;0,25\n{refund.reference};-4,00;0\n"
+    client, check = client_of(agent_of()), reverse("admin:checkout_settlement_check")
+
+    def page(more: str = "") -> str:
+        file = SimpleUploadedFile("remise.csv", f"reference;montant;commission\n{lines}{more}".encode())
+        client.post(reverse(PAGE), {"prestataire": "demo", "fichier": file})
+        return client.get(check).content.decode()
+
+    link = reverse("admin:checkout_payment_change", args=[payment.pk])
+    assert "Les 22 lignes qui concordent" in page("".join(f"{row.reference};10;0\n" for row in others))
+    seen = page("X;1;0\n")
+    assert '<details class="dates" open>' in seen and "Les 2 lignes qui concordent" in seen
+    row = post(f"reference;montant;commission\n{lines}X;1;0\n")
+    kept = client.get(reverse("admin:checkout_settlement_change", args=[row.pk])).content.decode()
+    for said in (seen, kept):
+        assert said.count(f'href="{link}"') == 2 and payment.reference in said and refund.reference in said
+        assert f"{payment.order.number}</td>" in said and f"{payment.order.number}, remboursement" in said
+        assert "0,25\u00a0€" in said and "-4,00\u00a0€" in said.replace("\u2212", "-")
+    assert [(line["line"], line["gross"], line["fee"]) for line in row.right] == [
+        (2, Decimal("10.00"), Decimal("0.25")), (3, Decimal("-4.00"), Decimal("0")),
+    ]  # fmt: skip
+    guarded(
+        "checkout.Settlement:settlement_is_frozen",
+        lambda: Settlement.objects.update(matched=[]),
+        "Cannot update",
+        lambda: Settlement.objects.filter(matched=[]).exists(),
+    )
+
+
+@pytest.mark.parametrize("change", [{"gross": 1}, {"fees": 1}, {"lines": 1}])
+def test_a_settlement_says_each_of_its_lines(change: dict[str, int]) -> None:
+    facts = {"provider": "demo", "name": "a", "sha256": "0", "gross": 0, "fees": 0, "lines": 0, "differences": []}
+    guarded(
+        "checkout.Settlement:settlement_says_each_line",
+        lambda: Settlement.objects.create(**facts | change, imported_by=agent_of()),
+        "its lines say something else",
+        Settlement.objects.exists,
+    )
 
 
 def test_differences_wait_until_they_are_explained(settings: Any) -> None:
