@@ -12,7 +12,8 @@ from portal.common.errors import Refused
 from portal.common.formats import euros, month, today
 from portal.common.forms import AmountField, SummaryOnPage, label_of, offer
 from wallet.models import Movement
-from wallet.withdrawals.actions import read_holder, read_iban
+from wallet.transfers import Debtor
+from wallet.withdrawals.actions import read_family_iban, read_holder
 
 # What the régie and its banks settle among themselves never passes by a wallet.
 ELSEWHERE = {Movement.Kind.SETTLEMENT, Movement.Kind.TILL_DEPOSIT, Movement.Kind.REMITTANCE}
@@ -113,9 +114,9 @@ class WithdrawalForm(SummaryOnPage, forms.Form):
         error_messages={"required": _("Écrivez l’IBAN de votre compte bancaire.")},
     )
 
-    def __init__(self, data: Any = None, *, balance: Decimal, **options: Any) -> None:
+    def __init__(self, data: Any = None, *, balance: Decimal, debtor: Debtor, **options: Any) -> None:
         super().__init__(data, **options)
-        self.balance = balance
+        self.balance, self.debtor = balance, debtor
 
     def clean_amount(self) -> Decimal:
         amount: Decimal = self.cleaned_data["amount"]
@@ -133,7 +134,7 @@ class WithdrawalForm(SummaryOnPage, forms.Form):
 
     def clean_iban(self) -> str:
         try:
-            return read_iban(self.cleaned_data["iban"])
+            return read_family_iban(self.cleaned_data["iban"], debtor=self.debtor)
         except Refused as refusal:
             raise forms.ValidationError(list(refusal.messages)) from refusal
 

@@ -76,7 +76,8 @@ def check_execution_date(date: dt.date) -> None:
 def sepa_file(debtor: Debtor, transfers: Sequence[Transfer], execution_date: dt.date) -> str:
     """The order as the bank reads it, checked against the scheme's own description.
 
-    Raises Refused when the régie's own account is not known, and for what no bank can read, naming whose request it is.
+    Raises Refused when the régie's own account is not known, and for a request that no bank can
+    read or that would go to that very account, naming whose it is.
     """
     if not debtor.iban:
         raise Refused(
@@ -87,6 +88,16 @@ def sepa_file(debtor: Debtor, transfers: Sequence[Transfer], execution_date: dt.
         raise _of_the_regie()
     if unread := [row for row in transfers if not as_banks_write(row.holder)]:
         raise _of_requests(unread)
+    if own := [
+        row for row in transfers if row.iban == debtor.iban
+    ]:  # the régie's account may be written after they asked
+        raise Refused(
+            _(
+                "La demande de %s est à virer sur le compte de la régie elle-même\u00a0: refusez-la, puis recommencez. Rien n’a été préparé, les autres demandes attendent toujours."
+            )
+            % _whose(own),
+            code="own_account",
+        )
     config = {"name": debtor.name[:70], "IBAN": debtor.iban, "batch": True, "currency": "EUR"}
     if debtor.bic:
         config["BIC"] = debtor.bic
@@ -115,15 +126,18 @@ def sepa_file(debtor: Debtor, transfers: Sequence[Transfer], execution_date: dt.
     return file.decode()
 
 
+def _whose(rows: Sequence[Transfer]) -> str:
+    return ", ".join(f"{row.asked_by} ({euros(row.amount)})" for row in rows)
+
+
 def _of_requests(rows: Sequence[Transfer]) -> Refused:
-    who = ", ".join(f"{row.asked_by} ({euros(row.amount)})" for row in rows)
     return Refused(
         ngettext(
             "La banque ne saurait pas lire la demande de %s\u00a0: refusez-la en disant d’écrire le nom du titulaire en lettres, puis recommencez. Rien n’a été préparé, les autres demandes attendent toujours.",
             "La banque ne saurait pas lire les demandes de %s\u00a0: refusez-les en disant d’écrire le nom du titulaire en lettres, puis recommencez. Rien n’a été préparé, les autres demandes attendent toujours.",
             len(rows),
         )
-        % who,
+        % _whose(rows),
         code="unreadable",
     )
 

@@ -45,7 +45,7 @@ class WithdrawalAdmin(DecisionAdmin):
     PENDING = Withdrawal.Status.REQUESTED
     subject = gettext_lazy("Remboursement de crédits")
     keeps = gettext_lazy("La somme revient aussitôt au porte-monnaie de la personne.")
-    list_display = ["requested_at", "user", "sum", "account", "status", "decided_by"]
+    list_display = ["requested_at", "user", "sum", "account", "held_by", "status", "decided_by"]
     list_filter = ["status"]
     list_select_related = ["user", "decided_by"]
     date_hierarchy = "requested_at"
@@ -124,6 +124,8 @@ class WithdrawalAdmin(DecisionAdmin):
         is_there = obj.order is not None and obj.order.execution_date <= today()
         at_bank = is_there and obj.status in {Withdrawal.Status.SENT, Withdrawal.Status.PAID}
         may = at_bank and self.may(request, Right.DECIDE, obj)
+        is_open = obj.status in {Withdrawal.Status.REQUESTED, Withdrawal.Status.APPROVED}
+        context["is_for_another"] = is_open and obj.is_for_another
         context["returned_url"] = self.url("returned", obj.pk) if may else ""
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -156,6 +158,10 @@ class WithdrawalAdmin(DecisionAdmin):
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def sum(self, obj: Withdrawal) -> str:
         return euros(obj.amount)
+
+    @admin.display(description=gettext_lazy("titulaire"), ordering="holder")
+    def held_by(self, obj: Withdrawal) -> str:
+        return _("%s (pas l’usager)") % obj.holder if obj.is_for_another else obj.holder
 
     @admin.display(description=gettext_lazy("IBAN"))
     def account(self, obj: Withdrawal) -> str:

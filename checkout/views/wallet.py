@@ -159,7 +159,7 @@ def withdraw(request: HttpRequest) -> HttpResponse:
         return elsewhere
     start = {"amount": balance, "holder": user.get_full_name()}
     typed = request.POST if request.method == "POST" else request.session.get(WITHDRAWAL)
-    form = WithdrawalForm(typed, balance=balance, initial=start)
+    form = WithdrawalForm(typed, balance=balance, debtor=Regie.objects.current().debtor, initial=start)
     if request.method == "POST" and form.is_valid():
         # An IBAN does not stand in an address: the session keeps it until the request is sent.
         request.session[WITHDRAWAL] = {name: form.data[name] for name in form.fields}
@@ -178,7 +178,8 @@ def withdraw_check(request: HttpRequest) -> HttpResponse:
     balance = wallet_of(user).balance
     if elsewhere := _nothing_to_ask(request, balance):
         return elsewhere
-    form = WithdrawalForm(request.session.get(WITHDRAWAL), balance=balance)
+    debtor = Regie.objects.current().debtor
+    form = WithdrawalForm(request.session.get(WITHDRAWAL), balance=balance, debtor=debtor)
     if not form.is_valid():  # nothing typed, or the wallet holds less by now
         return redirect("wallet_withdraw")
     asked = form.cleaned_data
@@ -190,7 +191,7 @@ def withdraw_check(request: HttpRequest) -> HttpResponse:
         return redirect("wallet_withdraw_check")
     if request.method == "POST":
         try:
-            ask_withdrawal(user=user, **asked)
+            ask_withdrawal(user=user, debtor=debtor, **asked)
         except Refused as refusal:
             for text in refusal.messages:
                 messages.error(request, text)

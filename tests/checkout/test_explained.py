@@ -29,6 +29,7 @@ from wallet import actions as ledger
 from wallet.corrections import actions as corrections
 from wallet.corrections.models import Correction
 from wallet.models import Movement
+from wallet.transfers import Debtor
 from wallet.withdrawals.actions import approve_withdrawal, ask_withdrawal
 
 pytestmark = pytest.mark.django_db
@@ -135,7 +136,7 @@ class TestWallets:
         shop.add(days=shop.days[:2])
         shop.pay(Means.WALLET, "15.80")
         cancel_bookings(ids=[Booking.objects.order_by("pk")[0].pk], by=user)
-        asked = ask_withdrawal(user=user, amount=Decimal(4), holder="Zoé Celik", iban=IBAN)
+        asked = ask_withdrawal(user=user, amount=Decimal(4), holder="Zoé Celik", iban=IBAN, debtor=Debtor("Régie", ""))
         approve_withdrawal(withdrawal=asked, by=operator)
         order = Order.objects.create(user=user, kind="top_up", total=6)
         OrderLine.objects.create(order=order, kind="credit", label="Crédits", unit_price=6)

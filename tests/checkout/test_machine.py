@@ -79,6 +79,7 @@ NEWEST = st.integers(0, 2)  # which one, counted from the newest
 BEGINNINGS = st.sampled_from(["both", "card", "asked back", "paid back", "bank", "wallet", "counter", "cart"])
 CODES = st.sampled_from(["DIX", "CINQ", "UNEFOIS"])
 IBAN = "FR7630006000011234567890189"
+DEBTOR = withdrawals.Debtor("Régie", "DE89370400440532013000")
 
 CHAPTERS = 10
 reached: Counter[str] = Counter()  # in how many stories
@@ -417,7 +418,9 @@ class Money(RuleBasedStateMachine):
     @rule(who=FAMILIES, amount=st.sampled_from(["0.01", "5.00"]))
     def ask_for_credits(self, who: int, amount: str) -> None:
         with self.perhaps():
-            withdrawals.ask_withdrawal(user=self.user(who), amount=Decimal(amount), holder="Z", iban=IBAN)
+            withdrawals.ask_withdrawal(
+                user=self.user(who), amount=Decimal(amount), holder="Z", iban=IBAN, debtor=DEBTOR
+            )
 
     @when("requested withdrawal", "approved withdrawal", "sent withdrawal", "paid withdrawal")
     @rule(forward=st.booleans())
@@ -430,8 +433,7 @@ class Money(RuleBasedStateMachine):
             case "requested", False:
                 withdrawals.cancel_withdrawal(withdrawal=row, by=row.user)
             case "approved", True:
-                debtor = withdrawals.Debtor("Régie", "DE89370400440532013000")
-                withdrawals.make_transfer_order(debtor=debtor, execution_date=next_bank_day(today()), by=self.operator)
+                withdrawals.make_transfer_order(debtor=DEBTOR, execution_date=next_bank_day(today()), by=self.operator)
             case "approved", False:
                 withdrawals.refuse_withdrawal(withdrawal=row, reason="Non", by=self.operator)
             case "sent", True:

@@ -49,7 +49,7 @@ def parent(operator: User) -> User:
 
 @pytest.fixture
 def asked(parent: User) -> Withdrawal:
-    return actions.ask_withdrawal(user=parent, amount=Decimal("30"), holder="Zoé Roche", iban=IBAN)
+    return actions.ask_withdrawal(user=parent, amount=Decimal("30"), holder="Zoé Roche", iban=IBAN, debtor=DEBTOR)
 
 
 def carried_out(row: Withdrawal, operator: User) -> None:

@@ -30,7 +30,7 @@ def granted(operator: User, holder: str, number: int = 0) -> Withdrawal:
     """As it was asked for before names were looked at."""
     user = UserFactory(first_name="Ada", last_name=f"Roy {number}")
     ledger.adjust(user=user, amount=Decimal("50"), reason="Dépôt", key=f"start:{number}", by=operator)
-    row = ask_withdrawal(user=user, amount=Decimal("30"), holder="Ada", iban=IBAN)
+    row = ask_withdrawal(user=user, amount=Decimal("30"), holder="Ada", iban=IBAN, debtor=DEBTOR)
     with pgtrigger.ignore("wallet.Withdrawal:withdrawal_is_frozen"):
         Withdrawal.objects.filter(pk=row.pk).update(holder=holder)
     approve_withdrawal(withdrawal=row, by=operator)
@@ -70,3 +70,12 @@ def test_the_regies_own_name_is_no_request(operator: User, debtor: Debtor) -> No
     granted(operator, "Zoé Lœb")
     said = refused("regie_unreadable", make_transfer_order, debtor=debtor, execution_date=BANK_DAY, by=operator)
     assert "de la régie" in said and "Roy" not in said
+
+
+def test_no_file_pays_the_regie_itself(operator: User) -> None:
+    """Its account was written, or changed, after the family had asked."""
+    granted(operator, "Zoé Lœb")
+    debtor = replace(DEBTOR, iban=IBAN.replace(" ", ""))
+    said = refused("own_account", make_transfer_order, debtor=debtor, execution_date=BANK_DAY, by=operator)
+    assert str(Withdrawal.objects.get().user) in said and "Rien n’a été préparé" in said
+    assert not TransferOrder.objects.exists()

@@ -43,7 +43,7 @@ from wallet.withdrawals.models import TransferOrder, Withdrawal
 
 pytestmark = pytest.mark.django_db
 IBAN = "FR76 3000 6000 0112 3456 7890 189"
-OTHER_IBAN = "DE89 3704 0044 0532 0130 00"
+OTHER_IBAN = "BE68 5390 0754 7034"
 TOMORROW = dt.timedelta(days=1)
 # An emoji, two invisible spaces, a sign of nobody's alphabet, one that is no name, one that is no XML.
 UNREADABLE = ["🙂", "\u200b\u200b", "\ue000", "€€", "Zoé\x01"]
@@ -79,7 +79,7 @@ def held(code: str) -> Decimal:
 
 
 def ask(parent: User, amount: str = "30") -> Withdrawal:
-    return ask_withdrawal(user=parent, amount=Decimal(amount), holder="Zoé Lœb-Çelik", iban=IBAN)
+    return ask_withdrawal(user=parent, amount=Decimal(amount), holder="Zoé Lœb-Çelik", iban=IBAN, debtor=DEBTOR)
 
 
 def fresh(row: Withdrawal) -> Withdrawal:
@@ -108,7 +108,10 @@ def test_from_the_request_to_the_bank(parent: User, operator: User) -> None:
 def test_the_file_is_what_a_bank_reads(parent: User, operator: User) -> None:
     other = UserFactory()
     ledger.adjust(user=other, amount=Decimal("12.34"), reason="Dépôt", key="o", by=operator)
-    rows = [ask(parent), ask_withdrawal(user=other, amount=Decimal("12.34"), holder="O’Neil & Fils", iban=IBAN)]
+    rows = [
+        ask(parent),
+        ask_withdrawal(user=other, amount=Decimal("12.34"), holder="O’Neil & Fils", iban=IBAN, debtor=DEBTOR),
+    ]
     for row in rows:
         approve_withdrawal(withdrawal=row, by=operator)
     order = make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
@@ -221,11 +224,13 @@ def test_an_iban_that_no_transfer_reaches(typed: str) -> None:
 
 
 def test_what_is_not_there_is_not_taken(parent: User) -> None:
-    data = {"user": parent, "holder": "Z", "iban": IBAN}
+    data = {"user": parent, "holder": "Z", "iban": IBAN, "debtor": DEBTOR}
     refused("wallet_is_not_overdrawn", ask_withdrawal, amount=Decimal("50.01"), **data)
     refused("amount", ask_withdrawal, amount=Decimal("0"), **data)
     refused("amount", ask_withdrawal, amount=Decimal("-5"), **data)
     refused("amount", ask_withdrawal, amount=Decimal("1.001"), **data)
+    own = data | {"iban": "de89 3704 0044 0532 0130 00"}
+    assert "C’est le compte de la régie" in refused("own_account", ask_withdrawal, amount=Decimal("1"), **own)
     for holder in (" ", *UNREADABLE):
         refused("holder", ask_withdrawal, amount=Decimal("1"), **(data | {"holder": holder}))
     assert balance(parent) == 50 and not Withdrawal.objects.exists()
@@ -278,7 +283,7 @@ def test_a_transfer_that_the_bank_sends_back(parent: User, operator: User, paid:
 
 def test_nobody_grants_their_own_request(parent: User, operator: User) -> None:
     ledger.adjust(user=operator, amount=Decimal("5"), reason="x", key="op", by=agent_of())
-    row = ask_withdrawal(user=operator, amount=Decimal("5"), holder="O", iban=IBAN)
+    row = ask_withdrawal(user=operator, amount=Decimal("5"), holder="O", iban=IBAN, debtor=DEBTOR)
     refused("own_request", approve_withdrawal, withdrawal=row, by=operator)
     refused("own_request", refuse_withdrawal, withdrawal=row, reason="x", by=operator)
     with pytest.raises(IntegrityError, match="withdrawal_is_decided_by_another"), transaction.atomic():
@@ -490,6 +495,45 @@ class TestPages:
         assert {"amount": row.amount, "holder": row.holder, "iban": row.iban} == asked | {
             name: wanted[name] for name in changes
         }
+
+    def test_the_regies_account_is_nobodys(self, parent: User) -> None:
+        client = client_of(parent)
+        asked = {"amount": "30", "holder": "Zoé Lœb-Çelik", "iban": OTHER_IBAN}
+        own = client.post(self.PAGE, asked | {"iban": "DE89 3704 0044 0532 0130 00"})
+        assert own.status_code == 422 and "C’est le compte de la régie" in text(own)
+        seal = client.post(self.PAGE, asked, follow=True).context["seal"]
+        regie(iban=read_iban(OTHER_IBAN))  # written meanwhile
+        assert client.post(self.CHECK, {"seal": seal})["Location"] == self.PAGE
+        assert balance(parent) == 50 and not Withdrawal.objects.exists()
+
+    @pytest.mark.parametrize(
+        "holder, is_said",
+        [
+            ("M. ou Mme LOEB", False),
+            ("celik zoe", False),
+            ("Paul Lœb", False),
+            ("Mme Rosa Martin", True),
+            ("SARL Loebner", True),
+            ("王芳", True),
+        ],
+    )
+    def test_a_holder_who_is_somebody_else_is_said(
+        self, parent: User, operator: User, holder: str, is_said: bool
+    ) -> None:
+        row = Withdrawal.objects.create(user=parent, amount=Decimal(3), holder=holder, iban=read_iban(IBAN))
+        client, page = client_of(operator), f"/admin/wallet/withdrawal/{row.pk}/change/"
+        assert ("Le titulaire n’est pas l’usager" in text(client.get(page))) is is_said
+        assert ("(pas l’usager)" in text(client.get("/admin/wallet/withdrawal/"))) is is_said
+
+    def test_particles_and_titles_are_nobodys_name(self, operator: User) -> None:
+        user = UserFactory(first_name="Ly", last_name="de La Tour")
+        asked = {"user": user, "amount": Decimal(3), "iban": IBAN}
+        holders = {"Mme de La Fontaine": True, "de la": True, "LY D’AUTRE": False, "Latour": True}
+        assert {holder: Withdrawal(holder=holder, **asked).is_for_another for holder in holders} == holders
+        row = Withdrawal.objects.create(holder="Rosa", **asked | {"iban": read_iban(IBAN)})
+        refuse_withdrawal(withdrawal=row, reason="Compte d’un tiers", by=operator)
+        page = client_of(operator).get(f"/admin/wallet/withdrawal/{row.pk}/change/")
+        assert "Le titulaire n’est pas l’usager" not in text(page)  # it is decided
 
     def test_what_was_typed_does_not_outlive_the_balance(self, parent: User, operator: User) -> None:
         client = client_of(parent)

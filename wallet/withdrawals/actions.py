@@ -44,6 +44,19 @@ def read_iban(text: str) -> str:
     return str(iban.compact)
 
 
+def read_family_iban(text: str, *, debtor: Debtor) -> str:
+    """The compact IBAN of a family's account. Raises Refused as `read_iban` does, and for the régie's own account."""
+    iban = read_iban(text)
+    if iban == debtor.iban:
+        raise Refused(
+            _(
+                "C’est le compte de la régie, d’où part le virement\u00a0: donnez l’IBAN de votre propre compte. Rien n’a été demandé, vos crédits sont toujours dans votre porte-monnaie."
+            ),
+            code="own_account",
+        )
+    return iban
+
+
 def read_holder(text: str) -> str:
     """The name of an account's holder, as somebody typed it. Raises Refused for none, and for one that no bank can read."""
     name = " ".join(text.split())[:70]
@@ -60,12 +73,12 @@ def read_holder(text: str) -> str:
 
 
 @transaction.atomic
-def ask_withdrawal(*, user: User, amount: Decimal, holder: str, iban: str) -> Withdrawal:
+def ask_withdrawal(*, user: User, amount: Decimal, holder: str, iban: str, debtor: Debtor) -> Withdrawal:
     """Ask for `amount` euros of one's wallet by bank transfer; they leave it at once and wait on an account of the régie.
 
-    Raises Refused for a wrong IBAN, no holder or one that no bank can read, more than the wallet holds, and while an earlier request runs.
+    Raises Refused for a wrong IBAN or the régie's own (`debtor`), no holder or one that no bank can read, more than the wallet holds, and while an earlier request runs.
     """
-    iban, holder = read_iban(iban), read_holder(holder)
+    iban, holder = read_family_iban(iban, debtor=debtor), read_holder(holder)
     if amount != round_cents(amount) or amount <= ZERO:
         raise Refused(_("Écrivez un montant en euros et centimes, par exemple 30,00."), code="amount")
     running = {

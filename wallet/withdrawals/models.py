@@ -1,5 +1,6 @@
 """Credits that a family takes back to its bank account, and the transfer orders that carry them there."""
 
+import re
 from typing import TYPE_CHECKING, Self
 
 import pgtrigger
@@ -7,12 +8,18 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+from text_unidecode import unidecode
 
 from portal.common.db import not_truncated
+from portal.common.formats import sort_key
 from portal.common.money import MoneyField
 
 if TYPE_CHECKING:
     from accounts.models import User
+
+# Words of a name that two strangers may share.
+TITLES = {"m", "mr", "mme", "mlle", "monsieur", "madame", "mademoiselle"}
+NOBODYS = TITLES | {"ou", "et", "de", "du", "des", "d", "la", "le", "les", "l"}
 
 
 # Banks carry nothing out in the past, on a weekend, or a month ahead. TARGET's own holidays follow Easter: the action knows
@@ -250,3 +257,14 @@ class Withdrawal(models.Model):
     def masked_iban(self) -> str:
         """What pages show of the account: `FR76 … 0189`."""
         return f"{self.iban[:4]} … {self.iban[-4:]}"
+
+    @property
+    def is_for_another(self) -> bool:
+        """Whether the holder's name has no word in common with the names of whose credits they are."""
+        return not _names(self.holder) & _names(self.user.get_full_name())
+
+
+def _names(text: str) -> set[str]:
+    """The words of a name as they are compared; titles and particles are nobody's own, unless there is nothing else."""
+    words = set(re.findall(r"\w+", unidecode(sort_key(text)).lower()))
+    return words - NOBODYS or words
