@@ -297,7 +297,7 @@ def _regie() -> None:
     row.siret = "12345678200010"
     row.officer = "Le régisseur, Bernard Sabatier"
     row.card_refunds = True
-    row.iban, row.bic = "FR7630006000011234567890189", "AGRIFRPP"
+    row.iban, row.bic = "FR7610071430000000200123427", "TRPUFRP1"
     row.save()
 
 
