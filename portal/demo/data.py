@@ -45,7 +45,6 @@ from services.models import (
     Tariff,
     TariffGrid,
 )
-from wallet.actions import adjust
 
 PASSWORD = "Velay-Demo-2026!"
 WITH_A_COUNTER = "Aiguilhe"  # whose agent takes cash, cheques and CESU for the régie
@@ -336,8 +335,9 @@ def _access(user: User, service: str, label: str, *, by: User | None) -> Subscri
 def _main_family(operator: User) -> None:
     if User.objects.filter(email="parent@demo.example").exists():
         return
-    parent = _person("parent@demo.example", "MME", "Claire", "Dupont", "Aiguilhe")
-    _approve(parent, operator)
+    with past.clock(past.joined_at()):
+        parent = _person("parent@demo.example", "MME", "Claire", "Dupont", "Aiguilhe")
+        _approve(parent, operator)
     Address.objects.create(user=parent, line1="12 rue du Rocher", postal_code="43000", city="Aiguilhe", is_default=True)
     louane = _child(parent, "Louane", "Dupont", "2018-05-10", Filiation.Kind.MOTHER)
     _pupil(louane, "Aiguilhe", Level.CE2)
@@ -346,13 +346,6 @@ def _main_family(operator: User) -> None:
     _access(parent, "rosieres-accueil-de-loisirs", "Résident hors-commune", by=operator)
     for service, label in tickets.SERVICES.items():
         _access(parent, service, label, by=operator)
-    adjust(
-        user=parent,
-        amount=Decimal("50.00"),
-        reason="Crédits de départ de la démonstration",
-        key="demo:wallet:parent",
-        by=operator,
-    )
 
 
 @transaction.atomic
@@ -393,7 +386,7 @@ def _born(name: str) -> int:
 
 
 def _neighbours(operator: User, progress: Progress) -> None:
-    """A few families who book the coming weeks by the real actions, so that days fill and one is full."""
+    """A few families who have paid in and book the coming weeks by the real actions, so that days fill and one is full."""
     if User.objects.filter(email="famille1@demo.example").exists():
         return
     progress("Quelques familles et leurs réservations")
@@ -403,9 +396,9 @@ def _neighbours(operator: User, progress: Progress) -> None:
             _neighbour(number, first_name, last_name, children, operator, password)
             for number, (first_name, last_name, children) in enumerate(NEIGHBOURS, start=1)
         ]
-        past.load(households)
+        past.load(households, list(_deposits(households)))
         for number, household in enumerate(households, start=1):
-            _books(household, number, operator)
+            _books(household, number)
         first = User.objects.get(email="famille1@demo.example")
         accesses = {service: _access(first, service, label, by=operator) for service, label in tickets.SERVICES.items()}
         staff = User.objects.get(pk=operator.pk)  # as the database knows them: with their role
@@ -444,10 +437,18 @@ def _neighbour(
     return past.Household(user, people, activity, slot, access, cashier, counter)
 
 
-def _books(household: past.Household, number: int, operator: User) -> None:
-    """A family's credits of today, and the days that it books of the coming weeks."""
+def _deposits(households: list[past.Household]) -> Iterator[past.Deposit]:
+    """What the wallets hold today: the neighbours' cheques of the last days, then Claire's money."""
+    for number, row in enumerate(households, start=1):
+        yield past.Deposit(row.user, Decimal(300), row.cashier, row.counter, f"Crédit Agricole {4831200 + 7 * number}")
+    parent = User.objects.get(email="parent@demo.example")
+    agent = User.objects.get(email="aiguilhe@demo.example")
+    yield past.Deposit(parent, Decimal(50), agent, Commune.objects.get(name=WITH_A_COUNTER))
+
+
+def _books(household: past.Household, number: int) -> None:
+    """The days that a family books of the coming weeks."""
     user, activity = household.user, household.activity
-    adjust(user=user, amount=Decimal("300.00"), reason="Dépôt en mairie", key=f"demo:wallet:{number}", by=operator)
     days = OpenDay.objects.filter(activity=activity).bookable(at=timezone.now()).order_by("date")[: 6 + number]
     wishes = [Wish(person.pk, day.date) for day in days for person in household.people]
     if not wishes:

@@ -2,15 +2,17 @@
 
 All of it goes through the real actions, with the clock of the process set to the moment: nothing of the database is let off, and
 what is written is what these actions would have written then. So there are days to close, communes to pay over, months to
-invoice and a certificate to print from the first evening on. In the first days of a school year there is nothing yet.
+invoice and a certificate to print from the first evening on. In the first days of a school year there are deposits only.
 """
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import count
+from functools import partial
+from itertools import count, islice
+from operator import itemgetter
 from unittest.mock import patch
 
 from django.utils import timezone
@@ -25,9 +27,11 @@ from checkout.models import Cart
 from families.models import Beneficiary
 from portal.common.formats import PARIS, today
 from services.models import Activity, OpenDay, Slot, Subscription
+from services.school_calendar import public_holidays
 
 MONTHS = 2  # so many before this one
 EACH = 4  # days that a family books in a month
+EVENING = dt.timedelta(hours=4)  # after the counter
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,17 @@ class Household:
     access: Subscription
     cashier: User  # who takes its money
     counter: Commune | None  # at which counter; None: the agglomération's
+
+
+@dataclass(frozen=True)
+class Deposit:
+    """Money that somebody brings to a counter (None: the agglomération's)."""
+
+    user: User
+    amount: Decimal
+    cashier: User
+    counter: Commune | None
+    cheque: str = ""  # empty: in cash
 
 
 @contextmanager
@@ -70,47 +85,79 @@ def joined_at() -> dt.datetime:
     return dt.datetime.combine(months()[0] - dt.timedelta(days=30), dt.time(10, 30), tzinfo=PARIS)
 
 
-def load(families: Sequence[Household]) -> None:
-    """Tell the story of these families month by month, as money of one wallet must be: the oldest first."""
-    receipts = count(1)
-    for first in months():
+def load(families: Sequence[Household], deposits: Sequence[Deposit]) -> None:
+    """Tell the story of these families up to yesterday, and of the deposits of its last days.
+
+    Moment by moment across all of them: quittances and orders are numbered in the order in which they are made.
+    """
+    story: list[tuple[dt.datetime, Callable[[], None]]] = []
+    numbers = count(1)
+    visits = 0
+    for first in [*months(), today().replace(day=1)]:
         for minute, family in enumerate(families):
             days = _days(family.activity, first)
-            if days:
-                monday = days[0].date - dt.timedelta(days=7 + days[0].date.weekday())  # counters are open
-                at = dt.datetime.combine(monday, dt.time(17, 5 + minute), tzinfo=PARIS)
-                _one_month(family, days, at, next(receipts))
+            if not days:
+                continue
+            visits += 1
+            monday = days[0].date - dt.timedelta(days=7 + days[0].date.weekday())  # counters are open
+            at = dt.datetime.combine(monday, dt.time(17, 5 + minute), tzinfo=PARIS)
+            story += [
+                (at, partial(_pay_in, Deposit(family.user, Decimal(60), family.cashier, family.counter), numbers)),
+                (at + EVENING, partial(_order, family, days)),
+            ]
+            if visits % 3 == 0:
+                story.append((at + dt.timedelta(days=1) + EVENING, partial(_give_a_day_back, family)))
+    for at, deposit in zip(_last_afternoons(len(deposits)), deposits, strict=True):
+        story.append((at, partial(_pay_in, deposit, numbers)))
+    for at, happens in sorted(story, key=itemgetter(0)):
+        with clock(at):
+            happens()
 
 
 def _days(activity: Activity, first: dt.date) -> list[OpenDay]:
+    """A few days of this month that are over; of a month that has hardly begun, none."""
     rows = OpenDay.objects.filter(activity=activity, is_open=True, date__year=first.year, date__month=first.month)
-    return list(rows.order_by("date")[1 : 1 + EACH])
+    return list(rows.filter(date__lt=today()).order_by("date")[1 : 1 + EACH])
 
 
-def _one_month(family: Household, days: Sequence[OpenDay], at: dt.datetime, number: int) -> None:
-    """Money at the counter on the way home, the order in the evening, and a day given back when there are several."""
-    with clock(at):
-        take_top_up(
-            user=family.user,
-            amount=Decimal(60),
-            paper=Paper(TillMeans.CASH, f"Q-{at.year}-{number:03d}"),
-            commune=family.counter,
-            by=family.cashier,
-        )
-    with clock(at + dt.timedelta(hours=4)):
-        added = add_to_cart(
-            user=family.user,
-            activity=family.activity,
-            slot=family.slot,
-            subscription=family.access,
-            wishes=[Wish(person.pk, day.date) for day in days for person in family.people],
-        )
-        choose_address(user=family.user, address=Address.objects.get(user=family.user))
-        accept_sale_terms(user=family.user, terms=Terms.objects.current(Terms.Kind.SALE))
-        cart = Cart.objects.live().get(user=family.user)
-        order = pay(user=family.user, cart_id=cart.pk, means=Means.WALLET, shown_total=added.total).order
-    if number % 3 == 0:
-        with clock(at + dt.timedelta(days=1, hours=4)):
-            last = Booking.objects.filter(order_lines__order=order).order_by("-open_day__date", "pk").first()
-            if last is not None:
-                cancel_bookings(ids=[last.pk], by=family.user)
+def _last_afternoons(number: int) -> list[dt.datetime]:
+    """So many of the newest afternoons on which counters were open, before today, the oldest first."""
+    before = (today() - dt.timedelta(days=back) for back in count(1))
+    closed = public_holidays(today() - dt.timedelta(days=2 * number + 14), today())
+    work = (date for date in before if date.weekday() < 5 and date not in closed)
+    return [dt.datetime.combine(date, dt.time(15, 20), tzinfo=PARIS) for date in islice(work, number)][::-1]
+
+
+def _pay_in(deposit: Deposit, numbers: Iterator[int]) -> None:
+    """Money at the counter, on the way home from work."""
+    means = TillMeans.CHEQUE if deposit.cheque else TillMeans.CASH
+    take_top_up(
+        user=deposit.user,
+        amount=deposit.amount,
+        paper=Paper(means, f"Q-{today().year}-{next(numbers):03d}", deposit.cheque),
+        commune=deposit.counter,
+        by=deposit.cashier,
+    )
+
+
+def _order(family: Household, days: Sequence[OpenDay]) -> None:
+    """In the evening, with what was paid in."""
+    added = add_to_cart(
+        user=family.user,
+        activity=family.activity,
+        slot=family.slot,
+        subscription=family.access,
+        wishes=[Wish(person.pk, day.date) for day in days for person in family.people],
+    )
+    choose_address(user=family.user, address=Address.objects.get(user=family.user))
+    accept_sale_terms(user=family.user, terms=Terms.objects.current(Terms.Kind.SALE))
+    cart = Cart.objects.live().get(user=family.user)
+    pay(user=family.user, cart_id=cart.pk, means=Means.WALLET, shown_total=added.total)
+
+
+def _give_a_day_back(family: Household) -> None:
+    """The last day of what they have just ordered."""
+    booked = Booking.objects.booked().filter(order_lines__order__user=family.user)
+    last = booked.order_by("-open_day__date", "pk").first()
+    if last is not None:
+        cancel_bookings(ids=[last.pk], by=family.user)

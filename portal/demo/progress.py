@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 HEARTBEAT = 5.0  # seconds
@@ -17,20 +17,28 @@ def seconds(duration: float) -> str:
 
 
 @contextmanager
-def step(label: str) -> Iterator[None]:
-    """« label… » at once, then the time it took; every few seconds in between, how long it has lasted."""
+def step(label: str) -> Iterator[Callable[[str], None]]:
+    """« label… » at once, then the time it took; every few seconds in between, how long it has lasted.
+
+    The block is given a function: what it says of its work stands in those lines.
+    """
     begun = time.monotonic()
     over = threading.Event()
+    doing = ""
+
+    def now_doing(what: str) -> None:
+        nonlocal doing
+        doing = f", {what}"
 
     def beat() -> None:
         while not over.wait(HEARTBEAT):
-            say(f"    … {label} ({seconds(time.monotonic() - begun)})")
+            say(f"    … {label}{doing} ({seconds(time.monotonic() - begun)})")
 
     say(f"  … {label}")
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
-        yield
+        yield now_doing
     finally:
         over.set()
     say(f"  ✓ {label} ({seconds(time.monotonic() - begun)})")

@@ -31,6 +31,9 @@ def test_months_that_can_be_closed_and_invoiced() -> None:
         for wallet in Wallet.objects.all():  # a statement that goes back in time would not add up line by line
             times = list(Entry.objects.of_wallet(wallet).order_by("pk").values_list("movement__at", flat=True))
             assert times == sorted(times)
+        assert not Movement.objects.filter(kind=Movement.Kind.ADJUSTMENT).exists()  # nobody corrects a wallet alone
+        taken = list(CounterReceipt.objects.order_by("number").values_list("at", flat=True))
+        assert taken == sorted(taken) and taken[-1].astimezone(PARIS).date() == FIRST_EVENING.date() - dt.timedelta(1)
 
 
 def test_the_clock_goes_on_and_comes_back() -> None:
