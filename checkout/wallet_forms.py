@@ -5,13 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
 
 from portal.common.errors import Refused
 from portal.common.formats import euros, month, today
 from portal.common.forms import AmountField, SummaryOnPage, label_of, offer
-from wallet.models import Movement
+from wallet.models import Entry, Movement, Wallet
 from wallet.transfers import Debtor
 from wallet.withdrawals.actions import read_family_iban, read_holder
 
@@ -21,13 +22,13 @@ OF_A_WALLET = [(kind.value, kind.label) for kind in Movement.Kind if kind not in
 MONTHS_LISTED = 24
 
 
-def last_months(date: dt.date) -> list[dt.date]:
-    """The first days of this month and of those before it, newest first."""
+def last_months(date: dt.date, since: dt.date) -> list[dt.date]:
+    """The first days of this month and of those before it back to that of `since`, newest first."""
     first = date.replace(day=1)
-    found = []
-    for _month in range(MONTHS_LISTED):
-        found.append(first)
+    found = [first]
+    while len(found) < MONTHS_LISTED and since < first:
         first = (first - dt.timedelta(days=1)).replace(day=1)
+        found.append(first)
     return found
 
 
@@ -46,9 +47,11 @@ class MovementFilter(forms.Form):
         error_messages={"invalid_choice": _("Ce mois n’est pas dans la liste : tous les mois sont montrés.")},
     )
 
-    def __init__(self, data: Any = None) -> None:
+    def __init__(self, data: Any, wallet: Wallet) -> None:
         super().__init__(data)
-        months = [("", _("Tous")), *((f"{first:%Y-%m}", month(first)) for first in last_months(today()))]
+        oldest = Entry.objects.of_wallet(wallet).order_by("pk").first()
+        since = timezone.localdate(oldest.movement.at) if oldest else today()
+        months = [("", _("Tous")), *((f"{first:%Y-%m}", month(first)) for first in last_months(today(), since))]
         offer(self, "mois", months)
 
     def rows(self, entries: Any) -> Any:

@@ -393,7 +393,7 @@ def _release(part: Payment) -> None:
     ledger.post(
         kind=Movement.Kind.RELEASE,
         key=f"payment:{part.reference}:release",
-        label=_("Part rendue de la commande %s") % part.order.number,
+        label=_("Commande %s, part du porte-monnaie rendue") % part.order.number,
         amounts={ledger.RESERVED: -part.amount, ledger.wallet_code(owner): part.amount},
         by=owner,
     )

@@ -465,7 +465,7 @@ def _reserve(order: Order, user: User, amount: Decimal) -> None:
     ledger.post(
         kind=Movement.Kind.RESERVE,
         key=f"payment:{payment.reference}:reserve",
-        label=_("Part réservée pour la commande %s") % order.number,
+        label=_("Commande %s, part du porte-monnaie") % order.number,
         amounts={ledger.wallet_code(user): -amount, ledger.RESERVED: amount},
         by=user,
     )

@@ -127,9 +127,18 @@ class StatementAdmin(ReadOnlyAdmin):
         may_decide = self.may(request, Right.DECIDE, obj)
         context["may_decide"] = is_open and may_decide
         context["may_unpay"] = may_decide and obj.payment_id not in (None, obj.movement_id)
+        context["undone"] = None if obj.paid_on else self._payment_taken_back(obj)
         context |= {"canceller": self.signature(obj, "cancelled_by"), "payer": self.signature(obj, "paid_by")}
         context["today"] = today()
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _payment_taken_back(self, obj: Statement) -> dict[str, Any] | None:
+        """The newest payment of the statement that was taken back: when it was written, when it was undone, and why."""
+        back = Movement.objects.filter(key__startswith=f"statement:{obj.pk}:paid", key__endswith=":undone")
+        row = back.select_related("reverses").order_by("-pk").first()
+        if row is None or row.reverses is None:
+            return None
+        return {"paid_at": row.reverses.at, "at": row.at, "words": row.label}
 
     def new_view(self, request: HttpRequest) -> HttpResponse:
         """GET shows what is owed up to a closed day; POST pays over to those that are ticked."""
@@ -137,8 +146,17 @@ class StatementAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         reach = closed_until()
         data = request.POST if request.method == "POST" else request.GET
-        until = _date(data.get("jusqu_au", "")) or _end_of_last_month(reach)
-        if request.method == "POST" and until:
+        asked = data.get("jusqu_au", "")
+        chosen, wrong = _date(asked), ""
+        if asked and chosen is None:
+            wrong = _("Cette date ne peut pas être lue\u00a0: écrivez-la avec le calendrier.")
+        elif chosen and chosen > today():
+            wrong = _("Le %s est à venir\u00a0: choisissez un jour passé.") % long_date(chosen)
+        until = _end_of_last_month(reach) if wrong or chosen is None else chosen
+        if wrong:
+            shown = _("Voici ce qui est dû jusqu’au %s.") % long_date(until) if until else ""
+            self.say(request, messages.WARNING, [f"{wrong} {_('Rien n’a été reversé.')} {shown}".strip()])
+        elif request.method == "POST" and until:
             try:
                 issued = statements.issue(codes=set(data.getlist("a")), until=until, by=staff(request))
             except Refused as refusal:

@@ -28,7 +28,7 @@ from portal.common.errors import Refused
 from portal.common.exports import Cell, as_csv
 from portal.common.formats import euros
 from wallet.actions import wallet_of
-from wallet.models import Entry, TopUpPack
+from wallet.models import Entry, TopUpPack, Wallet
 from wallet.withdrawals.actions import ask_withdrawal, cancel_withdrawal
 from wallet.withdrawals.models import Withdrawal
 
@@ -69,7 +69,7 @@ def wallet(request: HttpRequest) -> HttpResponse:
                 messages.error(request, text)
             return redirect(confirm if refusal.code == "changed" else "wallet")
     mine = wallet_of(current_user(request))
-    chosen = MovementFilter(request.GET)
+    chosen = MovementFilter(request.GET, mine)
     page = Paginator(chosen.rows(Entry.objects.of_wallet(mine)), PAGE_SIZE).get_page(request.GET.get("page"))
     asked = Withdrawal.objects.of(current_user(request)).first()
     context = {
@@ -99,8 +99,9 @@ def _shown(entries: Sequence[Entry]) -> list[Shown]:
 def movements_file(request: HttpRequest) -> HttpResponse:
     """The movements that the filters show, as a CSV that a spreadsheet opens; of one month between its two balances."""
     heads = [_("Date"), _("Nature"), _("Libellé"), _("Commande"), _("Montant"), _("Solde")]
-    chosen = MovementFilter(request.GET)
-    shown, is_cut = _chosen(request, chosen, MOST_IN_A_FILE)
+    mine = wallet_of(current_user(request))
+    chosen = MovementFilter(request.GET, mine)
+    shown, is_cut = _chosen(mine, chosen, MOST_IN_A_FILE)
     rows: list[list[Cell]] = [
         [
             date,
@@ -113,7 +114,7 @@ def movements_file(request: HttpRequest) -> HttpResponse:
         for entry, date, order in shown
     ]
     if chosen.month is not None:
-        month = span(wallet_of(current_user(request)), chosen.month, shown, is_cut=is_cut)
+        month = span(mine, chosen.month, shown, is_cut=is_cut)
         rows.insert(0, [month.last, "", _("Solde à la fin"), "", None, month.closing])
         rows.append([month.first, "", _("Solde au début"), "", None, month.opening])
     return as_csv(_("porte-monnaie"), heads, rows)
@@ -123,8 +124,9 @@ def movements_file(request: HttpRequest) -> HttpResponse:
 def movements_pdf(request: HttpRequest) -> HttpResponse:
     """The same on paper, MOST_ON_PAPER at most."""
     user = current_user(request)
-    chosen = MovementFilter(request.GET)
-    shown, is_cut = _chosen(request, chosen, MOST_ON_PAPER)
+    mine = wallet_of(user)
+    chosen = MovementFilter(request.GET, mine)
+    shown, is_cut = _chosen(mine, chosen, MOST_ON_PAPER)
     notes = []
     if chosen.cleaned_data.get("nature"):
         notes.append(_("Seuls les mouvements de cette nature sont listés et comptés dans les entrées et les sorties."))
@@ -135,7 +137,7 @@ def movements_pdf(request: HttpRequest) -> HttpResponse:
     file = statement(
         user=user,
         shown=shown,
-        span=span(wallet_of(user), chosen.month, shown, is_cut=is_cut),
+        span=span(mine, chosen.month, shown, is_cut=is_cut),
         chosen=chosen.words,
         notes=notes,
     )
@@ -144,9 +146,9 @@ def movements_pdf(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def _chosen(request: HttpRequest, chosen: MovementFilter, most: int) -> tuple[list[Shown], bool]:
+def _chosen(mine: Wallet, chosen: MovementFilter, most: int) -> tuple[list[Shown], bool]:
     """The movements that pass, `most` of them, and whether there are more."""
-    found = list(chosen.rows(Entry.objects.of_wallet(wallet_of(current_user(request))))[: most + 1])
+    found = list(chosen.rows(Entry.objects.of_wallet(mine))[: most + 1])
     return _shown(found[:most]), len(found) > most
 
 

@@ -418,9 +418,24 @@ class TestPages:
         said = client.post(page("unpaid", second.pk), {"motif": ""}, follow=True).content.decode()
         assert "Écrivez le motif" in said
         said = client.post(page("unpaid", second.pk), {"motif": "IBAN clos"}, follow=True).content.decode()
+        assert "Un virement a été constaté" in said and "IBAN clos" in said
         assert "Virement repris" in said and page("unpaid", second.pk) not in said and page("paid", second.pk) in said
         told = client.get(page("history", second.pk)).content.decode()
         assert "Reversement viré" in told and "IBAN clos" in told
+
+    @pytest.mark.parametrize("asked", ["abc", "0001-01-01", "2026-02-30", f"{days_ago(-1)}", "2030-12-31"])
+    def test_a_date_that_is_none_or_to_come_is_said(self, asked: str) -> None:
+        commune = sold()
+        close()
+        client = client_of(agent_of())
+        for answer in (
+            client.get(page("new"), {"jusqu_au": asked}),
+            client.post(page("new"), {"jusqu_au": asked, "a": [str(commune.pk)]}),
+        ):
+            said = answer.content.decode()
+            assert ("ne peut pas être lue" in said) != ("est à venir" in said), said
+            assert "Rien n’a été reversé. Voici ce qui est dû jusqu’au" in said and not Statement.objects.exists()
+            assert answer.context["until"] < today()
 
     def test_a_commune_reads_its_own_and_decides_nothing(self) -> None:
         commune = sold()

@@ -76,6 +76,8 @@ def test_filters(shop: Shop, browse: Callable[[Shop], Client]) -> None:
     ):
         assert len(shown(**nonsense)) == 3 and said in text(client.get(PAGE, nonsense))
     assert "pas dans la liste" not in text(client.get(PAGE, {"mois": month}))
+    offered = client.get(PAGE).context["filter"].fields["mois"].choices
+    assert [value for value, _words in offered] == ["", month]  # of the wallet's life, and no more
 
 
 def test_the_file_opens_in_a_spreadsheet(shop: Shop, browse: Callable[[Shop], Client]) -> None:
@@ -101,10 +103,10 @@ def test_the_statement_on_paper(shop: Shop, browse: Callable[[Shop], Client]) ->
 
 
 def test_a_statement_opens_and_closes_with_the_balance(shop: Shop, browse: Callable[[Shop], Client]) -> None:
-    """The deposit of 50,00 € is of the month before; what was paid and given back since is of this one."""
+    """The deposit of 50,00 € is of two months before; what was paid and given back since is of this one."""
     this_month = timezone.localdate().replace(day=1)
-    before = (this_month - dt.timedelta(days=1)).replace(day=1)
-    empty = (before - dt.timedelta(days=1)).replace(day=1)
+    empty = (this_month - dt.timedelta(days=1)).replace(day=1)
+    before = (empty - dt.timedelta(days=1)).replace(day=1)
     with pgtrigger.ignore("wallet.Movement:movements_are_append_only"):
         Movement.objects.filter(kind="adjustment").update(at=dt.datetime.combine(before, dt.time(12), PARIS))
     client = browse(shop)
@@ -118,7 +120,8 @@ def test_a_statement_opens_and_closes_with_the_balance(shop: Shop, browse: Calla
         assert words in now, words
     nothing = paper(mois=f"{empty:%Y-%m}")
     assert f"Période : du {empty:%d/%m/%Y} au " in nothing and "Aucun mouvement" in nothing
-    assert "Solde au début : 0,00" in nothing and "Solde à la fin : 0,00" in nothing
+    assert "Solde au début : 50,00" in nothing and "Solde à la fin : 50,00" in nothing
+    assert len(client.get(PAGE).context["filter"].fields["mois"].choices) == 4  # the three months, and all of them
     everything = paper()
     assert f"du {before:%d/%m/%Y} au" in everything and "Solde au début : 0,00" in everything
     rows = list(
@@ -174,6 +177,15 @@ class TestSuggestion:
         assert found and found.monthly == Decimal("10.53") and found.pack.amount == 25
         words = text(browse(shop).get(PAGE))
         assert "environ 10,53 € par mois" in words and "le pack de 25,00 €" in words
+        assert "sera bientôt vide" in words
+
+    def test_an_empty_wallet_is_empty(self, browse: Callable[[Shop], Client]) -> None:
+        self.packs()
+        shop = open_shop(credit="31.60")
+        shop.add()
+        shop.pay(Means.WALLET, "31.60")
+        words = text(browse(shop).get(PAGE))
+        assert "Votre porte-monnaie est vide" in words and "bientôt vide" not in words
 
     def test_not_while_it_holds_enough_nor_for_who_spends_nothing(self) -> None:
         packs = self.packs()
