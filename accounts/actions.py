@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from accounts.models import Address, Commune, CommuneFile, Consent, StaffRole, Terms, User, UserQuerySet
 from accounts.staff import tell_staff
 from portal.common.errors import Refused
+from portal.common.formats import of
 from portal.outbox.actions import queue_email
 
 EDITABLE_DETAILS = {
@@ -152,10 +153,11 @@ def approve_user(*, user: User, by: User) -> None:
     """
     account = _to_decide(user, by, refusing=False)
     if account.status == User.Status.APPROVED:
-        raise Refused(_("Le compte de %s est déjà validé.") % account, code="already_decided")
+        raise Refused(_("Le compte %s est déjà validé.") % of(str(account)), code="already_decided")
     if not EmailAddress.objects.filter(user=account, verified=True).exists():
         raise Refused(
-            _("Le compte de %s ne peut pas encore être validé : son adresse e-mail n’est pas vérifiée.") % account,
+            _("Le compte %s ne peut pas encore être validé : son adresse e-mail n’est pas vérifiée.")
+            % of(str(account)),
             code="email_not_verified",
         )
     _decide(account, status=User.Status.APPROVED, reason="", by=by)
@@ -173,7 +175,7 @@ def refuse_user(*, user: User, reason: str, by: User) -> None:
         raise Refused(_("Écrivez le motif du refus : la personne le lira dans son courriel."), code="reason_missing")
     account = _to_decide(user, by, refusing=True)
     if account.status == User.Status.REFUSED:
-        raise Refused(_("Le compte de %s est déjà refusé.") % account, code="already_decided")
+        raise Refused(_("Le compte %s est déjà refusé.") % of(str(account)), code="already_decided")
     _decide(account, status=User.Status.REFUSED, reason=reason, by=by)
 
 

@@ -12,6 +12,7 @@ import accounts.admin_outbox  # noqa: F401  registers the outbox
 from accounts.admin_base import Right, ScopedAdmin, ScopedForm, staff
 from accounts.models import Commune, StaffRole, Terms, User
 from accounts.staff import grant_role, withdraw_role
+from portal.common.formats import of
 
 
 @admin.register(Commune)
@@ -37,7 +38,8 @@ class StaffRoleForm(ScopedForm):
         user: User = self.cleaned_data["user"]
         if not user.is_approved:
             raise forms.ValidationError(
-                _("Le compte de %s n’est pas encore validé\u00a0: validez-le d’abord.") % user, code="not_approved"
+                _("Le compte %s n’est pas encore validé\u00a0: validez-le d’abord.") % of(str(user)),
+                code="not_approved",
             )
         return user
 

@@ -34,6 +34,15 @@ class LeavingAdmin(ReadOnlyAdmin):
     left = gettext_lazy("Parti.")
     again_words = gettext_lazy("Renvoyer")
     only_dead = gettext_lazy("Seul ce qui est abandonné peut être renvoyé.")
+    in_line_already = gettext_lazy("C’est déjà en file\u00a0: le prochain essai se fait tout seul.")
+    left_already = gettext_lazy("C’est déjà parti\u00a0: rien n’est renvoyé.")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What has left, or was given up, has no next try."""
+        fields = super().get_fields(request, obj)
+        if obj is None or obj.status == Leaving.WAITING:
+            return fields
+        return [name for name in fields if name != "next_attempt_at"]
 
     def again(self, row: Any) -> None:
         """Put one back in line."""
@@ -65,8 +74,11 @@ class LeavingAdmin(ReadOnlyAdmin):
         obj: Leaving = self.object_or_404(request, str(pk))
         if not self.has_retry_permission(request):
             raise PermissionDenied
-        if request.method == "POST":
+        if request.method == "POST" and obj.status == Leaving.DEAD:
             self.put_back(request, [obj])
+        elif request.method == "POST":  # pressed twice: what the first press did is what is said
+            words = self.in_line_already if obj.status == Leaving.WAITING else self.left_already
+            self.say(request, messages.INFO, [str(words)])
         return redirect(self.url("change", pk))
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -109,6 +121,8 @@ class EmailAdmin(LeavingAdmin):
     readonly_fields = ["readable_body", "trouble"]
     left = gettext_lazy("Envoyé.")
     only_dead = gettext_lazy("Seuls les courriels abandonnés peuvent être renvoyés.")
+    in_line_already = gettext_lazy("Ce courriel est déjà en file\u00a0: il part tout seul, une seule fois.")
+    left_already = gettext_lazy("Ce courriel est déjà parti\u00a0: il n’est pas renvoyé.")
 
     def again(self, row: Email) -> None:
         retry(email=row)
@@ -147,6 +161,8 @@ class CallAdmin(LeavingAdmin):
     left = gettext_lazy("Fait.")
     again_words = gettext_lazy("Refaire l’appel")
     only_dead = gettext_lazy("Seuls les appels abandonnés peuvent être refaits.")
+    in_line_already = gettext_lazy("Cet appel est déjà en file\u00a0: il se refait tout seul, une seule fois.")
+    left_already = gettext_lazy("Cet appel est déjà fait\u00a0: il n’est pas refait.")
 
     def again(self, row: Call) -> None:
         try_again(call=row)

@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import StaffRole, User
 from portal.common.errors import Refused
-from portal.common.formats import today
+from portal.common.formats import of, today
 from portal.outbox.actions import queue_email
 
 
@@ -18,7 +18,7 @@ def grant_role(*, role: StaffRole, by: User) -> StaffRole:
     user = User.objects.select_for_update().get(pk=role.user_id)
     if not user.is_approved:
         raise Refused(
-            _("Le compte de %s n’est pas encore validé\u00a0: validez-le d’abord.") % user, code="not_approved"
+            _("Le compte %s n’est pas encore validé\u00a0: validez-le d’abord.") % of(str(user)), code="not_approved"
         )
     role.save()
     if not user.is_staff:

@@ -21,7 +21,7 @@ from accounts.admin_history import Happening, told
 from checkout.models import Payment, Refund
 from checkout.refunds.actions import back_to_wallet, left_of, refund_to_card
 from checkout.refunds.models import new_refund_reference
-from portal.common.formats import euros, moment
+from portal.common.formats import euros, moment, of
 from portal.common.forms import AmountField
 from portal.common.money import ZERO
 from wallet.actions import wallet_of
@@ -126,8 +126,8 @@ class RefundAdmin(ReadOnlyAdmin):
 
         def give_back(*, amount: Decimal, reason: str, reference: str) -> Done:
             refund = refund_to_card(payment=found, amount=amount, reason=reason, by=staff(request), reference=reference)
-            said = _("%(sum)s repartent vers la carte de %(person)s. Le prestataire est prévenu.")
-            words = {"sum": euros(refund.amount), "person": found.order.user}
+            said = _("%(sum)s repartent vers la carte %(of_person)s. Le prestataire est prévenu.")
+            words = {"sum": euros(refund.amount), "of_person": of(str(found.order.user))}
             return Done(self.url("change", refund.pk), said % words)
 
         question = Question(

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from django.utils.translation import gettext as _
 
 from families.models import Beneficiary, Enrolment
-from portal.common.formats import NBSP, enumeration, long_date
+from portal.common.formats import NBSP, enumeration, long_date, of
 from services.limits import ages, classes
 from services.models import Activity
 from services.school_calendar import school_year
@@ -53,9 +53,9 @@ class Limits:
         age = child.age_on(date)
         if age is None:
             return _(
-                "La date de naissance de %(child)s manque\u00a0: «\u00a0%(activity)s\u00a0» est réservé aux enfants %(ages)s. "
+                "La date de naissance %(of_child)s manque\u00a0: «\u00a0%(activity)s\u00a0» est réservé aux enfants %(ages)s. "
                 "Complétez-la dans «\u00a0Mes filiations\u00a0»."
-            ) % {"child": child.first_name, "activity": self.activity, "ages": ages(self.activity)}
+            ) % {"of_child": of(child.first_name), "activity": self.activity, "ages": ages(self.activity)}
         if (low is None or low <= age) and (high is None or age <= high):
             return ""
         return _(
@@ -73,6 +73,7 @@ class Limits:
         row = self.enrolments.get((child.pk, year))
         words = {
             "child": child.first_name,
+            "of_child": of(child.first_name),
             "activity": self.activity,
             "pupils": self.pupils,
             "year": f"{year}-{year + 1}",
@@ -80,7 +81,7 @@ class Limits:
         if row is None:
             return (
                 _(
-                    "L’école de %(child)s pour %(year)s n’est pas déclarée\u00a0: «\u00a0%(activity)s\u00a0» est réservé "
+                    "L’école %(of_child)s pour %(year)s n’est pas déclarée\u00a0: «\u00a0%(activity)s\u00a0» est réservé "
                     "%(pupils)s. Déclarez-la dans «\u00a0Mes filiations\u00a0»."
                 )
                 % words

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import User
 from families.limits import Limits
 from families.models import Beneficiary, Filiation, IncomeQuotient
-from portal.common.formats import WEEKDAYS, today
+from portal.common.formats import WEEKDAYS, of, today
 from services.limits import ages, beyond_age
 from services.models import AccessProfile, Activity, Service, Slot, Subscription, Tariff
 from services.school_calendar import school_year
@@ -102,7 +102,7 @@ class SimulationForm(forms.Form):
         for number, person in enumerate(people, start=1):
             name = person.name
             self.fields[f"age_{number}"] = WholeNumber(
-                label=_("Âge de %s") % name,
+                label=_("Âge %s") % of(name),
                 min_value=0,
                 max_value=120,
                 required=False,
@@ -111,7 +111,7 @@ class SimulationForm(forms.Form):
                 error_messages={"invalid": _("Écrivez l’âge en années, comme 7.")},
             )
             self.fields[f"days_{number}"] = forms.TypedMultipleChoiceField(
-                label=_("Jours de %s") % name,
+                label=_("Jours %s") % of(name),
                 choices=[(day, WEEKDAYS[day].capitalize()) for day in weekdays],
                 coerce=int,
                 required=False,

@@ -7,6 +7,7 @@ from django.urls import include, path
 from portal import views
 
 handler400 = "portal.views.bad_request"
+handler404 = "portal.views.not_found"
 
 urlpatterns = [
     path("", views.home, name="home"),

@@ -1,13 +1,19 @@
-"""The home page, the page that a load balancer asks, and what an unreadable request gets."""
+"""The home page, the page that a load balancer asks, and what is said where there is none."""
 
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.exceptions import NotRegistered
 from django.contrib.auth.decorators import login_not_required
 from django.core.exceptions import TooManyFieldsSent
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import render
 from django.template.loader import get_template
+from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
+from django.views.defaults import page_not_found
 
 
 @login_not_required
@@ -30,3 +36,18 @@ def bad_request(_request: HttpRequest, exception: Exception) -> HttpResponse:
     """400. Rendered without the request: reading what it holds is what failed."""
     context = {"too_many": isinstance(exception, TooManyFieldsSent)}
     return HttpResponseBadRequest(get_template("400.html").render(context))
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404. Who works in the administration stays there, with a way back to the list that they were in, if it is theirs."""
+    home = reverse("admin:index")
+    if not request.path.startswith(home) or not hasattr(request, "user") or not admin.site.has_permission(request):
+        return page_not_found(request, exception)
+    app, _sep, rest = request.path.removeprefix(home).partition("/")
+    try:
+        table = admin.site.get_model_admin(apps.get_model(app, rest.partition("/")[0]))
+    except (LookupError, ValueError, NotRegistered):
+        table = None
+    opts = table.opts if table is not None and table.has_view_or_change_permission(request) else None
+    context = {**admin.site.each_context(request), "title": _("Page introuvable"), "opts": opts}
+    return render(request, "admin/404.html", context, status=404)

@@ -15,12 +15,12 @@ from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, ScopedAdmi
 from accounts.admin_history import Happening, told
 from accounts.models import User
 from families.admin import AccountAdmin as PeopleAdmin
-from portal.common.formats import euros, short_date
+from portal.common.formats import euros, of, short_date
 from portal.common.forms import AmountField
 from portal.common.money import MoneyField
 from wallet.corrections.models import Correction
 from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
-from wallet.words import account_name, of
+from wallet.words import account_name
 
 
 @admin.register(Wallet)
@@ -136,9 +136,9 @@ class EntryInline(ReadOnlyInline):
     def euros(self, obj: Entry) -> str:
         return euros(obj.amount)
 
-    @admin.display(description=gettext_lazy("solde après"))
+    @admin.display(description=gettext_lazy("solde du porte-monnaie après"))
     def after(self, obj: Entry) -> str:
-        return euros(obj.balance_after)
+        return euros(obj.balance_after) or "–"  # a system account stores none: it is summed
 
 
 def movement_story(movement: Movement, viewer: User) -> list[Happening]:
@@ -221,9 +221,9 @@ class EntryAdmin(ReadOnlyAdmin):
     def amount_in_euros(self, obj: Entry) -> str:
         return euros(obj.amount)
 
-    @admin.display(description=gettext_lazy("solde après"))
+    @admin.display(description=gettext_lazy("solde du porte-monnaie après"))
     def after(self, obj: Entry) -> str:
-        return euros(obj.balance_after)
+        return euros(obj.balance_after) or "–"  # a system account stores none: it is summed
 
 
 @admin.register(TopUpPack)

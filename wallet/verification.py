@@ -7,7 +7,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from accounts.models import User
-from portal.common.formats import euros
+from portal.common.formats import euros, of
 from portal.common.money import ZERO
 from wallet.models import AGREED
 
@@ -93,8 +93,8 @@ def verify() -> Iterator[str]:
                 "total": euros(total or ZERO),
             }
     for user, balance, summed, _newest in _rows(WALLETS):
-        yield _("Porte-monnaie de %(user)s : solde %(balance)s, somme des écritures %(summed)s.") % {
-            "user": User.objects.get(pk=user),
+        yield _("Porte-monnaie %(of_user)s : solde %(balance)s, somme des écritures %(summed)s.") % {
+            "of_user": of(str(User.objects.get(pk=user))),
             "balance": euros(balance),
             "summed": euros(summed),
         }

@@ -5,17 +5,8 @@ from collections.abc import Callable
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from portal.common.formats import sort_key
+from portal.common.formats import of
 from wallet.models import Account
-
-
-def of(name: str) -> str:
-    """`de Rosières`, `d’Aiguilhe`, `du Puy-en-Velay`, `des Estables`."""
-    for article, short in (("Le ", "du "), ("Les ", "des ")):
-        if name.startswith(article):
-            return short + name.removeprefix(article)
-    return f"d’{name}" if sort_key(name)[:1] in tuple("aeiouh") else f"de {name}"
-
 
 # What people call a provider by its code; checkout, which knows them, says it when it starts: an app imports only downwards.
 NAMES_OF_PROVIDERS: list[Callable[[str], str]] = []

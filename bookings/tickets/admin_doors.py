@@ -14,6 +14,7 @@ from accounts.models import User
 from bookings.tickets.doors import appoint, check_door, dismiss
 from bookings.tickets.models import Controller
 from portal.common.errors import Refused
+from portal.common.formats import of
 from services.models import Activity
 
 
@@ -30,7 +31,8 @@ class ControllerForm(ScopedForm):
         user: User = self.cleaned_data["user"]
         if not user.is_approved:
             raise forms.ValidationError(
-                _("Le compte de %s n’est pas encore validé\u00a0: validez-le d’abord.") % user, code="not_approved"
+                _("Le compte %s n’est pas encore validé\u00a0: validez-le d’abord.") % of(str(user)),
+                code="not_approved",
             )
         return user
 

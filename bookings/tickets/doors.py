@@ -8,6 +8,7 @@ from accounts.admin_base import works_here
 from accounts.models import User
 from bookings.tickets.models import Controller
 from portal.common.errors import Refused
+from portal.common.formats import of
 from services.models import Activity, Service
 from services.models.catalogue import ActivityQuerySet
 
@@ -40,7 +41,9 @@ def appoint(*, controller: Controller, by: User) -> Controller:
     """
     user = User.objects.select_for_update().get(pk=controller.user_id)
     if not user.is_approved:
-        raise Refused(_("Le compte de %s n’est pas encore validé : validez-le d’abord.") % user, code="not_approved")
+        raise Refused(
+            _("Le compte %s n’est pas encore validé : validez-le d’abord.") % of(str(user)), code="not_approved"
+        )
     if not Service.objects.visible_to(by).filter(pk=controller.service_id).exists():
         raise Refused(_("Ce service n’est pas le vôtre : rien n’a été changé."), code="not_yours")
     check_door(controller.service, controller.activity)

@@ -17,7 +17,7 @@ from checkout.models import Cart, Order, OrderLine, Payment
 from checkout.papers.models import Regie
 from portal.common.db import one_at_a_time, refusing, retry_on_deadlock
 from portal.common.errors import Refused
-from portal.common.formats import euros
+from portal.common.formats import euros, of
 from portal.common.money import ZERO, round_cents
 from wallet import actions as ledger
 from wallet.models import Account, Movement
@@ -182,7 +182,7 @@ def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, b
     if user.pk == by.pk:
         raise Refused(own_account(), code="own_account")
     if not user.is_approved:
-        raise Refused(_("Le compte de %s n’est pas validé. Rien n’a été encaissé.") % user, code="not_approved")
+        raise Refused(_("Le compte %s n’est pas validé. Rien n’a été encaissé.") % of(str(user)), code="not_approved")
     if not paper.number.strip():
         raise Refused(_("Écrivez le numéro de la quittance remise."), code="number_missing")
     if paper.means == Means.CHEQUE and not paper.cheque.strip():

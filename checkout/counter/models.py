@@ -9,9 +9,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
 from portal.common.db import not_truncated
+from portal.common.formats import of
 from portal.common.money import MoneyField
 from wallet.models import Movement
-from wallet.words import of
 
 if TYPE_CHECKING:
     from accounts.models import User

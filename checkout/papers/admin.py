@@ -1,5 +1,6 @@
 """The régie's papers for operators: found by number or name, sent again, ended by another; series without a gap."""
 
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -21,13 +22,12 @@ from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, ScopedForm, T
 from accounts.admin_history import Happening, told
 from checkout.papers.actions import cancel, send
 from checkout.papers.again import issue_again, successor
-from checkout.papers.models import LETTERS, Document, InvoiceRun, Kind, Regie, Series
+from checkout.papers.models import LETTERS, MOST_TAKEN, Document, InvoiceRun, Kind, Regie, Series
 from checkout.papers.runs import resume
 from checkout.papers.views import download
 from portal.common.errors import Refused
-from portal.common.formats import euros, month, short_date
+from portal.common.formats import euros, month, of, short_date
 from portal.common.forms import AmountField
-from wallet.admin import of
 from wallet.withdrawals.actions import read_iban
 
 MOST = 50  # papers sent again at once: each is an e-mail
@@ -445,6 +445,13 @@ class RegieForm(ScopedForm):
 
     def clean_legal(self) -> str:
         return _same_line_ends(self.cleaned_data["legal"])
+
+    def clean_top_up_least(self) -> Decimal:
+        """The database holds both bounds in one rule, whose sentence stands under the other."""
+        least: Decimal = self.cleaned_data["top_up_least"]
+        if not 0 < least <= MOST_TAKEN:
+            raise forms.ValidationError(_("Le plus petit dépôt va de 0,01\u00a0€ à %s.") % euros(Decimal(MOST_TAKEN)))
+        return least
 
     def clean_iban(self) -> str:
         typed = self.cleaned_data["iban"]

@@ -16,12 +16,11 @@ from checkout.models import Order, OrderLine, Payment
 from checkout.papers.actions import issue
 from checkout.papers.content import Block, Content, facts, means, price_times, table, text, total
 from checkout.papers.models import Document, Kind
-from portal.common.formats import PARIS, euros, month, short_date
+from portal.common.formats import PARIS, euros, month, of, short_date
 from portal.common.money import ZERO
 from portal.outbox.actions import write_email
 from services.models.catalogue import AGGLOMERATION
 from wallet.models import Entry, Wallet
-from wallet.words import of
 
 
 def last_day(first: dt.date) -> dt.date:

@@ -27,11 +27,10 @@ from checkout.papers.models import Document, Kind
 from families.models import Beneficiary
 from portal.common.db import one_at_a_time
 from portal.common.errors import Refused
-from portal.common.formats import euros, long_date, short_date, today
+from portal.common.formats import euros, long_date, of, short_date, today
 from portal.common.money import ZERO, round_cents
 from services.models import Slot
 from services.models.catalogue import AGGLOMERATION
-from wallet.words import of
 
 UNDER = 6  # years old on 1 January
 

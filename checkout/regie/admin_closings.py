@@ -19,12 +19,11 @@ from accounts.admin_history import Happening, told
 from checkout.regie import journal
 from portal.common.errors import Refused
 from portal.common.exports import FORMATS, Cell
-from portal.common.formats import euros, hour, long_date, month, today
+from portal.common.formats import euros, hour, long_date, month, of, today
 from portal.common.money import ZERO
 from wallet.closings import actions as closings
 from wallet.closings.models import Closing, accounts_in, kinds_in
 from wallet.models import Account
-from wallet.words import of
 
 Pages = list[tuple[str, str]]
 Shown = tuple[dict[str, Any], list[dict[str, Any]]]

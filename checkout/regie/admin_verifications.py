@@ -58,10 +58,11 @@ class VerificationAdmin(ReadOnlyAdmin):
         return [Todo(words, count, self.url("report"))]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        under_way = verifications.is_under_way()
         more = {
             "may_run": self.may(request, Right.DECIDE),
-            "under_way": verifications.is_under_way(),
-            "none_yet": not Verification.objects.exists(),
+            "under_way": under_way,
+            "none_yet": not under_way and not Verification.objects.exists(),
         }
         return super().changelist_view(request, {**more, **(extra_context or {})})
 

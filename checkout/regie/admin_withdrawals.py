@@ -22,7 +22,7 @@ from accounts.models import User
 from checkout.papers.models import Regie
 from portal.common.bank_days import next_bank_day
 from portal.common.errors import Refused
-from portal.common.formats import euros, long_date, short_date, today
+from portal.common.formats import euros, long_date, of, short_date, today
 from portal.common.money import ZERO
 from wallet.models import Movement
 from wallet.withdrawals.actions import (
@@ -92,10 +92,10 @@ class WithdrawalAdmin(DecisionAdmin):
         if not approved:
             return super().done_words(count, name, approved=approved)
         return ngettext(
-            "Remboursement de crédits de %(name)s\u00a0: c’est accordé, un courriel est envoyé.",
+            "Remboursement de crédits %(name)s\u00a0: c’est accordé, un courriel est envoyé.",
             "%(count)d remboursements de crédits sont accordés, autant de courriels sont envoyés.",
             count,
-        ) % {"name": name, "count": count}
+        ) % {"name": of(name), "count": count}
 
     def obstacle(self, obj: Withdrawal, by: User, *, refusing: bool) -> Refused | None:
         if obj.user_id == by.pk:

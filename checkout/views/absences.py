@@ -22,6 +22,7 @@ from checkout.forms import AbsenceForm, ProofForm, keys
 from checkout.models import PAID, Order, OrderLine
 from families.models import Beneficiary
 from portal.common.errors import Refused
+from portal.common.formats import of
 from portal.common.money import ZERO
 from services.absences import sentence
 
@@ -81,7 +82,7 @@ def report(request: HttpRequest) -> HttpResponse:
         except Refused as refusal:
             form.add_error(None, list(refusal.messages))
         else:
-            messages.success(request, _("L’absence de %s est signalée : le service est prévenu.") % child.first_name)
+            messages.success(request, _("L’absence %s est signalée : le service est prévenu.") % of(child.first_name))
             return redirect("absence", made[0].pk) if len(made) == 1 else redirect("absences")
     context |= {
         "form": form,

@@ -114,5 +114,13 @@ def sort_key(text: str) -> str:
     return " ".join(plain.replace("’", " ").replace("'", " ").replace("-", " ").lower().split())
 
 
+def of(name: str) -> str:
+    """`de Rosières`, `d’Aiguilhe`, `du Puy-en-Velay`, `des Estables`."""
+    for article, short in (("Le ", "du "), ("Les ", "des ")):
+        if name.startswith(article):
+            return short + name.removeprefix(article)
+    return f"d’{name}" if sort_key(name)[:1] in tuple("aeiouh") else f"de {name}"
+
+
 def _day_number(date: dt.date) -> str:
     return "1er" if date.day == 1 else str(date.day)

@@ -25,7 +25,10 @@ def put_off(row: Leaving, error: Exception) -> None:
 
 
 def back_in_line(row: Leaving) -> None:
-    """Let an abandoned row be tried anew from the first wait on; any other stays as it is."""
+    """Let an abandoned row be tried anew from the first wait on; any other stays as it is.
+
+    Why it failed before is no longer true of it: the next failure says why anew.
+    """
     type(row)._default_manager.filter(pk=row.pk, status=Leaving.DEAD).update(
-        status=Leaving.WAITING, attempts=0, next_attempt_at=timezone.now()
+        status=Leaving.WAITING, attempts=0, next_attempt_at=timezone.now(), last_error=""
     )

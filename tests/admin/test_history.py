@@ -10,11 +10,12 @@ from django.utils import timezone
 from accounts.models import User
 from bookings.models import Booking
 from checkout.models import Order, OrderLine, Payment
+from portal.common.formats import of
 from services.models import OpenDay, Tariff
 from tests.admin.world import Town, book, client_of, form_values, shared_family, url
 from tests.factories import agent_of
 from wallet.models import Account, Entry
-from wallet.words import account_name, of
+from wallet.words import account_name
 
 pytestmark = pytest.mark.django_db
 

@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from accounts.models import User
 from portal.common.exports import as_csv, as_xlsx
-from portal.common.formats import month, today
+from portal.common.formats import month, of, today
 from tests.admin.world import client_of
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import bought
@@ -25,7 +25,6 @@ from wallet import actions as ledger
 from wallet.closings import actions as closings
 from wallet.closings.models import Closing
 from wallet.models import Movement
-from wallet.words import of
 
 pytestmark = pytest.mark.django_db
 

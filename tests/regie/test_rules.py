@@ -83,7 +83,8 @@ class TestThePage:
             ({"remittance_percent": "101"}, "Une part de 0 à 10 pour cent"),
             ({"remittance_percent": "abc"}, "Écrivez la part en chiffres"),
             ({"remittance_percent": "11"}, "Une part de 0 à 10 pour cent"),
-            ({"top_up_least": "0"}, "Le plus grand dépôt est au moins le plus petit"),
+            ({"top_up_least": "0"}, "Le plus petit dépôt va de 0,01"),
+            ({"top_up_least": "-5"}, "Le plus petit dépôt va de 0,01"),
             ({"top_up_least": "20", "top_up_most": "10"}, "Le plus grand dépôt est au moins le plus petit"),
             ({"top_up_most": "1e3"}, "Écrivez un montant en euros"),
             ({"counter_most": "10001"}, "Le plus grand encaissement va de"),
@@ -94,6 +95,7 @@ class TestThePage:
         row = regie()
         answer = client_of(agent_of()).post(reverse("admin:checkout_regie_change", args=[row.pk]), sent(**wrong))
         assert answer.status_code == 200 and words in text(answer)
+        assert list(wrong)[-1] in answer.context["adminform"].form.errors  # beside what was typed
 
     @pytest.mark.parametrize("bic", ["AGRIFRPP", "AGRIRERX", ""])
     def test_an_account_overseas_has_an_iban_of_france(self, bic: str) -> None:

@@ -171,6 +171,7 @@ def test_an_operator_asks_for_a_check_and_nobody_else() -> None:
     assert "Contrôle demandé" in client.post(page("run"), follow=True).content.decode()
     waiting = client.get(page("report")).content.decode()
     assert "Un contrôle est en cours" in waiting and "Contrôler maintenant" not in waiting
+    assert "Aucun contrôle n’a" not in waiting + client.get(page("changelist")).content.decode()
     second = client.post(page("run"), follow=True).content.decode()
     assert "vient d’être demandé" in second and "Contrôle demandé" not in second
     verify_ledger()

@@ -33,6 +33,12 @@ def long_date(date: dt.date | None) -> str:
 
 
 @register.filter
+def of(name: object) -> str:
+    """`de Zoé`, `d’Élodie`."""
+    return formats.of(str(name))
+
+
+@register.filter
 def day_month(date: dt.date | None) -> str:
     """`14 juin`."""
     return formats.day(date).partition(" ")[2] if date else ""
