@@ -217,8 +217,8 @@ class Movement(models.Model):
     class Kind(models.TextChoices):
         TOP_UP = "top_up", _("Dépôt de fonds")
         ORDER = "order", _("Règlement de commande")
-        RESERVE = "reserve", _("Part réservée pour une commande")
-        RELEASE = "release", _("Part réservée rendue")
+        RESERVE = "reserve", _("Part du porte-monnaie d’une commande")
+        RELEASE = "release", _("Part du porte-monnaie rendue")
         CANCELLATION = "cancellation", _("Annulation de réservation")
         REFUND = "refund", _("Remboursement sur la carte")
         WITHDRAWAL = "withdrawal", _("Remboursement de crédits par virement")
