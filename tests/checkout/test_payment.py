@@ -407,6 +407,8 @@ class TestBoth:
         tell(payment)
         assert set(Payment.objects.values_list("provider", "status")) == {("wallet", "captured"), ("demo", "captured")}
         assert balances() == {"clearing": Decimal("-19.60"), "revenue": Decimal("31.60")}
+        part = Movement.objects.get(kind=Movement.Kind.RESERVE)  # what the family reads, paid or not
+        assert part.label == f"Commande {payment.order.number}, part du porte-monnaie"
 
     @pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.ABANDONED])
     def test_the_wallets_part_comes_back_when_the_card_fails(self, outcome: Outcome) -> None:

@@ -4,6 +4,7 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+from django.template import Context, Template
 
 from portal.common import formats
 from portal.common.formats import NBSP, PARIS
@@ -19,6 +20,13 @@ def test_euros(amount: str, text: str) -> None:
 
 def test_no_amount_is_no_text() -> None:
     assert formats.euros(None) == ""
+
+
+@pytest.mark.parametrize(
+    "name, words", [("Élodie", "d’Élodie"), ("Hugo", "d’Hugo"), ("Zoé", "de Zoé"), ("Le Brignon", "du Brignon")]
+)
+def test_of_whom(name: str, words: str) -> None:
+    assert formats.of(name) == words == Template("{{ name|of }}").render(Context({"name": name}))
 
 
 def test_dates() -> None:

@@ -2,11 +2,14 @@
 
 import datetime as dt
 import time
+from itertools import pairwise
+from pathlib import Path
 from smtplib import SMTPServerDisconnected
 from typing import Any
 
 import pgtrigger
 import pytest
+from django.conf import settings
 from django.core import mail
 from django.core.mail.backends.locmem import EmailBackend
 from django.db import DatabaseError, transaction
@@ -17,6 +20,14 @@ from portal.outbox import actions, attachments, back_off
 from portal.outbox.models import Email
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize("path", sorted(settings.BASE_DIR.glob("templates/emails/*.txt")), ids=lambda path: path.stem)
+def test_the_address_of_the_wallet_says_what_it_is(path: Path) -> None:
+    """A bare address in a letter about money is what a thief would send."""
+    lines = path.read_text().splitlines()
+    for before, line in pairwise(lines):
+        assert not line.startswith('{{ site_url }}{% url "wallet" %}') or before.endswith(':" %}'), line
 
 
 def test_an_attachment_that_nobody_makes_is_found_at_the_writing() -> None:
