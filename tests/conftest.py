@@ -105,6 +105,16 @@ def pytest_unconfigure() -> None:
     resources.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def long_queue() -> Iterator[None]:
+    """A hundred connections at once wait for their turn: Django's own server lets ten wait, and resets the others."""
+    from django.core.servers.basehttp import WSGIServer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WSGIServer, "request_queue_size", 128)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_cache() -> None:
     cache_keys.test = uuid.uuid4().hex

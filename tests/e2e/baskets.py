@@ -72,7 +72,8 @@ def balance() -> Decimal:
 
 
 def orders() -> QuerySet[Order]:
-    return Order.objects.of(parent())
+    """What was ordered since; the money in the wallet came over a counter."""
+    return Order.objects.of(parent()).exclude(payments__provider__in=Payment.COUNTER)
 
 
 def booked() -> int:
@@ -82,7 +83,8 @@ def booked() -> int:
 
 def payments() -> list[tuple[str, str]]:
     """Provider and state of each payment, oldest first."""
-    return list(Payment.objects.filter(order__user=parent()).order_by("pk").values_list("provider", "status"))
+    since = Payment.objects.filter(order__user=parent()).exclude(provider__in=Payment.COUNTER)
+    return list(since.order_by("pk").values_list("provider", "status"))
 
 
 def nothing_happened() -> bool:

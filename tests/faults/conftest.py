@@ -22,16 +22,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("bank", list(BANKS), indirect=True)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def long_queue() -> Iterator[None]:
-    """A hundred connections at once wait for their turn: Django's own server lets ten wait, and resets the others."""
-    from django.core.servers.basehttp import WSGIServer
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WSGIServer, "request_queue_size", 128)
-        yield
-
-
 @pytest.fixture
 def bank(request: pytest.FixtureRequest, live_server: LiveServer, settings: Any) -> Iterator[Bank]:
     """The other side of one provider, which is the only one that this platform uses."""
