@@ -107,7 +107,7 @@ def close_forgotten_orders(limit: int = 500) -> int:
 def _closed(order: Order) -> bool:
     try:
         close_forgotten(order=order)
-    except Exception:
+    except Exception:  # whatever it was: the other orders' carts open again
         logger.exception("Order %s could not be closed", order.pk)
         return False
     return True

@@ -9,10 +9,11 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import User
 from portal.common.errors import Refused
 from portal.common.formats import euros, month, today
 from portal.common.forms import AmountField, SummaryOnPage, label_of, offer
-from wallet.models import Entry, Movement, Wallet
+from wallet.models import Movement
 from wallet.transfers import Debtor
 from wallet.withdrawals.actions import read_family_iban, read_holder
 
@@ -47,10 +48,9 @@ class MovementFilter(forms.Form):
         error_messages={"invalid_choice": _("Ce mois n’est pas dans la liste : tous les mois sont montrés.")},
     )
 
-    def __init__(self, data: Any, wallet: Wallet) -> None:
+    def __init__(self, data: Any, owner: User) -> None:
         super().__init__(data)
-        oldest = Entry.objects.of_wallet(wallet).order_by("pk").first()
-        since = timezone.localdate(oldest.movement.at) if oldest else today()
+        since = timezone.localdate(owner.created_at)  # nothing moves in a wallet before its owner is there
         months = [("", _("Tous")), *((f"{first:%Y-%m}", month(first)) for first in last_months(today(), since))]
         offer(self, "mois", months)
 

@@ -69,7 +69,7 @@ def wallet(request: HttpRequest) -> HttpResponse:
                 messages.error(request, text)
             return redirect(confirm if refusal.code == "changed" else "wallet")
     mine = wallet_of(current_user(request))
-    chosen = MovementFilter(request.GET, mine)
+    chosen = MovementFilter(request.GET, current_user(request))
     page = Paginator(chosen.rows(Entry.objects.of_wallet(mine)), PAGE_SIZE).get_page(request.GET.get("page"))
     asked = Withdrawal.objects.of(current_user(request)).first()
     context = {
@@ -100,7 +100,7 @@ def movements_file(request: HttpRequest) -> HttpResponse:
     """The movements that the filters show, as a CSV that a spreadsheet opens; of one month between its two balances."""
     heads = [_("Date"), _("Nature"), _("Libellé"), _("Commande"), _("Montant"), _("Solde")]
     mine = wallet_of(current_user(request))
-    chosen = MovementFilter(request.GET, mine)
+    chosen = MovementFilter(request.GET, current_user(request))
     shown, is_cut = _chosen(mine, chosen, MOST_IN_A_FILE)
     rows: list[list[Cell]] = [
         [
@@ -125,7 +125,7 @@ def movements_pdf(request: HttpRequest) -> HttpResponse:
     """The same on paper, MOST_ON_PAPER at most."""
     user = current_user(request)
     mine = wallet_of(user)
-    chosen = MovementFilter(request.GET, mine)
+    chosen = MovementFilter(request.GET, current_user(request))
     shown, is_cut = _chosen(mine, chosen, MOST_ON_PAPER)
     notes = []
     if chosen.cleaned_data.get("nature"):

@@ -24,7 +24,6 @@ from checkout.verification import verify
 from portal.common.errors import Refused
 from portal.common.formats import PARIS, today
 from portal.outbox.models import Email
-from services.absences import sentence
 from services.models import AbsenceRule, OpenDay, Service
 from tests.checkout.conftest import MaxQueries
 from tests.checkout.http import text
@@ -95,38 +94,6 @@ def refundable(absence: Absence) -> list[bool]:
 
 def code_of(refusal: "pytest.ExceptionInfo[Refused]") -> str:
     return refusal.value.code
-
-
-class TestRule:
-    @pytest.mark.parametrize(
-        "rule, words",
-        [
-            (None, "n’est pas remboursée"),
-            (AbsenceRule(refund="never"), "n’est pas remboursée"),
-            (AbsenceRule(refund="waiting", waiting_days=3), "Le jour de l’absence et les deux suivants ne sont pas"),
-            (
-                AbsenceRule(refund="waiting", waiting_days=1),
-                "Le jour de l’absence n’est pas remboursé ; les jours d’après",
-            ),
-            (AbsenceRule(refund="certificate", certificate_hours=48), "sur certificat, envoyé sous 48\u00a0heures"),
-            (AbsenceRule(refund="certificate", certificate_hours=168), "sous 7\u00a0jours"),
-            (AbsenceRule(refund="certificate", certificate_hours=48, waiting_days=5), "les 4\u00a0suivants"),
-        ],
-    )
-    def test_is_said_in_a_sentence(self, rule: AbsenceRule | None, words: str) -> None:
-        assert words in sentence(rule)
-
-    @pytest.mark.parametrize(
-        "name, fields",
-        [
-            ("certificate_has_its_hours", {"refund": "certificate"}),
-            ("certificate_has_its_hours", {"refund": "waiting", "certificate_hours": 48}),
-            ("what_is_never_refunded_waits_for_nothing", {"refund": "never", "waiting_days": 3}),
-        ],
-    )
-    def test_says_one_thing(self, name: str, fields: dict[str, Any]) -> None:
-        with pytest.raises(IntegrityError, match=name), transaction.atomic():
-            AbsenceRule.objects.create(name="X", **fields)
 
 
 class TestCarence:

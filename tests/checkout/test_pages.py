@@ -118,7 +118,7 @@ class TestCost:
             ("/panier/", 8),
             ("/mon-compte/reservations/", 10),
             ("/mon-compte/commandes/", 9),
-            ("/mon-compte/porte-monnaie/", 11),
+            ("/mon-compte/porte-monnaie/", 10),
         ],
     )
     def test_a_page_does_not_cost_more_with_more_in_it(

@@ -24,7 +24,7 @@ from services.models import Activity, BusStop, Slot, Subscription
 from tests import chromium
 from tests.e2e import steps
 from tests.e2e.baskets import louane, parent
-from tests.e2e.conftest import PATIENCE, session_cookie
+from tests.e2e.conftest import session_cookie
 from tests.e2e.test_journeys import Visit, both_ways
 from tests.e2e.watch import Looks
 from wallet.actions import adjust
@@ -121,12 +121,6 @@ def type_code(page: Page, text: str) -> None:
     page.get_by_role("button", name="Contrôler ce code").click()
 
 
-def all_is_sent(page: Page) -> None:
-    """What waited has left; a busy server's answer that came too late is asked for again half a minute later."""
-    said = page.locator("[data-queue-says]")
-    expect(said).to_have_text("Tous les passages sont envoyés.", timeout=3 * PATIENCE)
-
-
 def at_the_door(page: Page, address: str = "") -> None:
     """The page of a door, seen once, with all that it takes along."""
     page.goto(address or door())
@@ -166,7 +160,7 @@ def test_the_door_goes_on_without_network_and_says_so_later(phone: Callable[[str
     expect(other.locator("[data-verdict]")).to_have_text("Accepté")
 
     page.context.set_offline(False)
-    all_is_sent(page)
+    expect(page.locator("[data-queue-says]")).to_have_text("Tous les passages sont envoyés.")
     expect(page.locator("[data-flagged]")).to_contain_text(f"{known.typed_code}, passé le {dated(today())} à ")
     expect(page.locator("[data-flagged]")).to_contain_text(f"Déjà utilisé le {dated(today())} à ")
     uses = TicketUse.objects.filter(ticket__in=[known, sold_since]).order_by("received_at")
@@ -201,7 +195,7 @@ def test_what_was_let_in_with_the_network_is_refused_without(phone: Callable[[st
     type_code(page, card.code)
     expect(sentence).to_have_text("Accepté sans réseau\u00a0: il reste 7 entrées.")
     page.context.set_offline(False)
-    all_is_sent(page)
+    expect(page.locator("[data-queue-says]")).to_have_text("Tous les passages sont envoyés.")
     type_code(page, card.code)
     expect(sentence).to_contain_text("il reste 6 entrées")
     assert Ticket.objects.get(pk=card.pk).used == 4 and not TicketUse.objects.to_check().exists()
@@ -254,7 +248,7 @@ def test_a_session_that_ended_is_said_and_nothing_is_lost(phone: Callable[[str],
     expect(page.get_by_role("link", name="Se reconnecter")).to_be_visible()
     page.context.add_cookies(cookies)
     page.reload()
-    all_is_sent(page)
+    expect(page.locator("[data-queue-says]")).to_have_text("Tous les passages sont envoyés.")
     expect(page.get_by_role("link", name="Se reconnecter")).to_be_hidden()
     assert TicketUse.objects.get(ticket=ticket).offline
 

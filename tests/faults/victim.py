@@ -62,7 +62,8 @@ class Steps:
         requests: Any = http.client.HTTPConnection
         requests.request = self.around(requests.request)
         requests.getresponse = self.around(requests.getresponse)
-        EmailMultiAlternatives.send = self.around(EmailMultiAlternatives.send)  # type: ignore[method-assign]
+        letters: Any = EmailMultiAlternatives
+        letters.send = self.around(letters.send)
 
     def statement(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         writes = not sql.lstrip().upper().startswith("SELECT")

@@ -4,6 +4,7 @@ import datetime as dt
 import threading
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 import pgtrigger
 import pytest
@@ -238,8 +239,8 @@ class TestSentBackWhileItIsPrinted:
         read, back = threading.Event(), threading.Event()
         original = receipts._refund_note
 
-        def slow(*args: object) -> Content:
-            content = original(*args)  # type: ignore[arg-type]
+        def slow(*args: Any) -> Content:
+            content = original(*args)
             read.set()
             back.wait(2)  # in vain where a lock holds the bank's word up
             return content

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -27,9 +28,9 @@ Order = Callable[..., Shop]
 Browse = Callable[[Shop], Client]
 
 
-def hidden(answer: object, name: str) -> str:
+def hidden(answer: Any, name: str) -> str:
     """What a hidden field of a page says."""
-    page = answer.content.decode()  # type: ignore[attr-defined]
+    page = answer.content.decode()
     return re.findall(rf'name="{name}" value="([^"]*)"', page)[0]
 
 

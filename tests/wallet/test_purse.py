@@ -12,6 +12,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from accounts.models import User
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
 from checkout.models import Order
@@ -109,6 +110,7 @@ def test_a_statement_opens_and_closes_with_the_balance(shop: Shop, browse: Calla
     before = (empty - dt.timedelta(days=1)).replace(day=1)
     with pgtrigger.ignore("wallet.Movement:movements_are_append_only"):
         Movement.objects.filter(kind="adjustment").update(at=dt.datetime.combine(before, dt.time(12), PARIS))
+    User.objects.filter(pk=shop.user.pk).update(created_at=dt.datetime.combine(before, dt.time(9), PARIS))
     client = browse(shop)
 
     def paper(**query: str) -> str:

@@ -8,13 +8,20 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import User
+from portal.common.errors import Refused
 from tests.admin.world import client_of
 from tests.checkout.http import text
 from tests.factories import UserFactory, agent_of, regie
 from tests.wallet.test_withdrawals import BANK_DAY, DEBTOR, IBAN, UNREADABLE, balance, fresh, refused
 from wallet import actions as ledger
 from wallet.transfers import Debtor, Transfer, sepa_file
-from wallet.withdrawals.actions import approve_withdrawal, ask_withdrawal, make_transfer_order, refuse_withdrawal
+from wallet.withdrawals.actions import (
+    approve_withdrawal,
+    ask_withdrawal,
+    make_transfer_order,
+    read_iban,
+    refuse_withdrawal,
+)
 from wallet.withdrawals.models import TransferOrder, Withdrawal
 
 pytestmark = pytest.mark.django_db
@@ -79,3 +86,19 @@ def test_no_file_pays_the_regie_itself(operator: User) -> None:
     said = refused("own_account", make_transfer_order, debtor=debtor, execution_date=BANK_DAY, by=operator)
     assert str(Withdrawal.objects.get().user) in said and "Rien n’a été préparé" in said
     assert not TransferOrder.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "FR76",
+        "FR76 3000 6000 0112 3456 7890 188",
+        "é" * 27,
+        "SC18SSCB11010000000000001497USD",
+    ],
+)
+def test_an_iban_that_no_transfer_reaches(typed: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        read_iban(typed)
+    assert refusal.value.code == "iban"

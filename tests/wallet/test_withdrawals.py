@@ -141,20 +141,6 @@ def test_the_file_names_the_bank_that_is_known(parent: User, operator: User) -> 
     assert "<BICFI>COBADEFFXXX</BICFI>" in file and "NOTPROVIDED" not in file
 
 
-def test_the_days_on_which_banks_move_euros() -> None:
-    closed = [
-        dt.date(2026, 12, 25),
-        dt.date(2027, 1, 1),
-        dt.date(2027, 3, 26),
-        dt.date(2027, 3, 29),
-        dt.date(2028, 5, 1),
-    ]
-    assert not any(is_bank_day(date) for date in [*closed, dt.date(2026, 11, 21), dt.date(2026, 11, 22)])
-    assert all(is_bank_day(dt.date(*day)) for day in ((2026, 11, 23), (2026, 7, 14), (2026, 11, 11), (2027, 5, 6)))
-    assert next_bank_day(dt.date(2026, 12, 24)) == dt.date(2026, 12, 28)
-    assert next_bank_day(dt.date(2027, 3, 25)) == dt.date(2027, 3, 30)
-
-
 def test_a_date_that_no_bank_keeps_is_refused(parent: User, operator: User) -> None:
     approve_withdrawal(withdrawal=ask(parent), by=operator)
     days = [today() + dt.timedelta(days=days) for days in range(31)]
@@ -207,20 +193,6 @@ def refused(code: str, action: Callable[..., Any], **arguments: Any) -> str:
     assert refusal.value.code == code
     assert list(verify()) == []
     return str(refusal.value)
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        "",
-        "FR76",
-        "FR76 3000 6000 0112 3456 7890 188",
-        "é" * 27,
-        "SC18SSCB11010000000000001497USD",
-    ],
-)
-def test_an_iban_that_no_transfer_reaches(typed: str) -> None:
-    assert refused("iban", read_iban, text=typed)
 
 
 def test_what_is_not_there_is_not_taken(parent: User) -> None:
