@@ -572,6 +572,20 @@ class ReadOnlyAdmin(ScopedAdmin):
 
     operators = Right.VIEW
 
+    def decided(self, request: HttpRequest, pk: int, act: Callable[[Any], str]) -> HttpResponse:
+        """A decision posted on a row's page by whoever may decide of it: what `act` answers or refuses is said there."""
+        obj = self.object_or_404(request, str(pk))
+        if not self.may(request, Right.DECIDE, obj):
+            raise PermissionDenied
+        if request.method == "POST":
+            try:
+                said = act(obj)
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+            else:
+                self.say(request, messages.SUCCESS, [said])
+        return redirect(self.url("change", pk))
+
 
 class ReadOnlyInline(ScopedInline):
     """Rows that are only shown: `fields` names columns and methods alike."""

@@ -4,6 +4,7 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from celery import shared_task
 from django.db.models import F, Q, QuerySet
@@ -20,6 +21,7 @@ from checkout.papers.tasks import issue_invoices as issue_invoices  # Celery loo
 from checkout.papers.tasks import issue_papers as issue_papers
 from checkout.papers.tasks import remove_orphaned_papers as remove_orphaned_papers
 from checkout.regie import verifications
+from portal.common.rows import apart
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +54,7 @@ def reconcile_payments(seconds: float = SECONDS_OF_A_RUN) -> int:
         if _asked(payment):
             ended += 1
         elif payment.created_at < now - GIVE_UP_AFTER:
-            end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
-            ended += 1
+            ended += apart(partial(_give_up, payment), what=f"payment {payment.pk}")
     return ended
 
 
@@ -71,12 +72,13 @@ def ask_again(seconds: float = SECONDS_OF_A_RUN) -> int:
 
 
 def _asked(payment: Payment) -> bool:
-    """Whether the provider stated its end; what fails with one payment is written down, and the others are asked about."""
-    try:
-        return ask_provider(payment)
-    except Exception:
-        logger.exception("Payment %s could not be reconciled", payment.pk)
-        return False
+    """Whether the provider stated its end."""
+    return apart(partial(ask_provider, payment), what=f"payment {payment.pk}")
+
+
+def _give_up(payment: Payment) -> bool:
+    end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
+    return True
 
 
 def _while_there_is_time(payments: QuerySet[Payment], seconds: float) -> Iterator[Payment]:
@@ -101,16 +103,8 @@ def close_forgotten_orders(limit: int = 500) -> int:
     One that cannot be ended is written down, and the others are.
     """
     forgotten = Order.objects.awaiting_nobody().filter(created_at__lt=timezone.now() - FORGET_AFTER)
-    return sum(_closed(order) for order in list(forgotten.select_related("user").order_by("pk")[:limit]))
-
-
-def _closed(order: Order) -> bool:
-    try:
-        close_forgotten(order=order)
-    except Exception:  # whatever it was: the other orders' carts open again
-        logger.exception("Order %s could not be closed", order.pk)
-        return False
-    return True
+    orders = list(forgotten.select_related("user").order_by("pk")[:limit])
+    return sum(apart(partial(close_forgotten, order=order), what=f"order {order.pk}") for order in orders)
 
 
 @shared_task(name="checkout.apply_closures")

@@ -1,9 +1,9 @@
 """Applying a closure: its bookings end, whoever paid is paid back, and each family gets one e-mail."""
 
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 
 from django.db.models import Sum
 from django.utils import timezone
@@ -20,9 +20,8 @@ from checkout.models import PAID, Order, OrderLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.money import ZERO
+from portal.common.rows import apart
 from portal.outbox.actions import queue_email
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -141,13 +140,5 @@ def apply_closure(*, closure: Closure, by: User | None) -> int:
 
 def apply_due() -> int:
     """Apply the closures whose e-mails leave now; returns how many. One that fails is written down, and the others are."""
-    return sum(_applied(row) for row in list(Closure.objects.due(at=timezone.now()).order_by("leaves_at")[:50]))
-
-
-def _applied(closure: Closure) -> bool:
-    try:
-        apply_closure(closure=closure, by=None)
-    except Exception:  # whatever it was: the other families' letters have nothing to do with it
-        logger.exception("Closure %s could not be applied", closure.pk)
-        return False
-    return True
+    due = list(Closure.objects.due(at=timezone.now()).order_by("leaves_at")[:50])
+    return sum(apart(partial(apply_closure, closure=row, by=None), what=f"closure {row.pk}") for row in due)

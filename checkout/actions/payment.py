@@ -205,13 +205,15 @@ def abandon_order(*, user: User, order: Order) -> bool:
 
 
 @retry_on_deadlock
-def close_forgotten(*, order: Order) -> None:
-    """End an order that nobody goes on paying; one that was taken up again meanwhile is left alone."""
+def close_forgotten(*, order: Order) -> bool:
+    """End an order that nobody goes on paying; returns False for one that was taken up again meanwhile, which is left alone."""
     with transaction.atomic():
         cart, locked = _lock(order, order.user)
-        if locked.status == Order.Status.PENDING and not locked.payments.filter(status__in=Payment.RUNNING).exists():
-            settling.give_back_uses([locked.pk])
-            _set_cancelled(cart, locked)
+        if locked.status != Order.Status.PENDING or locked.payments.filter(status__in=Payment.RUNNING).exists():
+            return False
+        settling.give_back_uses([locked.pk])
+        _set_cancelled(cart, locked)
+        return True
 
 
 @retry_on_deadlock

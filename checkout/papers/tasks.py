@@ -1,9 +1,7 @@
 """The papers that nobody asks for: receipts and refund notes soon after, invoices from the first of the month on."""
 
 import datetime as dt
-import logging
 import time
-from collections.abc import Callable
 from functools import partial
 
 from celery import shared_task
@@ -23,8 +21,7 @@ from checkout.papers.receipts import (
 )
 from checkout.papers.runs import due, issue_month
 from checkout.papers.transfers import end_transfer_note, issue_transfer_note, with_wrong_note, without_note
-
-logger = logging.getLogger(__name__)
+from portal.common.rows import apart
 
 # Each ten minutes; once a night all of the year is looked at, for what could not be issued while it was new.
 LOOK_BACK = dt.timedelta(days=7)
@@ -48,24 +45,24 @@ def issue_papers(days: int = LOOK_BACK.days) -> int:
     receipts = Document.objects.filter(order=OuterRef("pk"))
     orders = Order.objects.filter(~Exists(receipts), paid_at__gt=since, paid_at__lt=now - WAIT)
     for order in orders.select_related("user").order_by("paid_at", "pk")[:MOST_AT_ONCE]:
-        made += _made(partial(issue_receipt, order=order), f"order {order.pk}")
+        made += apart(partial(issue_receipt, order=order), what=f"order {order.pk}")
     # By the day on which refunds ended: a provider that was down for a week has its notes too.
     ended = Q(ended_at__gt=since, ended_at__lt=now - WAIT)
     sent_on = Refund.objects.filter(ended, cancellation__isnull=False).values("cancellation")
     for some in (Q(at__gt=since, at__lt=now - WAIT), Q(pk__in=sent_on)):  # each by its own index
         for movement in cancellations_without_note().filter(some).order_by("pk")[:MOST_AT_ONCE]:
-            made += _made(partial(issue_refund_note, movement=movement), f"movement {movement.pk}")
+            made += apart(partial(issue_refund_note, movement=movement), what=f"movement {movement.pk}")
     for refund in card_refunds_without_note().filter(ended).select_related("movement").order_by("pk")[:MOST_AT_ONCE]:
-        made += _made(partial(issue_refund_note, movement=refund.movement), f"refund {refund.pk}")
+        made += apart(partial(issue_refund_note, movement=refund.movement), what=f"refund {refund.pk}")
     sent_back = (
         card_refunds_with_wrong_note().filter(ended).select_related("payment__order__user", "movement", "cancellation")
     )
     for refund in sent_back.order_by("pk")[:MOST_AT_ONCE]:
-        made += _made(partial(end_card_note, refund=refund), f"refund {refund.pk}, sent back")
+        made += apart(partial(end_card_note, refund=refund), what=f"refund {refund.pk}, sent back")
     for row in without_note().filter(ended).order_by("pk")[:MOST_AT_ONCE]:
-        made += _made(partial(issue_transfer_note, withdrawal=row), f"withdrawal {row.pk}")
+        made += apart(partial(issue_transfer_note, withdrawal=row), what=f"withdrawal {row.pk}")
     for row in with_wrong_note().filter(ended).select_related("user").order_by("pk")[:MOST_AT_ONCE]:
-        made += _made(partial(end_transfer_note, withdrawal=row), f"withdrawal {row.pk}, sent back")
+        made += apart(partial(end_transfer_note, withdrawal=row), what=f"withdrawal {row.pk}, sent back")
     return made
 
 
@@ -73,14 +70,6 @@ def issue_papers(days: int = LOOK_BACK.days) -> int:
 def remove_orphaned_papers() -> int:
     """Remove the files of papers whose transaction failed after they were printed; returns how many."""
     return remove_orphans()
-
-
-def _made(make: Callable[[], Document | None], what: str) -> int:
-    try:
-        return make() is not None
-    except Exception:  # the next one has nothing to do with it
-        logger.exception("The paper of %s cannot be issued", what)
-        return 0
 
 
 @shared_task(name="checkout.issue_invoices")

@@ -102,31 +102,21 @@ class SettlementAdmin(ReadOnlyAdmin):
 
     def explain_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Say what the differences were about: POST only."""
-        obj: Settlement = self.object_or_404(request, str(pk))
-        if not self.may(request, Right.DECIDE, obj):
-            raise PermissionDenied
-        if request.method == "POST":
-            try:
-                settlements.explain(settlement=obj, words=request.POST.get("explication", ""), by=staff(request))
-            except Refused as refusal:
-                self.say(request, messages.ERROR, refusal.messages)
-            else:
-                self.say(request, messages.SUCCESS, [_("Écarts expliqués. Aucune écriture n’a été changée.")])
-        return redirect(self.url("change", pk))
+
+        def explained(obj: Settlement) -> str:
+            settlements.explain(settlement=obj, words=request.POST.get("explication", ""), by=staff(request))
+            return _("Écarts expliqués. Aucune écriture n’a été changée.")
+
+        return self.decided(request, pk, explained)
 
     def complete_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Add to the explanation of the differences: POST only."""
-        obj: Settlement = self.object_or_404(request, str(pk))
-        if not self.may(request, Right.DECIDE, obj):
-            raise PermissionDenied
-        if request.method == "POST":
-            try:
-                settlements.complete(settlement=obj, words=request.POST.get("complement", ""), by=staff(request))
-            except Refused as refusal:
-                self.say(request, messages.ERROR, refusal.messages)
-            else:
-                self.say(request, messages.SUCCESS, [_("Explication complétée. Aucune écriture n’a été changée.")])
-        return redirect(self.url("change", pk))
+
+        def completed(obj: Settlement) -> str:
+            settlements.complete(settlement=obj, words=request.POST.get("complement", ""), by=staff(request))
+            return _("Explication complétée. Aucune écriture n’a été changée.")
+
+        return self.decided(request, pk, completed)
 
     @admin.display(description=gettext_lazy("prestataire"), ordering="provider")
     def who(self, obj: Settlement) -> str:

@@ -184,52 +184,35 @@ class StatementAdmin(ReadOnlyAdmin):
 
     def paid_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The bank has paid it over: POST only, with the day."""
-        obj: Statement = self.object_or_404(request, str(pk))
-        if not self.may(request, Right.DECIDE, obj):
-            raise PermissionDenied
-        if request.method == "POST":
-            try:
-                date = _date(request.POST.get("le", "")) or dt.date.min
-                statements.mark_paid(statement=obj, paid_on=date, by=staff(request))
-            except Refused as refusal:
-                self.say(request, messages.ERROR, refusal.messages)
-            else:
-                words = {"sum": euros(obj.net), "date": long_date(date)}
-                said = _("%(sum)s virés le %(date)s\u00a0: le compte de dépôt de fonds est débité.") % words
-                self.say(request, messages.SUCCESS, [said])
-        return redirect(self.url("change", pk))
+
+        def paid(obj: Statement) -> str:
+            date = _date(request.POST.get("le", "")) or dt.date.min
+            statements.mark_paid(statement=obj, paid_on=date, by=staff(request))
+            words = {"sum": euros(obj.net), "date": long_date(date)}
+            return _("%(sum)s virés le %(date)s\u00a0: le compte de dépôt de fonds est débité.") % words
+
+        return self.decided(request, pk, paid)
 
     def unpaid_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The bank has not paid it after all: POST only, with the reason."""
-        obj: Statement = self.object_or_404(request, str(pk))
-        if not self.may(request, Right.DECIDE, obj):
-            raise PermissionDenied
-        if request.method == "POST":
-            try:
-                statements.mark_unpaid(statement=obj, reason=request.POST.get("motif", ""), by=staff(request))
-            except Refused as refusal:
-                self.say(request, messages.ERROR, refusal.messages)
-            else:
-                said = _(
-                    "Virement repris\u00a0: %s sont de nouveau à virer, et de nouveau sur le compte de dépôt de fonds."
-                )
-                self.say(request, messages.SUCCESS, [said % euros(obj.net)])
-        return redirect(self.url("change", pk))
+
+        def taken_back(obj: Statement) -> str:
+            statements.mark_unpaid(statement=obj, reason=request.POST.get("motif", ""), by=staff(request))
+            said = _(
+                "Virement repris\u00a0: %s sont de nouveau à virer, et de nouveau sur le compte de dépôt de fonds."
+            )
+            return said % euros(obj.net)
+
+        return self.decided(request, pk, taken_back)
 
     def cancel_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take a statement back, with its reason: POST only."""
-        obj: Statement = self.object_or_404(request, str(pk))
-        if not self.may(request, Right.DECIDE, obj):
-            raise PermissionDenied
-        if request.method == "POST":
-            try:
-                statements.cancel(statement=obj, reason=request.POST.get("motif", ""), by=staff(request))
-            except Refused as refusal:
-                self.say(request, messages.ERROR, refusal.messages)
-            else:
-                said = _("Relevé annulé par un mouvement contraire\u00a0: sa période est de nouveau due.")
-                self.say(request, messages.SUCCESS, [said])
-        return redirect(self.url("change", pk))
+
+        def cancelled(obj: Statement) -> str:
+            statements.cancel(statement=obj, reason=request.POST.get("motif", ""), by=staff(request))
+            return _("Relevé annulé par un mouvement contraire\u00a0: sa période est de nouveau due.")
+
+        return self.decided(request, pk, cancelled)
 
     def file_view(self, request: HttpRequest, pk: int, kind: str) -> HttpResponse:
         obj: Statement = self.object_or_404(request, str(pk))
