@@ -2,6 +2,8 @@
 
 import json
 import logging
+import time
+from collections import defaultdict
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -14,6 +16,7 @@ from portal.outbox.calls import Later, handles
 
 logger = logging.getLogger(__name__)
 
+PATIENCE_SECONDS = 3.0
 UNANSWERED = (Unreachable, Forged, KeyError)  # the last of a provider that is no longer used here
 
 
@@ -22,23 +25,23 @@ def known(payment: Payment) -> Known:
     return Known(payment.reference, payment.provider_reference, payment.amount, payment.created_at)
 
 
-def ask_provider(payment: Payment) -> bool:
-    """Ask how a payment stands and apply the answer; returns whether the provider stated its end.
+def ask_provider(payment: Payment) -> bool | None:
+    """Ask how a payment stands and apply the answer: True when the provider states its end, False when there is none yet.
 
-    Not within a transaction: the provider may take its time, and what it says is stored before it is applied.
+    None when it has no answer. Not within a transaction: the provider may take its time, and what it says is stored before
+    it is applied.
     """
+    now = timezone.now()
+    Payment.objects.filter(pk=payment.pk).update(checked_at=now)
     try:
-        return _ask(payment)
+        message = find_provider(payment.provider).query(known(payment))
     except UNANSWERED as error:
         logger.warning("Payment %s: the provider %s has no answer: %s", payment.pk, payment.provider, error)
-        return False
-
-
-def _ask(payment: Payment) -> bool:
-    Payment.objects.filter(pk=payment.pk).update(checked_at=timezone.now())
-    message = find_provider(payment.provider).query(known(payment))
+        return None
     if message.outcome == Outcome.PENDING:
         return False
+    if payment.status in Payment.WITHOUT_MONEY and payment.status == message.outcome and now < payment.page_closes_at:
+        return True  # as we have it; another card may still follow, so that it is no last word to be kept either
     event = ProviderEvent.objects.create(
         provider=payment.provider,
         source="query",
@@ -51,20 +54,19 @@ def _ask(payment: Payment) -> bool:
 def ask_about(orders: QuerySet[Order]) -> None:
     """Ask about the card payments of pending orders that are about to be given up or paid anew: one may be paid by now.
 
-    Also about those that ended without money while somebody may still pay at their page. A provider that does not answer
-    is asked once: who pays waits for it.
+    Also about those that ended without money while somebody may still pay at their page. Who pays waits for it: a provider
+    that has let PATIENCE_SECONDS pass without an answer is not asked about the others. One that says at once that it does
+    not know a payment may know the next.
     """
     of_these = Payment.objects.filter(order__in=orders, order__status=Order.Status.PENDING)
     lately = of_these.may_still_be_paid().filter(created_at__gt=timezone.now() - PAGE_LIVES)
-    silent: set[str] = set()
+    waited: dict[str, float] = defaultdict(float)
     for payment in (of_these.awaiting_provider() | lately).order_by("-pk"):
-        if payment.provider in silent:
+        if waited[payment.provider] >= PATIENCE_SECONDS:
             continue
-        try:
-            _ask(payment)
-        except UNANSWERED as error:
-            silent.add(payment.provider)
-            logger.warning("Payment %s: the provider %s has no answer: %s", payment.pk, payment.provider, error)
+        began = time.monotonic()
+        if ask_provider(payment) is None:
+            waited[payment.provider] += time.monotonic() - began
 
 
 @handles(WITHDRAW)

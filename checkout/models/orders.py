@@ -404,6 +404,11 @@ class Payment(models.Model):
         return self.provider == self.WALLET
 
     @property
+    def page_closes_at(self) -> dt.datetime:
+        """From when on nobody can pay at the provider's page any more."""
+        return self.created_at + PAGE_LIVES
+
+    @property
     def can_be_asked_about(self) -> bool:
         """Whether a provider may know more of it than we do: a card payment that has brought no money yet."""
         return self.status in {self.Status.STARTED, *self.WITHOUT_MONEY} and not (self.is_wallet or self.is_counter)

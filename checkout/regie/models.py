@@ -295,7 +295,7 @@ class Settlement(models.Model):
     lines = models.PositiveIntegerField(_("lignes"))
     gross = models.DecimalField(_("brut versé"), max_digits=12, decimal_places=2)
     fees = models.DecimalField(_("commissions"), max_digits=12, decimal_places=2)
-    # [{line, reference, amount, written, problem}]
+    # [{line, reference, amount, written, problem}], and of a known règlement its {order, payment, ours}
     differences = models.JSONField(_("différences"))
     # [{line, reference, order, payment, nature, gross, fee}]; files imported before this was kept have none.
     matched = models.JSONField(_("lignes qui concordent"), default=list, db_default=[])
@@ -357,7 +357,8 @@ class Settlement(models.Model):
     def wrong(self) -> list[dict[str, Any]]:
         """The lines that were not posted, their amounts as decimals."""
         return [
-            {**row, "amount": Decimal(row["amount"]), "written": row.get("written", "")} for row in self.differences
+            {**row, **{name: Decimal(row[name]) for name in ("amount", "ours") if name in row}}
+            for row in self.differences
         ]
 
     @property

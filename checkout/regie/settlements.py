@@ -90,6 +90,18 @@ class Line:
             "fee": self.fee,
         }
 
+    @property
+    def named(self) -> dict[str, object]:
+        """The règlement that a line names, and what it brought here or its refund gave back, in euros, if either is known."""
+        if self.payment is None:
+            return {}
+        named: dict[str, object] = {"order": self.payment.order.number, "payment": self.payment.pk}
+        if self.refund is not None:
+            named["ours"] = self.refund.amount if self.is_return else -self.refund.amount
+        elif self.gross > 0:
+            named["ours"] = self.payment.amount
+        return named
+
 
 @dataclass
 class Reading:
@@ -113,7 +125,7 @@ class Reading:
 
     @property
     def shown_wrong(self) -> list[dict[str, object]]:
-        """The lines that will not be posted, as a settlement keeps them."""
+        """The lines that will not be posted, as a settlement keeps them: with the règlement that they name, where we know it."""
         return [
             {
                 "line": line.number,
@@ -121,6 +133,7 @@ class Reading:
                 "amount": line.gross,
                 "written": line.written,
                 "problem": line.problem,
+                **line.named,
             }
             for line in self.wrong
         ]
@@ -139,7 +152,7 @@ class Reading:
 
 
 def read(*, provider: str, content: bytes) -> Reading:
-    """Read and match a provider's file; nothing is written. Six statements, however many lines.
+    """Read and match a provider's file; nothing is written. Five statements, however many lines.
 
     Refunds are lines below zero; one that its card has sent back is a second line, above. Raises Refused for a file that
     is empty, too large, no text, without the columns that are needed, or imported before.
@@ -175,8 +188,8 @@ def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
             gross=reading.gross,
             fees=reading.fees,
             lines=len(reading.lines),
-            differences=[{**line, "amount": str(line["amount"])} for line in reading.shown_wrong],
-            matched=[{**line, "gross": str(line["gross"]), "fee": str(line["fee"])} for line in reading.shown_right],
+            differences=_kept(reading.shown_wrong),
+            matched=_kept(reading.shown_right),
             imported_by=by,
         )
     for line in reading.good:
@@ -193,6 +206,11 @@ def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
             by=by,
         )
     return row
+
+
+def _kept(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Rows as JSON holds them: amounts as texts."""
+    return [{key: str(value) if isinstance(value, Decimal) else value for key, value in row.items()} for row in rows]
 
 
 @transaction.atomic
@@ -298,23 +316,35 @@ def _line(provider: str, number: int, row: Sequence[str], places: Mapping[str, S
     gross, fee, net = read_amount(of_gross), read_amount(of_fee or "0"), read_amount(of_net)
     references = [cell[:80] for cell in cells[REFERENCE]]
     line = Line(number, (references or [""])[0], gross or ZERO, abs(fee or ZERO), references)
+    line.written = "" if gross else of_gross[:40]
     if len(row) < width:
         line.problem = _("ligne coupée\u00a0: elle a moins de cellules que de titres")
     elif any(cell.strip() for cell in row[width:]):
         line.problem = _("ligne décalée\u00a0: elle a plus de cellules que de titres")
     elif not gross:
-        line.problem, line.written = _("montant illisible"), of_gross[:40]
+        line.problem = _("montant illisible")
     elif fee is None:
         line.problem = _("commission illisible\u00a0: «\u00a0%s\u00a0»") % of_fee[:40]
     elif not places[NET]:
-        line.fee = fee if gross < 0 and provider in SIGNED else abs(fee)
+        line.fee = _fees(provider, gross, fee)[0]
     elif net is None:
         line.problem = _("net illisible\u00a0: «\u00a0%s\u00a0»") % of_net[:40]
-    elif gross - net not in ({fee} if fee < 0 and provider in SIGNED else {fee, -fee}):
+    elif gross - net not in _fees(provider, gross, fee):
         line.problem = _("brut et commission ne donnent pas le net\u00a0: «\u00a0%s\u00a0»") % of_net[:40]
     else:
         line.fee = gross - net
     return line
+
+
+def _fees(provider: str, gross: Decimal, written: Decimal) -> list[Decimal]:
+    """What a provider may mean that it keeps of a line (below zero: gives back), in euros, the likeliest first.
+
+    Some write a fee as what is taken off, some as a debit. Of a payment something is kept; of what is paid back it may be
+    either, which the net tells. SIGNED ones mean what they write.
+    """
+    if provider in SIGNED:
+        return [written]
+    return [abs(written)] if gross > 0 else [abs(written), -abs(written)]
 
 
 def _places(provider: str, heads: Sequence[str]) -> dict[str, list[int]]:

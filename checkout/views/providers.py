@@ -1,5 +1,6 @@
 """Where providers and the browsers they send back arrive. What they say is stored as it came, verified, then applied."""
 
+import datetime as dt
 import functools
 import logging
 from collections.abc import Callable
@@ -19,13 +20,15 @@ from accounts.views import current_user
 from checkout.actions import apply_message
 from checkout.actions.payment import Started
 from checkout.actions.reconciliation import ask_provider
-from checkout.models import PAGE_LIVES, Order, Payment, ProviderEvent
+from checkout.models import Order, Payment, ProviderEvent
 from checkout.providers import card_providers
 from checkout.providers import provider as find_provider
 from checkout.providers.base import Arrival, Forged, Ignored, Provider, RefundFailed, Unreachable
 from checkout.refunds.actions import apply_failure
 
 logger = logging.getLogger(__name__)
+
+ASK_AGAIN_AFTER = dt.timedelta(seconds=5)  # less than it takes to try another card
 
 
 @csrf_exempt  # the caller is the provider; its signature is what counts
@@ -49,7 +52,8 @@ def notification(request: HttpRequest, provider: str) -> HttpResponse:
 def back(request: HttpRequest, provider: str, reference: str) -> HttpResponse:
     """The browser's return. What it carries counts only where the provider has signed it; otherwise the provider is asked.
 
-    It is the one GET that writes: nothing but what the provider states, once, whoever calls it how often.
+    It is the one GET that writes: nothing but what the provider states, once, whoever calls it how often; and of a payment
+    that has ended it is asked at most each ASK_AGAIN_AFTER.
     """
     known = get_object_or_404(Payment.objects.select_related("order"), reference=reference, provider=provider)
     if not _find(provider).signs_return:
@@ -125,7 +129,9 @@ def departure(request: HttpRequest, reference: str) -> HttpResponse:
 
 def _after(request: HttpRequest, payment: Payment) -> HttpResponse:
     """Where somebody who comes back from the bank reads how it ended."""
-    if payment.status in Payment.WITHOUT_MONEY and payment.created_at > timezone.now() - PAGE_LIVES:
+    now = timezone.now()
+    lately = payment.checked_at is not None and payment.checked_at > now - ASK_AGAIN_AFTER
+    if payment.status in Payment.WITHOUT_MONEY and now < payment.page_closes_at and not lately:
         _ask(payment)  # another card may have paid on the same page since
     order = payment.order
     if payment.status == Payment.Status.CREDITED:

@@ -6,16 +6,22 @@ each is in `scene.ends_right`.
 """
 
 import itertools
+from unittest import mock
 
 import pytest
+from django.test import Client
 
 from bookings.models import Booking
-from checkout.actions import Means, abandon_order, cancel_bookings
+from checkout.actions import Means, abandon_order, cancel_bookings, payment, reconciliation, start_top_up
+from checkout.counter.actions import Paper, take_payment
+from checkout.counter.models import Means as Counter
 from checkout.models import Order, Payment, ProviderEvent
+from checkout.providers import provider as find_provider
 from checkout.tasks import reconcile_payments
 from portal.common.errors import Refused
 from services.models import OpenDay
 from tests.concurrency.conftest import race
+from tests.factories import AddressFactory, agent_of
 from tests.faults.bank import ASKED_AT_THE_START, SIGNING, Bank
 from tests.faults.scene import (
     DEPOSIT,
@@ -31,7 +37,7 @@ from tests.faults.scene import (
     untouched,
 )
 from tests.shop import family
-from wallet.models import Movement
+from wallet.models import Movement, TopUpPack
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("right_in_the_end")]
 
@@ -286,6 +292,61 @@ another_card = pytest.mark.parametrize(
 )
 
 
+asked_at_the_start = pytest.mark.parametrize("bank", ASKED_AT_THE_START, indirect=True)
+
+
+class TestAnotherTryThatDidNotStart:
+    """The first page stands open in another tab and is paid there, unheard of; the second press reached nobody."""
+
+    @pytest.fixture
+    def scene(self, bank: Bank) -> Scene:
+        scene = at_the_bank(bank)
+        with bank.down(), pytest.raises(Refused):
+            scene.shop.pay(Means.CARD, TOTAL)
+        bank.pay(scene.payment)
+        return scene
+
+    @asked_at_the_start
+    def test_who_presses_again_is_not_charged_twice(self, bank: Bank, scene: Scene) -> None:
+        assert scene.shop.pay(Means.CARD, TOTAL).departure is None
+        assert paid_once(scene)
+
+    @asked_at_the_start
+    def test_nor_at_the_counter(self, bank: Bank, scene: Scene) -> None:
+        with pytest.raises(Refused):
+            take_payment(
+                user=scene.shop.user, shown_total=TOTAL, paper=Paper(Counter.CASH, "Q-1"), commune=None, by=agent_of()
+            )
+        assert paid_once(scene)
+
+    def test_nor_beside_a_deposit_that_did_not_start_either(self, bank: Bank) -> None:
+        """Its process died before its page had a name: its provider does not know it, and is asked about the others."""
+        scene = at_the_bank(bank)
+        TopUpPack.objects.get_or_create(amount=DEPOSIT)
+        AddressFactory(user=scene.shop.user)
+        with mock.patch.object(payment, "find_provider", side_effect=SystemExit), pytest.raises(SystemExit):
+            start_top_up(user=scene.shop.user, amount=DEPOSIT, shown_total=DEPOSIT)
+        bank.pay(scene.payment)
+        with pytest.raises(Refused):
+            take_payment(
+                user=scene.shop.user, shown_total=TOTAL, paper=Paper(Counter.CASH, "Q-1"), commune=None, by=agent_of()
+            )
+        assert paid_once(scene)
+        scene.give_up()
+
+    @asked_at_the_start
+    def test_a_bank_that_keeps_us_waiting_is_asked_once(self, bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+        scene = at_the_bank(bank)
+        with bank.down(), pytest.raises(Refused):
+            scene.shop.pay(Means.CARD, TOTAL)
+        scene.shop.pay(Means.CARD, TOTAL)
+        Payment.objects.update(checked_at=None)
+        monkeypatch.setattr(reconciliation, "PATIENCE_SECONDS", 0.1)
+        with bank.slow():
+            reconciliation.ask_about(Order.objects.all())
+        assert Payment.objects.filter(checked_at__isnull=False).count() == 1
+
+
 class TestPaidAfterItsEnd:
     """A refused card is followed by another one on the same page of the bank, and the second message is lost."""
 
@@ -317,6 +378,20 @@ class TestPaidAfterItsEnd:
     def test_who_gives_up_is_told_that_it_is_paid(self, bank: Bank, scene: Scene) -> None:
         assert not abandon_order(user=scene.shop.user, order=scene.order)
         assert paid_once(scene)
+
+    def test_each_way_back_neither_asks_nor_writes_again(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.refuse(scene.payment)
+        scene.tell()
+        told = ProviderEvent.objects.count()
+        scene.come_back()
+        asked = Payment.objects.get().checked_at
+        way_back = bank.way_back(scene.payment)
+        for _press in range(3):
+            Client().get(way_back)  # nobody is signed in
+        if not find_provider(bank.slug).signs_return:  # what a bank signs is kept as it came
+            assert ProviderEvent.objects.count() == told
+        assert Payment.objects.get().checked_at == asked
 
     @another_card
     def test_it_is_asked_about_until_the_bank_says_so_with_its_page_closed(self, bank: Bank, scene: Scene) -> None:

@@ -482,3 +482,27 @@ class TestARefundThatCameBack:
         assert [line["problem"] for line in row.wrong] == [
             "retour d’un remboursement qui n’a pas été déduit", "montant différent du nôtre",
         ]  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", ["stripe", "demo"])
+def test_a_charge_never_brings_more_than_its_gross(provider: str) -> None:
+    payment = paid(provider=provider)
+    content = f"reference,gross,fee,net\n{payment.reference},10.00,0.25,10.25\n".encode()
+    row = settlements.post(provider=provider, name="a.csv", content=content, by=agent_of())
+    assert row.net == 0 and "brut et commission ne donnent pas le net" in row.wrong[0]["problem"]
+
+
+def test_a_line_that_does_not_agree_stands_beside_what_it_names() -> None:
+    payment = paid("5.00")
+    refund = refunded(payment, "2.00", 7)
+    row = post(
+        f"reference;montant\n{payment.reference};6,00\n{refund.reference};-3,00\nINCONNUE;4,00\n{payment.reference}\n"
+    )
+    facts = [(line.get("order"), line.get("ours"), line["written"]) for line in row.wrong]
+    number = payment.order.number
+    assert facts == [(number, 5, ""), (number, None, ""), (None, None, ""), (None, None, "")]
+    page = client_of(agent_of()).get(reverse("admin:checkout_settlement_change", args=[row.pk])).content.decode()
+    link = reverse("admin:checkout_payment_change", args=[payment.pk])
+    assert page.count(f'href="{link}"') == 2 and "5,00&nbsp;€" in page.replace("\u00a0", "&nbsp;")
+    again = post(f"reference;montant\n{payment.reference};5,00\n{payment.reference};5,00\n")
+    assert [(line["problem"], line["ours"]) for line in again.wrong] == [("en double dans ce fichier", 5)]

@@ -423,8 +423,9 @@ class TestPages:
         told = client.get(page("history", second.pk)).content.decode()
         assert "Reversement viré" in told and "IBAN clos" in told
 
-    @pytest.mark.parametrize("asked", ["abc", "0001-01-01", "2026-02-30", f"{days_ago(-1)}", "2030-12-31"])
+    @pytest.mark.parametrize("asked", ["abc", "0001-01-01", "2026-02-30", "tomorrow", "2030-12-31"])
     def test_a_date_that_is_none_or_to_come_is_said(self, asked: str) -> None:
+        asked = str(days_ago(-1)) if asked == "tomorrow" else asked
         commune = sold()
         close()
         client = client_of(agent_of())
