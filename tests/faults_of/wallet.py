@@ -156,6 +156,14 @@ def till_that_is_corrected(place: Town) -> Account:
     return corrected
 
 
+def outside_that_is_corrected(place: Town) -> Account:
+    corrected = outside(place)
+    Correction.objects.create(
+        kind="account", account=corrected, amount=Decimal(2), reason="Inconnu", proposed_by=another_operator(place)
+    )
+    return corrected
+
+
 def other_wallet(_place: Town) -> Account:
     return ledger.wallet_of(UserFactory()).account
 
@@ -254,6 +262,9 @@ CORRECTIONS: dict[str, list[Fault]] = {
     ],
     "wallet.Correction:till_correction_proposed_once": [
         added(kind="till", wallet=None, account=till_that_is_corrected, amount=Decimal(3)),
+    ],
+    "wallet.Correction:account_correction_proposed_once": [
+        added("an equal one", kind="account", wallet=None, account=outside_that_is_corrected, amount=Decimal(2)),
     ],
     "wallet.Correction:expiry_proposed_once": [added(kind="expiry", amount=Decimal(-1), wallet=wallet_with_expiry)],
     "wallet.Correction:reversal_proposed_once": [added(**REVERSAL, reverses=movement_to_be_reversed)],

@@ -48,7 +48,7 @@ def propose_for_account(
 
     A contested card, a cheque without provision, a line of the bank's that no file explains. What a family owes for it is
     proposed for its wallet, by itself. `reference` as for `propose`. Raises Refused for another sort of account (OUTSIDE),
-    without a reason or an amount, and unless `by` works for the agglomération.
+    without a reason or an amount, while another of the same amount waits, and unless `by` works for the agglomération.
     """
     if account.kind not in OUTSIDE:
         raise Refused(
@@ -57,14 +57,14 @@ def propose_for_account(
         )
     if not amount or amount != round_cents(amount):
         raise Refused(_("Écrivez un montant différent de zéro. Rien n’a été proposé."), code="amount_missing")
-    return _proposed_once(
-        reference or uuid4(),
-        kind=Correction.Kind.ACCOUNT,
-        account=account,
-        amount=amount,
-        reason=_checked(reason, by),
-        by=by,
+    reason = _checked(reason, by)
+    said = _(
+        "Une régularisation de ce compte, du même montant, attend déjà d’être décidée. Si c’est une autre opération, proposez-la ensuite. Rien de plus n’a été proposé."
     )
+    with refusing({"account_correction_proposed_once": said}):
+        return _proposed_once(
+            reference or uuid4(), kind=Correction.Kind.ACCOUNT, account=account, amount=amount, reason=reason, by=by
+        )
 
 
 def _proposed_once(

@@ -35,6 +35,21 @@ IN_NOBODYS_OWN_FAVOUR = """
 """
 
 
+# Two who read the same line of the bank's statement: the second waits for the first, and finds its proposal. A trigger, because
+# proposals of before may be equal.
+EQUAL_ONE_WAITS = """
+    PERFORM pg_advisory_xact_lock(hashtext('correction:account:' || NEW.account_id));
+    IF EXISTS (
+        SELECT 1 FROM wallet_correction
+        WHERE kind = 'account' AND status = 'proposed' AND account_id = NEW.account_id AND amount = NEW.amount
+    ) THEN
+        RAISE EXCEPTION 'wallet_correction: an equal one of account % waits', NEW.account_id
+            USING ERRCODE = 'unique_violation', CONSTRAINT = 'account_correction_proposed_once';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class Correction(models.Model):
     """What is to be moved by hand: posted once a second person agrees.
 
@@ -166,6 +181,13 @@ class Correction(models.Model):
                     END IF;
                     RETURN NEW;
                 """,
+            ),
+            pgtrigger.Trigger(
+                name="account_correction_proposed_once",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.kind = 'account' AND NEW.account_id IS NOT NULL"),
+                func=EQUAL_ONE_WAITS,
             ),
             pgtrigger.Trigger(
                 name="nobody_credits_themselves",
