@@ -370,9 +370,9 @@ class TillDepositAdmin(ReadOnlyAdmin):
 
     operators = Right.VIEW | Right.DECIDE
     change_list_template = "admin/checkout/tilldeposit/change_list.html"
-    list_display = ["at", "means", "sum", "number", "by"]
+    list_display = ["at", "means", "sum", "slip", "by"]
     list_filter = ["means"]
-    list_select_related = ["by"]
+    list_select_related = ["by", "movement__reversed_by"]
     date_hierarchy = "at"
     search_fields = ["number"]
     ordering = ["-at", "-pk"]
@@ -455,3 +455,8 @@ class TillDepositAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def sum(self, obj: TillDeposit) -> str:
         return euros(obj.amount)
+
+    @admin.display(description=gettext_lazy("numéro du bordereau"), ordering="number")
+    def slip(self, obj: TillDeposit) -> str:
+        """A slip may be read twice: the deposit that was taken back, and the right one."""
+        return _("%s (contre-passé)") % obj.number if hasattr(obj.movement, "reversed_by") else obj.number

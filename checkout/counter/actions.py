@@ -103,13 +103,17 @@ def own_account() -> str:
 def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> TillDeposit:
     """Write down what the régisseur has taken from the till to the bank, with the number of the bank's slip.
 
-    Raises Refused for more than the till holds of that means, for a slip that was written before, and to anybody but the
-    agglomération's operators, who hold the money.
+    A slip is written again once its deposit was taken back. Raises Refused for more than the till holds of that means, for a
+    slip whose deposit stands, for a number that is too long, and to anybody but the agglomération's operators, who hold the
+    money.
     """
     if not by.is_operator:
         raise Refused(_("Seule l’agglomération verse la caisse à la banque. Rien n’a changé."), code="not_yours")
-    if not number.strip():
+    slip = spelled(number)
+    if not slip:
         raise Refused(_("Écrivez le numéro du bordereau de versement."), code="number_missing")
+    if len(slip) > (most := longest(TillDeposit)):
+        raise Refused(_("Le numéro du bordereau a %d caractères au plus. Rien n’a changé.") % most, code="number_long")
     one_at_a_time(f"till:{means}")  # the second of two counts what the first has taken out
     held = in_the_till(means)
     if amount != round_cents(amount) or not ZERO < amount <= held:
@@ -120,22 +124,37 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
             % {"held": euros(held), "means": means.label.lower()},
             code="too_much",
         )
-    slip = spelled(number)[:40]
-    if TillDeposit.objects.filter(means=means, number=slip).exists():
-        raise Refused(_("Ce bordereau est déjà enregistré. Rien n’a changé."), code="deposit_slip_once")
+    written = TillDeposit.objects.of_slip(means, slip)
+    if written.standing().exists():
+        raise Refused(
+            _(
+                "Ce bordereau est déjà enregistré. S’il a été mal saisi, proposez d’abord de contre-passer son versement. Rien n’a changé."
+            ),
+            code="deposit_slip_once",
+        )
+    edition = 1 + written.count()
     movement = ledger.post(
         kind=Movement.Kind.TILL_DEPOSIT,
-        key=f"till:{means}:{slip}",
+        key=f"till_deposit:{means}:{edition}:{slip}",  # before the number, which may hold anything
         label=_("Versement de la caisse, bordereau %s") % slip,
         amounts={ledger.till_code(means): amount, ledger.BANK: -amount},
         by=by,
     )
-    return TillDeposit.objects.create(means=means, amount=amount, number=slip, movement_id=movement, by=by)
+    return TillDeposit.objects.create(
+        means=means, amount=amount, number=slip, edition=edition, movement_id=movement, by=by
+    )
 
 
 def spelled(number: str) -> str:
     """The number of a slip or a receipt in one spelling: « q-2026-001 » is Q-2026-001, and is not taken twice."""
     return " ".join(number.upper().split())
+
+
+def longest(model: type[CounterReceipt | TillDeposit]) -> int:
+    """How many characters its number may have, once it is spelled: capitals may be more than what was typed (« ß », SS)."""
+    most = model._meta.get_field("number").max_length
+    assert most is not None
+    return most
 
 
 def in_the_till(means: Means) -> Decimal:
@@ -185,6 +204,10 @@ def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, b
         raise Refused(_("Le compte %s n’est pas validé. Rien n’a été encaissé.") % of(str(user)), code="not_approved")
     if not paper.number.strip():
         raise Refused(_("Écrivez le numéro de la quittance remise."), code="number_missing")
+    if len(spelled(paper.number)) > (most := longest(CounterReceipt)):
+        raise Refused(
+            _("Le numéro de la quittance a %d caractères au plus. Rien n’a été encaissé.") % most, code="number_long"
+        )
     if paper.means == Means.CHEQUE and not paper.cheque.strip():
         raise Refused(_("Écrivez la banque et le numéro du chèque."), code="cheque_missing")
     if paper.means != Means.CHEQUE and paper.cheque.strip():

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Self
 import pgtrigger
 from django.conf import settings
 from django.db import models
+from django.db.models import Func, Value
+from django.db.models.functions import Trim, Upper
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
@@ -29,6 +31,48 @@ class Means(models.TextChoices):
         """The same inside a sentence: « espèces », « CESU préfinancé »."""
         return str(self.label) if self == Means.CESU else str(self.label).lower()
 
+
+# What Python's split() parts words at, no-break spaces included, which PostgreSQL's \s leaves out.
+BLANKS = r"[\s\u00a0\u2007\u202f]+"
+
+
+def spelling() -> Trim:
+    """The column `number` as checkout.counter.actions.spelled writes it: rows of before stand as they were typed."""
+    return Trim(Func(Upper("number"), Value(BLANKS), Value(" "), Value("g"), function="regexp_replace"))
+
+
+def spelled_in_sql(row: str) -> str:
+    """The same of the row that this name stands for in a statement."""
+    return f"trim(regexp_replace(upper({row}.number), '{BLANKS}', ' ', 'g'))"
+
+
+# Two that write « q-7 » and « Q-7 » at once come one after the other. Of the very same letters the index speaks.
+NUMBER_IN_ANY_SPELLING = f"""
+    PERFORM pg_advisory_xact_lock(hashtext('receipt:' || {spelled_in_sql("NEW")}));
+    IF EXISTS (
+        SELECT 1 FROM checkout_counterreceipt r
+        WHERE {spelled_in_sql("r")} = {spelled_in_sql("NEW")} AND r.number <> NEW.number
+          AND r.commune_id IS NOT DISTINCT FROM NEW.commune_id
+    ) THEN
+        RAISE EXCEPTION 'checkout_counterreceipt: % is taken in another spelling', NEW.number
+            USING ERRCODE = 'unique_violation', CONSTRAINT = 'receipt_number_once';
+    END IF;
+    RETURN NEW;
+"""  # noqa: S608
+
+# A slip is written again once its deposit was taken back: what stands bears a number once, in whatever spelling.
+SLIP_STANDS_ONCE = f"""
+    PERFORM pg_advisory_xact_lock(hashtext('till:' || NEW.means));
+    IF EXISTS (
+        SELECT 1 FROM checkout_tilldeposit d
+        WHERE d.means = NEW.means AND {spelled_in_sql("d")} = {spelled_in_sql("NEW")}
+          AND NOT EXISTS (SELECT 1 FROM wallet_movement m WHERE m.reverses_id = d.movement_id)
+    ) THEN
+        RAISE EXCEPTION 'checkout_tilldeposit: slip % stands already', NEW.number
+            USING ERRCODE = 'unique_violation', CONSTRAINT = 'deposit_slip_once';
+    END IF;
+    RETURN NEW;
+"""  # noqa: S608
 
 # One after the other, whoever takes something out: the second counts what the first has taken. The movement is posted by then.
 WITHIN_THE_TILL = """
@@ -66,6 +110,10 @@ class TillDepositQuerySet(models.QuerySet["TillDeposit"]):
     def standing(self) -> Self:
         """Those that were not taken back: a reversed one has left the till in nobody's hands."""
         return self.filter(movement__reversed_by=None)
+
+    def of_slip(self, means: Means, number: str) -> Self:
+        """Those of one slip, its number as `spelled` writes it, however it was typed then."""
+        return self.alias(spelling=spelling()).filter(means=means, spelling=number)
 
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.none()
@@ -105,7 +153,14 @@ class CounterReceipt(models.Model):
             models.UniqueConstraint(fields=["commune", "number"], nulls_distinct=False, name="receipt_number_once"),
             models.CheckConstraint(condition=~models.Q(number=""), name="counter_receipt_has_a_number"),
         ]
+        indexes = [models.Index(spelling(), name="receipt_number_spelled")]
         triggers = [
+            pgtrigger.Trigger(
+                name="receipt_number_in_any_spelling",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=NUMBER_IN_ANY_SPELLING,
+            ),
             pgtrigger.Trigger(
                 name="nobody_takes_their_own_money",
                 when=pgtrigger.Before,
@@ -130,11 +185,15 @@ class CounterReceipt(models.Model):
 
 
 class TillDeposit(models.Model):
-    """What the régisseur has taken from the till to the bank (« versement »): one means, one slip."""
+    """What the régisseur has taken from the till to the bank (« versement »): one means, one slip.
+
+    A deposit that was written wrong is taken back by two; the right one is the next edition of the same slip.
+    """
 
     means = models.CharField(_("moyen"), max_length=10, choices=Means)
     amount = MoneyField(_("montant"))
     number = models.CharField(_("numéro du bordereau"), max_length=40)
+    edition = models.PositiveSmallIntegerField(_("édition"), default=1, db_default=1)
     movement = models.OneToOneField(Movement, on_delete=models.PROTECT, related_name="+", verbose_name=_("mouvement"))
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("versé par")
@@ -149,10 +208,16 @@ class TillDeposit(models.Model):
         ordering = ["-at", "-pk"]
         constraints = [
             models.CheckConstraint(condition=models.Q(amount__gt=0), name="till_deposit_is_positive"),
-            models.UniqueConstraint(fields=["means", "number"], name="deposit_slip_once"),
+            models.UniqueConstraint(fields=["means", "number", "edition"], name="deposit_slip_once"),
             models.CheckConstraint(condition=~models.Q(number=""), name="till_deposit_has_a_number"),
         ]
         triggers = [
+            pgtrigger.Trigger(
+                name="slip_stands_once",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=SLIP_STANDS_ONCE,
+            ),
             pgtrigger.Trigger(
                 name="till_gives_what_it_holds",
                 when=pgtrigger.Before,

@@ -12,6 +12,7 @@ from accounts.models import Commune, CommuneFile, User
 from bookings.models import Booking
 from checkout.actions import Means as OnlineMeans
 from checkout.admin_counter import CashierFilter
+from checkout.counter import actions as counter
 from checkout.counter.actions import CASH_LIMIT, Paper, deposit_till, in_the_till, take_payment, take_top_up
 from checkout.counter.models import CounterReceipt, Means, TillDeposit
 from checkout.models import Order, OrderLine, Payment
@@ -31,6 +32,7 @@ from wallet.corrections.models import Correction
 from wallet.models import Account, Movement
 
 pytestmark = pytest.mark.django_db
+PAGE = "admin:checkout_tilldeposit"
 
 
 @pytest.fixture
@@ -349,8 +351,17 @@ class TestCounting:
         assert Account.objects.get(code="bank").balance() == 0
         shown = client.get(page)
         assert "de nouveau dans la caisse" in text(shown) and ask not in shown.content.decode()
-        deposit_till(means=Means.CASH, amount=Decimal(9), number="B-1 bis", by=operator)
+        assert "sous le même numéro de bordereau" not in text(shown)
+        right = deposit_till(
+            means=Means.CASH, amount=Decimal(9), number="B-1", by=operator
+        )  # what the bank's slip says
         assert in_the_till(Means.CASH) == 91 and list(verify()) == []
+        assert (right.edition, right.movement.key) == (2, "till_deposit:cash:2:B-1")
+        assert "90,00 € B-1 (contre-passé)" in (rows := text(client.get(reverse(f"{PAGE}_changelist"))))
+        assert "9,00 € B-1 " in rows and "sous le même numéro" in text(
+            client.get(reverse(f"{PAGE}_change", args=[right.pk]))
+        )
+        refused("deposit_slip_once", deposit_till, means=Means.CASH, amount=Decimal(9), number="b-1", by=operator)
         with pytest.raises(Refused, match="déjà été contre-passé"):
             corrections.propose_reversal(movement=wrong.movement, reason="x", by=operator)
 
@@ -362,6 +373,34 @@ class TestCounting:
         deposit_till(means=Means.CASH, amount=Decimal(1), number="B-1", by=operator)
         with pytest.raises(Refused, match="déjà enregistré"):
             deposit_till(means=Means.CASH, amount=Decimal(1), number="b-1", by=operator)
+
+    @pytest.mark.parametrize("before", ["q-7", "Q-7 \u00a0A", "q-7  a"])
+    def test_a_number_of_before_one_spelling_is_not_taken_twice(
+        self, shop: Shop, operator: User, monkeypatch: Any, before: str
+    ) -> None:
+        taken = {"user": shop.user, "amount": Decimal(100), "commune": None, "by": operator, "paper": paper(before)}
+        brought = {"means": Means.CASH, "amount": Decimal(40), "number": before, "by": operator}
+        with monkeypatch.context() as earlier:
+            earlier.setattr(counter, "spelled", str.strip)  # rows stand as they were typed
+            take_top_up(**taken)
+            first = deposit_till(**brought)
+        assert (CounterReceipt.objects.get().number, first.number) == (before, before)
+        for typed in (before, counter.spelled(before)):
+            refused("receipt_number_once", take_top_up, **taken | {"paper": paper(typed)})
+            refused("deposit_slip_once", deposit_till, **brought | {"number": typed})
+        assert shop.balance == 100 and in_the_till(Means.CASH) == 60
+        take_top_up(**taken | {"commune": CommuneFactory()})  # another counter's receipt book
+        back = corrections.propose_reversal(movement=first.movement, reason="9, non 40", by=operator)
+        corrections.approve(correction=back, by=agent_of())
+        assert deposit_till(**brought).edition == 2 and list(verify()) == []
+
+    def test_a_number_that_grows_in_capitals_is_said(self, shop: Shop, operator: User) -> None:
+        taken = {"user": shop.user, "amount": Decimal(10), "commune": None, "by": operator}
+        assert "30 caractères" in refused("number_long", take_top_up, paper=paper("ß" * 16), **taken)
+        take_top_up(paper=paper("ß" * 15), **taken)
+        brought = {"means": Means.CASH, "amount": Decimal(1), "by": operator}
+        assert "40 caractères" in refused("number_long", deposit_till, number="ß" * 21, **brought)
+        assert deposit_till(number="ß" * 20, **brought).number == "S" * 40
 
 
 class TestPages:

@@ -95,6 +95,10 @@ def more_than_there_is(_place: Town) -> object:
 
 TILL: dict[str, list[Fault]] = {
     "checkout.CounterReceipt:receipt_number_once": [added(number="W-1", commune=None, payment=late_payment)],
+    "checkout.CounterReceipt:receipt_number_in_any_spelling": [
+        added("in another spelling", number=number, commune=None, payment=late_payment)
+        for number in ("w-1", "W-1\u00a0")
+    ],
     "checkout.CounterReceipt:nobody_takes_their_own_money": [
         added("for their own account", number="W-2", payment=late_payment, by=parent)
     ],
@@ -107,7 +111,14 @@ TILL: dict[str, list[Fault]] = {
         added("does not hold that much", means="cash", number="B-2", amount=Decimal(100), movement=more_than_there_is)
     ],
     "checkout.TillDeposit:till_deposit_has_a_number": [added(number="")],
-    "checkout.TillDeposit:deposit_slip_once": [added(means="cash", number="B-1")],
+    "checkout.TillDeposit:slip_stands_once": [
+        added("stands already", number="b-1", movement=movement),
+        added("stands already", edition=2, movement=movement),
+    ],
+    # Without the trigger in front two of the same edition would still not be of one slip.
+    "checkout.TillDeposit:deposit_slip_once": [
+        added(means="cash", number="B-1", behind=("checkout.TillDeposit:slip_stands_once",))
+    ],
 }
 
 FAULTS = CARTS | ORDERS | TILL
