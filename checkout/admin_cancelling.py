@@ -68,18 +68,19 @@ class CancellingBookingAdmin(BookingAdmin):
         given = [row for row in rows if row.period.lower <= now]
         late = [row for row in rows if row not in given and row.open_day.cancel_until <= now]
         paid = list(OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None))
-        own = own_among([row.pk for row in rows], staff(request)) if late or given else []
+        own = own_among([row.pk for row in rows], staff(request))
         context = {
             "title": _("Annuler des réservations"),
             "rows": rows,
             "in_time": [row for row in rows if row not in given and row not in late],
             "late": late,
             "given": given,
-            "own": own_family(own) if own else "",
+            "own": own_family(own) if own and (late or given) and not form.errors else "",
+            "others": len(rows) - len(own),
             **back_to(paid),
             "vouchers": fates_without(paid),
-            # The mairies have no say in where the régie's money goes.
-            **({} if staff(request).is_operator else {"on_card": ZERO}),
+            # The mairies have no say in where the régie's money goes, nor anybody for their own family.
+            **({} if staff(request).is_operator and not own else {"on_card": ZERO}),
             "form": form,
             "checkbox": ACTION_CHECKBOX_NAME,
         }

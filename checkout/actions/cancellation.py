@@ -94,7 +94,8 @@ def cancel_for(
     Past their deadline only with `override`: a service that was given is not paid back by a wrong tick. Each payer gets
     one e-mail with the reason. What has ended meanwhile is left alone, so that a second call cancels nothing and pays
     nothing. `to_card`: what cards have paid goes back to the cards; for operators, who hold the money. Raises Refused as
-    bookings.actions.cancel_by_staff does, and with `override` for what is of one's own family.
+    bookings.actions.cancel_by_staff does, and with `override` or `to_card` for what is of one's own family, who has in time
+    what every family has: the wallet.
     """
     if to_card and not by.is_operator:
         raise Refused(
@@ -104,7 +105,7 @@ def cancel_for(
     with refusing({}):
         if to_card:
             _lock_cards_of(ids)
-        if override and (own := own_among(ids, by)):
+        if (override or to_card) and (own := own_among(ids, by)):
             raise Refused(own_family(own), _("Rien n’a été annulé ni remboursé."), code="own_family")
         rows = bookings.cancel_by_staff(ids=ids, by=by, reason=reason, override=override)
         refunds = give_back(rows, by=by, reason=_("Annulation par le service"), to_card=to_card)
@@ -124,7 +125,7 @@ def cancel_for(
 
 
 def own_among(ids: Collection[int], user: User) -> list[Booking]:
-    """Those of these bookings that this person paid, made, or answers for: past their deadline another person decides."""
+    """Those of these bookings that this person paid, made, or answers for: past their deadline, and of the card, another decides."""
     own = of_own_family(user) | Q(order_lines__order__user=user, order_lines__order__status=Order.Status.PAID)
     rows = Booking.objects.booked().visible_to(user).filter(pk__in=Booking.objects.filter(own, pk__in=ids).values("pk"))
     return list(rows.select_related("beneficiary", "open_day").order_by("period", "pk"))

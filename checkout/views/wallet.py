@@ -205,7 +205,13 @@ def withdraw_check(request: HttpRequest) -> HttpResponse:
                 % euros(asked["amount"]),
             )
         return redirect("wallet")
-    context = {"asked": asked, "iban": IBAN(asked["iban"]).formatted, "seal": form.seal}
+    is_for_another = Withdrawal(user=user, **asked).is_for_another
+    context = {
+        "asked": asked,
+        "iban": IBAN(asked["iban"]).formatted,
+        "seal": form.seal,
+        "is_for_another": is_for_another,
+    }
     return render(request, "wallet/withdraw_confirm.html", context)
 
 

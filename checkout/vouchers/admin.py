@@ -292,11 +292,14 @@ class VoucherAdmin(ScopedAdmin):
         return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: Voucher | None = None) -> list[str]:
-        return [*FROZEN, "uses", "borne"] if obj else []
+        return [*FROZEN, "bearer", "holder", "uses", "borne"] if obj else []
 
     def get_fieldsets(self, request: HttpRequest, obj: Voucher | None = None) -> Any:
-        used = [(_("Utilisations"), {"fields": ["uses", "borne"]})] if obj else []
-        return [*self.fieldsets, *used]
+        if obj is None:
+            return self.fieldsets
+        # Told in words: what an empty choice means is « – » otherwise.
+        what = {"fields": ["code", "label", ("percent", "amount"), "bearer", "holder", "is_active"]}
+        return [(None, what), *self.fieldsets[1:], (_("Utilisations"), {"fields": ["uses", "borne"]})]
 
     def story(self, request: HttpRequest, obj: Voucher) -> list[Happening]:
         told_of = [*super().story(request, obj), *parts_of(events_of(VoucherScope), staff(request), voucher_id=obj.pk)]
@@ -309,6 +312,10 @@ class VoucherAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("qui paie"), ordering="commune__name_key")
     def bearer(self, obj: Voucher) -> str:
         return str(obj.commune or _("Agglomération"))
+
+    @admin.display(description=gettext_lazy("bon personnel de"))
+    def holder(self, obj: Voucher) -> str:
+        return str(obj.user or _("toute personne qui connaît le code"))
 
     @admin.display(description=gettext_lazy("utilisé"), ordering="used")
     def uses(self, obj: Voucher) -> str:

@@ -420,7 +420,11 @@ def _neighbour(
         _approve(user, operator)
         access = _access(user, service, label, by=operator)
     Address.objects.create(
-        user=user, line1=f"{number} place de la Mairie", postal_code="43000", city=commune, is_default=True
+        user=user,
+        line1=f"{number} place de la Mairie",
+        postal_code="43800" if commune == "Rosières" else "43000",
+        city=commune,
+        is_default=True,
     )
     kind = Filiation.Kind.FATHER if first_name in FATHERS else Filiation.Kind.MOTHER
     people = [

@@ -75,8 +75,10 @@ def test_what_cannot_be_is_said(rosieres: Town, operator: User, changes: dict[st
 
 def test_who_pays_is_said_in_words(rosieres: Town, operator: User) -> None:
     """Nobody reads « – » as the agglomération, nor makes a commune beside a voucher; what lines mean is written above them."""
-    voucher("DELAGGLO")
+    saved = voucher("DELAGGLO")
     client = client_of(operator)
+    told = client.get(url("checkout.voucher", "change", saved.pk)).content.decode()
+    assert '<div class="readonly">Agglomération</div>' in told and "toute personne qui connaît le code" in told
     page = client.get(url("checkout.voucher", "changelist")).content.decode()
     filters = page[page.index('id="changelist-filter"') :]
     assert "Qui paie la remise" in filters and ">Agglomération</a>" in filters and "–</a>" not in filters

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.utils import timezone
 
 from accounts.models import StaffRole, User
@@ -100,6 +101,13 @@ class TestCancelling:
         assert ANOTHER in said and str(shop.children[0]) in said and "Rien n’a été annulé ni remboursé." in said
         assert shop.balance == Decimal("34.20") and Booking.objects.booked().count() == 2
 
+    def test_in_time_they_have_what_every_family_has_the_wallet(self, shop: Shop) -> None:
+        also_staff(shop.user, shop)
+        operator = also_operator(shop.user)
+        assert ANOTHER in refused(cancel_for, ids=self.ids(shop), by=operator, reason="Erreur", to_card=True)
+        cancel_for(ids=self.ids(shop), by=operator, reason="Erreur")
+        assert shop.balance == 50 and not Booking.objects.booked().exists()
+
     @pytest.mark.parametrize("who", [payer, other_parent])
     def test_postgresql_refuses_it_too(self, shop: Shop, who: Callable[[Shop], User]) -> None:
         agent, rows = who(shop), Booking.objects.filter(pk=self.ids(shop)[0])
@@ -143,9 +151,15 @@ class TestCancelling:
         assert ANOTHER not in text(client.post(LIST, fields()))
         self.too_late()
         asked = text(client.post(LIST, fields()))
-        assert ANOTHER in asked and "Laissez-les de côté" in asked
-        done = client.post(LIST, fields(confirm="1", reason="Grève", override="on"))
-        assert "Rien n’a été annulé ni remboursé." in text(done) and Booking.objects.booked().count() == 2
+        assert ANOTHER in asked and "Laissez-les de côté" not in asked, "there are no others"
+        done = text(client.post(LIST, fields(confirm="1", reason="Grève", override="on")))
+        assert "Rien n’a été annulé ni remboursé." in done and Booking.objects.booked().count() == 2
+        assert done.count(ANOTHER) == 1, "said twice"
+        others = family(shop.tariff, days=shop.days, credit="50")
+        others.add()
+        others.pay(Means.WALLET, "15.80")
+        mixed = fields() | {ACTION_CHECKBOX_NAME: [str(pk) for pk in Booking.objects.values_list("pk", flat=True)]}
+        assert "Laissez-les de côté" in text(client.post(LIST, mixed))
 
 
 class TestAbsences:

@@ -401,6 +401,11 @@ class TestPages:
     PAGE = "/mon-compte/porte-monnaie/remboursement/"
     CHECK = f"{PAGE}verifier/"
 
+    def test_who_asks_for_anothers_account_is_told_before_it_is_sent(self, parent: User) -> None:
+        client = client_of(parent)
+        check = client.post(self.PAGE, {"amount": "30,00", "holder": "Jean Dupuis", "iban": IBAN}, follow=True)
+        assert "Ce compte est au nom de Jean Dupuis, qui n’est pas le vôtre" in text(check)
+
     def test_ask_check_and_take_back(self, parent: User) -> None:
         client = client_of(parent)
         assert "Demander un remboursement" in text(client.get("/mon-compte/porte-monnaie/"))
@@ -410,7 +415,7 @@ class TestPages:
         check = client.post(self.PAGE, data, follow=True)
         assert check.redirect_chain == [(self.CHECK, 302)]  # a page of its own: Back and reloading show it again
         assert "Vérifiez votre demande" in text(check) and "30,00 €" in text(check) and not Withdrawal.objects.exists()
-        assert "FR76 3000 6000 0112 3456 7890 189" in text(check)
+        assert "FR76 3000 6000 0112 3456 7890 189" in text(check) and "qui n’est pas le vôtre" not in text(check)
         assert 'value="30,00"' in client.get(self.PAGE).content.decode()  # « Corriger »
         answer = client.post(self.CHECK, {"seal": check.context["seal"]}, follow=True)
         assert "30,00 € ont quitté votre porte-monnaie" in text(answer) and "FR76 … 0189 : à décider" in text(answer)

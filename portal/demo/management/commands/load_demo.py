@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from checkout.papers.tasks import issue_papers
+from checkout.papers.tasks import issue_invoices, issue_papers
 from portal.demo.data import load
 from portal.demo.progress import seconds
 from portal.outbox.actions import try_to_start
@@ -19,4 +19,5 @@ class Command(BaseCommand):
         load(lambda text: self.stdout.write(f"  {text}…"))
         # The papers of the months behind it, printed while the site is looked at; the night would do it, too.
         try_to_start(issue_papers, days=180)
+        try_to_start(issue_invoices)
         self.stdout.write(f"Données de démonstration prêtes ({seconds(time.monotonic() - start)}).")
