@@ -83,10 +83,17 @@ def wallet(request: HttpRequest) -> HttpResponse:
         "cards": card_providers(),
         "suggestion": suggestion(mine, packs),
         "withdrawal": asked,
+        "withdrawal_status": _told(asked) if asked else "",
         "running": asked is not None and asked.is_running,
         "query": urlencode({name: request.GET[name] for name in chosen.fields if request.GET.get(name)}),
     }
     return render(request, "wallet/wallet.html", context, status=422 if form.errors else 200)
+
+
+def _told(asked: Withdrawal) -> str:
+    """How a request stands, to who has made it."""
+    taken_back = asked.status == Withdrawal.Status.CANCELLED
+    return _("retirée par vous") if taken_back else asked.get_status_display().lower()
 
 
 def _shown(entries: Sequence[Entry]) -> list[Shown]:

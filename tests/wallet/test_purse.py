@@ -20,6 +20,7 @@ from checkout.suggestion import suggestion
 from portal.common.formats import PARIS
 from tests.checkout.conftest import MaxQueries
 from tests.checkout.http import text
+from tests.checkout.test_given_back import captured
 from tests.papers.reading import read
 from tests.shop import Shop, open_shop
 from wallet.actions import wallet_of
@@ -198,6 +199,16 @@ class TestSuggestion:
         assert suggestion(wallet_of(shop.user), packs) is None
         assert suggestion(wallet_of(open_shop().user), packs) is None
         assert suggestion(wallet_of(shop.user), []) is None
+
+    def test_what_waits_beside_a_card_is_not_spent(self) -> None:
+        packs = self.packs()
+        shop = open_shop(credit="20")
+        shop.add()
+        started = shop.pay(Means.BOTH, "31.60")
+        assert wallet_of(shop.user).balance == 0 and suggestion(wallet_of(shop.user), packs) is None
+        captured(started.order)
+        found = suggestion(wallet_of(shop.user), packs)
+        assert found and found.monthly == Decimal("6.67")
 
     def test_old_orders_do_not_count(self) -> None:
         packs = self.packs()
