@@ -17,7 +17,7 @@ from checkout.counter.models import TillDeposit
 from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.regie.models import Settlement, Statement
 from checkout.vouchers.models import VoucherShare
-from portal.common.formats import euros
+from portal.common.formats import euros, of
 from portal.common.money import ZERO
 from wallet import actions as ledger
 from wallet.models import Account
@@ -154,8 +154,8 @@ def wallets() -> Iterator[str]:
     owners = User.objects.in_bulk([row[0] for row in rows])
     for owner, said, held in rows:
         yield _(
-            "Porte-monnaie de %(user)s\u00a0: %(said)s d’après ses commandes, règlements et remboursements, au grand livre %(held)s."
-        ) % {"user": owners[owner], "said": euros(said), "held": euros(held)}
+            "Porte-monnaie %(of_user)s\u00a0: %(said)s d’après ses commandes, règlements et remboursements, au grand livre %(held)s."
+        ) % {"of_user": of(str(owners[owner])), "said": euros(said), "held": euros(held)}
 
 
 def accounts() -> Iterator[str]:

@@ -19,6 +19,7 @@ from checkout.models import Order, OrderLine, Payment
 from checkout.refunds.actions import back_to_wallet, refund_to_card
 from checkout.regie import settlements
 from checkout.verification import verify
+from portal.common.formats import of
 from tests.factories import UserFactory, agent_of
 from tests.guards import bought, undone
 from tests.regie.ledger import corrected, days_ago
@@ -114,12 +115,18 @@ def paid(user: User, *, of_credits: int = 5) -> Order:
 
 def wallet_says(user: User, said: str, held: str) -> str:
     return (
-        f"Porte-monnaie de {user}\u00a0: {said}\u00a0€ d’après ses commandes, règlements et remboursements, au grand livre"
+        f"Porte-monnaie {of(str(user))}\u00a0: {said}\u00a0€ d’après ses commandes, règlements et remboursements, au grand livre"
         f" {held}\u00a0€."
     )
 
 
 class TestWallets:
+    def test_its_owner_is_named_with_elision(self) -> None:
+        one, other = bought().user, UserFactory(first_name="Élodie", last_name="Roche")
+        ledger.wallet_of(other)
+        moved(Kind.CANCELLATION, {ledger.wallet_code(one): -10, ledger.wallet_code(other): 10})
+        assert any(line.startswith("Porte-monnaie d’Élodie Roche\u00a0: ") for line in verify())
+
     @pytest.mark.parametrize("kind", [Kind.CANCELLATION, Kind.REFUND, Kind.RELEASE, Kind.WITHDRAWAL])
     def test_money_that_went_from_one_family_to_another(self, kind: Kind) -> None:
         """No account of the régie's has moved: only whose it is."""
