@@ -505,12 +505,19 @@ class TestPages:
     def test_particles_and_titles_are_nobodys_name(self, operator: User) -> None:
         user = UserFactory(first_name="Ly", last_name="de La Tour")
         asked = {"user": user, "amount": Decimal(3), "iban": IBAN}
-        holders = {"Mme de La Fontaine": True, "de la": True, "LY D’AUTRE": False, "Latour": True}
+        holders = {"Mme de La Fontaine": True, "de la": True, "LY D’AUTRE": True, "LY TOUR": False, "Latour": True}
         assert {holder: Withdrawal(holder=holder, **asked).is_for_another for holder in holders} == holders
         row = Withdrawal.objects.create(holder="Rosa", **asked | {"iban": read_iban(IBAN)})
         refuse_withdrawal(withdrawal=row, reason="Compte d’un tiers", by=operator)
         page = client_of(operator).get(f"/admin/wallet/withdrawal/{row.pk}/change/")
         assert "Le titulaire n’est pas l’usager" not in text(page)  # it is decided
+
+    def test_a_first_name_is_shared_with_strangers(self) -> None:
+        user = UserFactory(first_name="Marie", last_name="Lœb")
+        holders = {"Marie Durand": True, "Paul Loeb": False, "Mme LOEB M.": False, "Marie": True}
+        assert {holder: Withdrawal(user=user, holder=holder).is_for_another for holder in holders} == holders
+        user.last_name = ""  # the first name is all that is known
+        assert not Withdrawal(user=user, holder="Marie Durand").is_for_another
 
     def test_what_was_typed_does_not_outlive_the_balance(self, parent: User, operator: User) -> None:
         client = client_of(parent)

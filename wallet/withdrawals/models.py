@@ -260,8 +260,11 @@ class Withdrawal(models.Model):
 
     @property
     def is_for_another(self) -> bool:
-        """Whether the holder's name has no word in common with the names of whose credits they are."""
-        return not _names(self.holder) & _names(self.user.get_full_name())
+        """Whether the holder does not bear the last name of whose credits they are, or the first where no last is known.
+
+        One word of it is enough (« Çelik-Lœb »); a first name alone is shared with strangers.
+        """
+        return not _names(self.holder) & _names(self.user.last_name or self.user.first_name)
 
 
 def _names(text: str) -> set[str]:
