@@ -379,6 +379,8 @@ def order_line(row: CartLine) -> OrderLine:
         unit_price=row.unit_price,
         surcharge=row.surcharge,
         explanation=row.explanation,
+        nature=item.slot.nature,
+        meal_price=item.slot.meal_price,
     )
     if row.ticket is not None:
         line.kind, line.date, line.note = OrderLine.Kind.TICKET, None, note(row.ticket.valid, row.ticket.stop)

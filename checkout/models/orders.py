@@ -23,6 +23,7 @@ from checkout.vouchers.models import LINE_IS_SHARED_OUT
 from portal.common.db import not_truncated
 from portal.common.formats import PARIS, euros
 from portal.common.money import ZERO, MoneyField
+from services.models import Slot
 from wallet.actions import clearing_code, till_code
 from wallet.models import Movement
 
@@ -197,6 +198,11 @@ class OrderLine(models.Model):
     # What vouchers take off, borne by those whom its shares name.
     discount = MoneyField(_("remise"), default=ZERO, db_default=ZERO)
     explanation = models.CharField(_("pourquoi ce prix"), max_length=400, blank=True, default="", db_default="")
+    # What the price pays for, as the commune declared it of the slot when it was ordered; empty: she had not yet.
+    nature = models.CharField(
+        _("pour les impôts"), max_length=6, choices=Slot.Nature, blank=True, default="", db_default=""
+    )
+    meal_price = MoneyField(_("dont repas"), null=True)
     cancelled_at = models.DateTimeField(_("annulée le"), null=True)
     refund = models.ForeignKey(
         Movement, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("remboursement")
@@ -226,6 +232,12 @@ class OrderLine(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(refund=None) | Q(cancelled_at__isnull=False), name="refunded_line_is_cancelled"
+            ),
+            # As its slot says it; a part that is unknown would be counted as care.
+            models.CheckConstraint(
+                condition=Q(nature="both", meal_price__isnull=False, meal_price__gt=0)
+                | ~Q(nature="both") & Q(meal_price=None),
+                name="line_with_a_meal_says_its_price",
             ),
         ]
         triggers = [

@@ -67,6 +67,11 @@ ORDERS: dict[str, list[Fault]] = {
         added(kind="fee", booking=None, ticket=the("bookings.Ticket")),
     ],
     "checkout.OrderLine:refunded_line_is_cancelled": [changed(refund=movement)],
+    "checkout.OrderLine:line_with_a_meal_says_its_price": [
+        added(nature="both"),
+        added(nature="both", meal_price=Decimal(0)),
+        added(nature="care", meal_price=Decimal("3.70")),
+    ],
     "checkout.Payment:payment_is_positive": [
         added(status="abandoned", ended_at=now, amount=Decimal(0)),
         added(status="abandoned", ended_at=now, amount=Decimal(-5)),

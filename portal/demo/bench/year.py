@@ -300,6 +300,8 @@ class Year:
                 beneficiary_name=str(child),
                 date=day.date,
                 unit_price=offer.tariff.price,
+                nature=offer.slot.nature,
+                meal_price=offer.slot.meal_price,
             )
             for purchase, order in zip(purchases, orders, strict=True)
             for child, day, offer in purchase.places
