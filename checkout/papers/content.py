@@ -3,7 +3,6 @@
 Figures come in as Decimals and leave as text here; the paper's own `amount` keeps the one that counts.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -91,14 +90,15 @@ def printed(content: Content, regie: Regie, number: str, issued_at: Any) -> dict
     }
 
 
-def agrees(document: Document, content: Content) -> bool:
-    """Whether a paper that was issued says what this would say.
-
-    Its number and its day, the régie's head and where its person lived are of its time: they alone make no other paper.
-    """
-    said = {"title": content.title, "subtitle": content.subtitle, "blocks": list(content.blocks)}
-    now = json.loads(json.dumps(said))  # as it is kept: rows are lists
-    return document.amount == content.amount and all(document.data[name] == now[name] for name in now)
+def sums(blocks: Iterable[Block]) -> list[str]:
+    """The figures in the last lines of the tables, in their order, without what stands around them: `31,60`."""
+    return [
+        "".join(sign for sign in block["total"][column] if sign.isdigit() or sign in ",-−")
+        for block in blocks
+        if block["kind"] == "table" and block["total"]
+        for column in block["numbers"]
+        if block["total"][column]
+    ]
 
 
 def recipient(user: User, address: str = "") -> list[str]:

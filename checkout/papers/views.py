@@ -14,12 +14,12 @@ from accounts.models import User
 from accounts.views import current_user
 from checkout.models import Order
 from checkout.papers.actions import live
-from checkout.papers.content import agrees, recipient
+from checkout.papers.content import recipient
 from checkout.papers.models import Document, Kind
 from checkout.papers.paper import Damaged, stored
 from checkout.papers.receipts import issue_receipt
 from checkout.papers.subjects import subjects
-from checkout.papers.yearly import certificate, issue_certificate, obstacle, years_of
+from checkout.papers.yearly import as_issued, certificate, is_true, issue_certificate, obstacle, years_of
 from portal.common.errors import Refused
 from portal.common.formats import today
 
@@ -86,12 +86,13 @@ def certificate_page(request: HttpRequest, slug: str, year: int) -> HttpResponse
         return redirect("papers")
     content = certificate(kind, user, year)
     issued = live(kind, user, content.subject)
+    stands = issued is not None and is_true(issued, content)
     context = {
-        "content": content,
-        "recipient": recipient(user),
-        "obstacle": obstacle(content),
+        "content": as_issued(issued, content) if issued and stands else content,
+        "recipient": issued.data["recipient"] if issued and stands else recipient(user),
+        "obstacle": "" if stands else obstacle(content),
         "issued": issued,
-        "untrue": issued is not None and not agrees(issued, content),
+        "untrue": issued is not None and not stands,
         "account_section": "papers",
     }
     return render(request, "papers/certificate.html", context)

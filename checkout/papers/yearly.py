@@ -9,19 +9,19 @@ counts in the year in which the care takes place, what is paid late in the year 
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
 
 from accounts.models import User
 from checkout.counter.models import Means
 from checkout.models import PAID, Order, OrderLine, Payment
-from checkout.papers.actions import cancel, issue
-from checkout.papers.content import Content, agrees, facts, table, text, total
+from checkout.papers.actions import cancel, issue, live
+from checkout.papers.content import Content, facts, sums, table, text, total
 from checkout.papers.invoices import moments, subject_of
 from checkout.papers.models import Document, Kind
 from families.models import Beneficiary
@@ -165,8 +165,9 @@ def childcare_of(user: User, year: int) -> list[Care]:
     """The care of a year of this person's payments, by child and way to attend.
 
     For the children under six on 1 January, whose date of birth is known; dates that were cancelled are left out. The
-    meal's part is what the commune declares of the slot, at most the price; a late booking's surcharge is a supplement. What
-    vouchers took off was not borne by the family: each part is less in proportion.
+    meal's part is what the commune declared of the slot when it was ordered, at most the price; where she had declared
+    nothing yet, what she says today. A late booking's surcharge is a supplement. What vouchers took off was not borne by
+    the family: each part is less in proportion.
     """
     january = dt.date(year, 1, 1)
     start, end = moments(january, dt.date(year, 12, 31))
@@ -182,8 +183,8 @@ def childcare_of(user: User, year: int) -> list[Care]:
             "surcharge",
             "discount",
             child=F("booking__beneficiary"),
-            nature=F("booking__slot__nature"),
-            meal=F("booking__slot__meal_price"),
+            declared=Case(When(nature="", then=F("booking__slot__nature")), default=F("nature")),
+            meal=Case(When(nature="", then=F("booking__slot__meal_price")), default=F("meal_price")),
             service=F("booking__open_day__activity__service__name"),
             commune_name=F("commune__name"),
             postal_code=F("commune__postal_code"),
@@ -197,8 +198,9 @@ def childcare_of(user: User, year: int) -> list[Care]:
     for row in rows:
         child = children[row["child"]]
         what = ", ".join(part for part in (row["label"], row["detail"]) if part)
-        key = (child.birth_date, child.first_name, child.pk, row["service"], what)
-        care = found.setdefault(key, Care(child, row["service"], _provider(row), what, row["nature"]))
+        nature = row["declared"]
+        key = (child.birth_date, child.first_name, child.pk, row["service"], what, nature)
+        care = found.setdefault(key, Care(child, row["service"], _provider(row), what, nature))
         times = row["count"]
         care.dates += times
         price, discount = row["unit_price"], row["discount"]
@@ -206,9 +208,9 @@ def childcare_of(user: User, year: int) -> list[Care]:
         extras = round_cents(row["surcharge"] * borne)
         care.paid += times * (price - discount)
         care.extras += times * extras
-        if row["nature"] == Slot.Nature.BOTH:
+        if nature == Slot.Nature.BOTH:
             care.meals += times * min(round_cents(row["meal"] * borne), price - discount - extras)
-        elif row["nature"] == Slot.Nature.MEAL:
+        elif nature == Slot.Nature.MEAL:
             care.meals += times * (price - discount - extras)
     return [found[key] for key in sorted(found, key=str)]
 
@@ -352,14 +354,17 @@ def lock_year(kind: str, user: int, year: int) -> None:
 
 @transaction.atomic
 def issue_certificate(*, kind: Kind, user: User, year: int, by: User) -> Document:
-    """The certificate of a year as its figures are now: the one that stands when it says so, else a new one.
+    """The certificate of a year: the one that stands while its money is what it was, else a new one with today's figures.
 
-    What stands and says something else (its care was paid back, something was paid later on its last day) is ended by another
-    paper first; when nothing is left to attest that one is returned. Raises Refused while there is nothing to attest.
+    What stands and whose money is another since (its care was paid back, something was paid later on its last day) is ended
+    by another paper first; when nothing is left to attest that one is returned. Raises Refused while there is nothing to
+    attest.
     """
     lock_year(kind, user.pk, year)  # of two tabs the second reads the figures after the first
     content = certificate(kind, user, year)
     ended = [cancel(document=paper, reason=reason, by=by) for paper, reason in _untrue(content)]
+    if standing := live(kind, user, content.subject):
+        return standing
     if not (sentence := obstacle(content)):
         return issue(content=content, by=by)
     if not ended:
@@ -367,21 +372,65 @@ def issue_certificate(*, kind: Kind, user: User, year: int, by: User) -> Documen
     return ended[0]
 
 
-def _untrue(content: Content) -> list[tuple[Document, str]]:
-    """The papers that stand about this year and are true no longer, each with why it ends.
+# Where the sums stand that orders alone decide, among those in the last lines of the tables: what was paid and given back
+# of the payments; what was paid of the care, whose parts are declared.
+MONEY = {Kind.PAYMENTS: slice(0, 2), Kind.CHILDCARE: slice(1, 2)}
 
-    Of a running year there may be one for each day on which it was asked for. What was paid and given back in days that are
-    over stays so: each is looked at once after its last day, when the next one is issued.
+
+def is_true(paper: Document, now: Content) -> bool:
+    """Whether a certificate that was issued stands beside what it would say `now`.
+
+    It was handed out, and perhaps declared: only money ends it. A name or an address, what a commune declares of a slot
+    and our own wording are of the day of its issue. One exception: of a year that was not over it said « du… au… ».
     """
-    first = content.links["first_day"]
-    standing = Document.objects.live().filter(kind=content.kind, user=content.user, first_day=first)
-    found = []
+    if _was_so_far(paper) and now.subtitle != paper.data["subtitle"]:
+        return False
+    part = MONEY[Kind(paper.kind)]
+    return sums(paper.data["blocks"])[part] == sums(now.blocks)[part]
+
+
+def as_issued(paper: Document, content: Content) -> Content:
+    """What a certificate that stands says: a page shows this and not today's names."""
+    said = {name: paper.data[name] for name in ("title", "subtitle", "blocks")}
+    return replace(content, amount=paper.amount, **said)
+
+
+def _was_so_far(paper: Document) -> bool:
+    """Whether it was issued on the last day of its year, which was not over: by what it says, for that stays."""
+    first, last = paper.first_day, paper.last_day
+    if first is None or last is None or last < dt.date(first.year, 12, 31):
+        return False
+    said: str = paper.data["subtitle"]
+    return said == _since(first, last)
+
+
+def _untrue(content: Content) -> list[tuple[Document, str]]:
+    """The papers that stand about this year and are true no longer, each with why it ends."""
+    standing = Document.objects.live().filter(
+        kind=content.kind, user=content.user, first_day=content.links["first_day"]
+    )
+    compared = _care_compared if content.kind == Kind.CHILDCARE else _payments_compared
+    return [(paper, _why(paper, now)) for paper, now in compared(standing, content) if not is_true(paper, now)]
+
+
+Compared = Iterable[tuple[Document, Content]]
+
+
+def _care_compared(standing: QuerySet[Document], content: Content) -> Compared:
+    """There is one of a year, which is over: all that stand are about the same days."""
+    return [(paper, content) for paper in standing]
+
+
+def _payments_compared(standing: QuerySet[Document], content: Content) -> Compared:
+    """Of a running year there may be one for each day on which it was asked for, each beside the figures until its day.
+
+    What was paid and given back in days that are over stays so: each is looked at once after its last day, when the next
+    one is issued.
+    """
+    first: dt.date = content.links["first_day"]
     for paper in standing.order_by("-last_day")[:2]:
         same = paper.subject == content.subject
-        true = content if same else payments_certificate(content.user, first.year, paper.last_day)
-        if not agrees(paper, true):
-            found.append((paper, _why(paper, true)))
-    return found
+        yield paper, content if same else payments_certificate(content.user, first.year, paper.last_day)
 
 
 def _why(paper: Document, true: Content) -> str:
