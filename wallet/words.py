@@ -1,6 +1,7 @@
 """What people call an account of the ledger, and what its balance means."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -34,6 +35,33 @@ MEANINGS = {
     Account.Kind.EXPIRED: gettext_lazy("Crédits acquis à la régie, quatre ans après leur dernier mouvement."),
     Account.Kind.ADJUSTMENT: gettext_lazy("Contrepartie des régularisations faites à la main."),
 }
+
+# On the other side of zero than usual, most balances say that something is to be set right with somebody.
+OTHER_SIDE = {
+    Account.Kind.CLEARING: gettext_lazy(
+        "Positif : dû au prestataire, qui le retiendra sur un versement (carte contestée, somme versée en trop)."
+    ),
+    Account.Kind.REVENUE: gettext_lazy(
+        "Négatif : rendu aux familles après le reversement, à déduire du prochain relevé."
+    ),
+    Account.Kind.VOUCHER: gettext_lazy("Positif : remises rendues après le reversement, à ajouter au prochain relevé."),
+    Account.Kind.TILL: gettext_lazy("Positif : il en est sorti plus qu’il n’y est entré. Comptez la caisse."),
+    Account.Kind.BANK: gettext_lazy(
+        "Positif : il en est sorti plus qu’il n’y est entré. Regardez le relevé de la banque."
+    ),
+    Account.Kind.BANK_FEES: gettext_lazy("Positif : les communes en ont porté plus que les prestataires n’ont retenu."),
+}
+USUALLY_NEGATIVE = (
+    Account.Kind.CLEARING, Account.Kind.VOUCHER, Account.Kind.TILL, Account.Kind.BANK, Account.Kind.BANK_FEES,
+)  # fmt: skip
+
+
+def meaning(kind: str, total: Decimal) -> str:
+    """What a balance of `total` euros says on an account of this kind, on its usual side of zero or on the other."""
+    found = Account.Kind(kind)
+    if found == Account.Kind.ADJUSTMENT or not total or (total < 0) == (found in USUALLY_NEGATIVE):
+        return str(MEANINGS[found])
+    return str(OTHER_SIDE.get(found, _("Signe inattendu : regardez ses écritures, et demandez un contrôle.")))
 
 
 def account_name(account: Account) -> str:

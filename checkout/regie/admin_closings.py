@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.regie import journal
+from checkout.regie.models import Verification
 from portal.common.errors import Refused
 from portal.common.exports import FORMATS, Cell
 from portal.common.formats import euros, hour, long_date, month, of, today
@@ -29,21 +30,28 @@ Pages = list[tuple[str, str]]
 Shown = tuple[dict[str, Any], list[dict[str, Any]]]
 
 
-def asked_day(request: HttpRequest, name: str = "jour") -> dt.date:
-    """The day that the address names, today when it names none that we could show."""
-    try:
-        date = dt.date.fromisoformat(request.GET.get(name, ""))
-    except ValueError:
-        return today()
-    return date if 2000 <= date.year <= today().year + 1 else today()
+EARLIEST = dt.date(2000, 1, 1)  # an older day is a slip of the keyboard
 
 
-def _chosen(request: HttpRequest, name: str) -> dt.date:
-    """The day that the address names; one that no ledger has when it names none."""
+def asked_day(request: HttpRequest, name: str = "jour") -> tuple[dt.date, str]:
+    """The day that the address names; today when it names none that we could show, with a sentence that says so."""
+    asked, wrong = request.GET.get(name, ""), ""
+    date = _read(asked)
+    if asked and date is None:
+        wrong = _("Cette date ne peut pas être lue\u00a0: écrivez-la avec le calendrier.")
+    elif date and date > today():
+        wrong = _("Le %s est à venir\u00a0: choisissez un jour passé.") % long_date(date)
+    elif date and date < EARLIEST:
+        wrong = _("Le %s est trop ancien\u00a0: choisissez un jour à partir de l’an 2000.") % long_date(date)
+    return today() if wrong or date is None else date, wrong
+
+
+def _read(text: str) -> dt.date | None:
+    """A day as an address or a form names it, None when it cannot be read."""
     try:
-        return dt.date.fromisoformat(request.GET.get(name, ""))
+        return dt.date.fromisoformat(text)
     except ValueError:
-        return dt.date.min
+        return None
 
 
 def _of_days(days: Sequence[closings.DayTotal]) -> Shown:
@@ -147,18 +155,21 @@ class ClosingAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         if request.method == "POST":
             return self._close(request)
-        days, months = closings.open_days(), closings.open_months()[:1]
+        days, months = closings.days_offered(), closings.open_months()[:1]
         chosen: dict[str, Any] | None = None
         preview: list[dict[str, Any]] = []
         if "jusqu_au" in request.GET or "mois" in request.GET:
-            day, first = _chosen(request, "jusqu_au"), _chosen(request, "mois")
-            if day in [row.date for row in days]:
-                chosen, preview = _of_days([row for row in days if row.date <= day])
-            elif first in months:
+            day, first = _read(request.GET.get("jusqu_au", "")), _read(request.GET.get("mois", ""))
+            said: Sequence[str] = [_("Cette période n’attend pas d’être arrêtée\u00a0: choisissez-en une de la liste.")]
+            if first in months:
                 chosen, preview = _of_month(first)
-            else:
-                said = _("Cette période n’attend pas d’être arrêtée\u00a0: choisissez-en une de la liste.")
-                self.say(request, messages.ERROR, [said])
+            elif day:
+                try:
+                    chosen, preview = _of_days(closings.days_until(day))
+                except Refused as refusal:
+                    said = refusal.messages
+            if chosen is None:
+                self.say(request, messages.ERROR, said)
                 return redirect(self.url("new"))
         context = {
             "title": _("Arrêter une journée ou un mois"),
@@ -171,9 +182,8 @@ class ClosingAdmin(ReadOnlyAdmin):
         return self.page(request, "admin/wallet/closing/new.html", context)
 
     def _close(self, request: HttpRequest) -> HttpResponse:
-        try:
-            date = dt.date.fromisoformat(request.POST.get("jusqu_au", "") or request.POST.get("mois", ""))
-        except ValueError:
+        date = _read(request.POST.get("jusqu_au", "") or request.POST.get("mois", ""))
+        if date is None:
             self.say(request, messages.ERROR, [_("Choisissez la dernière journée à arrêter. Rien n’a été arrêté.")])
             return redirect(self.url("new"))
         try:
@@ -203,14 +213,18 @@ class ClosingAdmin(ReadOnlyAdmin):
 
     def journal_view(self, request: HttpRequest) -> HttpResponse:
         """The movements of a day, by kind, by account and one by one; the month's receipts as a chart."""
-        date = asked_day(request)
+        date, wrong = asked_day(request)
+        if wrong:
+            self.say(request, messages.WARNING, [f"{wrong} {_('Voici le journal d’aujourd’hui.')}"])
         totals = closings.totals_of(date, date)
         accounts = accounts_in(totals)
         page, lines = journal.page_of(date, request.GET.get("page", "1"))
         context = {
             "title": _("Journal du %s") % long_date(date),
             "date": date,
-            "before": date - dt.timedelta(days=1),
+            "earliest": EARLIEST,
+            "today": today(),
+            "before": date - dt.timedelta(days=1) if date > EARLIEST else None,
             "after": date + dt.timedelta(days=1) if date < today() else None,
             "closed": (reach := closings.closed_until()) is not None and date <= reach,
             "kinds": kinds_in(totals),
@@ -225,14 +239,22 @@ class ClosingAdmin(ReadOnlyAdmin):
         return self.page(request, "admin/wallet/closing/journal.html", context)
 
     def journal_file(self, request: HttpRequest, kind: str) -> HttpResponse:
-        date = asked_day(request)
+        date, wrong = asked_day(request)
+        if wrong:
+            self.say(request, messages.WARNING, [f"{wrong} {_('Aucun fichier n’a été préparé.')}"])
+            return redirect(self.url("journal"))
         heads, rows = journal.export_rows(date)
         return self._file(kind, f"journal-{date}", heads, rows)
 
     def balances_view(self, request: HttpRequest) -> HttpResponse:
         """What every account holds now, and what that means."""
         rows = journal.balances()
-        context = {"title": _("Soldes des comptes"), "rows": rows, "total": sum((row.total for row in rows), ZERO)}
+        context = {
+            "title": _("Soldes des comptes"),
+            "rows": rows,
+            "total": sum((row.total for row in rows), ZERO),
+            "newest": Verification.objects.order_by("-pk").first(),
+        }
         return self.page(request, "admin/wallet/closing/balances.html", context)
 
     def balances_file(self, request: HttpRequest, kind: str) -> HttpResponse:

@@ -18,7 +18,7 @@ from portal.common.money import ZERO
 from wallet.closings import actions as closings
 from wallet.closings.models import Closing
 from wallet.models import Account, Entry, Movement
-from wallet.words import MEANINGS, account_name
+from wallet.words import account_name, meaning
 
 PER_PAGE = 50
 
@@ -83,18 +83,22 @@ def _orders_of(movements: Sequence[Movement]) -> dict[int, tuple[str, str]]:
 
 
 def export_rows(date: dt.date) -> tuple[list[str], list[list[Cell]]]:
-    """Heads and rows of a day's journal, one row for each entry."""
+    """Heads and rows of a day's journal, one row for each entry, and their totals."""
     heads = [_("Date"), _("Heure"), _("N° de mouvement"), _("Nature"), _("Libellé"), _("Commande"), _("Compte"),
              _("Code du compte"), _("Débit"), _("Crédit"), _("Par")]  # fmt: skip
     rows: list[list[Cell]] = []
+    debits, credits = ZERO, ZERO
     for line in lines_of(list(movements_of(date))):
         written = line.movement.at.astimezone(PARIS)
+        at = written.time().replace(microsecond=0)
         for entry, (name, debit, credit) in zip(line.movement.entries.all(), line.entries, strict=True):
             rows.append(
-                [written.date(), f"{written:%H:%M:%S}", line.movement.pk, line.movement.get_kind_display(),
+                [written.date(), at, line.movement.pk, line.movement.get_kind_display(),
                  line.movement.label, line.order, name, entry.account.code, debit or None, credit or None,
                  str(line.movement.by or "")]
             )  # fmt: skip
+            debits, credits = debits + debit, credits + credit
+    rows.append([_("Total"), None, None, "", "", "", "", "", debits, credits, ""])
     return heads, rows
 
 
@@ -102,11 +106,11 @@ def balances() -> list[Balance]:
     """Every account of the régie, the families' wallets as one line; what they hold sums to zero."""
     system = Account.objects.exclude(kind=Account.Kind.WALLET).select_related("commune").with_totals()
     order = list(Account.Kind.values)
-    rows = [Balance(row, account_name(row), str(MEANINGS[Account.Kind(row.kind)]), row.total) for row in system]
+    rows = [Balance(row, account_name(row), meaning(row.kind, row.total), row.total) for row in system]
     rows.sort(key=lambda row: (order.index(row.account.kind) if row.account else -1, row.name))
     wallets = Account.objects.wallets_total()
     name = _("Porte-monnaie des familles")
-    return [Balance(None, name, str(MEANINGS[Account.Kind.WALLET]), wallets), *rows]
+    return [Balance(None, name, meaning(Account.Kind.WALLET, wallets), wallets), *rows]
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,10 @@ class Bar:
     y: float
     width: float
     height: float
+
+    @property
+    def middle(self) -> float:
+        return round(self.x + self.width / 2, 1)
 
     @property
     def label(self) -> str:

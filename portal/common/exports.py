@@ -9,7 +9,11 @@ from decimal import Decimal
 import xlsxwriter
 from django.http import HttpResponse
 
-Cell = str | int | Decimal | dt.date | None
+Cell = str | int | Decimal | dt.date | dt.time | None
+
+# Written as the format's rules want it, in American: each reader sees the separators of their own language.
+EUROS = '#,##0.00"\u00a0€"'
+NOT_IN_A_SHEETS_NAME = str.maketrans(dict.fromkeys("[]:*?/\\'", "-"))
 
 # A text that begins so is computed by a spreadsheet: a name typed by anybody must not be.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -25,14 +29,14 @@ def as_csv(name: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> H
 
 
 def as_xlsx(name: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> HttpResponse:
-    """`name`.xlsx to be downloaded: one sheet, its head frozen, amounts and dates as such."""
+    """`name`.xlsx to be downloaded: one sheet of that name, its head frozen, amounts, dates and hours as such."""
     file = io.BytesIO()
     book = xlsxwriter.Workbook(
         file, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     )
-    sheet = book.add_worksheet()
-    bold, money = book.add_format({"bold": True}), book.add_format({"num_format": '# ##0.00" €"'})
-    day = book.add_format({"num_format": "dd/mm/yyyy"})
+    sheet = book.add_worksheet(name.translate(NOT_IN_A_SHEETS_NAME)[:31])
+    bold, money = book.add_format({"bold": True}), book.add_format({"num_format": EUROS})
+    day, hour = book.add_format({"num_format": "dd/mm/yyyy"}), book.add_format({"num_format": "hh:mm:ss"})
     widths = [len(head) for head in heads]
     sheet.write_row(0, 0, heads, bold)
     for number, row in enumerate(rows, start=1):
@@ -42,6 +46,8 @@ def as_xlsx(name: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> 
                     sheet.write_number(number, column, float(cell), money)
                 case dt.date():
                     sheet.write_datetime(number, column, dt.datetime.combine(cell, dt.time()), day)
+                case dt.time():
+                    sheet.write_datetime(number, column, cell, hour)
                 case int():
                     sheet.write_number(number, column, cell)
                 case str():
@@ -66,6 +72,8 @@ def _plain(cell: Cell) -> str:
             return f"{cell:.2f}".replace(".", ",")
         case dt.date():
             return f"{cell:%d/%m/%Y}"
+        case dt.time():
+            return f"{cell:%H:%M:%S}"
         case int():
             return str(cell)
     return f"'{cell}" if cell.startswith(FORMULA) else cell

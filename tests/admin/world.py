@@ -50,7 +50,9 @@ from tests.factories import (
     UserFactory,
     agent_of,
 )
+from tests.regie.ledger import corrected
 from wallet import actions as ledger
+from wallet.closings.actions import totals_of
 from wallet.closings.models import Closing
 from wallet.corrections.models import Correction
 from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
@@ -291,11 +293,13 @@ def shared_rows(place: Town) -> dict[str, Any]:
 
 
 def closed(place: Town) -> Closing:
-    """A day of long ago, without movements."""
+    """A day of long ago, on which the first movement was written."""
+    date = dt.date(2020, 1, 6)
+    corrected(date, "world:first", bank_fees="1.00", bank="-1.00")
+    totals = totals_of(date, date)
     row = Closing(
-        kind="day", first_day=dt.date(2020, 1, 6), last_day=dt.date(2020, 1, 6), movements=0, turnover=0,
-        totals={"accounts": [], "kinds": [], "receipts": "0.00"}, closed_by=place.agent,
-    )  # fmt: skip
+        kind="day", first_day=date, last_day=date, movements=1, turnover=1, totals=totals, closed_by=place.agent
+    )
     row.save()
     return row
 

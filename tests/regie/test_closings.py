@@ -5,7 +5,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 
+import pgtrigger
 import pytest
 from django.db import Error, connection, transaction
 
@@ -14,7 +16,7 @@ from portal.common.formats import today
 from tests.concurrency.conftest import race
 from tests.factories import agent_of
 from tests.guards import guarded, sql
-from tests.regie.ledger import dated, days_ago, posted
+from tests.regie.ledger import corrected, dated, days_ago, posted
 from wallet import actions as ledger
 from wallet.closings import actions as closings
 from wallet.closings.models import Closing
@@ -73,6 +75,77 @@ def test_what_cannot_be_closed_is_told(days: int, code: str) -> None:
     with pytest.raises(Refused) as refusal:
         closings.close_days(until=days_ago(days), by=operator)
     assert refusal.value.code == code and Closing.objects.count() == 2
+
+
+def _a_month_ago() -> tuple[dt.date, dt.date]:
+    """A day of the last month but one, and that month's end."""
+    first, _end = last_month()
+    end = first - dt.timedelta(days=1)
+    return end.replace(day=20), end
+
+
+def test_a_month_s_end_is_offered_whatever_moved_then() -> None:
+    date, end = _a_month_ago()
+    cash(date, "a")
+    assert [row.date for row in closings.open_days()] == [date] and closings.open_days_count() == 1
+    assert [(row.date, row.movements) for row in closings.days_offered()] == [(date, 1), (end, 0)]
+    assert [row.date for row in closings.days_until(end)] == [date, end]
+    assert [row.last_day for row in closings.close_days(until=end, by=agent_of())] == [date, end]
+    assert closings.days_offered() == [] and closings.open_months()[0] == date.replace(day=1)
+    cash(today() - dt.timedelta(days=1), "b")  # of a month that is not over: its end is not offered
+    assert [row.date for row in closings.days_offered() if row.date >= today()] == []
+
+
+@pytest.mark.parametrize("until", [dt.date.min, dt.date(2000, 1, 1), days_ago(5)])
+def test_nothing_is_closed_before_the_first_movement(until: dt.date) -> None:
+    operator = agent_of()
+    for said in ("Aucun mouvement n’est encore écrit", "Le premier mouvement est du"):
+        with pytest.raises(Refused) as refusal:
+            closings.close_days(until=until, by=operator)
+        assert refusal.value.code == "too_early" and refusal.value.messages[0].startswith(said)
+        row = Closing(
+            kind="day", first_day=until, last_day=until, movements=0, turnover=0, totals={}, closed_by=operator
+        )
+        guarded(
+            "wallet.Closing:closes_what_is_over",
+            partial(Closing.objects.bulk_create, [row]),
+            "nothing was written until",
+            Closing.objects.exists,
+        )
+        if not Movement.objects.exists():
+            cash(days_ago(4), "a")
+
+
+def test_what_was_closed_too_early_before_costs_no_look_at_each_day_since() -> None:
+    cash(days_ago(4), "a")
+    first = dt.date.min
+    with pgtrigger.ignore("wallet.Closing:closes_what_is_over"):
+        Closing.objects.create(
+            kind="day",
+            first_day=first,
+            last_day=first,
+            movements=0,
+            turnover=0,
+            totals={"accounts": [], "kinds": []},
+            closed_by=agent_of(),
+        )
+    assert closings.open_days_count() == len(closings.open_days()) == 1
+    closings.close_days(until=days_ago(4), by=agent_of())
+    assert closings.closed_until() == days_ago(4) and closings.open_days_count() == 0
+
+
+def test_receipts_are_what_families_bring() -> None:
+    """A deposit taken to the bank and back, and what was found in the till, bring nothing in."""
+    cash(days_ago(4), "a", "65.50")
+    posted(days_ago(4), "b", Movement.Kind.TILL_DEPOSIT, till__cash="1000.00", bank="-1000.00")
+    corrected(days_ago(4), "c", till__cash="-1000.00", bank="1000.00")
+    corrected(days_ago(4), "d", till__cash="-3.00", adjustment="3.00")
+    posted(days_ago(4), "e", Movement.Kind.SETTLEMENT, clearing__demo="-7.00", bank="7.00")
+    for key, kind in (("f", Movement.Kind.ORDER), ("g", Movement.Kind.TOP_UP), ("h", Movement.Kind.LATE_PAYMENT)):
+        posted(days_ago(4), key, kind, clearing__demo="-1.00", fees="1.00")
+    assert [row.receipts for row in closings.open_days()] == [Decimal("68.50")]
+    (closing,) = closings.close_days(until=days_ago(4), by=agent_of())
+    assert closing.totals["receipts"] == "68.50"
 
 
 @pytest.mark.parametrize("days", [3, 4, 30])
@@ -194,8 +267,10 @@ def pgtrigger_off(table: str, name: str) -> Iterator[None]:
         cursor.execute("SELECT tgname FROM pg_trigger WHERE tgname LIKE %s", [f"pgtrigger_{name}%"])
         (trigger,) = cursor.fetchone()
     sql(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
-    yield
-    sql(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}")
+    try:
+        yield
+    finally:
+        sql(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -203,6 +278,8 @@ class TestRaces:
     def closed_while_posting(self) -> tuple[Closing, int]:
         """A movement of yesterday is written, and committed only once somebody closes yesterday."""
         operator = agent_of()
+        cash(days_ago(3), "before")
+        closings.close_days(until=days_ago(3), by=operator)
         written, closed = threading.Event(), threading.Event()
 
         def late() -> None:
@@ -215,7 +292,7 @@ class TestRaces:
                     by=None,
                 )
                 sql("SET LOCAL session_replication_role = replica")  # as if midnight had passed meanwhile
-                sql("UPDATE wallet_movement SET at = %s", closings.midnight(days_ago(1)))
+                sql("UPDATE wallet_movement SET at = %s WHERE key = 'late'", closings.midnight(days_ago(1)))
                 written.set()
                 while not closed.is_set() and not somebody_waits():
                     pass
@@ -228,7 +305,7 @@ class TestRaces:
 
         outcomes = race([late, close])
         assert outcomes[0] is None
-        return outcomes[1], Movement.objects.count()
+        return outcomes[1], Movement.objects.filter(key="late").count()
 
     def test_a_closing_waits_for_what_is_being_posted(self) -> None:
         closing, movements = self.closed_while_posting()

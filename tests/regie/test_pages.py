@@ -13,8 +13,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User
+from checkout.regie.models import Verification
 from portal.common.exports import as_csv, as_xlsx
 from portal.common.formats import month, of, today
 from tests.admin.world import client_of
@@ -130,9 +132,68 @@ def test_the_accounts_are_shown_as_the_chosen_day_makes_them(client: Client) -> 
     with CaptureQueriesContext(connection) as queries:
         client.get(page("new"), {"jusqu_au": days_ago(2)})
     assert len(queries) <= 20
-    for nonsense in ({"jusqu_au": "demain"}, {"jusqu_au": days_ago(1)}, {"mois": "2026-01-01"}, {"mois": ""}):
+    for nonsense in ({"jusqu_au": "demain"}, {"jusqu_au": "x"}, {"mois": "2026-01-01"}, {"mois": ""}):
         said = client.get(page("new"), nonsense, follow=True)
         assert said.redirect_chain and "n’attend pas d’être arrêtée" in said.content.decode()
+
+
+@pytest.mark.parametrize(
+    "date, says", [("0001-01-01", "Le premier mouvement est du"), (str(days_ago(0)), "n’est pas terminé")]
+)
+def test_what_may_not_be_closed_is_neither_shown_nor_closed(client: Client, date: str, says: str) -> None:
+    posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
+    for ask in (client.get, client.post):
+        said = ask(page("new"), {"jusqu_au": date}, follow=True)
+        assert said.redirect_chain and says in said.content.decode() and not Closing.objects.exists()
+
+
+def test_the_end_of_a_month_is_offered_shown_and_closed(client: Client) -> None:
+    end = today().replace(day=1) - dt.timedelta(days=1)
+    posted(end.replace(day=5), "a", revenue__agglo="12.00", till__cash="-12.00")
+    assert f'value="{end}"' in client.get(page("new")).content.decode()
+    shown = client.get(page("new"), {"jusqu_au": end}).content.decode()
+    assert "Pour 2\u00a0journées" in shown or "Pour 2 journées" in shown
+    client.post(page("new"), {"jusqu_au": end})
+    assert closings.closed_until() == end and closings.open_months()[0] == end.replace(day=1)
+
+
+def test_the_journal_says_why_it_shows_today(client: Client) -> None:
+    for asked, says in (
+        ("abc", "ne peut pas être lue"),
+        (str(today() + dt.timedelta(days=1)), "est à venir"),
+        ("0001-01-01", "est trop ancien"),
+    ):
+        shown = client.get(page("journal"), {"jour": asked})
+        assert shown.context["date"] == today()
+        assert says in shown.content.decode() and "Voici le journal d’aujourd’hui" in shown.content.decode()
+        refused = client.get(page("journal_file", "csv"), {"jour": asked}, follow=True)
+        assert refused.redirect_chain and f"{says}" in refused.content.decode()
+        assert "Aucun fichier n’a été préparé" in refused.content.decode()
+    for good in ({}, {"jour": ""}, {"jour": today()}):
+        assert "Voici le journal d’aujourd’hui" not in client.get(page("journal"), good).content.decode()
+
+
+def test_the_balances_are_not_called_right_after_a_check_that_found_something(client: Client) -> None:
+    bought()
+    checked: dict[str, Any] = {"started_at": timezone.now(), "ended_at": timezone.now(), "entries": 2}
+    Verification.objects.create(**checked, count=2, differences=["a", "b"])
+    text = client.get(page("balances")).content.decode()
+    assert "a trouvé 2 différences" in text and "Juste." not in text
+    assert reverse("admin:checkout_verification_report") in text
+    Verification.objects.create(**checked, count=0, differences=[])
+    assert "Juste." in client.get(page("balances")).content.decode()
+
+
+def test_a_balance_on_the_other_side_of_zero_is_explained(client: Client) -> None:
+    posted(days_ago(1), "a", clearing__demo="25.00", revenue__agglo="-25.00")
+    rows = {row.account.code: row.meaning for row in client.get(page("balances")).context["rows"] if row.account}
+    assert rows["clearing:demo"].startswith("Positif : dû au prestataire")
+    assert rows["revenue:agglo"].startswith("Négatif : rendu aux familles")
+    posted(days_ago(1), "b", clearing__demo="-50.00", till__cash="-1480.00", revenue__agglo="1530.00")
+    rows = {row.account.code: row.meaning for row in client.get(page("balances")).context["rows"] if row.account}
+    assert rows["clearing:demo"].startswith("Négatif") and rows["revenue:agglo"].startswith("Ce que la régie doit")
+    report = client.get(reverse("admin:checkout_verification_report")).content.decode()
+    assert "−1\u202f480,00" in report and "Négatif : ce qui se trouve dans la caisse du guichet." in report
 
 
 def test_a_month_is_seen_before_it_is_closed(client: Client, operator: User) -> None:
@@ -169,9 +230,14 @@ def test_the_files_read_back(client: Client, name: str) -> None:
     assert [cell.value for cell in sheet[1]] == rows[0]
     if name == "journal_file":
         column = rows[0].index("Débit")
-        debits = sum(Decimal(row[column].replace(",", ".")) for row in rows[1:] if row[column])
-        assert debits == sum(Decimal(str(row[column].value)) for row in list(sheet.rows)[1:] if row[column].value)
+        *entries, total = rows[1:]
+        debits = sum(Decimal(row[column].replace(",", ".")) for row in entries if row[column])
+        assert debits == sum(Decimal(str(row[column].value)) for row in list(sheet.rows)[1:-1] if row[column].value)
         assert debits == Decimal("57.90")
+        assert (total[0], total[column], total[column + 1]) == ("Total", "57,90", "57,90")
+        assert Decimal(str(sheet.cell(len(rows), column + 1).value)) == debits
+        assert isinstance(sheet.cell(2, 2).value, dt.time) and sheet.cell(2, 2).number_format == "hh:mm:ss"
+        assert f"{sheet.cell(2, 2).value:%H:%M:%S}" == rows[1][1]
 
 
 def test_a_closing_is_taken_along(client: Client) -> None:
@@ -189,6 +255,17 @@ def test_no_cell_is_a_formula(evil: str) -> None:
     assert next(iter(csv.reader(io.StringIO(text.split("\r\n", 1)[1]), delimiter=";")))[0][0] == "'"
     sheet = openpyxl.load_workbook(io.BytesIO(as_xlsx("x", ["a"], [[evil]]).content)).active
     assert sheet is not None and sheet["A2"].data_type == "s"
+
+
+def test_a_sheet_has_a_name_and_amounts_are_written_by_the_rules_of_its_format() -> None:
+    """Grouped and pointed as the format itself says, in American: a space there is a letter, not what groups thousands."""
+    raw = as_xlsx("journal-2026-11-22: d’un nom [bien] trop/long", ["a"], [[Decimal(1_234_567)]]).content
+    sheet = openpyxl.load_workbook(io.BytesIO(raw)).active
+    assert sheet is not None and sheet["A2"].number_format == '#,##0.00"\u00a0€"'
+    assert (
+        sheet.title
+        == "journal-2026-11-22- d’un nom [bien] trop/long".translate(dict.fromkeys(map(ord, "[]/"), "-"))[:31]
+    )
 
 
 def test_amounts_of_a_file_are_numbers() -> None:

@@ -39,11 +39,13 @@ BY_KIND = """
     FROM wallet_movement m JOIN wallet_entry e ON e.movement_id = m.id
     WHERE m.at >= %s AND m.at < %s GROUP BY 1 ORDER BY 1
 """
-# Receipts are what comes in from outside: cards and the counter, before any provider has paid it over.
+# Receipts are what families bring from outside, to a card's provider or to the counter, before anybody has paid it over.
+# Money that only changes its place (the till to the bank and back, a provider's transfer) and corrections are none.
 BY_DAY = """
     SELECT (m.at AT TIME ZONE 'Europe/Paris')::date, count(DISTINCT m.id),
            coalesce(sum(e.amount) FILTER (WHERE e.amount > 0), 0), coalesce(-sum(e.amount) FILTER (
-               WHERE a.kind IN ('clearing', 'till') AND e.amount < 0 AND m.kind NOT IN ('settlement', 'refund')), 0)
+               WHERE a.kind IN ('clearing', 'till') AND e.amount < 0
+               AND m.kind IN ('order', 'top_up', 'counter', 'late_payment')), 0)
     FROM wallet_movement m JOIN wallet_entry e ON e.movement_id = m.id JOIN wallet_account a ON a.id = e.account_id
     WHERE m.at >= %s AND m.at < %s GROUP BY 1 ORDER BY 1
 """
@@ -51,7 +53,7 @@ BY_DAY = """
 # One look into the index for each day, rather than one at each movement.
 OPEN_DAYS = """
     SELECT count(*) FROM generate_series(
-        coalesce(
+        greatest(
             (SELECT max(last_day) + 1 FROM wallet_closing WHERE kind = 'day'),
             (SELECT (min(at) AT TIME ZONE 'Europe/Paris')::date FROM wallet_movement)
         ), %s::date, '1 day'
@@ -101,6 +103,48 @@ def open_days() -> list[DayTotal]:
     return totals_by_day(first, last_to_close()) if first else []
 
 
+def days_offered() -> list[DayTotal]:
+    """The open days, and the ends of their months that are over: a month is closed up to its last day, whatever moved then."""
+    days = open_days()
+    found = {row.date for row in days}
+    ends = {end_of_month(date) for date in found} - found
+    last = last_to_close()
+    days += [DayTotal(end, 0, ZERO, ZERO) for end in ends if end <= last]
+    return sorted(days, key=lambda row: row.date)
+
+
+def days_until(until: dt.date) -> list[DayTotal]:
+    """The days that `close_days` closes: those with movements that are not closed, and `until` itself, oldest first.
+
+    Raises Refused when `until` is not over, is closed already, or lies before the first movement.
+    """
+    if until > last_to_close():
+        raise Refused(
+            _(
+                "Le %s n’est pas terminé\u00a0: une journée s’arrête à partir de 0 h 10 le lendemain. Rien n’a été arrêté."
+            )
+            % long_date(until),
+            code="not_over",
+        )
+    reach = closed_until(Closing.Kind.DAY)
+    if reach and until <= reach:
+        raise Refused(_("Le %s est déjà arrêté. Rien n’a été changé.") % long_date(until), code="already_closed")
+    begins = _first_day()
+    if begins is None:
+        raise Refused(
+            _("Aucun mouvement n’est encore écrit\u00a0: il n’y a rien à arrêter. Rien n’a été arrêté."),
+            code="too_early",
+        )
+    if until < begins:
+        raise Refused(
+            _("Le premier mouvement est du %s\u00a0: il n’y a rien à arrêter avant. Rien n’a été arrêté.")
+            % long_date(begins),
+            code="too_early",
+        )
+    days = totals_by_day(reach + dt.timedelta(days=1) if reach else begins, until)
+    return days if days and days[-1].date == until else [*days, DayTotal(until, 0, ZERO, ZERO)]
+
+
 def open_days_count() -> int:
     """How many days wait to be closed; one statement that does not read their movements."""
     with connection.cursor() as cursor:
@@ -129,25 +173,10 @@ def close_days(*, until: dt.date, by: User) -> list[Closing]:
     """Close every open day up to `until`, oldest first; returns their closings.
 
     Days without movements need none, `until` itself gets one all the same: up to there, nothing is written any more.
-    Raises Refused when `until` is not over, is closed already, or when the platform posts without a pause.
+    Raises Refused as `days_until` does, and when the platform posts without a pause.
     """
-    if until > last_to_close():
-        raise Refused(
-            _(
-                "Le %s n’est pas terminé\u00a0: une journée s’arrête à partir de 0 h 10 le lendemain. Rien n’a été arrêté."
-            )
-            % long_date(until),
-            code="not_over",
-        )
     alone_in_the_ledger()
-    reach = closed_until(Closing.Kind.DAY)
-    if reach and until <= reach:
-        raise Refused(_("Le %s est déjà arrêté. Rien n’a été changé.") % long_date(until), code="already_closed")
-    first = reach + dt.timedelta(days=1) if reach else _first_day() or until
-    dates = [day.date for day in totals_by_day(first, until)]
-    if until not in dates:
-        dates.append(until)
-    return [_close(Closing.Kind.DAY, date, date, by) for date in dates]
+    return [_close(Closing.Kind.DAY, day.date, day.date, by) for day in days_until(until)]
 
 
 @transaction.atomic
@@ -266,5 +295,6 @@ def _first_day() -> dt.date | None:
     return first.astimezone(PARIS).date() if first else None
 
 
-def end_of_month(first: dt.date) -> dt.date:
-    return (first.replace(day=28) + dt.timedelta(days=4)).replace(day=1) - dt.timedelta(days=1)
+def end_of_month(date: dt.date) -> dt.date:
+    """The last day of the month of a day."""
+    return (date.replace(day=28) + dt.timedelta(days=4)).replace(day=1) - dt.timedelta(days=1)

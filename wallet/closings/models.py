@@ -36,6 +36,10 @@ CLOSES_WHAT_IS_OVER = """
         RAISE EXCEPTION 'wallet_closing: closed in order, and % is not next', NEW.first_day
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
+    IF NOT EXISTS (SELECT 1 FROM wallet_movement WHERE at < ends) THEN
+        RAISE EXCEPTION 'wallet_closing: nothing was written until %', NEW.last_day
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
     IF NEW.kind = 'month' THEN
         SELECT max(last_day) INTO reach FROM wallet_closing WHERE kind = 'day';
         IF EXISTS (
