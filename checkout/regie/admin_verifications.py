@@ -1,6 +1,8 @@
 """The checks of the accounts and what they found; with the newest, what still has to come together (« rapprochement »)."""
 
 import datetime as dt
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -18,7 +20,7 @@ from django.utils.translation import gettext_lazy
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.counter.models import Means
-from checkout.models import Payment
+from checkout.models import Order, Payment
 from checkout.regie import verifications
 from checkout.regie.models import Verification
 from checkout.tasks import verify_ledger
@@ -27,11 +29,51 @@ from portal.common.formats import euros, moment, thousands
 from portal.common.money import ZERO
 from portal.outbox.models import Call, Email
 from wallet.models import Account, Movement
-from wallet.words import account_name
+from wallet.words import account_name, meaning
 
 # Providers pay over within two or three working days.
 UNSETTLED_AFTER = dt.timedelta(days=7)
 COUNTER = [means.value for means in Means]  # what the till took goes to the bank by « Verser la caisse »
+
+# What the sentences of a check name: an order's number, a movement's key in the table, its idempotency key in brackets.
+NAMED = re.compile(
+    r"(?P<order>\b[Cc]ommande \d{4}-\d{6,18}\b)|(?P<movement>\bMouvement \d{1,18}\b)|\((?P<key>[a-z_]+:[^\s()]+)\)"
+)
+
+Pieces = list[tuple[str, str]]  # text, and where it leads
+
+
+def led(sentences: Sequence[str]) -> list[Pieces]:
+    """The sentences of a check cut into pieces, of which orders and movements lead to their pages; three statements at most."""
+    named = [match for sentence in sentences for match in NAMED.finditer(sentence)]
+    numbers = {_last_word(match) for match in named if match["order"]}
+    ids = {int(_last_word(match)) for match in named if match["movement"]}
+    keys = {match["key"] for match in named if match["key"]}
+    serials = {int(number.partition("-")[2]) for number in numbers}
+    orders = {row.number: row.pk for row in Order.objects.filter(pk__in=serials)} if serials else {}
+    movements = set(Movement.objects.filter(pk__in=ids).values_list("pk", flat=True)) if ids else set()
+    by_key = dict(Movement.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
+
+    def address(match: re.Match[str]) -> str:
+        if match["order"]:
+            pk = orders.get(_last_word(match))
+            return reverse("admin:checkout_order_change", args=[pk]) if pk else ""
+        pk = by_key.get(match["key"]) if match["key"] else int(_last_word(match))
+        known = match["key"] is not None or pk in movements
+        return reverse("admin:wallet_movement_change", args=[pk]) if pk and known else ""
+
+    found = []
+    for sentence in sentences:
+        pieces, end = [], 0
+        for match in NAMED.finditer(sentence):
+            pieces += [(sentence[end : match.start()], ""), (match[0], address(match))]
+            end = match.end()
+        found.append([*pieces, (sentence[end:], "")])
+    return found
+
+
+def _last_word(match: re.Match[str]) -> str:
+    return match[0].rpartition(" ")[2]
 
 
 @admin.register(Verification)
@@ -72,6 +114,10 @@ class VerificationAdmin(ReadOnlyAdmin):
             found = _("Contrôle terminé\u00a0: différences trouvées (%d).") % obj.count
         return told(staff(request), [(obj.started_at, obj.by_id, _("Contrôle commencé.")), (obj.ended_at, None, found)])
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        context["found"] = led(kwargs["obj"].differences)
+        return super().render_change_form(request, context, *args, **kwargs)
+
     @admin.display(description=gettext_lazy("contrôle"), ordering="ended_at")
     def when(self, obj: Verification) -> str:
         return moment(obj.ended_at)
@@ -97,6 +143,7 @@ class VerificationAdmin(ReadOnlyAdmin):
         context = {
             "title": _("Rapport de rapprochement"),
             "newest": newest,
+            "found": led(newest.differences) if newest else [],
             "late": verifications.is_late(newest),
             "under_way": verifications.is_under_way(),
             "sections": sections(),
@@ -135,7 +182,7 @@ def _ask(by: int) -> None:
 
 
 def sections() -> list[dict[str, Any]]:
-    """What is on its way: where it is, how much, and where to look; six statements."""
+    """What is on its way: where it is, how much, where to look, and what that means; six statements."""
     kinds = [
         Account.Kind.CLEARING,
         Account.Kind.REFUNDING,
@@ -160,7 +207,8 @@ def sections() -> list[dict[str, Any]]:
         {
             "title": _("Argent en chemin"),
             "rows": [
-                (account_name(account), euros(account.total), f"{entries}?compte={account.pk}")
+                (account_name(account), euros(account.total), f"{entries}?compte={account.pk}",
+                 meaning(account.kind, account.total))
                 for account in moving
                 if account.total
             ],
@@ -169,21 +217,21 @@ def sections() -> list[dict[str, Any]]:
             "title": _("Règlements sans fin connue"),
             "rows": [
                 (_("Attendent leur prestataire\u00a0: %d") % waiting["count"], euros(waiting["sum"] or ZERO),
-                 f"{payments}?status__exact=started"),
+                 f"{payments}?status__exact=started", ""),
                 (_("Encaissés depuis plus de %(days)d jours, pas encore versés\u00a0: %(count)d")
                  % {"days": UNSETTLED_AFTER.days, "count": unsettled["count"]}, euros(unsettled["sum"] or ZERO),
-                 f"{payments}?status__exact=captured"),
+                 f"{payments}?status__exact=captured", ""),
                 (_("Parts de porte-monnaie réservées\u00a0: %d") % reserved["count"], euros(reserved["sum"] or ZERO),
-                 f"{payments}?status__exact=reserved"),
+                 f"{payments}?status__exact=reserved", ""),
             ],
         },
         {
             "title": _("Envois abandonnés"),
             "rows": [
                 (_("Appels à un prestataire"), str(dead_calls),
-                 f"{reverse('admin:outbox_call_changelist')}?status__exact=dead"),
+                 f"{reverse('admin:outbox_call_changelist')}?status__exact=dead", ""),
                 (_("Courriels"), str(dead_emails),
-                 f"{reverse('admin:outbox_email_changelist')}?status__exact=dead"),
+                 f"{reverse('admin:outbox_email_changelist')}?status__exact=dead", ""),
             ],
         },
     ]  # fmt: skip

@@ -226,6 +226,18 @@ class TestApplying:
         label = Movement.objects.latest("pk").label
         assert label.endswith(f"{day(shop.days[0].date)} (2 enfants)") and "autre date" not in label
 
+    def test_a_movement_counts_the_children_of_its_own_family(self) -> None:
+        shop = paid_shop()
+        other = family(shop.tariff, days=shop.days, credit="100")
+        other.add()
+        other.pay(Means.WALLET, "15.80")
+        apply_closure(closure=decided(shop), by=agent(shop))
+        back = Movement.objects.filter(
+            label__startswith="Fermeture", entries__account__wallet__user__in=[shop.user, other.user]
+        )
+        told = {row.entries.get(amount__gt=0).amount: "enfants" in row.label for row in back}
+        assert told == {Decimal("15.80"): True, Decimal("7.90"): False}
+
     def test_at_once_when_it_cannot_wait_and_never_twice(self) -> None:
         shop = paid_shop()
         closure, by = decided(shop), agent(shop)

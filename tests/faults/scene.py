@@ -174,7 +174,7 @@ def ends_right(bank: Bank) -> None:
     clearing = Account.objects.filter(code=ledger.clearing_code(bank.slug)).first()
     held = clearing.balance() if clearing else ZERO
     assert -held == bank.taken(), "the bank's books and ours differ"
-    reported = {address.rpartition("=")[2]: amount for _name, amount, address in sections()[0]["rows"]}
+    reported = {address.rpartition("=")[2]: amount for _name, amount, address, _words in sections()[0]["rows"]}
     assert reported.get(str(clearing.pk) if clearing else "", euros(ZERO)) == euros(held), (
         "the report says something else"
     )

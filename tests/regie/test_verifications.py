@@ -85,6 +85,60 @@ def test_differences_are_told_to_each_operator_once_a_night() -> None:
     assert "99,00" in client.get(page("change", Verification.objects.order_by("-pk")[0].pk)).content.decode()
 
 
+def test_a_check_asked_for_by_hand_is_not_called_the_night_s() -> None:
+    asker = agent_of()
+    bought()
+    break_a_balance()
+    Email.objects.all().delete()
+    verifications.run(by=asker)
+    body = Email.objects.get().body
+    assert f"Le contrôle demandé par {asker}, terminé " in body and "automatique" not in body
+    with transaction.atomic():
+        amounts = {"revenue:agglo": Decimal(500), "clearing:demo": Decimal(-500)}
+        ledger.post(kind=Movement.Kind.ORDER, key="order:999999:paid", label="x", amounts=amounts, by=None)
+    verifications.run(by=None)
+    assert "Le contrôle automatique, terminé " in Email.objects.latest("pk").body
+
+
+def test_orders_and_movements_of_a_difference_lead_to_their_pages() -> None:
+    bought()
+    order, movement = Order.objects.get(), Movement.objects.order_by("-pk")[0]
+    differences = [
+        f"Commande {order.number}, payée : aucun mouvement.",
+        f"Repas (commande {order.number}) : payé sans place.",
+        f"Mouvement {movement.pk} (x:1) : la somme vaut 1.",
+        f"Mouvement « Essai <b> » ({movement.key}) : aucune commande payée ne l’explique.",
+        f"Commande 1999-{order.pk:06d}, Mouvement {movement.pk + 1000}, Mouvement {'9' * 40}.",
+    ]
+    to_order = reverse("admin:checkout_order_change", args=[order.pk])
+    to_movement = reverse("admin:wallet_movement_change", args=[movement.pk])
+    found = admin_verifications.led(differences)
+    assert ["".join(text for text, _address in pieces) for pieces in found] == differences
+    assert [[address for _text, address in pieces if address] for pieces in found] == [
+        [to_order], [to_order], [to_movement], [to_movement], [],
+    ]  # fmt: skip
+    at = timezone.now()
+    row = Verification.objects.create(started_at=at, ended_at=at, count=5, differences=differences, entries=0)
+    client = client_of(agent_of())
+    for address in (page("report"), page("change", row.pk)):
+        text = client.get(address).content.decode()
+        assert text.count(f'href="{to_order}"') == text.count(f'href="{to_movement}"') == 2
+        assert "Essai &lt;b&gt;" in text
+
+
+def test_what_an_older_check_found_is_not_the_answer_to_the_new_one() -> None:
+    client, at = client_of(agent_of()), timezone.now()
+    Verification.objects.create(started_at=at, ended_at=at, count=2, differences=["Premier", "Second"], entries=0)
+    assert "2 différences à regarder" in client.get(page("report")).content.decode()
+    asked = client.post(page("run"), follow=True).content.decode()
+    assert "Contrôle demandé" in asked and "différences à regarder" not in asked and "Dernier contrôle" not in asked
+    assert (
+        asked.index("Un contrôle est en cours") < asked.index("Contrôle précédent") < asked.index("Il avait trouvé 2")
+    )
+    verify_ledger()
+    assert "Rien à redire" in client.get(page("report")).content.decode()
+
+
 def test_a_part_that_fails_is_one_more_difference_and_hides_no_other() -> None:
     operator = agent_of()
     bought()
