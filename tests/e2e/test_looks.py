@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
+from accounts.models import User
 from bookings.actions import Wish
 from bookings.list_actions import save_list
 from bookings.waiting.actions import join
@@ -16,6 +17,8 @@ from tests.e2e.baskets import PARENT
 from tests.e2e.steps import Visitor
 from tests.e2e.test_live_total import PAGE, by_rank, canteen, late
 from tests.e2e.watch import Looks
+from tests.factories import agent_of
+from wallet.corrections import actions as corrections
 
 Visit = Callable[..., Visitor]
 
@@ -80,4 +83,17 @@ def test_the_booking_page_and_the_lists(visit: Visit) -> None:
     for path in ("/mon-compte/listes/", saved.get_absolute_url()):
         who.open(path)
         looks.at(who.page)
+    looks.assert_fine()
+
+
+def test_a_history_lies_within_a_phone(visit: Visit) -> None:
+    """Its last column says what happened: nothing of it is outside its frame."""
+    operator, looks = agent_of(), Looks()
+    reason = "Dépôt de la quittance Q-2026-001, saisi cent euros au lieu de dix par le guichet d’Aiguilhe le matin même"
+    row = corrections.propose(user=User.objects.get(email=PARENT), amount=Decimal(5), reason=reason, by=agent_of())
+    who = visit(operator.email, width=390)
+    who.open(f"/admin/wallet/correction/{row.pk}/history/")
+    hidden = who.page.locator(".scroll").evaluate("each => each.scrollWidth - each.clientWidth")
+    assert hidden == 0 and who.page.get_by_text(reason).is_visible()
+    looks.at(who.page)
     looks.assert_fine()
