@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
@@ -35,7 +36,7 @@ from checkout.models import Order
 from checkout.summary import CartSummary
 from portal.common.db import annotated
 from portal.common.errors import Refused
-from portal.common.formats import euros
+from portal.common.formats import euros, short_date
 from portal.common.forms import AmountField, offer
 from wallet.actions import wallet_of
 from wallet.corrections.actions import propose_till
@@ -370,7 +371,7 @@ class TillDepositAdmin(ReadOnlyAdmin):
 
     operators = Right.VIEW | Right.DECIDE
     change_list_template = "admin/checkout/tilldeposit/change_list.html"
-    list_display = ["at", "means", "sum", "slip", "by"]
+    list_display = ["at", "means", "sum", "number", "state", "by"]
     list_filter = ["means"]
     list_select_related = ["by", "movement__reversed_by"]
     date_hierarchy = "at"
@@ -456,7 +457,8 @@ class TillDepositAdmin(ReadOnlyAdmin):
     def sum(self, obj: TillDeposit) -> str:
         return euros(obj.amount)
 
-    @admin.display(description=gettext_lazy("numéro du bordereau"), ordering="number")
-    def slip(self, obj: TillDeposit) -> str:
-        """A slip may be read twice: the deposit that was taken back, and the right one."""
-        return _("%s (contre-passé)") % obj.number if hasattr(obj.movement, "reversed_by") else obj.number
+    @admin.display(description=gettext_lazy("état"))
+    def state(self, obj: TillDeposit) -> str:
+        """Where its money is: a slip may be read twice, of the deposit that was taken back and of the right one."""
+        back = getattr(obj.movement, "reversed_by", None)
+        return _("contre-passé le %s") % short_date(timezone.localdate(back.at)) if back else _("versé")

@@ -15,9 +15,11 @@ from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, ScopedAdmi
 from accounts.admin_history import Happening, told
 from accounts.models import User
 from families.admin import AccountAdmin as PeopleAdmin
+from portal.common.errors import Refused
 from portal.common.formats import euros, of, short_date
 from portal.common.forms import AmountField
 from portal.common.money import MoneyField
+from wallet.corrections.actions import check_reversal
 from wallet.corrections.models import Correction
 from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
 from wallet.words import account_name
@@ -187,6 +189,19 @@ class MovementAdmin(ReadOnlyAdmin):
 
     def story(self, request: HttpRequest, obj: Movement) -> list[Happening]:
         return movement_story(obj, staff(request))
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Whether it was undone, is about to be, or may be."""
+        obj: Movement = kwargs["obj"]  # nothing is added here
+        try:
+            check_reversal(movement=obj, by=staff(request))
+        except Refused:
+            context["may_reverse"] = False
+        else:
+            context["may_reverse"] = True
+        context["back"] = Movement.objects.filter(reverses=obj).first()
+        context["proposal"] = Correction.objects.filter(reverses=obj, status=Correction.Status.PROPOSED).first()
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 @admin.register(Entry)

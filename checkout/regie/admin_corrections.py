@@ -20,12 +20,12 @@ from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from accounts.models import User
 from portal.common.errors import Refused
-from portal.common.formats import euros
+from portal.common.formats import enumeration, euros
 from portal.common.forms import AmountField
 from portal.common.money import ZERO
 from wallet.corrections import actions as corrections
 from wallet.corrections.models import OUTSIDE, Correction
-from wallet.models import Account, Entry, Movement
+from wallet.models import Account, Movement
 from wallet.words import account_name
 
 PER_PAGE = 100
@@ -89,7 +89,7 @@ class AccountField(forms.ModelChoiceField):
 
 
 class ReversalForm(forms.Form):
-    """Why a movement is undone."""
+    """Why a movement is undone; nobody reads it in a wallet where it moves none (`of_a_wallet`)."""
 
     motif = forms.CharField(
         label=gettext_lazy("Motif"),
@@ -100,6 +100,11 @@ class ReversalForm(forms.Form):
             "max_length": gettext_lazy("Écrivez le motif en 160 caractères au plus."),
         },
     )
+
+    def __init__(self, *args: Any, of_a_wallet: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not of_a_wallet:
+            self.fields["motif"].help_text = _("Gardé avec le mouvement.")
 
 
 class AccountForm(forms.Form):
@@ -177,15 +182,26 @@ class CorrectionAdmin(ReadOnlyAdmin):
     def what(self, obj: Correction) -> str:
         return str(obj)
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Each with what the movement that it reverses has written: who decides sees it without a look elsewhere."""
+        return super().get_queryset(request).prefetch_related(corrections.entries_behind("reverses__"))
+
     @admin.display(description=gettext_lazy("usager ou compte"))
     def person(self, obj: Correction) -> str:
         if obj.account:
             return account_name(obj.account)
-        return str(obj.wallet.user) if obj.wallet else "–"
+        wallet, _amount = corrections.wallet_moved(obj)
+        if wallet is not None:
+            return str(wallet.user)
+        return (
+            enumeration(account_name(account) for account in corrections.mirrored(obj.reverses))
+            if obj.reverses
+            else "–"
+        )
 
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def sum(self, obj: Correction) -> str:
-        return euros(obj.amount) or "–"
+        return euros(corrections.wallet_moved(obj)[1]) or "–"
 
     def get_urls(self) -> list[Any]:
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
@@ -208,8 +224,11 @@ class CorrectionAdmin(ReadOnlyAdmin):
         mine = obj.proposed_by_id == staff(request).pk
         waits = obj.status == Correction.Status.PROPOSED and self.may(request, Right.DECIDE, obj)
         context |= {"waits": waits, "may_decide": waits and not mine}
-        context["balance"] = corrections.balance_of(obj.wallet.user) if waits and obj.wallet else None
-        context["after"] = context["balance"] + obj.amount if context["balance"] is not None and obj.amount else None
+        wallet, amount = corrections.wallet_moved(obj)
+        context["is_told"] = wallet is not None
+        context["balance"] = corrections.balance_of(wallet.user) if waits and wallet else None
+        context["after"] = context["balance"] + amount if context["balance"] is not None and amount else None
+        context["shown"] = _to_write(obj.reverses) if waits and obj.reverses else []
         context["till"] = -obj.account.balance() if waits and obj.account and obj.counted is not None else None
         context |= {"proposer": self.signature(obj, "proposed_by"), "decider": self.signature(obj, "decided_by")}
         context["movement"] = Movement.objects.filter(key=obj.key).first()
@@ -279,7 +298,14 @@ class CorrectionAdmin(ReadOnlyAdmin):
         self._guard(request)
         table: Any = self.admin_site._registry[Movement]
         row = table.object_or_404(request, str(movement))
-        form = ReversalForm(request.POST or None)
+        try:
+            if request.method != "POST":  # nothing is typed for nothing
+                corrections.check_reversal(movement=row, by=staff(request))
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+            return redirect(table.url("change", row.pk))
+        of_a_wallet = any(account.kind == Account.Kind.WALLET for account in corrections.mirrored(row))
+        form = ReversalForm(request.POST or None, of_a_wallet=of_a_wallet)
         if form.is_valid():
             try:
                 found = corrections.propose_reversal(movement=row, reason=form.cleaned_data["motif"], by=staff(request))
@@ -287,9 +313,7 @@ class CorrectionAdmin(ReadOnlyAdmin):
                 form.add_error(None, list(refusal.messages))
             else:
                 return self._proposed(request, self.url("change", found.pk))
-        entries = Entry.objects.filter(movement=row).select_related("account__commune", "account__wallet__user")
-        shown = [(account_name(entry.account), euros(-entry.amount)) for entry in entries.order_by("pk")]
-        return self._ask(request, _("Contre-passer «\u00a0%s\u00a0»") % row.label, form, shown)
+        return self._ask(request, _("Contre-passer «\u00a0%s\u00a0»") % row.label, form, _to_write(row))
 
     def account_view(self, request: HttpRequest) -> HttpResponse:
         """A provider or the bank has more or less than is written: a correction, which another person decides."""
@@ -351,9 +375,9 @@ class CorrectionAdmin(ReadOnlyAdmin):
                 said = {
                     Correction.Kind.TILL: _("Approuvée\u00a0: la caisse est corrigée."),
                     Correction.Kind.ACCOUNT: _("Approuvée\u00a0: le compte est régularisé."),
-                }.get(
-                    Correction.Kind(obj.kind), _("Approuvée\u00a0: le mouvement est écrit, la personne est prévenue.")
-                )
+                }.get(Correction.Kind(obj.kind), _("Approuvée\u00a0: le mouvement est écrit."))
+                if corrections.wallet_moved(obj)[0] is not None:
+                    said = _("Approuvée\u00a0: le mouvement est écrit, la personne est prévenue.")
                 self.say(request, messages.SUCCESS, [said])
         return redirect(self.url("change", pk))
 
@@ -399,3 +423,8 @@ class CorrectionAdmin(ReadOnlyAdmin):
         )
         self.say(request, messages.SUCCESS, [said])
         return redirect(address)
+
+
+def _to_write(movement: Movement) -> list[tuple[str, str]]:
+    """What undoing a movement writes, as its two readers see it: who proposes it, and who decides."""
+    return [(account_name(account), euros(amount)) for account, amount in corrections.mirrored(movement).items()]

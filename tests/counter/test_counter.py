@@ -19,6 +19,7 @@ from checkout.models import Order, OrderLine, Payment
 from checkout.verification import verify
 from checkout.vouchers.actions import enter_code
 from portal.common.errors import Refused
+from portal.common.formats import short_date, today
 from portal.outbox.models import Email
 from tests.admin.world import client_of
 from tests.checkout.http import text
@@ -357,8 +358,9 @@ class TestCounting:
         )  # what the bank's slip says
         assert in_the_till(Means.CASH) == 91 and list(verify()) == []
         assert (right.edition, right.movement.key) == (2, "till_deposit:cash:2:B-1")
-        assert "90,00 € B-1 (contre-passé)" in (rows := text(client.get(reverse(f"{PAGE}_changelist"))))
-        assert "9,00 € B-1 " in rows and "sous le même numéro" in text(
+        rows = text(client.get(reverse(f"{PAGE}_changelist")))
+        assert f"90,00 € B-1 contre-passé le {short_date(today())}" in rows
+        assert "9,00 € B-1 versé" in rows and "sous le même numéro" in text(
             client.get(reverse(f"{PAGE}_change", args=[right.pk]))
         )
         refused("deposit_slip_once", deposit_till, means=Means.CASH, amount=Decimal(9), number="b-1", by=operator)

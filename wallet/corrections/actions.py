@@ -3,10 +3,11 @@
 import datetime as dt
 from collections.abc import Collection, Mapping
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, QuerySet, prefetch_related_objects
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -106,10 +107,22 @@ def balance_of(user: User) -> Decimal:
 def propose_reversal(*, movement: Movement, reason: str, by: User) -> Correction:
     """Propose to undo a manual movement by its mirror image.
 
+    Raises Refused without a reason, and whatever `check_reversal` refuses.
+    """
+    reason = _checked(reason, by)
+    check_reversal(movement=movement, by=by)
+    with refusing({"reversal_proposed_once": _already_proposed()}):
+        return Correction.objects.create(
+            kind=Correction.Kind.REVERSAL, reverses=movement, reason=reason, proposed_by=by
+        )
+
+
+def check_reversal(*, movement: Movement, by: User) -> None:
+    """What `propose_reversal` would refuse of a movement, said before a reason is typed.
+
     Raises Refused for a movement of an order or a payment, one that was reversed, one whose reversal is proposed, and
     one whose reversal would credit one's own wallet.
     """
-    reason = _checked(reason, by)
     if movement.kind not in REVERSIBLE:
         raise Refused(
             _(
@@ -127,12 +140,37 @@ def propose_reversal(*, movement: Movement, reason: str, by: User) -> Correction
         )
     if _takes_from(movement, by):
         raise _own()
-    with refusing(
-        {"reversal_proposed_once": _("La contre-passation de ce mouvement est déjà proposée. Rien n’a été changé.")}
-    ):
-        return Correction.objects.create(
-            kind=Correction.Kind.REVERSAL, reverses=movement, reason=reason, proposed_by=by
-        )
+    if Correction.objects.filter(reverses=movement, status=Correction.Status.PROPOSED).exists():
+        raise Refused(_already_proposed(), code="reversal_proposed_once")
+
+
+def entries_behind(path: str = "") -> "Prefetch[Any]":
+    """What `mirrored` reads, for lists of many; `path` leads to the movement (`reverses__`)."""
+    rows = Entry.objects.select_related("account__commune", "account__wallet__user").order_by("pk")
+    return Prefetch(f"{path}entries", rows)
+
+
+def mirrored(movement: Movement) -> dict[Account, Decimal]:
+    """What the reversal of a movement writes: the other way round what it wrote, account by account, in euros."""
+    prefetch_related_objects([movement], entries_behind())
+    found: dict[Account, Decimal] = {}
+    for entry in movement.entries.all():
+        found[entry.account] = found.get(entry.account, ZERO) - entry.amount
+    return found
+
+
+def wallet_moved(correction: Correction) -> tuple[Wallet | None, Decimal | None]:
+    """The wallet that a proposal moves, with the amount (below zero: taken out); of a reversal, that of its movement.
+
+    Without a wallet the amount is what goes from one account to another.
+    """
+    if correction.reverses is None:
+        return correction.wallet, correction.amount
+    amounts = mirrored(correction.reverses)
+    for account, amount in amounts.items():
+        if account.kind == Account.Kind.WALLET:
+            return account.wallet, amount
+    return None, sum((amount for amount in amounts.values() if amount > 0), ZERO)
 
 
 def last_year_kept(date: dt.date | None = None) -> int:
@@ -302,6 +340,10 @@ def _takes_from(movement: Movement | None, user: User) -> bool:
     return Entry.objects.filter(movement=movement, account__wallet__user=user, amount__lt=0).exists()
 
 
+def _already_proposed() -> str:
+    return _("La contre-passation de ce mouvement est déjà proposée. Rien n’a été changé.")
+
+
 def _own() -> Refused:
     return Refused(
         _(
@@ -342,10 +384,7 @@ def _amounts(row: Correction) -> Mapping[str, Decimal]:
     if row.reverses is not None:
         if Movement.objects.filter(reverses=row.reverses).exists():
             raise Refused(_("Ce mouvement a déjà été contre-passé. Rien n’a été changé."), code="already_reversed")
-        found: dict[str, Decimal] = {}
-        for code, amount in Entry.objects.filter(movement=row.reverses).values_list("account__code", "amount"):
-            found[code] = found.get(code, ZERO) - amount
-        return found
+        return {account.code: amount for account, amount in mirrored(row.reverses).items()}
     assert row.wallet is not None  # correction_says_what_moves
     assert row.amount is not None
     if row.kind == Correction.Kind.EXPIRY:
@@ -369,7 +408,7 @@ def _checked(reason: str, by: User) -> str:
             _("Seule l’agglomération régularise un porte-monnaie. Rien n’a été proposé."), code="out_of_scope"
         )
     if not reason.strip():
-        raise Refused(_("Écrivez le motif\u00a0: la personne le lira dans ses mouvements."), code="reason_missing")
+        raise Refused(_("Écrivez le motif. Rien n’a été proposé."), code="reason_missing")
     return _shortened(reason)
 
 
