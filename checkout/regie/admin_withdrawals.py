@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.urls import path
@@ -21,6 +21,7 @@ from accounts.admin_history import Happening, told
 from accounts.models import User
 from checkout.papers.models import Regie
 from portal.common.bank_days import next_bank_day
+from portal.common.db import annotated
 from portal.common.errors import Refused
 from portal.common.formats import euros, long_date, of, short_date, today
 from portal.common.money import ZERO
@@ -33,6 +34,7 @@ from wallet.withdrawals.actions import (
     make_transfer_order,
     mark_paid,
     mark_returned,
+    orders_of,
     refuse_withdrawal,
 )
 from wallet.withdrawals.models import TransferOrder, Withdrawal
@@ -110,10 +112,13 @@ class WithdrawalAdmin(DecisionAdmin):
         if obj.decided_at:
             refused = obj.status == Withdrawal.Status.REFUSED
             facts.append((obj.decided_at, obj.decided_by_id, _("Refusé.") if refused else _("Accordé.")))
-        if obj.order:
-            facts.append(
-                (obj.order.created_at, obj.order.created_by_id, _("Mis dans l’ordre de virement %s.") % obj.order_id)
-            )
+        for order in orders_of(obj):
+            words = {"number": order.pk, "reason": order.reason}
+            ended = _("Ordre de virement %(number)s annulé\u00a0: %(reason)s") % words
+            facts += [
+                (order.created_at, order.created_by_id, _("Mis dans l’ordre de virement %(number)s.") % words),
+                (order.cancelled_at, order.cancelled_by_id, ended),
+            ]
         if obj.ended_at and obj.status != Withdrawal.Status.REFUSED:  # which is told as the decision
             back = Movement.objects.filter(key=f"withdrawal:{obj.pk}:back").values_list("by", flat=True).first()
             facts.append((obj.ended_at, back, f"{obj.get_status_display()}."))
@@ -211,8 +216,8 @@ class TransferOrderAdmin(ReadOnlyAdmin):
     list_display = ["number", "created_at", "count", "sum", "execution_date", "state"]
     list_select_related = ["created_by"]
     ordering = ["-created_at", "-pk"]
-    fields = ["number", "count", "sum", "execution_date", "created_by", "created_at", "paid_at", "paid_by"]
-    readonly_fields = ["number", "sum"]
+    fields = ["number", "count", "sum", "returned", "execution_date", "created_by", "created_at", "paid_at", "paid_by"]
+    readonly_fields = ["number", "sum", "returned"]
     signers = ["cancelled_by"]
 
     def get_urls(self) -> list[Any]:
@@ -230,7 +235,24 @@ class TransferOrderAdmin(ReadOnlyAdmin):
             (obj.paid_at, obj.paid_by_id, _("Exécuté par la banque.")),
             (obj.cancelled_at, obj.cancelled_by_id, _("Annulé\u00a0: %s") % obj.reason),
         ]
+        returned = obj.withdrawals.filter(status=Withdrawal.Status.RETURNED).select_related("user")
+        writers = dict(
+            Movement.objects.filter(key__in=[f"withdrawal:{row.pk}:back" for row in returned]).values_list("key", "by")
+        )
+        for row in returned:
+            words = {"sum": euros(row.amount), "user": row.user, "reason": row.reason}
+            said = _("Virement de %(sum)s à %(user)s rejeté par la banque\u00a0: %(reason)s") % words
+            facts.append((row.ended_at, writers.get(f"withdrawal:{row.pk}:back"), said))
         return told(staff(request), facts)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Each with what the bank sent back of it (`came_back`, None: nothing)."""
+        back = Q(withdrawals__status=Withdrawal.Status.RETURNED)
+        return annotated(super().get_queryset(request), came_back=Sum("withdrawals__amount", filter=back))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What came back only where something did."""
+        return [name for name in self.fields or [] if name != "returned" or (obj and obj.came_back)]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         obj: TransferOrder = kwargs["obj"]  # nothing is added here
@@ -238,6 +260,7 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         context["rows"] = list(carried(obj))
         context["may_decide"] = is_open and self.may(request, Right.DECIDE, obj)
         context["is_due"] = obj.execution_date <= today()
+        context["left"] = obj.total - (obj.came_back or ZERO)
         context["canceller"] = self.signature(obj, "cancelled_by")
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -280,7 +303,7 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         if found.cancelled_at is not None:
             self.say(request, messages.ERROR, [_("Cet ordre est annulé\u00a0: son fichier n’est plus à déposer.")])
             return redirect(self.url("change", pk))
-        if found.withdrawals.filter(status=Withdrawal.Status.RETURNED).exists():
+        if found.came_back:
             said = _(
                 "La banque a déjà traité cet ordre, et en a rejeté un virement\u00a0: son fichier n’est plus à déposer."
             )
@@ -327,12 +350,12 @@ class TransferOrderAdmin(ReadOnlyAdmin):
         if not self.may(request, Right.DECIDE, found):
             raise PermissionDenied
         try:
-            mark_paid(order=found, by=staff(request))
+            total = mark_paid(order=found, by=staff(request))
         except Refused as refusal:
             self.say(request, messages.ERROR, refusal.messages)
         else:
             said = _("Virements du %(date)s marqués comme exécutés\u00a0: %(sum)s.")
-            words = {"date": long_date(found.execution_date), "sum": euros(found.total)}
+            words = {"date": long_date(found.execution_date), "sum": euros(total)}
             self.say(request, messages.SUCCESS, [said % words])
         return redirect(self.url("change", pk))
 
@@ -340,7 +363,12 @@ class TransferOrderAdmin(ReadOnlyAdmin):
     def state(self, obj: TransferOrder) -> str:
         if obj.cancelled_at:
             return _("annulé")
-        return _("exécuté le %s") % short_date(timezone.localdate(obj.paid_at)) if obj.paid_at else _("à déposer")
+        found = _("exécuté le %s") % short_date(timezone.localdate(obj.paid_at)) if obj.paid_at else _("à déposer")
+        if not obj.came_back:
+            return found
+        # What came back before the rest was seen to leave was at the bank: nothing is handed in any more.
+        words = {"state": found if obj.paid_at else _("à constater"), "sum": euros(obj.came_back)}
+        return _("%(state)s, %(sum)s rejetés") % words
 
     @admin.display(description=gettext_lazy("ordre"), ordering="pk")
     def number(self, obj: TransferOrder) -> str:
@@ -349,3 +377,7 @@ class TransferOrderAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("total"), ordering="total")
     def sum(self, obj: TransferOrder) -> str:
         return euros(obj.total)
+
+    @admin.display(description=gettext_lazy("rejeté par la banque"))
+    def returned(self, obj: TransferOrder) -> str:
+        return euros(obj.came_back)

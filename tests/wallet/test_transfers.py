@@ -1,4 +1,7 @@
-"""What no bank can read: one request must not keep all the others from their transfer with an error that names nobody."""
+"""What no bank can read: one request must not keep all the others from their transfer with an error that names nobody.
+
+And what an order leaves behind: on the requests that it carried once, and of what the bank sent back.
+"""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -12,13 +15,17 @@ from portal.common.errors import Refused
 from tests.admin.world import client_of
 from tests.checkout.http import text
 from tests.factories import UserFactory, agent_of, regie
+from tests.regie.ledger import due
 from tests.wallet.test_withdrawals import BANK_DAY, DEBTOR, IBAN, UNREADABLE, balance, fresh, refused
 from wallet import actions as ledger
 from wallet.transfers import Debtor, Transfer, sepa_file
 from wallet.withdrawals.actions import (
     approve_withdrawal,
     ask_withdrawal,
+    cancel_order,
     make_transfer_order,
+    mark_paid,
+    mark_returned,
     read_iban,
     refuse_withdrawal,
 )
@@ -102,3 +109,50 @@ def test_an_iban_that_no_transfer_reaches(typed: str) -> None:
     with pytest.raises(Refused) as refusal:
         read_iban(typed)
     assert refusal.value.code == "iban"
+
+
+def prepared(operator: User) -> TransferOrder:
+    return make_transfer_order(debtor=DEBTOR, execution_date=BANK_DAY, by=operator)
+
+
+def test_a_request_tells_each_order_that_carried_it(operator: User) -> None:
+    row = granted(operator, "Ada")
+    for reason in ("Mauvaise date", "Fichier perdu"):
+        cancel_order(order=prepared(operator), reason=reason, by=operator)
+    later = granted(operator, "Bea", 1)
+    last = prepared(operator)
+    client = client_of(operator)
+    shown = text(client.get(reverse("admin:wallet_withdrawal_change", args=[row.pk])))
+    for order in TransferOrder.objects.all():
+        assert f"Mis dans l’ordre de virement {order.pk}." in shown
+        assert (f"Ordre de virement {order.pk} annulé : {order.reason}" in shown) is (order != last)
+    shown = text(client.get(reverse("admin:wallet_withdrawal_history", args=[later.pk])))
+    assert f"Mis dans l’ordre de virement {last.pk}." in shown and "annulé" not in shown
+
+
+@pytest.mark.parametrize("paid_first", [True, False])
+def test_an_order_says_what_the_bank_sent_back(operator: User, paid_first: bool) -> None:
+    row = granted(operator, "Ada")
+    granted(operator, "Bea", 1)
+    order = due(prepared(operator))
+    client, page = client_of(operator), reverse("admin:wallet_transferorder_change", args=[order.pk])
+    file = reverse("admin:wallet_transferorder_file", args=[order.pk])
+    assert file in client.get(page).content.decode()
+    if paid_first:
+        mark_paid(order=order, by=operator)
+    mark_returned(withdrawal=row, reason="Compte clôturé", by=operator)
+    shown = client.get(page)
+    assert "La banque a rejeté 30,00 €" in text(shown) and file not in shown.content.decode()
+    assert reverse("admin:wallet_transferorder_cancel", args=[order.pk]) not in shown.content.decode()
+    if not paid_first:
+        assert "les autres virements, 30,00 €" in text(shown)
+        assert "à constater, 30,00 € rejetés" in text(client.get("/admin/wallet/transferorder/"))
+        pressed = client.post(reverse("admin:wallet_transferorder_paid", args=[order.pk]), follow=True)
+        assert "marqués comme exécutés : 30,00 €" in text(pressed)  # the other one
+    assert "Elle a viré 30,00 €" in text(client.get(page)) and "Rejeté par la banque : 30,00 €" in text(
+        client.get(page)
+    )
+    listed = text(client.get("/admin/wallet/transferorder/"))
+    assert "exécuté le" in listed and "30,00 € rejetés" in listed
+    told = text(client.get(reverse("admin:wallet_transferorder_history", args=[order.pk])))
+    assert f"Virement de 30,00 € à {row.user} rejeté par la banque : Compte clôturé" in told

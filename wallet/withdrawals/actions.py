@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from schwifty import IBAN
@@ -175,9 +175,10 @@ def make_transfer_order(*, debtor: Debtor, execution_date: dt.date, by: User) ->
 
 
 @transaction.atomic
-def mark_paid(*, order: TransferOrder, by: User) -> None:
-    """The bank has carried an order out: its money has left the régie's account.
+def mark_paid(*, order: TransferOrder, by: User) -> Decimal:
+    """The bank has carried an order out: its money has left the régie's account. Returns the euros that did.
 
+    What it had sent back before is not among them.
     Raises Refused when it was said before, before the day for which it was asked, and for a cancelled order.
     """
     locked = _open_order(order)
@@ -201,6 +202,7 @@ def mark_paid(*, order: TransferOrder, by: User) -> None:
         )
     for row in rows:
         _end(row, Withdrawal.Status.PAID)
+    return total
 
 
 @transaction.atomic
@@ -231,6 +233,12 @@ def carried(order: TransferOrder) -> QuerySet[Withdrawal]:
         return order.withdrawals.select_related("user").order_by("pk")
     keys = [int(key) for key in re.findall(rf"{REFERENCE}([0-9]+)<", order.file)]
     return Withdrawal.objects.filter(pk__in=keys).select_related("user").order_by("pk")
+
+
+def orders_of(withdrawal: Withdrawal) -> QuerySet[TransferOrder]:
+    """The orders that a request was put into, oldest first: also those that were cancelled, which only their files tell."""
+    named = Q(created_at__gte=withdrawal.requested_at, file__contains=f"{REFERENCE}{withdrawal.pk}<")
+    return TransferOrder.objects.filter(Q(pk=withdrawal.order_id) | named).defer("file").order_by("pk")
 
 
 @transaction.atomic

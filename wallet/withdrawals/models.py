@@ -1,6 +1,7 @@
 """Credits that a family takes back to its bank account, and the transfer orders that carry them there."""
 
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
 import pgtrigger
@@ -58,6 +59,8 @@ class TransferOrder(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("annulé par")
     )
     reason = models.CharField(_("motif de l’annulation"), max_length=160, blank=True, default="", db_default="")
+
+    came_back: Decimal | None  # read by the administration: what the bank sent back of it
 
     class Meta:
         verbose_name = _("ordre de virement")
