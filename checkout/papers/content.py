@@ -49,6 +49,11 @@ def total(label: str, amount: Decimal) -> Block:
     return {"kind": "total", "title": "", "label": label, "value": euros(amount)}
 
 
+def notice(title: str, words: str) -> Block:
+    """What whoever holds the paper must not miss, framed: that it is worth nothing any more, and what is instead."""
+    return {"kind": "notice", "title": "", "heading": title, "text": words}
+
+
 def table(
     title: str,
     columns: Sequence[str],

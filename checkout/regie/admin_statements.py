@@ -216,7 +216,7 @@ class StatementAdmin(ReadOnlyAdmin):
 
     def file_view(self, request: HttpRequest, pk: int, kind: str) -> HttpResponse:
         obj: Statement = self.object_or_404(request, str(pk))
-        name = f"releve-{obj.number}-{obj.last_day}"
+        name = f"releve-{obj.number}-{obj.last_day}" + ("-annule" if obj.cancelled_at else "")
         if kind == "pdf":
             response = HttpResponse(statement_pdf(obj), content_type="application/pdf")
             response["Content-Disposition"] = f'attachment; filename="{name}.pdf"'
@@ -224,7 +224,10 @@ class StatementAdmin(ReadOnlyAdmin):
         if kind not in FORMATS:
             raise Http404
         heads = [_("Service"), _("Activité"), _("Prestation"), _("Vendues"), _("Recettes"), _("Rendues"),
-                 _("Annulations et remboursements"), _("Reste")]  # fmt: skip
+                 _("Annulations et remboursements"), _("Reste"),
+                 _("Relevé"), _("À qui"), _("Du"), _("Au"), _("État")]  # fmt: skip
+        # On each line: of several statements put together, a line still says whose it is and whether it counts.
+        of: list[Cell] = [obj.number, obj.holder, obj.period.lower, obj.last_day, obj.state_words]
         rows: list[list[Cell]] = [
             [row["service"], row["activity"], row["detail"], row["sold"], row["gross"], row["returned"],
              row["cancelled"], row["net"]]
@@ -238,7 +241,7 @@ class StatementAdmin(ReadOnlyAdmin):
             (obj.net_words, obj.net),
         ):
             rows.append([words, "", "", None, None, None, None, amount])
-        return FORMATS[kind](name, heads, rows)
+        return FORMATS[kind](name, heads, [[*row, *of] for row in rows])
 
 
 def _date(text: str) -> dt.date | None:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import Commune
 from checkout.providers import provider_name
 from portal.common.db import not_truncated
-from portal.common.formats import PARIS, moment, period_words
+from portal.common.formats import PARIS, long_date, moment, period_words
 from portal.common.money import ZERO, MoneyField
 from wallet.models import Account, Movement
 
@@ -223,8 +223,18 @@ class Statement(models.Model):
 
     @property
     def net_words(self) -> str:
-        """What its net is called: paid over only once the bank has paid it."""
+        """What its net is called: paid over only once the bank has paid it, and by no cancelled statement."""
+        if self.cancelled_at:
+            return str(_("Net annulé, à ne pas virer"))
         return str(_("Net reversé") if self.paid_on else _("Net à reverser"))
+
+    @property
+    def state_words(self) -> str:
+        """Where its money is, inside a sentence: of a cancelled one also why."""
+        if self.cancelled_at:
+            words = {"date": long_date(self.cancelled_at.astimezone(PARIS).date()), "reason": self.reason}
+            return str(_("annulé le %(date)s\u00a0: %(reason)s") % words)
+        return str(_("viré le %s") % long_date(self.paid_on) if self.paid_on else _("à virer"))
 
     @property
     def earned(self) -> Decimal:

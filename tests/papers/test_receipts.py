@@ -2,6 +2,7 @@
 
 import datetime as dt
 import io
+import json
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,14 @@ from typing import Any
 import pgtrigger
 import pikepdf
 import pytest
+import typst
 from django.conf import settings
 from django.core import mail
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.test import override_settings
 from django.utils import timezone
+from PIL import Image, ImageOps
 
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
@@ -22,7 +25,7 @@ from checkout.models import Order
 from checkout.papers import files, tasks
 from checkout.papers.actions import cancel, send, the_regie
 from checkout.papers.models import Document, Kind, siret_number
-from checkout.papers.paper import Damaged, logo, stored
+from checkout.papers.paper import TEMPLATE, Damaged, logo, stored
 from checkout.papers.receipts import issue_receipt, issue_refund_note
 from checkout.verification import verify
 from portal.common.errors import Refused
@@ -313,3 +316,13 @@ def test_what_is_no_siret_is_refused(text: str) -> None:
     with pytest.raises(Exception, match="quatorze chiffres"):
         siret_number(text)
     siret_number("73282932000074")
+
+
+def test_nothing_is_printed_outside_the_margins() -> None:
+    """Not even the full stop at the end of a line; twenty millimetres on each side."""
+    data = json.dumps({**receipt(bought()).data, "logo": logo()})
+    fonts = typst.Fonts(include_system_fonts=False)
+    printed = typst.compile(TEMPLATE, format="png", ppi=254, sys_inputs={"data": data}, font_paths=fonts)
+    page = Image.open(io.BytesIO(printed)).convert("L")
+    left, _top, right, _bottom = ImageOps.invert(page).getbbox()
+    assert left >= 198 and right <= page.width - 198  # half the width of a frame’s line

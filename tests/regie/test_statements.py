@@ -1,9 +1,11 @@
 """What is owed to each commune, paying it over, taking it back; the ledger, the statement and its detail agree."""
 
 import datetime as dt
+import io
 from decimal import Decimal
 from typing import Any
 
+import openpyxl
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +18,7 @@ from checkout.regie import statements
 from checkout.regie.models import Statement
 from checkout.verification import verify
 from portal.common.errors import Refused
-from portal.common.formats import today
+from portal.common.formats import long_date, short_date, today
 from tests.admin.world import client_of
 from tests.concurrency.conftest import race
 from tests.factories import CommuneFactory, UserFactory, agent_of, regie
@@ -422,6 +424,34 @@ class TestPages:
         assert "Virement repris" in said and page("unpaid", second.pk) not in said and page("paid", second.pk) in said
         told = client.get(page("history", second.pk)).content.decode()
         assert "Reversement viré" in told and "IBAN clos" in told
+
+    def test_each_file_says_whose_it_is_and_whether_it_counts(self) -> None:
+        commune = sold()
+        close()
+        (row,) = statements.issue(codes={str(commune.pk)}, until=days_ago(1), by=agent_of())
+        client = client_of(agent_of(commune))
+
+        def lines() -> list[str]:
+            found = client.get(page("file", row.pk, "csv")).content.decode("utf-8-sig").splitlines()
+            sheet = openpyxl.load_workbook(io.BytesIO(client.get(page("file", row.pk, "xlsx")).content)).active
+            assert sheet is not None and sheet.max_row == len(found)
+            assert [line[-1].value for line in sheet.rows] == [line.split(";")[-1] for line in found]
+            assert found[0].endswith("Reste;Relevé;À qui;Du;Au;État")
+            return found[1:]
+
+        of = f";{row.number};{commune.name};{short_date(row.period.lower)};{short_date(row.last_day)};"
+        assert all(line.endswith(f"{of}à virer") for line in lines())
+        shown = plain(read(client.get(page("file", row.pk, "pdf")).content))
+        assert "Vendues Recettes Rendues Annulations Reste" in shown and "Ensemble 3 23,70 € 1 7,90 € 15,80 €" in shown
+        assert f"{commune.postal_code} {commune.name.upper()}" in shown and "TVA" not in shown
+        statements.cancel(statement=row, reason="Mauvais taux", by=agent_of())
+        said = f"annulé le {long_date(today())} : Mauvais taux"
+        assert all(plain(line).endswith(f"{of}{plain(said)}") for line in lines())
+        assert "-annule.csv" in client.get(page("file", row.pk, "csv"))["Content-Disposition"]
+        shown = plain(read(client.get(page("file", row.pk, "pdf")).content))
+        assert "Relevé de reversement annulé" in shown and f"Relevé {said}" in shown
+        assert "Rien n’est à virer" in shown and "Net à reverser" not in shown
+        assert "Net à reverser" not in client.get(page("change", row.pk)).content.decode()
 
     @pytest.mark.parametrize("asked", ["abc", "0001-01-01", "2026-02-30", "tomorrow", "2030-12-31"])
     def test_a_date_that_is_none_or_to_come_is_said(self, asked: str) -> None:
