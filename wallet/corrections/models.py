@@ -16,6 +16,7 @@ from wallet.models import Account, Movement, Wallet
 # What lies outside the platform and may be more or less than we wrote: a card contested at its bank, a cheque without
 # provision, a line of the bank's that no file explains. All else is explained by rows of its own.
 OUTSIDE = (Account.Kind.CLEARING, Account.Kind.BANK)
+OUTSIDE_IN_SQL = ", ".join(f"'{kind}'" for kind in OUTSIDE)
 
 # Nobody gives credits to themselves: not as the one who proposes, nor as the one who agrees. A reversal gives back what its
 # movement took.
@@ -170,17 +171,17 @@ class Correction(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert,
                 condition=pgtrigger.Condition("NEW.kind IN ('till', 'account')"),
-                func="""
+                func=f"""
                     IF EXISTS (
                         SELECT 1 FROM wallet_account
                         WHERE id = NEW.account_id AND CASE NEW.kind
-                            WHEN 'till' THEN kind <> 'till' ELSE kind NOT IN ('clearing', 'bank') END
+                            WHEN 'till' THEN kind <> 'till' ELSE kind NOT IN ({OUTSIDE_IN_SQL}) END
                     ) THEN
                         RAISE EXCEPTION 'wallet_correction: account % is not corrected like this', NEW.account_id
                             USING ERRCODE = 'integrity_constraint_violation';
                     END IF;
                     RETURN NEW;
-                """,
+                """,  # noqa: S608
             ),
             pgtrigger.Trigger(
                 name="account_correction_proposed_once",
