@@ -1,6 +1,7 @@
 """What the checkout's own rows say that each account of the ledger holds, and each order's movement: compared in SQL.
 
-A movement that two persons approved (a correction, prescribed credits) explains itself. The accounts on which money waits
+A movement that two persons approved (a correction, prescribed credits) explains itself: wallet/verification.py compares it
+with what they agreed on, and nothing is left of it on the accounts that stand against such movements. The accounts on which money waits
 for somebody (reserved, refunding, transfers, till, remitting) are compared in checkout/verification.py.
 """
 
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.db import connection
 from django.db.models import F, QuerySet, Sum
 from django.utils.translation import gettext as _
@@ -21,6 +23,7 @@ from portal.common.formats import euros, of
 from portal.common.money import ZERO
 from wallet import actions as ledger
 from wallet.models import Account
+from wallet.verification import EXPLAINS_ITSELF
 from wallet.withdrawals.models import Withdrawal
 
 Amounts = dict[str, Decimal]
@@ -31,13 +34,13 @@ MOST = 1_000  # sentences of one slice: nobody reads more
 # Summed by account; what was approved by two is taken off again, from its few movements.
 HELD = """
     SELECT a.code, sum(e.amount) FROM wallet_account a JOIN wallet_entry e ON e.account_id = a.id
-    WHERE a.kind IN ('clearing', 'revenue', 'fees', 'voucher', 'bank', 'bank_fees') GROUP BY 1
+    WHERE a.kind IN ('clearing', 'revenue', 'fees', 'voucher', 'bank', 'bank_fees', 'adjustment', 'expired') GROUP BY 1
 """
-MANUAL = """
+MANUAL = f"""
     SELECT a.code, sum(e.amount) FROM wallet_movement m
     JOIN wallet_entry e ON e.movement_id = m.id JOIN wallet_account a ON a.id = e.account_id
-    WHERE m.kind IN ('adjustment', 'expiry') AND a.kind <> 'wallet' GROUP BY 1
-"""
+    WHERE {EXPLAINS_ITSELF} AND a.kind <> 'wallet' GROUP BY 1
+"""  # noqa: S608
 
 BOUNDS = "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM checkout_order"
 # What a paid order has in the ledger by the sort of its accounts, beside its payments and lines. Lines that were lost when
@@ -98,7 +101,7 @@ CREDITED = """
 """
 # What the rows of its owner say that a wallet holds, with what two have approved, and what it holds. Lost and cancelled
 # lines came back to it; what goes on to a card or to a bank leaves it from there.
-WALLETS = """
+WALLETS = f"""
     WITH written AS (
         SELECT o.user_id, sum(CASE p.status WHEN 'credited' THEN p.amount ELSE -p.amount END) AS amount
         FROM checkout_payment p JOIN checkout_order o ON o.id = p.order_id
@@ -117,7 +120,7 @@ WALLETS = """
         UNION ALL
         SELECT w.user_id, sum(e.amount) FROM wallet_movement m
         JOIN wallet_entry e ON e.movement_id = m.id JOIN wallet_wallet w ON w.account_id = e.account_id
-        WHERE m.kind IN ('adjustment', 'expiry') GROUP BY 1
+        WHERE {EXPLAINS_ITSELF} GROUP BY 1
     ), said AS (
         SELECT user_id, sum(amount) AS amount FROM written GROUP BY 1
     ), held AS (
@@ -126,7 +129,7 @@ WALLETS = """
     )
     SELECT user_id, coalesce(said.amount, 0), coalesce(held.amount, 0) FROM said FULL JOIN held USING (user_id)
     WHERE coalesce(said.amount, 0) <> coalesce(held.amount, 0) ORDER BY 1 LIMIT %s
-"""
+"""  # noqa: S608
 
 
 def without_order() -> Iterator[str]:
@@ -150,7 +153,7 @@ def late_payments() -> Iterator[str]:
 
 def wallets() -> Iterator[str]:
     """Each wallet holds what the rows of its owner say: one statement for all of them."""
-    rows = _rows(WALLETS, MOST)
+    rows = _rows(WALLETS, settings.DEMO, MOST)
     owners = User.objects.in_bulk([row[0] for row in rows])
     for owner, said, held in rows:
         yield _(
@@ -161,7 +164,7 @@ def wallets() -> Iterator[str]:
 def accounts() -> Iterator[str]:
     """Each account on which no money waits holds what its rows come to: as many statements as there are sorts."""
     held: Amounts = dict(_rows(HELD))
-    for code, amount in _rows(MANUAL):
+    for code, amount in _rows(MANUAL, settings.DEMO):
         if code in held:
             held[code] -= amount
     for kind, (expect, says) in RULES.items():
@@ -217,6 +220,11 @@ def _bank() -> Amounts:
     return {ledger.BANK: out - into}
 
 
+def _nothing() -> Amounts:
+    """Manual movements alone come here, and were taken off."""
+    return {}
+
+
 def _bank_fees() -> Amounts:
     stated = _total(Statement.objects.in_force(), Sum("fees"))
     return {ledger.BANK_FEES: stated - _total(Settlement.objects.all(), Sum("fees"))}
@@ -257,6 +265,14 @@ RULES: dict[str, tuple[Callable[[], Amounts], Callable[[], str]]] = {
         lambda: _(
             "Commissions bancaires : %(expected)s d’après les versements et les relevés, au grand livre %(held)s."
         ),
+    ),
+    Account.Kind.ADJUSTMENT: (
+        _nothing,
+        lambda: _("Régularisations : %(held)s qu’aucune régularisation approuvée n’explique."),
+    ),
+    Account.Kind.EXPIRED: (
+        _nothing,
+        lambda: _("Crédits prescrits : %(held)s qu’aucune prescription approuvée n’explique."),
     ),
 }
 

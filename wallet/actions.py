@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from accounts.models import Commune, User
 from portal.common.errors import Refused
 from portal.common.money import ZERO
-from wallet.models import Account, Entry, Movement, Wallet
+from wallet.models import LOADED, Account, Entry, Movement, Wallet
 
 RESERVED = "reserved"
 FEES = "fees"
@@ -139,7 +139,7 @@ def adjust(*, user: User, amount: Decimal, reason: str, key: str, by: User) -> N
         cursor.execute("SELECT set_config('wallet.loading', 'on', true)")
     post(
         kind=Movement.Kind.ADJUSTMENT,
-        key=key,
+        key=LOADED + key,
         label=reason.strip(),
         amounts={wallet_code(user): amount, ADJUSTMENT: -amount},
         by=by,

@@ -46,7 +46,7 @@ def many_more(town: Town) -> None:
     from services.models import SchoolHoliday
     from wallet import actions as ledger
     from wallet.closings.models import Closing
-    from wallet.models import Movement, TopUpPack
+    from wallet.models import LOADED, Movement, TopUpPack
     from wallet.withdrawals.models import TransferOrder, Withdrawal
 
     commune = town.commune
@@ -87,7 +87,7 @@ def many_more(town: Town) -> None:
             order=order, provider="demo", amount=Decimal(1), status="credited", ended_at=timezone.now()
         )
         CounterReceipt.objects.create(payment=credited, number=f"C-{index}", by=town.agent)
-        moved = Movement.objects.get(key=f"cost:{index}")
+        moved = Movement.objects.get(key=f"{LOADED}cost:{index}")
         Refund.objects.create(payment=credited, amount=Decimal(1), reason="x", movement=moved, by=town.agent)
         Email.objects.create(key=f"cost:{index}", to="a@exemple.fr", subject="x", body="y", status="dead")
         Call.objects.create(key=f"cost:{index}", name="test", payload={}, status="dead")

@@ -55,7 +55,7 @@ from wallet import actions as ledger
 from wallet.closings.actions import totals_of
 from wallet.closings.models import Closing
 from wallet.corrections.models import Correction
-from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
+from wallet.models import LOADED, Account, Entry, Movement, TopUpPack, Wallet
 from wallet.withdrawals.models import TransferOrder, Withdrawal
 
 PASSED = dt.timedelta(days=40)
@@ -234,7 +234,7 @@ def shared_rows(place: Town) -> dict[str, Any]:
         payment=late,
         amount=Decimal("7.90"),
         reason="Erreur",
-        movement=Movement.objects.get(key="world"),
+        movement=Movement.objects.get(key=f"{LOADED}world"),
         by=place.agent,
     )
     return {
@@ -259,8 +259,8 @@ def shared_rows(place: Town) -> dict[str, Any]:
             file="<x/>", total=Decimal("5"), count=1, execution_date=next_bank_day(today()), created_by=place.agent
         ),
         "wallet.account": wallet.account,
-        "wallet.movement": Movement.objects.get(key="world"),
-        "wallet.entry": Entry.objects.filter(movement__key="world").first(),
+        "wallet.movement": Movement.objects.get(key=f"{LOADED}world"),
+        "wallet.entry": Entry.objects.filter(movement__key=f"{LOADED}world").first(),
         "wallet.closing": Closing.objects.get(),
         "checkout.verification": Verification.objects.create(
             started_at=timezone.now(), ended_at=timezone.now(), count=0, differences=[], entries=1

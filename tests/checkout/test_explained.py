@@ -8,6 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from accounts.models import User
 from bookings.models import Booking, Ticket
@@ -29,7 +30,7 @@ from tests.wallet.test_withdrawals import IBAN
 from wallet import actions as ledger
 from wallet.corrections import actions as corrections
 from wallet.corrections.models import Correction
-from wallet.models import Movement
+from wallet.models import LOADED, Movement
 from wallet.transfers import Debtor
 from wallet.withdrawals.actions import approve_withdrawal, ask_withdrawal
 
@@ -77,6 +78,7 @@ def moved(kind: Kind, amounts: Mapping[str, str | int], key: str = "x") -> None:
             Kind.ORDER,
             {"reserved": 4, "expired": -4},
             [
+                "Crédits prescrits : −4,00\u00a0€ qu’aucune prescription approuvée n’explique.",
                 "Mouvement « Essai » (x) : aucune commande payée ne l’explique.",
                 "Parts réservées : 0,00\u00a0€, au grand livre 4,00\u00a0€.",
             ],
@@ -87,7 +89,16 @@ def moved(kind: Kind, amounts: Mapping[str, str | int], key: str = "x") -> None:
             [
                 "Encaissements à recevoir (clearing:demo) : 0,00\u00a0€ d’après les règlements, remboursements et"
                 " versements, au grand livre −5,00\u00a0€.",
+                "Crédits prescrits : 5,00\u00a0€ qu’aucune prescription approuvée n’explique.",
                 "Règlement reçu trop tard (Essai) : 0,00\u00a0€ encaissés, au grand livre 5,00\u00a0€.",
+            ],
+        ),
+        (
+            Kind.SETTLEMENT,
+            {"adjustment": -50, "expired": 50},
+            [
+                "Régularisations : −50,00\u00a0€ qu’aucune régularisation approuvée n’explique.",
+                "Crédits prescrits : 50,00\u00a0€ qu’aucune prescription approuvée n’explique.",
             ],
         ),
     ],
@@ -102,6 +113,33 @@ def test_what_no_row_explains_is_told(kind: Kind, amounts: dict[str, int], says:
 def test_a_correction_explains_itself() -> None:
     corrected(days_ago(1), clearing__demo="-12.00", revenue__agglo="10.00", fees="2.00")
     assert list(verify()) == []
+
+
+def test_what_one_alone_has_loaded_is_told_outside_the_demonstration(settings: Settings) -> None:
+    user = UserFactory()
+    ledger.adjust(user=user, amount=Decimal(1000), reason="x", key="x", by=agent_of())
+    assert list(verify()) == []
+    settings.DEMO = False
+    assert list(verify()) == manual_says(f"{LOADED}x", user)
+
+
+def test_a_manual_movement_that_nobody_agreed_to_is_told() -> None:
+    user = UserFactory()
+    ledger.wallet_of(user)
+    with pgtrigger.ignore("wallet.Movement:corrected_by_two"):
+        moved(Kind.ADJUSTMENT, {ledger.wallet_code(user): 1000, ledger.ADJUSTMENT: -1000})
+    assert list(verify()) == manual_says("x", user)
+
+
+def manual_says(key: str, user: User) -> list[str]:
+    """Of 1 000 euros that somebody put into a wallet: the movement by its key, and both accounts."""
+    agreed = "0,00\u00a0€ convenus à deux"
+    return [
+        f"Régularisation ({key}), compte adjustment\u00a0: {agreed}, −1\u202f000,00\u00a0€ au grand livre.",
+        f"Régularisation ({key}), compte {ledger.wallet_code(user)}\u00a0: {agreed}, 1\u202f000,00\u00a0€ au grand livre.",
+        "Régularisations : −1\u202f000,00\u00a0€ qu’aucune régularisation approuvée n’explique.",
+        wallet_says(user, "0,00", "1\u202f000,00"),
+    ]
 
 
 def paid(user: User, *, of_credits: int = 5) -> Order:

@@ -24,7 +24,7 @@ from tests.guards import sql
 from tests.regie.test_settlements import paid
 from tests.shop import open_shop
 from wallet import actions as ledger
-from wallet.models import Account, Movement
+from wallet.models import LOADED, Account, Movement
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -83,7 +83,7 @@ def test_a_wallet_spent_while_its_card_is_captured_keeps_the_cards_money(monkeyp
         def spend() -> None:
             with transaction.atomic():
                 sql("SELECT set_config('wallet.loading', 'on', true)")  # nothing has to explain it
-                ledger.post(kind=Movement.Kind.ADJUSTMENT, key="spent", label="x", amounts=entries, by=None)
+                ledger.post(kind=Movement.Kind.ADJUSTMENT, key=f"{LOADED}spent", label="x", amounts=entries, by=None)
 
         elsewhere(spend)
         return enough

@@ -33,7 +33,7 @@ from tests.factories import FiliationFactory, SubscriptionFactory, agent_of
 from tests.guards import sql
 from tests.shop import Shop, family, open_shop
 from wallet import actions as ledger
-from wallet.models import Movement
+from wallet.models import LOADED, Movement
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Without = Callable[[str, str], AbstractContextManager[None]]
@@ -167,21 +167,21 @@ class TestMoney:
                 sql("SELECT set_config('wallet.loading', 'on', true)")  # nothing has to explain it
                 return ledger.post(
                     kind=Movement.Kind.ADJUSTMENT,
-                    key="once",
+                    key=f"{LOADED}once",
                     label="Retrait",
                     amounts={ledger.wallet_code(shop.user): Decimal(-8), ledger.ADJUSTMENT: Decimal(8)},
                     by=shop.user,
                 )
 
         outcomes = race([debit] * 8)
-        assert outcomes == [Movement.objects.get(key="once").pk] * 8
+        assert outcomes == [Movement.objects.get(key=f"{LOADED}once").pk] * 8
         assert shop.balance == 2 and list(verify()) == []
 
     def test_with_the_lock_alone_off_the_key_debits_once(self, no_locks: None, meet: Meet) -> None:
         shop = open_shop(credit="10")
         meet(ledger, "_covers", 2)
         race([self.spend(shop, "once"), self.spend(shop, "once")])
-        assert shop.balance == 0 and Movement.objects.filter(key="once").count() == 1
+        assert shop.balance == 0 and Movement.objects.filter(key=f"{LOADED}once").count() == 1
 
     def test_the_running_balance_follows_the_order_of_the_entries(self) -> None:
         shop = open_shop(credit="100")

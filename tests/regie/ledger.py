@@ -10,7 +10,7 @@ from portal.common.formats import today
 from tests.guards import sql
 from wallet import actions as ledger
 from wallet.closings.actions import midnight
-from wallet.models import Movement
+from wallet.models import LOADED, Movement
 from wallet.withdrawals.models import TransferOrder
 
 
@@ -33,10 +33,10 @@ def posted(date: dt.date, key: str = "k", kind: Movement.Kind = Movement.Kind.CO
 
 
 def corrected(date: dt.date, key: str = "k", **amounts: str) -> Movement:
-    """The same as of a correction, which explains itself: the nightly check finds no fault with it."""
+    """The same as of a balance that was loaded, which explains itself: the nightly check finds no fault with it."""
     with transaction.atomic():
         sql("SELECT set_config('wallet.loading', 'on', true)")
-        row = posted(date, key, Movement.Kind.ADJUSTMENT, **amounts)
+        row = posted(date, LOADED + key, Movement.Kind.ADJUSTMENT, **amounts)
         sql("SELECT set_config('wallet.loading', 'off', true)")
     return row
 

@@ -16,17 +16,17 @@ from tests.regie.test_closings import somebody_waits
 from wallet import actions as ledger
 from wallet.closings.actions import close_days, write_checkpoints
 from wallet.closings.models import Closing
-from wallet.models import Account, Checkpoint, Movement, Wallet
+from wallet.models import LOADED, Account, Checkpoint, Movement, Wallet
 
 pytestmark = pytest.mark.django_db
 
 
 def cash(key: str, amount: str = "10.00") -> None:
-    """A correction: it explains itself to the nightly check."""
+    """A loaded balance: it explains itself to the nightly check."""
     with transaction.atomic():
         sql("SELECT set_config('wallet.loading', 'on', true)")
         ledger.post(
-            kind=Movement.Kind.ADJUSTMENT, key=key, label="x",
+            kind=Movement.Kind.ADJUSTMENT, key=LOADED + key, label="x",
             amounts={"fees": Decimal(amount), "clearing:demo": -Decimal(amount)}, by=None,
         )  # fmt: skip
 

@@ -25,12 +25,13 @@ from tests.admin.world import client_of
 from tests.checkout.http import text
 from tests.concurrency.conftest import race
 from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.faults_of import committed
 from tests.guards import bought, guarded, sql
 from tests.regie.ledger import dated
 from wallet import actions as ledger
 from wallet.corrections import actions as corrections
 from wallet.corrections.models import Correction
-from wallet.models import Account, Movement
+from wallet.models import LOADED, Account, Movement
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +44,11 @@ def credited(amount: str = "10.00", user: User | None = None) -> tuple[User, Mov
     user = user or UserFactory()
     row = corrections.propose(user=user, amount=Decimal(amount), reason="Erreur de caisse", by=agent_of())
     return user, corrections.approve(correction=row, by=agent_of())
+
+
+def by_hand(kind: Movement.Kind, key: str) -> None:
+    amounts = {"fees": Decimal(1), "adjustment": Decimal(-1)}
+    ledger.post(kind=kind, key=key, label="x", amounts=amounts, by=None)
 
 
 def balance(user: User) -> Decimal:
@@ -216,16 +222,22 @@ class TestGuards:
         user = UserFactory()
         ledger.wallet_of(user)
         row = corrections.propose(user=user, amount=Decimal(5), reason="x", by=agent_of())
+        of_two = ("corrected_by_two", "is no approved correction")
+        agreed = ("moves_what_was_agreed", "moves something else than what was agreed")
+        guards = {"by hand": of_two, f"{LOADED}x": of_two, row.key: agreed}
+        guards |= {"correction:x": agreed, "correction:999999999999999999": agreed}
         for kind in (Movement.Kind.ADJUSTMENT, Movement.Kind.EXPIRY):
-            for key in ("by hand", row.key, "correction:x", "correction:999999999999999999"):
-                guarded(
-                    "wallet.Movement:corrected_by_two",
-                    lambda kind=kind, key=key: ledger.post(
-                        kind=kind, key=key, label="x", amounts={"fees": Decimal(1), "adjustment": Decimal(-1)}, by=None
-                    ),
-                    "is no approved correction",
-                    lambda: Movement.objects.exists(),
-                )
+            for key, (guard, says) in guards.items():
+                write = committed(partial(by_hand, kind, key))
+                guarded(f"wallet.Movement:{guard}", write, says, lambda: Movement.objects.exists())
+
+    def test_what_is_loaded_says_so_by_its_key(self) -> None:
+        def load() -> None:
+            sql("SELECT set_config('wallet.loading', 'on', true)")
+            by_hand(Movement.Kind.ADJUSTMENT, "x")
+
+        says = "is no approved correction"
+        guarded("wallet.Movement:corrected_by_two", load, says, lambda: Movement.objects.exists())
 
     def test_loading_is_for_the_demonstration_alone(self, settings: Settings) -> None:
         settings.DEMO = False
@@ -236,7 +248,7 @@ class TestGuards:
         settings.DEMO = True
         ledger.adjust(user=UserFactory(), amount=Decimal(1), reason="x", key="k", by=agent_of())
         with pytest.raises(Error, match="is no approved correction"), transaction.atomic():  # the door is shut again
-            Movement.objects.create(kind="adjustment", key="after", label="x")
+            Movement.objects.create(kind="adjustment", key=f"{LOADED}after", label="x")
 
     def test_nobody_decides_on_their_own_proposal(self) -> None:
         row = corrections.propose(user=UserFactory(), amount=Decimal(5), reason="x", by=agent_of())

@@ -13,6 +13,7 @@ from tests.factories import (
 from tests.guards import bought, guarded, sql
 from wallet import actions as ledger
 from wallet.models import Account, Entry, Movement, Wallet
+from wallet.verification import verify as verify_entries
 
 pytestmark = pytest.mark.django_db
 
@@ -99,7 +100,7 @@ class TestLedger:
 
 
 def mirror(amount: str) -> dict[str, Decimal]:
-    """Between two accounts that no orders explain: the nightly check looks at the fault alone."""
+    """Between two accounts that no orders explain: what recomputes the ledger alone looks at the fault alone."""
     return {"expired": Decimal(amount), ledger.ADJUSTMENT: -Decimal(amount)}
 
 
@@ -150,7 +151,7 @@ class TestClosedMovement:
             with transaction.atomic():
                 self.add_entries(movement)
             self.add_entries(movement)
-        assert Entry.objects.filter(movement=movement).count() == 6 and list(verify()) == []
+        assert Entry.objects.filter(movement=movement).count() == 6 and list(verify_entries()) == []
 
     def test_a_movement_that_somebody_wrote_while_we_were_busy_is_closed(self) -> None:
         """Its transaction is younger than ours, and over."""

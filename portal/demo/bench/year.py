@@ -45,7 +45,7 @@ from portal.outbox.models import Email
 from services.models import Activity, OpenDay, Slot, Subscription, Tariff
 from services.school_calendar import school_year
 from wallet.actions import ADJUSTMENT, clearing_code, revenue_code, wallet_code
-from wallet.models import Account, Entry, Movement, Wallet
+from wallet.models import LOADED, Account, Entry, Movement, Wallet
 
 FIRST_NAMES = ("Louise", "Gabriel", "Jade", "Léo", "Ambre", "Raphaël", "Alba", "Maël", "Emma", "Noé", "Inès", "Adam")
 LAST_NAMES = ("Roux", "Chambon", "Vidal", "Faure", "Gagne", "Souchon", "Boyer", "Pralong", "Liogier", "Bonnet")
@@ -358,7 +358,7 @@ class Year:
             Movement.Kind.ADJUSTMENT,
             "Crédits de départ",
             [
-                (f"bench:deposit:{key}", {wallet_code(key): amount, ADJUSTMENT: -amount})
+                (f"{LOADED}bench:deposit:{key}", {wallet_code(key): amount, ADJUSTMENT: -amount})
                 for key, amount in deposits.items()
             ],
         )
