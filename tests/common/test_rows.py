@@ -20,4 +20,7 @@ def test_what_fails_is_written_down_and_goes_no_further(caplog: pytest.LogCaptur
 
     with caplog.at_level(logging.ERROR):
         assert apart(fails, what="row 7") is False
+        told: list[str] = []
+        assert apart(fails, what="row 7", failed=lambda error: told.append(str(error))) is False
+        assert told == ["the bank's fault"]
     assert "row 7" in caplog.text and "the bank's fault" in caplog.text

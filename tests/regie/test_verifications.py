@@ -161,6 +161,14 @@ def test_a_part_that_fails_is_one_more_difference_and_hides_no_other() -> None:
     assert mail.to == operator.email and "Contrôle interrompu (caisse)" in mail.body and "99,00" in mail.body
 
 
+def test_a_night_whose_checkpoints_fail_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(verifications, "write_checkpoints", fail)
+    assert verifications.run(by=None) == Verification.objects.get()
+
+
 def test_a_second_check_of_the_day_tells_what_is_new() -> None:
     """What was found by hand at half past midnight does not silence the night's check."""
     agent_of()
