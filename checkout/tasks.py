@@ -17,22 +17,20 @@ from checkout.actions.payment import close_forgotten
 from checkout.actions.reconciliation import ask_provider
 from checkout.means.actions import check_used_providers
 from checkout.models import Order, Payment
+from checkout.overdue import FORGET_AFTER as FORGET_AFTER
+from checkout.overdue import GIVE_UP_AFTER as GIVE_UP_AFTER
 from checkout.papers.tasks import issue_invoices as issue_invoices  # Celery looks for tasks here
 from checkout.papers.tasks import issue_papers as issue_papers
 from checkout.papers.tasks import remove_orphaned_papers as remove_orphaned_papers
 from checkout.regie import verifications
-from portal.common.rows import apart
+from portal.common.rows import FAILED_LAST, apart, has_failed
 
 logger = logging.getLogger(__name__)
 
 ASK_AFTER = dt.timedelta(minutes=2)
-GIVE_UP_AFTER = dt.timedelta(hours=6)
 # What ended without money is asked about for so long, so often, until its provider says so with its page closed.
 ASK_FOR = dt.timedelta(days=7)
 ASK_AGAIN_AFTER = dt.timedelta(hours=1)
-FORGET_AFTER = dt.timedelta(hours=24)
-
-
 MOST_AT_ONCE = 40
 # A provider that does not answer takes its 15 seconds each time: a run ends well within the tasks' time limit, and the next
 # one begins with those that were not asked.
@@ -100,11 +98,14 @@ def check_providers(seconds: float = SECONDS_OF_A_RUN) -> int:
 def close_forgotten_orders(limit: int = 500) -> int:
     """End the orders that nobody goes on paying for FORGET_AFTER: their carts open again. Returns how many.
 
-    One that cannot be ended is written down, and the others are.
+    One that cannot be ended is written down, and comes after the others.
     """
     forgotten = Order.objects.awaiting_nobody().filter(created_at__lt=timezone.now() - FORGET_AFTER)
-    orders = list(forgotten.select_related("user").order_by("pk")[:limit])
-    return sum(apart(partial(close_forgotten, order=order), what=f"order {order.pk}") for order in orders)
+    orders = list(forgotten.select_related("user").order_by(FAILED_LAST, "pk")[:limit])
+    return sum(
+        apart(partial(close_forgotten, order=order), what=f"order {order.pk}", failed=partial(has_failed, order))
+        for order in orders
+    )
 
 
 @shared_task(name="checkout.apply_closures")

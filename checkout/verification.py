@@ -1,6 +1,5 @@
 """Recomputing what must always hold across ledger, orders and places."""
 
-import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,12 +15,14 @@ from bookings.models import Absence, AbsenceDay, Booking, Ticket
 from checkout import explained
 from checkout.counter.models import Means, TillDeposit
 from checkout.models import PAID, Order, OrderLine, Payment, Refund
+from checkout.overdue import overdue
 from checkout.papers.verification import verify_papers
 from checkout.regie.models import Statement
 from checkout.vouchers.verification import verify as _vouchers
 from portal.common.db import annotated
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
+from portal.common.rows import apart
 from services.models import OpenDay
 from wallet import actions as ledger
 from wallet.corrections.models import Correction
@@ -29,28 +30,36 @@ from wallet.models import Account
 from wallet.verification import verify as verify_entries
 from wallet.withdrawals.models import Withdrawal
 
-logger = logging.getLogger(__name__)
-
 Part = Callable[[], Iterator[str]]
 
 
 def verify() -> Iterator[str]:
-    """One sentence per difference: the ledger's, an order that is paid but not captured, a place counted wrongly."""
+    """One sentence per difference: the ledger's, an order that is paid but not captured, a place counted wrongly, a closure
+    that was not applied in its time."""
     for name, part in PARTS:
         yield from _apart(name, part)
 
 
-def _apart(name: str | Promise, part: Part) -> Iterator[str]:
+def _apart(name: str | Promise, part: Part) -> list[str]:
     """What one part finds; that it could not end is one more difference, and keeps no other part from being looked at."""
-    try:
+    found: list[str] = []
+
+    def look() -> None:
         with transaction.atomic():  # a statement that fails would spoil the others of its transaction
-            yield from part()
-    except Exception as error:  # whatever it was: it is told as a difference, and the other parts are looked at
-        logger.exception("The check of %s failed", name)
-        yield _(
-            "Contrôle interrompu (%(part)s)\u00a0: %(error)s. Rien n’a été changé\u00a0; il manque la fin de cette partie."
-            " Prévenez l’exploitant, puis relancez le contrôle."
-        ) % {"part": name, "error": type(error).__name__}
+            for sentence in part():
+                found.append(sentence)
+
+    def interrupted(error: Exception) -> None:
+        found.append(
+            _(
+                "Contrôle interrompu (%(part)s)\u00a0: %(error)s. Rien n’a été changé\u00a0; il manque la fin de cette"
+                " partie. Prévenez l’exploitant, puis relancez le contrôle."
+            )
+            % {"part": name, "error": type(error).__name__}
+        )
+
+    apart(look, what=f"the check of {name}", failed=interrupted)
+    return found
 
 
 def _sum(rows: QuerySet[Any], field: str | Combinable) -> Coalesce:
@@ -228,4 +237,5 @@ PARTS: tuple[tuple[str | Promise, Part], ...] = (
     (gettext_lazy("annulations"), _ended),
     (gettext_lazy("e-billets"), _tickets),
     (gettext_lazy("pièces"), verify_papers),
+    (gettext_lazy("échéances"), overdue),
 )

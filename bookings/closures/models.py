@@ -92,6 +92,8 @@ class Closure(models.Model):
     ended_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("annulée par")
     )
+    # When it could last not be applied by itself: the others come before it.
+    failed_at = models.DateTimeField(null=True, editable=False)
 
     objects = ClosureQuerySet.as_manager()
 

@@ -20,8 +20,10 @@ from checkout.models import PAID, Order, OrderLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.money import ZERO
-from portal.common.rows import apart
+from portal.common.rows import FAILED_LAST, apart, has_failed
 from portal.outbox.actions import queue_email
+
+MOST_AT_ONCE = 50  # in one run
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,13 @@ def apply_closure(*, closure: Closure, by: User | None) -> int:
 
 
 def apply_due() -> int:
-    """Apply the closures whose e-mails leave now; returns how many. One that fails is written down, and the others are."""
-    due = list(Closure.objects.due(at=timezone.now()).order_by("leaves_at")[:50])
-    return sum(apart(partial(apply_closure, closure=row, by=None), what=f"closure {row.pk}") for row in due)
+    """Apply the closures whose e-mails leave now; returns how many. One that fails is written down, and comes after the others."""
+    due = list(Closure.objects.due(at=timezone.now()).order_by(FAILED_LAST, "leaves_at")[:MOST_AT_ONCE])
+    return sum(
+        apart(
+            partial(apply_closure, closure=row, by=None),
+            what=f"closure {row.pk}",
+            failed=partial(has_failed, row),
+        )
+        for row in due
+    )

@@ -81,6 +81,8 @@ class Order(models.Model):
     created_at = models.DateTimeField(_("créée le"), auto_now_add=True, db_index=True)
     paid_at = models.DateTimeField(_("payée le"), null=True)
     cancelled_at = models.DateTimeField(_("abandonnée le"), null=True)
+    # When it could last not be ended by itself: the others come before it.
+    failed_at = models.DateTimeField(null=True, editable=False)
 
     captured: Decimal  # read by checkout.verification, as is:
     lines_total: Decimal

@@ -10,8 +10,10 @@ from django.urls import reverse
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
+from checkout import tasks
 from checkout.actions import Means, abandon_order, apply_message, pay
-from checkout.models import PAGE_LIVES, Order, Payment, ProviderEvent
+from checkout.actions.payment import close_forgotten
+from checkout.models import PAGE_LIVES, Order, OrderLine, Payment, ProviderEvent
 from checkout.providers.base import Message, Outcome
 from checkout.tasks import (
     ASK_AFTER,
@@ -24,10 +26,11 @@ from checkout.tasks import (
     reconcile_payments,
     verify_ledger,
 )
+from checkout.verification import verify
 from portal.demo.models import BankPayment
 from tests.admin.world import client_of
 from tests.checkout.http import text
-from tests.factories import CommuneFactory, agent_of
+from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.shop import Shop, family, open_shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,6 +62,15 @@ def wait(ago: dt.timedelta) -> None:
 
 @pytest.mark.usefixtures("shop")
 class TestReconciliation:
+    def test_what_cannot_be_ended_in_its_time_is_told(self) -> None:
+        wait(GIVE_UP_AFTER + dt.timedelta(minutes=59))
+        assert list(verify()) == []
+        wait(GIVE_UP_AFTER + dt.timedelta(minutes=61))
+        (said,) = verify()
+        assert said.startswith(
+            f"Commande {Order.objects.get().number}\u00a0: le règlement de 31,60\u00a0€ commencé le "
+        )
+
     def test_a_payment_that_nobody_told_us_about_is_found(self) -> None:
         bank_says("captured")
         wait(ASK_AFTER)
@@ -196,6 +208,42 @@ class TestGivenUp:
             Order.objects.update(created_at=timezone.now() - FORGET_AFTER - dt.timedelta(seconds=1))
         assert close_forgotten_orders() == 1
         assert Order.objects.get().status == "cancelled" and shop.cart.status == "open"
+
+
+def forgotten(hours: int = 0) -> Order:
+    order = Order.objects.create(user=UserFactory(), kind="top_up", total=5)
+    OrderLine.objects.create(order=order, kind="credit", label="Crédits", unit_price=5)
+    with pgtrigger.ignore("checkout.Order:order_is_frozen"):
+        Order.objects.filter(pk=order.pk).update(
+            created_at=timezone.now() - FORGET_AFTER - dt.timedelta(hours=hours, seconds=1)
+        )
+    return Order.objects.get(pk=order.pk)
+
+
+class TestForgottenOrders:
+    def test_one_that_is_not_ended_in_its_time_is_told(self) -> None:
+        order = forgotten()
+        assert list(verify()) == []
+        late = forgotten(hours=1)
+        (said,) = verify()
+        assert said.startswith(f"Commande {late.number}, sans règlement depuis le ")
+        Payment.objects.create(
+            order=late, provider="demo", amount=5, status="abandoned", ended_at=timezone.now()
+        )  # somebody tried again until now
+        assert list(verify()) == []
+        assert close_forgotten_orders() == 2 and Order.objects.get(pk=order.pk).status == "cancelled"
+
+    def test_one_that_cannot_be_ended_comes_after_the_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        stuck, other = forgotten(), forgotten()
+
+        def close(*, order: Order) -> bool:
+            if order == stuck:
+                raise ZeroDivisionError
+            return close_forgotten(order=order)
+
+        monkeypatch.setattr(tasks, "close_forgotten", close)
+        assert [close_forgotten_orders(limit=1) for _run in range(3)] == [0, 1, 0]
+        assert Order.objects.get(status="pending") == stuck and Order.objects.get(status="cancelled") == other
 
 
 def test_the_nightly_verification_finds_nothing_wrong() -> None:

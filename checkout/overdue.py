@@ -1,0 +1,48 @@
+"""What should have happened by itself and has not: tasks write a row that fails down and go on; here it is told."""
+
+import datetime as dt
+from collections.abc import Iterator
+
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from bookings.closures.models import Closure
+from checkout.models import Order, Payment
+from portal.common.formats import euros, moment
+
+GIVE_UP_AFTER = dt.timedelta(hours=6)  # a payment that its provider knows nothing of
+FORGET_AFTER = dt.timedelta(hours=24)  # an order that nobody goes on paying
+
+# Their tasks come each few minutes: what is still there after an hour has failed again and again.
+LATE_AFTER = dt.timedelta(hours=1)
+
+
+def overdue() -> Iterator[str]:
+    """One sentence for each closure, order and payment that is still where it was an hour after its time."""
+    late = timezone.now() - LATE_AFTER
+    closures = Closure.objects.due(at=late).select_related("commune", "service", "activity", "school", "classroom")
+    for closure in closures.order_by("leaves_at"):
+        yield _(
+            "Fermeture «\u00a0%(closure)s\u00a0»\u00a0: elle devait s’appliquer le %(date)s. Les réservations ne sont pas annulées, les"
+            " familles ne sont ni prévenues ni remboursées."
+        ) % {"closure": closure, "date": moment(closure.leaves_at)}
+    # An order of long ago whose last try has just ended is none that was forgotten.
+    just_ended = Payment.objects.filter(order=OuterRef("pk"), ended_at__gt=late)
+    orders = Order.objects.awaiting_nobody().filter(~Exists(just_ended), created_at__lt=late - FORGET_AFTER)
+    for order in orders.order_by("pk"):
+        yield _(
+            "Commande %(number)s, sans règlement depuis le %(date)s\u00a0: elle devait être abandonnée. Le panier"
+            " de la famille reste bloqué."
+        ) % {"number": order.number, "date": moment(order.created_at)}
+    payments = Payment.objects.awaiting_provider().filter(created_at__lt=late - GIVE_UP_AFTER)
+    for payment in payments.order_by("pk").select_related("order"):
+        yield _(
+            "Commande %(number)s\u00a0: le règlement de %(amount)s commencé le %(date)s attend toujours la réponse de son"
+            " prestataire (%(provider)s)."
+        ) % {
+            "number": payment.order.number,
+            "amount": euros(payment.amount),
+            "date": moment(payment.created_at),
+            "provider": payment.provider,
+        }
