@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("checkout", "0036_settlement_lines"),
+        ("checkout", "0040_lines_keep_what_is_care"),
     ]
 
     operations = [

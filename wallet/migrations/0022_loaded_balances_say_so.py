@@ -7,7 +7,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("wallet", "0019_words_of_a_wallet_part"),
+        ("wallet", "0021_closings_follow_movements"),
     ]
 
     operations = [
