@@ -51,6 +51,7 @@ class CorrectionForm(forms.Form):
         label=gettext_lazy("Motif"),
         help_text=gettext_lazy("La personne le lira dans ses mouvements."),
         max_length=160,
+        widget=forms.TextInput(attrs={"size": 60}),
         error_messages={
             "required": gettext_lazy("Écrivez le motif."),
             "max_length": gettext_lazy("Écrivez le motif en 160 caractères au plus."),
@@ -95,6 +96,7 @@ class ReversalForm(forms.Form):
         label=gettext_lazy("Motif"),
         help_text=gettext_lazy("La personne le lira dans ses mouvements."),
         max_length=160,
+        widget=forms.TextInput(attrs={"size": 60}),
         error_messages={
             "required": gettext_lazy("Écrivez le motif."),
             "max_length": gettext_lazy("Écrivez le motif en 160 caractères au plus."),
