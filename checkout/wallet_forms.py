@@ -58,7 +58,7 @@ class MovementFilter(forms.Form):
         """The entries that pass."""
         self.full_clean()
         if nature := self.cleaned_data.get("nature"):
-            entries = entries.filter(movement__kind=nature)
+            entries = entries.of_nature(nature)
         return entries.between(*self.month) if self.month else entries
 
     @property

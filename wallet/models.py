@@ -316,6 +316,14 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """The movements of a wallet, newest first."""
         return self.filter(account=wallet.account_id).select_related("movement").order_by("-pk")
 
+    def of_nature(self, nature: str) -> Self:
+        """Those of one nature (Entry.nature), by its code."""
+        paid, late = Q(movement__kind=Movement.Kind.ORDER), Q(movement__kind=Movement.Kind.LATE_PAYMENT)
+        if nature == Movement.Kind.LATE_PAYMENT:
+            return self.filter(late | paid & Q(amount__gt=0))
+        rows = self.filter(movement__kind=nature)
+        return rows.filter(amount__lt=0) if nature == Movement.Kind.ORDER else rows
+
     def balance_before(self, date: dt.date) -> Decimal:
         """What one wallet, whose entries these are, held when this day began in Paris, in euros."""
         found = self.between(None, date - dt.timedelta(days=1)).order_by("-pk").first()
@@ -390,6 +398,13 @@ class Entry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account} {self.amount}"
+
+    @property
+    def nature(self) -> str:
+        """What the owner of a wallet calls it: money of an order that comes in was paid for what was no longer free."""
+        kind = Movement.Kind(self.movement.kind)
+        is_late = kind == Movement.Kind.ORDER and self.amount > 0
+        return str((Movement.Kind.LATE_PAYMENT if is_late else kind).label)
 
 
 class Checkpoint(models.Model):

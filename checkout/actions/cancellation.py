@@ -21,11 +21,13 @@ from checkout.vouchers import settling
 from checkout.vouchers.words import NO_FATES, Fates
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
-from portal.common.formats import dated, day
+from portal.common.formats import dated, enumeration, long_date
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
 from wallet import actions as ledger
 from wallet.models import Movement
+
+FEW_PEOPLE = 3  # named in the label of a movement; more are counted
 
 
 @dataclass(frozen=True)
@@ -217,11 +219,14 @@ def _post(
 
 
 def _named(booked: Sequence[Booking]) -> str:
-    """`Restauration scolaire, mardi 8 décembre et 2 autres dates (2 enfants)`: a date is one, whoever comes."""
-    what = f"{booked[0].open_day.activity}, {day(booked[0].date)}"
+    """`Restauration scolaire, mardi 8 décembre 2026 et 2 autres dates (Louane et Théo)`: a date is one, whoever comes.
+
+    With its year: the ledger is read for years, and a booking may be for the next.
+    """
+    what = f"{booked[0].open_day.activity}, {long_date(booked[0].date)}"
     others = len({row.open_day.activity_id for row in booked}) - 1
     more = len({row.date for row in booked}) - 1
-    children = len({row.beneficiary_id for row in booked})
+    people = {row.beneficiary_id: row.beneficiary.first_name for row in booked}
     what += ngettext(" et %d autre date", " et %d autres dates", more) % more if more else ""
     what += ngettext(" (et %d autre activité)", " (et %d autres activités)", others) % others if others else ""
-    return what + (_(" (%d enfants)") % children if children > 1 else "")
+    return f"{what} ({enumeration(people.values()) if len(people) <= FEW_PEOPLE else _('%d personnes') % len(people)})"

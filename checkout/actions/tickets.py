@@ -64,12 +64,14 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
             .get()
         )
         uses = settling.give_back_with([line])
+        words = {"activity": row.activity, "slot": row.slot, "name": row.beneficiary.first_name}
+        label = _("Annulation\u00a0: %(activity)s, %(slot)s (%(name)s)") % words
         movement = None
         if line.unit_price:
             movement = ledger.post(
                 kind=Movement.Kind.CANCELLATION,
                 key=f"ticket:{row.pk}:cancelled",
-                label=_("Annulation\u00a0: %(activity)s, %(slot)s") % {"activity": row.activity, "slot": row.slot},
+                label=label,
                 amounts={
                     ledger.revenue_code(line.commune_id): -line.unit_price,
                     ledger.wallet_code(by): line.paid,
@@ -78,7 +80,6 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
                 by=by,
             )
         OrderLine.objects.filter(pk=line.pk).update(cancelled_at=timezone.now(), refund=movement)
-        label = _("Annulation\u00a0: %(activity)s, %(slot)s") % {"activity": row.activity, "slot": row.slot}
         on_card = send_to_cards([line], label, by, movement) if to_card else ZERO
         returned = Returned(by, [], line.paid, on_card, line.discount, Fates.of(uses))
         queue_email(

@@ -112,7 +112,7 @@ def movements_file(request: HttpRequest) -> HttpResponse:
     rows: list[list[Cell]] = [
         [
             date,
-            entry.movement.get_kind_display(),
+            entry.nature,
             entry.movement.label,
             order.number if order else "",
             entry.amount,

@@ -23,7 +23,7 @@ from checkout.tasks import apply_closures
 from checkout.verification import verify
 from families.models import Enrolment, Filiation
 from portal.common.errors import Refused
-from portal.common.formats import day
+from portal.common.formats import enumeration, long_date
 from portal.outbox.models import Email
 from services.models import OpenDay
 from services.moments import recompute_limits
@@ -215,7 +215,9 @@ class TestApplying:
         order_with(shop, "RENTREE10", total="14.22")
         apply_closure(closure=decided(shop), by=agent(shop))
         body = Email.objects.get(key__startswith="closure:").body
-        assert "Prix : 7,90\u00a0€, dont part des bons de réduction : 0,79\u00a0€, qui ne vous revient pas." in body
+        assert (
+            "Prix : 7,90\u00a0€, dont part des bons de réduction : 0,79\u00a0€, qui n’est pas rendue en argent." in body
+        )
         assert "RENTREE10 reste utilisé" in body and "7,11\u00a0€ sont revenus" in body
         apply_closure(closure=decided(shop, first_day=shop.days[1].date, last_day=shop.days[1].date), by=agent(shop))
         assert "RENTREE10 pourra resservir" in Email.objects.filter(key__startswith="closure:").latest("pk").body
@@ -225,7 +227,8 @@ class TestApplying:
         shop = paid_shop()
         apply_closure(closure=decided(shop), by=agent(shop))
         label = Movement.objects.latest("pk").label
-        assert label.endswith(f"{day(shop.days[0].date)} (2 enfants)") and "autre date" not in label
+        names = enumeration(child.first_name for child in shop.children)
+        assert label.endswith(f"{long_date(shop.days[0].date)} ({names})") and "autre date" not in label
 
     def test_a_movement_counts_the_children_of_its_own_family(self) -> None:
         shop = paid_shop()
