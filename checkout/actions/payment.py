@@ -66,10 +66,14 @@ ANY_CARD = Card()
 
 @dataclass(frozen=True)
 class Started:
-    """The order, and where the browser goes when a provider must be asked (None when all is paid)."""
+    """The order, and where the browser goes when a provider must be asked (None when all is paid).
+
+    `was_paid`: it turned out to be paid already, by an earlier press or at the bank, and nothing was taken now.
+    """
 
     order: Order
     departure: base.Departure | None = None
+    was_paid: bool = False
 
 
 def choose_address(*, user: User, address: Address) -> None:
@@ -103,7 +107,7 @@ def pay(*, user: User, cart_id: int, means: Means, shown_total: Decimal, card: C
     except Refused as refusal:
         order = Order.objects.filter(user=user, cart=cart_id, status=Order.Status.PENDING).first()
         if order is not None and refusal.code in REOPEN and not abandon_order(user=user, order=order):
-            return Started(order)  # the bank answered between the two questions: it is paid
+            return Started(order, was_paid=True)  # the bank answered between the two questions: it is paid
         raise
     return started if payment is None else Started(started.order, start_at_provider(payment, user))
 
@@ -116,7 +120,7 @@ def _order_and_start(
     with refusing({name: str(text) for name, text in {**SENTENCES, **OVERUSED}.items()}):
         order, lines = order_of_cart(user, cart_id, shown_total)
         if lines is None:
-            return Started(order), None
+            return Started(order, was_paid=True), None
         payment = _start(order, user, means, card, lines)
         if payment is not None:
             assert order.cart is not None

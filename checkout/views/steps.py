@@ -14,10 +14,10 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.forms import AddressForm
 from accounts.models import Address, Terms, User
 from accounts.views import current_user
-from checkout.actions import accept_sale_terms, choose_address, pay
+from checkout.actions import Means, accept_sale_terms, choose_address, pay
 from checkout.actions.cart import being_paid
 from checkout.forms import PayForm, TermsForm
-from checkout.models import Order
+from checkout.models import Order, Payment
 from checkout.providers import card_providers
 from checkout.summary import CartSummary
 from checkout.views.cart import keep_longer
@@ -220,7 +220,23 @@ def _pay(request: HttpRequest) -> HttpResponse:
         for text in refusal.messages:
             messages.error(request, text)
         return redirect(AFTER_REFUSAL.get(refusal.code, "checkout_payment"))
+    if started.was_paid:
+        _say_who_paid(request, started.order, means)
     return leave(request, started)
+
+
+def _say_who_paid(request: HttpRequest, order: Order, means: Means) -> None:
+    """Who presses again is told when the card of an earlier try had paid, without our hearing of it until now."""
+    paid = list(order.payments.filter(status=Payment.Status.CAPTURED))
+    if all(payment.is_wallet or payment.is_counter for payment in paid):
+        return
+    untouched = means == Means.WALLET and not any(payment.is_wallet for payment in paid)
+    messages.info(
+        request,
+        _("Votre carte avait déjà payé cette commande : votre porte-monnaie n’a pas été débité.")
+        if untouched
+        else _("Votre carte avait déjà payé cette commande : rien n’est débité une seconde fois."),
+    )
 
 
 def _payment_page(

@@ -21,6 +21,7 @@ from checkout.verification import verify
 from portal.common.errors import Refused
 from portal.outbox.models import Call
 from services.models import OpenDay, Subscription
+from tests.checkout.http import text
 from tests.factories import AccessProfileFactory, SubscriptionFactory
 from tests.guards import in_the_way
 from tests.shop import Shop, open_shop
@@ -246,6 +247,36 @@ def test_a_waiting_order_with_a_closed_day_opens_its_cart(trying: Callable[..., 
     with pytest.raises(Refused) as refusal:
         again(shop, Means.CARD)
     assert refusal.value.code == "closed" and shop.cart.status == "open"
+
+
+@pytest.mark.parametrize(
+    "first, words",
+    [
+        (Means.CARD, "votre porte-monnaie n’a pas été débité."),
+        (Means.BOTH, "rien n’est débité une seconde fois."),
+    ],
+)
+def test_who_pays_by_the_wallet_what_the_card_had_paid_is_told(
+    trying: Callable[..., Shop], bank: Bank, browse: Callable[[Shop], Client], first: Means, words: str
+) -> None:
+    shop = trying(first, days=1, credit="5")
+    card = Payment.objects.get(status="started")
+    bank.answers[card.reference] = [Message(card.reference, Outcome.CAPTURED, card.amount, "B-1")]
+    sent = {"cart": shop.cart.pk, "total": "7.90", "means": "wallet"}
+    client = browse(shop)
+    paid = client.post("/commande/paiement/", sent, follow=True)
+    assert f"Votre carte avait déjà payé cette commande : {words}" in text(paid)
+    assert "Commande payée" in text(paid) and shop.balance == (5 if first == Means.CARD else 0)
+
+
+def test_who_presses_twice_reads_nothing_of_a_card(browse: Callable[[Shop], Client]) -> None:
+    shop = open_shop(days=1, credit="50")
+    shop.add()
+    cart = shop.answer_steps()
+    client = browse(shop)
+    for _press in range(2):
+        paid = client.post("/commande/paiement/", {"cart": cart.pk, "total": "7.90", "means": "wallet"}, follow=True)
+        assert "Commande payée" in text(paid) and "avait déjà payé" not in text(paid)
 
 
 def test_the_price_of_a_withdrawn_situation_is_not_sold(bank: Bank) -> None:
