@@ -1,5 +1,7 @@
 """The cart."""
 
+from collections.abc import Sequence
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +17,8 @@ from checkout.forms import keys
 from checkout.models import Order, Payment
 from checkout.summary import CartSummary
 from checkout.views.coming_back import page_before
+from checkout.vouchers.reading import reductions_now
+from checkout.vouchers.rules import Reduction
 from checkout.vouchers.views import voucher_form
 from portal.common.errors import Refused
 from portal.common.formats import hour
@@ -38,8 +42,10 @@ def remove(request: HttpRequest) -> HttpResponse:
     if not ids:
         messages.info(request, _("Cochez d’abord les dates à retirer."))
         return redirect(page_before(request))
+    user = current_user(request)
+    before = reductions_now(user)
     try:
-        removed = remove_lines(user=current_user(request), ids=ids)
+        removed = remove_lines(user=user, ids=ids)
     except Refused as refusal:  # its order is being paid, in another window
         for text in refusal.messages:
             messages.error(request, text)
@@ -52,7 +58,18 @@ def remove(request: HttpRequest) -> HttpResponse:
         ngettext("%d réservation a quitté votre panier.", "%d réservations ont quitté votre panier.", removed)
         % removed,
     )
+    if before:
+        _say_what_ended(request, before, reductions_now(user))
     return redirect(page_before(request))
+
+
+def _say_what_ended(request: HttpRequest, before: Sequence[Reduction], now: Sequence[Reduction]) -> None:
+    """Name the vouchers that took something off until some lines left the cart, and why they no longer do."""
+    applied = {row.voucher.pk for row in before if row.amount}
+    for row in now:
+        if not row.amount and row.voucher.pk in applied and row.code != "empty":
+            words = {"code": row.voucher.code, "reason": row.reason}
+            messages.warning(request, _("Le bon %(code)s n’est plus appliqué. %(reason)s") % words)
 
 
 @require_POST

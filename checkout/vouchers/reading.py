@@ -64,6 +64,12 @@ def reductions_of(cart: Cart, user: User) -> list[Reduction]:
     return reductions(known(entered(cart), user), items_of(cart.pk), on=today())
 
 
+def reductions_now(user: User) -> list[Reduction]:
+    """The same for this person's cart as it is; one query where it has no codes."""
+    cart = Cart.objects.filter(user=user, status=Cart.Status.OPEN).with_codes().first()
+    return reductions_of(cart, user) if cart is not None and cart.has_codes else []
+
+
 def uses_of(order: int) -> list[VoucherUse]:
     """The vouchers of an order, in the order in which they were entered; one query."""
     return list(VoucherUse.objects.filter(order=order).select_related("voucher").order_by("pk"))

@@ -199,6 +199,25 @@ class TestMine:
         assert follow(client, "/panier/") == "/panier/"
 
 
+def test_a_voucher_that_no_longer_applies_is_named_when_lines_leave_and_before_paying(browse: Browse) -> None:
+    shop = open_shop(days=2)
+    voucher(stackable=True)
+    voucher("BIENVENUE", amount=5, minimum=Decimal(10), stackable=True)
+    shop.add()
+    shop.answer_steps()
+    client = browse(shop)
+    for code in ("RENTREE10", "BIENVENUE"):
+        enter(client, code, "cart")
+    line = shop.cart.lines.order_by("pk").first()
+    assert line is not None and "n’est pas appliqué" not in text(client.get("/commande/paiement/"))
+    said = text(client.post("/panier/retirer/", {"line": line.pk}, follow=True))
+    assert "Le bon BIENVENUE n’est plus appliqué. Ce bon demande une commande d’au moins 10,00 €" in said
+    assert "RENTREE10 n’est plus" not in said
+    assert "Le bon BIENVENUE n’est pas appliqué. Ce bon demande" in text(client.get("/commande/paiement/"))
+    left = shop.cart.lines.get()
+    assert "n’est plus appliqué" not in text(client.post("/panier/retirer/", {"line": left.pk}, follow=True))
+
+
 def test_the_summary_takes_out_lines_and_comes_back(browse: Browse) -> None:
     shop = open_shop(days=3)
     AddressFactory(user=shop.user)
