@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 
 from checkout.models import OrderLine, Refund
 from portal.common.formats import euros
-from portal.common.money import ZERO
+from portal.common.money import CENT, ZERO
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class GivenBack:
 
 
 def paid_each(lines: Iterable[OrderLine]) -> str:
-    """What a family gets back for one of these dates where vouchers paid a part: `5,86 €`, `de 5,85 € à 5,86 €`.
+    """What a family gets back for one of these dates where vouchers paid a part: `5,86 €`, `5,85 € ou 5,86 €`.
 
     Nothing where there was no voucher: the price that stands beside the date is what comes back.
     """
@@ -52,6 +52,8 @@ def paid_each(lines: Iterable[OrderLine]) -> str:
     if not any(row.discount for row in rows):
         return ""
     least, most = min(row.paid for row in rows), max(row.paid for row in rows)
-    return (
-        euros(least) if least == most else _("de %(least)s à %(most)s") % {"least": euros(least), "most": euros(most)}
-    )
+    if least == most:
+        return euros(least)
+    # A voucher's cents do not always share out evenly.
+    words = _("%(least)s ou %(most)s") if most - least == CENT else _("entre %(least)s et %(most)s")
+    return words % {"least": euros(least), "most": euros(most)}

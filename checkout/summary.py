@@ -362,6 +362,25 @@ class CartSummary:
         return self.has_own and self.cart.hold.expires_at <= timezone.now()
 
     @property
+    def still_kept(self) -> list[Group]:
+        """What is kept at this moment: nothing of a time that is over, though the sweep of each minute has not come yet."""
+        return _group(line for group in self.groups for line in group.lines if self._is_kept(line))
+
+    @property
+    def to_retake(self) -> list[Group]:
+        """What is no longer kept, swept or not."""
+        over = [line for group in self.groups for line in group.lines if not self._is_kept(line)]
+        return _group([*over, *(line for group in self.expired for line in group.lines)])
+
+    def _is_kept(self, line: Line) -> bool:
+        return (line.kept_until or self.cart.hold.expires_at) > timezone.now()
+
+    @property
+    def idle(self) -> list[Reduction]:
+        """The vouchers that take nothing off."""
+        return [row for row in self.reductions if not row.amount]
+
+    @property
     def may_prolong(self) -> bool:
         """Whether « Garder mes places 15 minutes de plus » is offered: once, and while they are kept."""
         return self.has_own and self.cart.prolonged_at is None and not self.is_over and not self.expired

@@ -84,6 +84,11 @@ class Order(models.Model):
     # When it could last not be ended by itself: the others come before it.
     failed_at = models.DateTimeField(null=True, editable=False)
 
+    line_count: int  # read by checkout.standing, as are:
+    lost_count: int
+    dates_back: int
+    tickets_back: int
+    has_expired: bool
     captured: Decimal  # read by checkout.verification, as is:
     lines_total: Decimal
     shown_total: Decimal  # read by the administration: what one may see of it, as are:

@@ -1,9 +1,11 @@
 """« Mes commandes » : list, detail, on paper."""
 
 import datetime as dt
+from collections.abc import Sequence
+from typing import Any
 
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -12,12 +14,15 @@ from django.views.decorators.http import require_safe
 from accounts.views import current_user
 from checkout.given_back import GivenBack, paid_each
 from checkout.models import Order, OrderLine, Payment, Refund
-from checkout.papers.models import Document
+from checkout.papers.models import Document, Kind
+from checkout.standing import standing, with_standing
 from checkout.summary import order_groups
 from checkout.vouchers.reading import uses_of
 from checkout.vouchers.rules import Reduction
 from checkout.vouchers.words import Fates
+from portal.common.formats import dated, enumeration
 from portal.common.money import ZERO
+from services.models import Activity, OpenDay
 
 PAGE_SIZE = 20
 # How long an order's page opens with « c'est payé » and what happens next, before it is a record among others.
@@ -27,19 +32,17 @@ JUST_PAID = dt.timedelta(minutes=30)
 @require_safe
 def orders(request: HttpRequest) -> HttpResponse:
     """The person's orders, newest first."""
-    mine = Order.objects.of(current_user(request))
-    rows = mine.annotate(
-        cancelled_count=Count("lines", filter=Q(lines__cancelled_at__isnull=False)), line_count=Count("lines")
-    ).order_by("-created_at")
+    rows = with_standing(Order.objects.of(current_user(request))).order_by("-created_at")
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
-    listed = [(row, timezone.localdate(row.created_at)) for row in page.object_list]
+    listed = [(row, timezone.localdate(row.created_at), standing(row)) for row in page.object_list]
     return render(request, "checkout/orders.html", {"page": page, "listed": listed})
 
 
 @require_safe
 def order(request: HttpRequest, reference: str) -> HttpResponse:
     """One order with its lines, payments and what was cancelled; prints as a receipt."""
-    found = get_object_or_404(Order.objects.of(current_user(request)).select_related("terms"), reference=reference)
+    mine = with_standing(Order.objects.of(current_user(request)).select_related("terms"))
+    found = get_object_or_404(mine, reference=reference)
     lines = list(OrderLine.objects.filter(order=found).order_by("date", "pk"))
     payments = list(Payment.objects.filter(order=found))
     cancelled = [line for line in lines if line.cancelled_at and line.cancelled_at != found.paid_at]
@@ -53,10 +56,12 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         sum((row.amount for row in payments if row.status == Payment.Status.CREDITED), ZERO),
     )
     uses = uses_of(found.pk) if any(line.discount for line in lines) else []
-    papers = Document.objects.filter(order=found).with_state().defer("data") if found.paid_at else []
+    papers = _papers(found, lines, back.cards) if found.paid_at else []
     context = {
         "order": found,
-        "receipt": next((paper for paper in papers if not paper.is_cancelled), None),
+        "standing": standing(found),
+        "receipt": next((paper for paper in papers if paper.kind == Kind.RECEIPT), None),
+        "refund_notes": [paper for paper in papers if paper.kind == Kind.REFUND],
         "ordered_on": timezone.localdate(found.created_at),
         "paid_on": timezone.localdate(found.paid_at) if found.paid_at else None,
         "just_paid": found.paid_at is not None and timezone.now() - found.paid_at < JUST_PAID and not cancelled,
@@ -65,12 +70,12 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         "has_tickets": any(line.kind == OrderLine.Kind.TICKET for line in sold),
         "lost": order_groups(lost),
         "lost_back": GivenBack(lost),
+        **(_of_lost(lost) if lost else {}),
         "groups": order_groups(sold, gone=lost),
         "subtotal": sum((line.unit_price for line in lines), ZERO),
         "reductions": [Reduction(use.voucher, use.amount) for use in uses],
         "vouchers": Fates.of(uses),
         "cancelled": order_groups(cancelled),
-        "cancelled_count": len(cancelled),
         "cancelled_back": GivenBack(cancelled),
         "back": back,
         "paid_each": paid_each(kept),
@@ -81,3 +86,23 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
         "waiting": any(row.status == Payment.Status.STARTED for row in payments),
     }
     return render(request, "checkout/order.html", context)
+
+
+def _papers(order: Order, lines: Sequence[OrderLine], cards: Sequence[Refund]) -> list[Document]:
+    """The receipt of an order and the notes of what came back of it that no other paper has ended; one query."""
+    movements = {line.refund_id for line in lines} | {refund.movement_id for refund in cards}
+    notes = Q(kind=Kind.REFUND, movement__in=movements - {None}, user=order.user_id)
+    rows = Document.objects.filter(Q(order=order) | notes).with_state().defer("data").order_by("pk")
+    return [row for row in rows if not row.is_cancelled]
+
+
+def _of_lost(lost: Sequence[OrderLine]) -> dict[str, Any]:
+    """Where another date can be found instead of what was gone, and which of its days were closed; two queries."""
+    places = [line.booking_id for line in lost if line.booking_id]
+    tickets = [line.ticket_id for line in lost if line.ticket_id]
+    sold = Q(open_days__bookings__in=places) | Q(tickets__in=tickets)
+    closed = OpenDay.objects.filter(bookings__in=places, is_open=False).order_by("date")
+    return {
+        "elsewhere": Activity.objects.filter(sold).select_related("service").distinct(),
+        "lost_closed": enumeration(dict.fromkeys(dated(row.date) for row in closed)),
+    }

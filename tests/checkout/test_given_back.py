@@ -60,8 +60,8 @@ class TestVouchers:
 
     def test_before_anything_is_cancelled(self, browse: Browse) -> None:
         shop, order = self.bought()
-        assert "Pour une date, les bons de réduction déduits : 5,86 €." in read(browse, shop, order)
-        assert "Pour une date, bons de réduction déduits : 5,86 €." in mail("order:") and "prix revient" not in mail(
+        assert "Une date annulée vous rend 5,86 € (bons déduits)." in read(browse, shop, order)
+        assert "Une date annulée vous rend 5,86 € (bons déduits)." in mail("order:") and "prix revient" not in mail(
             "order:"
         )
 
@@ -72,14 +72,18 @@ class TestVouchers:
         words = read(browse, shop, order)
         assert shop.balance - before == Decimal("17.58")
         assert "Total produits 23,70 € Part des bons de réduction −6,12 € Rendu 17,58 €" in words
-        assert "Rendu à votre porte-monnaie 17,58 €" in words and "Payée 3 annulées" in words
-        assert "Prix : 23,70 €, dont part des bons de réduction : 6,12 €, qui ne vous revient pas." in mail("cancel")
+        assert "Rendu à votre porte-monnaie 17,58 €" in words and "Payée 3 dates annulées" in words
+        assert "Prix : 23,70 €, dont part des bons de réduction : 6,12 €, qui n’est pas rendue en argent." in mail(
+            "cancel"
+        )
 
     def test_the_page_of_cancelling_says_it_before(self, browse: Browse) -> None:
         shop, _order = self.bought()
         first = Booking.objects.booked().order_by("period")[0]
         words = text(browse(shop).get(f"/mon-compte/reservations/annuler/?r={first.pk}"))
-        assert "recevra aussitôt 5,86 €" in words and "en avaient payé 2,04 €, qui ne vous reviennent pas" in words
+        assert (
+            "recevra aussitôt 5,86 €" in words and "en avaient payé 2,04 €, qui ne sont pas rendus en argent" in words
+        )
 
     def test_a_part_leaves_the_vouchers_used_and_all_of_it_gives_them_back(self, browse: Browse) -> None:
         """On the page before, in the message, in the e-mail and on the order's page."""
@@ -127,6 +131,8 @@ class TestCards:
         regie(card_refunds=True)
         shop, order, _refund = self.by_card()
         words = read(browse, shop, order)
+        # Nor does the e-mail lead there.
+        assert "/mon-compte/commandes/" in mail("cancel") and "porte-monnaie" not in mail("cancel")
         assert f"Rendu sur votre carte 23,70 €, demandé le {long_date(today())} ; 3 à 10 jours" in words
         assert "Rendu à votre porte-monnaie" not in words and shop.balance == 0
 
