@@ -230,7 +230,7 @@ class TestApplying:
         names = enumeration(child.first_name for child in shop.children)
         assert label.endswith(f"{long_date(shop.days[0].date)} ({names})") and "autre date" not in label
 
-    def test_a_movement_counts_the_children_of_its_own_family(self) -> None:
+    def test_a_movement_names_the_children_of_its_own_family(self) -> None:
         shop = paid_shop()
         other = family(shop.tariff, days=shop.days, credit="100")
         other.add()
@@ -239,8 +239,12 @@ class TestApplying:
         back = Movement.objects.filter(
             label__startswith="Fermeture", entries__account__wallet__user__in=[shop.user, other.user]
         )
-        told = {row.entries.get(amount__gt=0).amount: "enfants" in row.label for row in back}
-        assert told == {Decimal("15.80"): True, Decimal("7.90"): False}
+        told = {row.entries.get(amount__gt=0).amount: row.label.rpartition(" (")[2] for row in back}
+        first, second = shop.children
+        assert told == {
+            Decimal("15.80"): f"{first.first_name} et {second.first_name})",
+            Decimal("7.90"): f"{other.children[0].first_name})",
+        }
 
     def test_at_once_when_it_cannot_wait_and_never_twice(self) -> None:
         shop = paid_shop()

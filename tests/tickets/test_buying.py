@@ -30,6 +30,7 @@ from tests.factories import (
 )
 from tests.shop import family, open_shop
 from tests.tickets.kiosk import bikes, buy, controller, kiosk, scan, take
+from wallet.models import Movement
 
 pytestmark = pytest.mark.django_db
 NEXT_WEEK = dt.timedelta(days=7)
@@ -253,7 +254,10 @@ class TestGivingBack:
         assert cancel_ticket(ticket=ticket, by=shop.user).to_wallet == Decimal("5.50")
         assert shop.balance == Decimal(100) and list(verify()) == []
         refused("not_booked", cancel_ticket, ticket=ticket, by=shop.user)
-        assert Email.objects.filter(key=f"ticket:{ticket.pk}:cancelled").count() == 1
+        body = Email.objects.get(key=f"ticket:{ticket.pk}:cancelled").body
+        assert "Le code du billet ne vaut plus rien" in body and "/mon-compte/porte-monnaie/" in body
+        label = Movement.objects.get(key=f"ticket:{ticket.pk}:cancelled").label
+        assert label == f"Annulation\u00a0: {ticket.activity}, {ticket.slot} ({ticket.beneficiary.first_name})"
 
     def test_used_it_stays(self) -> None:
         shop = kiosk(EntriesFactory(entries=10))
