@@ -20,6 +20,7 @@ from checkout.vouchers.reading import reductions_of, reductions_taken
 from checkout.vouchers.rules import Reduction
 from portal.common.formats import MONTHS, NBSP, WEEKDAYS, enumeration, month
 from portal.common.money import ZERO
+from services.models.catalogue import named
 
 # More dates than this are counted in one line, and unfolded by month on demand.
 FEW_DATES = 8
@@ -113,17 +114,19 @@ class Line(NamedTuple):
     date: dt.date | None
     note: str = ""
     why: str = ""
+    place: str = ""  # the service, and whose it is
     kept_until: dt.datetime | None = None  # the limit of an offered place; None: its cart's
     is_free: bool = True  # whether a place that is no longer held could be had at this moment
 
 
 @dataclass
 class Group:
-    """Lines of one product, slot and unit price (euros)."""
+    """Lines of one product, slot and unit price (euros) of one service."""
 
     label: str
     detail: str
     unit_price: Decimal
+    place: str = ""  # the service, and whose it is; empty where the page has no need to say it
     people: list[Person] = field(default_factory=list)
     tickets: list[tuple[str, str]] = field(default_factory=list)  # beneficiary, validity
     lines: list["Line"] = field(default_factory=list)
@@ -154,10 +157,10 @@ class Group:
 
 
 def _group(rows: Iterable[Line]) -> list[Group]:
-    groups: dict[tuple[str, str, Decimal], Group] = {}
+    groups: dict[tuple[str, str, Decimal, str], Group] = {}
     people: dict[tuple[int, str], Person] = {}
     for row in rows:
-        key = (row.label, row.detail, row.unit_price)
+        key = (row.label, row.detail, row.unit_price, row.place)
         group = groups.setdefault(key, Group(*key))
         group.lines.append(row)
         if row.why and row.why not in group.why:
@@ -174,7 +177,8 @@ def _group(rows: Iterable[Line]) -> list[Group]:
 
 
 def order_groups(lines: Iterable[OrderLine], *, gone: Collection[OrderLine] = ()) -> list[Group]:
-    """The groups of an order's lines; after them, marked, those of what was no longer free when its money came."""
+    """The groups of an order's lines (read with their places); after them, marked, those of what was no longer free when its
+    money came."""
     lost = order_groups(gone) if gone else []
     for group in lost:
         group.is_gone = True
@@ -188,6 +192,7 @@ def order_groups(lines: Iterable[OrderLine], *, gone: Collection[OrderLine] = ()
             line.date,
             line.note,
             line.explanation,
+            line.place,
         )
         for line in lines
     )
@@ -202,14 +207,18 @@ def booking_groups(rows: Iterable[tuple[Booking, Decimal]]) -> list[Group]:
     )
 
 
+# What is booked, of which service, whose that is.
+NAMES = """SELECT ARRAY[activity.name, service.name, commune.name] FROM services_activity activity
+                JOIN services_service service ON service.id = activity.service_id
+                LEFT JOIN accounts_commune commune ON commune.id = service.commune_id"""
 # Written out: each step of an order shows it, and Django takes as long to compose the statement as all else in it takes.
-# Two names are read aside: with two joins less PostgreSQL plans it in half the time. Carts come and go faster than
+# Names are read aside: with two joins less PostgreSQL plans it in half the time. Carts come and go faster than
 # PostgreSQL counts them: OFFSET 0 makes it go from this one cart to its lines and from each line to its booking, whatever
 # it believes of the others. (It read all 60 000 bookings when the last carts it had counted were of 280 lines.)
 CART_AND_LINES = """
     SELECT cart.id, cart.status, cart.address_id, cart.terms_id, cart.prolonged_at, hold.id, hold.expires_at,
            EXISTS (SELECT 1 FROM checkout_cartvoucher code WHERE code.cart_id = cart.id),
-           line.id, coalesce(booked.activity, pass.activity), coalesce(booked.slot, pass.slot), line.unit_price,
+           line.id, coalesce(booked.names, pass.names), coalesce(booked.slot, pass.slot), line.unit_price,
            coalesce(booked.first_name, pass.first_name), coalesce(booked.last_name, pass.last_name), booked.date,
            line.explanation, coalesce(booked.status, pass.status), pass.valid, pass.stop, booked.kept_until, booked.free
     FROM checkout_cart cart
@@ -222,7 +231,7 @@ CART_AND_LINES = """
                CASE WHEN booking.hold_id <> cart.hold_id THEN (
                    SELECT offer.expires_at FROM bookings_hold offer WHERE offer.id = booking.hold_id
                ) END AS kept_until,
-               (SELECT activity.name FROM services_activity activity WHERE activity.id = day.activity_id) AS activity,
+               (NAMES WHERE activity.id = day.activity_id) AS names,
                (SELECT slot.name FROM services_slot slot WHERE slot.id = booking.slot_id) AS slot
         FROM bookings_booking booking
         JOIN services_openday day ON day.id = booking.open_day_id
@@ -232,7 +241,7 @@ CART_AND_LINES = """
     ) booked ON true
     LEFT JOIN LATERAL (
         SELECT child.first_name, child.last_name, ticket.status, ticket.valid,
-               (SELECT activity.name FROM services_activity activity WHERE activity.id = ticket.activity_id) AS activity,
+               (NAMES WHERE activity.id = ticket.activity_id) AS names,
                (SELECT slot.name FROM services_slot slot WHERE slot.id = ticket.slot_id) AS slot,
                (SELECT stop.name || ' (' || busline.name || ')' FROM services_busstop stop
                 JOIN services_busline busline ON busline.id = stop.line_id WHERE stop.id = ticket.stop_id) AS stop
@@ -243,7 +252,7 @@ CART_AND_LINES = """
     ) pass ON true
     WHERE cart.user_id = %s AND cart.status IN ('open', 'paying')
     ORDER BY booked.date, line.id
-"""
+""".replace("NAMES", NAMES)
 
 
 def _cart(
@@ -291,19 +300,20 @@ class CartSummary:
             (
                 Line(
                     pk,
-                    label,
+                    names[0],
                     slot,
                     price,
                     f"{first} {last}",
                     date,
                     note_at(valid, stop or "") if valid else "",
                     why,
+                    named(*names[1:]),
                     until,
                     free is not False,
                 ),
                 status,
             )
-            for pk, label, slot, price, first, last, date, why, status, valid, stop, until, free in (
+            for pk, names, slot, price, first, last, date, why, status, valid, stop, until, free in (
                 row[8:] for row in rows
             )
             if pk is not None

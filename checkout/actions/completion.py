@@ -149,9 +149,7 @@ def complete(
     holds too little, and when places are gone while nothing was paid yet: only a card's money is kept for them.
     """
     if lines is None:
-        lines = list(
-            order.lines.select_related("booking__open_day", "ticket__slot", "ticket__activity__service").order_by("pk")
-        )
+        lines = list(OrderLine.objects.filter(order=order).with_places().select_related("ticket__slot").order_by("pk"))
     lost = _confirm_items(order, lines)
     if lost and card is None:
         raise expired()

@@ -291,9 +291,10 @@ def _lines_still_had(order: Order, shown_total: Decimal) -> Sequence[OrderLine]:
     """The lines of an order that is paid at a second try, their places held, taken again where the hold ran out."""
     _check_total(order.total, shown_total)
     lines = list(
-        order.lines.select_related(
-            "booking__open_day__activity", "ticket__slot", "ticket__activity__service", "ticket__stop__line"
-        ).order_by("pk")
+        OrderLine.objects.filter(order=order)
+        .with_places()
+        .select_related("ticket__slot", "ticket__stop__line")
+        .order_by("pk")
     )
     if retake_items([line.item for line in lines if line.item is not None], at=timezone.now()):
         raise expired()
@@ -305,7 +306,7 @@ def _check_total(total: Decimal, shown: Decimal, reductions: Sequence[Reduction]
     """Raises Refused when the order is worth something else than was shown, naming the vouchers that do not apply (any more)."""
     if total != shown:
         raise Refused(
-            *(f"{row.voucher.code}\u00a0: {row.reason}" for row in reductions if row.reason),
+            *(row.refusal for row in reductions if row.reason),
             _(
                 "Votre panier a changé : il vaut maintenant %(now)s au lieu de %(before)s. Vérifiez-le avant de payer ; rien n’a été débité."
             )
@@ -357,10 +358,13 @@ def _check_still_offered(user: User, cart_id: int | None, lines: Sequence[OrderL
 def _order_lines(cart: Cart) -> Sequence[OrderLine]:
     rows = (
         CartLine.objects.filter(cart=cart)
-        .select_related("booking__beneficiary", "booking__slot", "booking__open_day__activity__service")
+        .select_related("booking__beneficiary", "booking__slot", "booking__open_day__activity__service__commune")
         # Read aside, and only where there is one: with all joins in one statement PostgreSQL takes twice as long to plan it.
         .prefetch_related(
-            Prefetch("ticket", Ticket.objects.select_related("beneficiary", "slot", "activity__service", "stop__line"))
+            Prefetch(
+                "ticket",
+                Ticket.objects.select_related("beneficiary", "slot", "activity__service__commune", "stop__line"),
+            )
         )
         .order_by("booking__open_day__date", "pk")
     )

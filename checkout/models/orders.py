@@ -177,6 +177,12 @@ class OrderLineQuerySet(models.QuerySet["OrderLine"]):
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(commune__in=user.commune_ids)
 
+    def with_places(self) -> Self:
+        """Each with the service that it is of and whose that is: what `place` reads."""
+        return self.select_related(
+            "booking__open_day__activity__service__commune", "ticket__activity__service__commune"
+        )
+
 
 class OrderLine(models.Model):
     """One booking, one ticket or one item of an order, with everything its paper needs frozen."""
@@ -273,6 +279,11 @@ class OrderLine(models.Model):
     def item(self) -> Booking | Ticket | None:
         """The places or the ticket that the line sells; None for credits and fees."""
         return self.booking or self.ticket
+
+    @property
+    def place(self) -> str:
+        """Who gives it: the service and whose it is; empty for credits and fees."""
+        return self.item.activity.service.full_name if self.item else ""
 
 
 # A page at a bank lives an hour, and a message takes a while: what the bank states later than this stays true.

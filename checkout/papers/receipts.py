@@ -41,7 +41,8 @@ def issue_refund_note(*, movement: Movement, by: User | None = None) -> Document
     """
     if movement.kind == Movement.Kind.REFUND:
         return _card_note(movement, by)
-    lines = list(OrderLine.objects.filter(refund=movement).select_related("order__user").order_by("date", "pk"))
+    rows = OrderLine.objects.filter(refund=movement).with_places().select_related("order__user")
+    lines = list(rows.order_by("date", "pk"))
     if not lines or movement.kind != Movement.Kind.CANCELLATION:
         return None
     user = lines[0].order.user
@@ -145,7 +146,7 @@ def _by_provider(refund: Refund) -> list[tuple[str, str]]:
 
 def _receipt(order: Order) -> Content:
     assert order.paid_at is not None
-    lines = list(order.lines.order_by("date", "pk"))
+    lines = list(OrderLine.objects.filter(order=order).with_places().order_by("date", "pk"))
     lost = [line for line in lines if line.cancelled_at and line.cancelled_at == order.paid_at]
     payments = list(order.payments.filter(status=Payment.Status.CAPTURED).order_by("pk"))
     paid_on = long_date(timezone.localdate(order.paid_at))
@@ -268,7 +269,7 @@ def lines_table(title: str, lines: Iterable[OrderLine], sum_of: Decimal) -> Bloc
         [_("Produit"), _("Pour qui, quand"), _("Quantité"), _("Total")],
         [
             (
-                ", ".join(part for part in (group.label, group.detail) if part),
+                "\n".join(part for part in (", ".join(filter(None, (group.label, group.detail))), group.place) if part),
                 "\n".join(_when(group)),
                 price_times(group.quantity, group.unit_price),
                 euros(group.total),

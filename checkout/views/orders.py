@@ -43,7 +43,7 @@ def order(request: HttpRequest, reference: str) -> HttpResponse:
     """One order with its lines, payments and what was cancelled; prints as a receipt."""
     mine = with_standing(Order.objects.of(current_user(request)).select_related("terms"))
     found = get_object_or_404(mine, reference=reference)
-    lines = list(OrderLine.objects.filter(order=found).order_by("date", "pk"))
+    lines = list(OrderLine.objects.filter(order=found).with_places().order_by("date", "pk"))
     payments = list(Payment.objects.filter(order=found))
     cancelled = [line for line in lines if line.cancelled_at and line.cancelled_at != found.paid_at]
     # Gone when the bank's answer came: given back in the same moment as the order was paid.

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
-from portal.common.formats import PARIS, hour
+from portal.common.formats import PARIS, hour, of
 from portal.common.money import MoneyField
 from services.formulas import validity
 from services.models.absences import AbsenceRule
@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 AGGLOMERATION = _("Agglomération du Puy-en-Velay")  # who runs a service that names no commune
+
+
+def named(service: str, commune: str | None) -> str:
+    """A service's name, and its commune's (None: the agglomération's) where the name does not say it.
+
+    `Mairie de Rosières – Garderie`, `Garderie (Rosières)`, `Piscine (Agglomération du Puy-en-Velay)`.
+    """
+    said = (_("Agglomération"),) if commune is None else (commune, of(commune))
+    return service if any(str(words) in service for words in said) else f"{service} ({commune or AGGLOMERATION})"
 
 
 class Category(models.Model):
@@ -168,6 +177,11 @@ class Service(models.Model):
     def commune_name(self) -> str:
         """The commune's name, or the agglomération's."""
         return self.commune.name if self.commune else str(AGGLOMERATION)
+
+    @property
+    def full_name(self) -> str:
+        """Its name and whose it is (reads its commune)."""
+        return named(self.name, self.commune.name if self.commune else None)
 
 
 class ActivityQuerySet(models.QuerySet["Activity"]):
