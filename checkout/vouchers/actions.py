@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from django.core.cache import cache
 from django.db import transaction
+from django.db.models import Prefetch
 from django.utils.translation import gettext as _
 
 from accounts.models import User
@@ -12,7 +13,7 @@ from checkout.actions.cart import being_paid
 from checkout.actions.keeping import locked_cart
 from checkout.models import Cart
 from checkout.vouchers.models import CODE, CartVoucher, Voucher, VoucherScope, typed
-from checkout.vouchers.reading import items_of, known
+from checkout.vouchers.reading import SCOPES, items_of, known
 from checkout.vouchers.rules import MAY_CHANGE, Reduction, reductions
 from portal.common.db import refusing
 from portal.common.errors import Refused
@@ -49,13 +50,15 @@ def enter_code(*, user: User, code: str) -> Reduction:
             raise Refused(_("Le bon %s est déjà dans votre panier.") % voucher.code, code="already")
         if len(before) >= MOST_CODES:
             raise Refused(_("Pas plus de %d bons par commande.") % MOST_CODES, unchanged, code="too_many")
-        rows = Voucher.objects.filter(pk__in=[row.pk for row in [*before, voucher]]).prefetch_related("scopes")
+        rows = Voucher.objects.filter(pk__in=[row.pk for row in [*before, voucher]]).prefetch_related(
+            Prefetch("scopes", SCOPES)
+        )
         by_key = {row.pk: row for row in rows}
         found = reductions(known([by_key[row.pk] for row in [*before, voucher]], user), items_of(cart.pk), on=today())[
             -1
         ]
         if found.reason and found.code not in MAY_CHANGE:
-            raise Refused(f"{voucher.code}\u00a0: {found.reason}", unchanged, code=found.code)
+            raise Refused(found.refusal, unchanged, code=found.code)
         CartVoucher.objects.create(cart=cart, voucher=voucher)
     return found
 

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable
 
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Prefetch
 from django.db.models.functions import Coalesce
 
 from accounts.models import User
 from bookings.models import Booking
 from checkout.models import Cart, CartLine, OrderLine
-from checkout.vouchers.models import CartVoucher, Voucher, VoucherUse
+from checkout.vouchers.models import CartVoucher, Voucher, VoucherScope, VoucherUse
 from checkout.vouchers.rules import Item, Known, Reduction, reductions
-from checkout.vouchers.words import Fates
+from checkout.vouchers.words import Fates, concerns
 from portal.common.db import annotated
 from portal.common.formats import today
+
+# The scopes of vouchers with the names that they are said by.
+SCOPES = VoucherScope.objects.select_related("commune", "service", "activity__service", "profile__service")
 
 
 def items_of(cart: int) -> list[Item]:
@@ -34,7 +37,7 @@ def items_of(cart: int) -> list[Item]:
 
 
 def known(vouchers: Iterable[Voucher], user: User) -> list[Known]:
-    """Vouchers (with their scopes prefetched) as the rules want them, for this person and their family; one query."""
+    """Vouchers (with their SCOPES prefetched) as the rules want them, for this person and their family; one query."""
     ranks: dict[int, list[int]] = {}
     rows = list(vouchers)
     uses = VoucherUse.objects.of_family(user).live().filter(voucher__in=rows)
@@ -48,6 +51,7 @@ def known(vouchers: Iterable[Voucher], user: User) -> list[Known]:
             activities=frozenset(scope.activity_id for scope in row.scopes.all() if scope.activity_id),
             profiles=frozenset(scope.profile_id for scope in row.scopes.all() if scope.profile_id),
             ranks=tuple(ranks.get(row.pk, ())),
+            concerns=" ".join(concerns(row)),
         )
         for row in rows
     ]
@@ -55,7 +59,8 @@ def known(vouchers: Iterable[Voucher], user: User) -> list[Known]:
 
 def entered(cart: Cart) -> list[Voucher]:
     """The vouchers whose codes were entered in a cart, in that order; two queries."""
-    rows = CartVoucher.objects.filter(cart=cart).select_related("voucher").prefetch_related("voucher__scopes")
+    scopes = Prefetch("voucher__scopes", SCOPES)
+    rows = CartVoucher.objects.filter(cart=cart).select_related("voucher").prefetch_related(scopes)
     return [row.voucher for row in rows.order_by("pk")]
 
 

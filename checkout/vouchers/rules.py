@@ -49,6 +49,7 @@ class Known:
     activities: frozenset[int] = frozenset()
     profiles: frozenset[int] = frozenset()
     ranks: Sequence[int] = ()  # may repeat: two accounts become one family when a child joins them
+    concerns: str = ""  # what it is for, in words
 
     @property
     def next_rank(self) -> int:
@@ -82,6 +83,11 @@ class Reduction:
     shares: dict[Key, Decimal] = field(default_factory=dict)
     reason: str = ""
     code: str = ""  # names the rule, for callers that react to it
+
+    @property
+    def refusal(self) -> str:
+        """The reason behind the voucher's code: `BON1 : ce bon n’est plus en service.`"""
+        return f"{self.voucher.code}\u00a0: {self.reason[:1].lower()}{self.reason[1:]}"
 
 
 # What more or other products in the cart may change; of anything else a code is refused when it is entered.
@@ -164,7 +170,8 @@ def _refusal(known: Known, items: Sequence[Item], subtotal: Decimal, on: dt.date
     if not items:
         return "empty", _("Votre panier ne contient rien à quoi l’appliquer.")
     if not any(known.covers(item) and item.price for item in items):
-        return "other_products", _("Ce bon ne concerne aucun des produits de votre panier.")
+        words = [_("Ce bon ne concerne aucun des produits de votre panier."), known.concerns]
+        return "other_products", " ".join(filter(None, words))
     if subtotal < voucher.minimum:
         return "minimum", _("Ce bon demande une commande d’au moins %(least)s : il manque %(missing)s.") % {
             "least": euros(voucher.minimum),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.db.models import Prefetch, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,6 +18,7 @@ from checkout.models import Cart
 from checkout.views.coming_back import page_before
 from checkout.vouchers.actions import enter_code, remove_code
 from checkout.vouchers.models import CartVoucher, Voucher, VoucherUse
+from checkout.vouchers.reading import SCOPES
 from checkout.vouchers.words import conditions, standing, worth
 from portal.common.errors import Refused
 from portal.common.formats import euros
@@ -55,7 +57,7 @@ def enter(request: HttpRequest) -> HttpResponse:
     if found.reason:
         messages.warning(
             request,
-            _("Bon %(code)s ajouté, sans effet pour l’instant. %(why)s")
+            _("Bon %(code)s gardé dans votre panier, non appliqué pour l’instant. %(why)s")
             % {"code": found.voucher.code, "why": found.reason},
         )
     else:
@@ -94,7 +96,7 @@ class Shown:
 
 @require_safe
 def vouchers(request: HttpRequest) -> HttpResponse:
-    """The person's own vouchers, those entered in the cart, and what was used on which order."""
+    """The person's own vouchers, those entered in the cart or given back, and what was used on which order."""
     user = current_user(request)
     uses = VoucherUse.objects.of(user).select_related("voucher", "order").order_by("-created_at", "-pk")[:USES_SHOWN]
     context = {"shown": _shown(user), "uses": uses, "account_section": "vouchers"}
@@ -107,12 +109,15 @@ def _shown(user: User) -> list[Shown]:
             cart__user=user, cart__status__in=[Cart.Status.OPEN, Cart.Status.PAYING]
         ).values_list("voucher", flat=True)
     )
-    rows = (Voucher.objects.of(user) | Voucher.objects.filter(pk__in=in_cart)).prefetch_related(
-        *("scopes__commune", "scopes__service", "scopes__activity__service", "scopes__profile__service")
-    )
+    # What came back from an order that is over can be used again, whosever it is.
+    again = VoucherUse.objects.of(user).filter(status=VoucherUse.Status.GIVEN_BACK).values("voucher")
+    concerned = Voucher.objects.of(user) | Voucher.objects.filter(Q(pk__in=in_cart) | Q(pk__in=again))
+    rows = concerned.prefetch_related(Prefetch("scopes", SCOPES))
     live = list(VoucherUse.objects.of(user).live().filter(voucher__in=rows).values_list("voucher", flat=True))
     found = []
     for row in rows:
         state, words = ("in_cart", _("Dans votre panier")) if row.pk in in_cart else standing(row, live.count(row.pk))
+        if state == "ended" and row.user_id != user.pk:
+            continue
         found.append(Shown(row, worth(row), conditions(row), state, words))
     return sorted(found, key=lambda each: each.state == "ended")

@@ -31,8 +31,8 @@ def worth(voucher: Voucher) -> str:
     return f"−{number.replace('.', ',')}\u00a0%"
 
 
-def conditions(voucher: Voucher) -> list[str]:
-    """What it is for, a sentence each; reads its prefetched scopes."""
+def concerns(voucher: Voucher) -> list[str]:
+    """Which products it is for, a sentence each; reads its prefetched scopes."""
     scopes = list(voucher.scopes.all())
     places = [_place(scope) for scope in scopes if scope.profile is None]
     people = [f"{scope.profile.label} ({scope.profile.service})" for scope in scopes if scope.profile is not None]
@@ -41,10 +41,16 @@ def conditions(voucher: Voucher) -> list[str]:
         found.append(_("Pour %s.") % enumeration(places))
     if people:
         found.append(_("Situation : %s.") % enumeration(people))
-    if voucher.valid_from or voucher.valid_until:
-        found.append(_between(voucher.valid_from, voucher.valid_until, _("Commandes")))
     if voucher.days_from or voucher.days_until:
         found.append(_between(voucher.days_from, voucher.days_until, _("Dates réservées")))
+    return found
+
+
+def conditions(voucher: Voucher) -> list[str]:
+    """What it is for and when it counts, a sentence each; reads its prefetched scopes."""
+    found = concerns(voucher)
+    if voucher.valid_from or voucher.valid_until:
+        found.append(_between(voucher.valid_from, voucher.valid_until, _("Commandes")))
     if voucher.minimum:
         found.append(_("À partir de %s de commande.") % euros(voucher.minimum))
     found.append(_("Se cumule avec d’autres bons.") if voucher.stackable else _("Ne se cumule pas avec un autre bon."))

@@ -208,7 +208,7 @@ class TestPaying:
         with pytest.raises(Refused) as refusal:
             shop.pay(Means.WALLET, "28.44")
         assert refusal.value.code == "changed"
-        assert refusal.value.messages[0] == "RENTREE10\u00a0: Ce bon n’est plus en service."
+        assert refusal.value.messages[0] == "RENTREE10\u00a0: ce bon n’est plus en service."
         assert not Order.objects.exists() and shop.balance == 50
 
     def test_one_that_pays_all_makes_an_order_without_payment(self) -> None:

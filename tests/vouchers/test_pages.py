@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from accounts.models import Terms
 from bookings.actions import release_expired_holds
-from bookings.models import Hold
-from checkout.actions import Means, remove_lines
+from bookings.models import Booking, Hold
+from checkout.actions import Means, cancel_bookings, remove_lines
 from checkout.models import Order
 from checkout.vouchers.actions import enter_code
 from checkout.vouchers.models import Voucher
@@ -141,6 +141,32 @@ class TestSteps:
             response = enter(client, code)
             assert response.status_code == 200 and "<b>" not in text(response).replace("< b >", "")
 
+    def test_one_for_other_products_says_which_and_that_it_is_kept(self, browse: Browse, at_most: Any) -> None:
+        shop, other = open_shop(), open_shop(days=1)
+        voucher("AILLEURS", only_activity=other.activity, stackable=True)
+        shop.add()
+        why = f"e bon ne concerne aucun des produits de votre panier. Pour {other.activity.service} – {other.activity}."
+        client = browse(shop)
+        said = text(enter(client, "AILLEURS", "cart"))
+        assert f"Bon AILLEURS gardé dans votre panier, non appliqué pour l’instant. C{why}" in said
+        assert f"Bon AILLEURS , non appliqué C{why}" in said
+        with at_most(14):
+            client.get("/panier/")
+        for code in ("SEUL", "TROP"):
+            voucher(code)
+            said = text(enter(client, code, "cart"))
+        assert "TROP : ce bon ne se cumule pas avec SEUL" in said
+
+    def test_the_payment_step_counts_as_the_steps_before(self, browse: Browse) -> None:
+        shop = open_shop()
+        voucher()
+        shop.add()
+        enter_code(user=shop.user, code="RENTREE10")
+        shop.answer_steps()
+        for address in ("/commande/recapitulatif/", "/commande/conditions/", "/commande/paiement/"):
+            panel = text(browse(shop).get(address)).rpartition("Votre commande")[2]
+            assert "Total produits 31,60 € Bon RENTREE10 −3,16 € Total 28,44 €" in panel, address
+
     @pytest.mark.parametrize("days", [4, 120])
     @pytest.mark.parametrize("address", ["/panier/", "/commande/recapitulatif/", "/commande/paiement/"])
     def test_cost(self, browse: Browse, at_most: Any, address: str, days: int) -> None:
@@ -168,6 +194,21 @@ class TestMine:
         assert "−5,00 € Coup de pouce AMOI À utiliser" in said and f"Pour {shop.activity.service}." in said
         assert "PUBLIC" in said and order.number in said and "−1,58 €" in said
         assert "CACHE" not in said
+
+    def test_one_that_came_back_can_be_put_in_the_cart_again(self, browse: Browse) -> None:
+        """Its order is over: it stands among those to use, though it is everybody's."""
+        shop = open_shop(days=2, credit="50")
+        row = voucher("BIENVENUE")
+        order_with(shop, "BIENVENUE", total="14.22")
+        client = browse(shop)
+        assert "Mettre dans mon panier" not in text(client.get("/mon-compte/bons-de-reduction/"))
+        cancel_bookings(ids=list(Booking.objects.booked().values_list("pk", flat=True)), by=shop.user)
+        said = text(client.get("/mon-compte/bons-de-reduction/"))
+        assert "BIENVENUE À utiliser" in said and "Mettre dans mon panier BIENVENUE" in said and "Rendu" in said
+        row.is_active = False
+        row.save()
+        said = text(client.get("/mon-compte/bons-de-reduction/"))
+        assert "Mettre dans mon panier" not in said and "Plus en service" not in said and "Rendu" in said
 
     def test_without_any(self, browse: Browse) -> None:
         assert "Aucun bon à votre nom" in text(browse(open_shop()).get("/mon-compte/bons-de-reduction/"))
