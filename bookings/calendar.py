@@ -237,7 +237,7 @@ def build_past(availability: Availability, first: dt.date, end: dt.date) -> Past
         ]
         months.append(_month(year, number, weeks, (), [], []))
     count = sum(cell is not None and cell.kind == "m" for row in months for week in row.weeks for cell in week)
-    words = _("rien n’y était réservé")
+    words = ngettext("mois passé", "mois passés", len(months))
     if count:
         words = ngettext("%d jour réservé", "%d jours réservés", count) % count
     title = months[0].title

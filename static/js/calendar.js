@@ -130,6 +130,7 @@ function update() {
     quantity += count;
     sum += amount;
   }
+  form.querySelector("[data-total]")?.removeAttribute("hidden");
   show("people", people.filter((person) => person.checked).length);
   show("days", new Set(chosen.map(dateOf)).size);
   show("quantity", quantity);
