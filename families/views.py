@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -105,9 +106,10 @@ def filiation_end(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def filiation_add_self(request: HttpRequest) -> HttpResponse:
-    """« Réserver aussi pour moi-même »."""
+    """« Réserver aussi pour moi-même »; then the page of ours on which it was pressed (field `back`), or else the filiations."""
     _add_self(request)
-    return redirect("filiations")
+    back = request.POST.get("back", "")
+    return redirect(back if url_has_allowed_host_and_scheme(back, allowed_hosts=None) else "filiations")
 
 
 # --- Second step of signing up ---------------------------------------------------------------------------------------

@@ -56,8 +56,9 @@ class TicketPage:
         self.activity = activity
         self.accesses = accesses
         self.slots = list(activity.slots.filter(is_active=True))
-        links = Filiation.objects.of(current_user(request)).select_related("beneficiary")
+        links = list(Filiation.objects.of(current_user(request)).select_related("beneficiary"))
         self.people = [row.beneficiary for row in links]
+        self.has_self = any(row.kind == Filiation.Kind.SELF for row in links)
         self.stops = list(BusStop.objects.offered().filter(line__activity=activity).select_related("line"))
         data = request.POST if request.method == "POST" else request.GET
         self.form = TicketForm(
@@ -109,6 +110,7 @@ class TicketPage:
             "access": self.access,
             "slots": self._formulas(),
             "people": [(row, str(row.pk) in self.chosen_people) for row in self.people],
+            "has_self": self.has_self,
             "details": details,
             "details_title": self._details_title(),
             "opens_on": opens_on if opens_on and opens_on > timezone.localdate() else None,
