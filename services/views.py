@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, OuterRef, Prefetch
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -10,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from accounts.models import Commune
+from portal.common.formats import enumeration
 from services import absences, catalogue
 from services.catalogue import CatalogueForm, Listing
 from services.models import Activity, Category, Service, Subscription
@@ -85,9 +87,13 @@ def category(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def service(request: HttpRequest, slug: str) -> HttpResponse:
     """What can be booked in one service, and whether this person may."""
-    calendars = Activity.objects.filter(service=OuterRef("pk"), is_active=True, kind=Activity.Kind.CALENDAR)
+    sold = Activity.objects.filter(service=OuterRef("pk"), is_active=True)
+    calendars = sold.filter(kind=Activity.Kind.CALENDAR)
     found: Any = get_object_or_404(
-        Service.objects.select_related("commune", "category", "absence_rule").annotate(has_calendar=Exists(calendars)),
+        Service.objects.select_related("commune", "category", "absence_rule").annotate(
+            calendars=ArraySubquery(calendars.order_by("position", "name").values("name")),
+            sells_others=Exists(sold.exclude(kind=Activity.Kind.CALENDAR)),
+        ),
         slug=slug,
         is_active=True,
     )
@@ -102,12 +108,22 @@ def service(request: HttpRequest, slug: str) -> HttpResponse:
             "univers": found.category.slug,
             "listing": listing,
             "offers": catalogue.offers(listing.page, requests),
-            # Tickets and passes have no absences.
-            "absences": absences.sentence(found.absence_rule) if found.has_calendar else "",
+            "absences": _absences(found),
             "waiting": any(row.status == Subscription.Status.PENDING for row in requests),
             "may_book": any(row.status == Subscription.Status.APPROVED for row in requests),
         },
     )
+
+
+def _absences(service: Any) -> str:
+    """What absences give back; tickets and passes have none, and beside them the sentence names what it is about."""
+    if not service.calendars:
+        return ""
+    words = absences.sentence(service.absence_rule)
+    if service.sells_others:
+        names = enumeration(f"«\u00a0{name}\u00a0»" for name in service.calendars)
+        words += " " + _("Cela vaut pour %s.") % names
+    return words
 
 
 def _offers(request: HttpRequest, listing: Listing[Activity]) -> dict[str, Any]:

@@ -119,9 +119,10 @@ def _late_rule() -> None:
 
 def _service(plan: catalogue.ServicePlan) -> None:
     deadlines = {row.name: row for row in Deadline.objects.all()}
-    rule = CERTIFICATE if plan.category == "cantines" else THREE_DAYS
+    rules = {"cantines": CERTIFICATE, "velo-en-velay": None}  # nobody is absent from a bicycle
+    rule = rules.get(plan.category, THREE_DAYS)
     service = Service.objects.create(
-        absence_rule=AbsenceRule.objects.get(name=rule),
+        absence_rule=AbsenceRule.objects.filter(name=rule).first(),
         commune=Commune.objects.get(name=plan.commune) if plan.commune else None,
         category=Category.objects.get(slug=plan.category),
         name=plan.name,

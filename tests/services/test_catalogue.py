@@ -184,3 +184,29 @@ def test_cost_does_not_follow_what_is_offered(
     ):
         with django_assert_max_num_queries(most):
             assert client.get(address).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "service, commune, said",
+    [
+        ("Mairie de Rosières – Garderie", "Rosières", "Mairie de Rosières – Garderie"),
+        ("Mairie du Puy-en-Velay – Cantine", "Le Puy-en-Velay", "Mairie du Puy-en-Velay – Cantine"),
+        ("Garderie", "Rosières", "Garderie (Rosières)"),
+        ("Agglomération – Pass’Card", None, "Agglomération – Pass’Card"),
+        ("Pass’Card", None, "Pass’Card (Agglomération du Puy-en-Velay)"),
+    ],
+)
+def test_a_service_is_named_with_whose_it_is(service: str, commune: str | None, said: str) -> None:
+    owner = CommuneFactory(name=commune) if commune else None
+    assert ServiceFactory(name=service, commune=owner).full_name == said
+
+
+def test_who_decides_on_an_access_is_who_runs_the_service(client: Client) -> None:
+    shop = open_shop(days=1)
+    client.force_login(shop.user)
+    shop.subscription.delete()
+    service = shop.activity.service
+    assert "La mairie le valide" in text(client.get(service.get_absolute_url()))
+    Service.objects.filter(pk=service.pk).update(commune=None)
+    said = text(client.get(service.get_absolute_url()))
+    assert "L’agglomération le valide" in said and "mairie" not in said.partition("Demandez l’accès")[2][:200]

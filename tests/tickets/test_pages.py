@@ -15,7 +15,7 @@ from bookings.tickets.words import note
 from checkout.models import CartLine
 from portal.common.formats import long_date, moment, today
 from services import absences
-from services.models import Slot
+from services.models import Activity, Slot
 from tests.checkout.conftest import MaxQueries
 from tests.checkout.http import steps, text
 from tests.factories import (
@@ -270,3 +270,25 @@ def test_a_service_that_sells_tickets_alone_says_nothing_of_absences(browse: Bro
     assert rule and rule not in text(client.get(address))
     TariffFactory(slot=SlotFactory(activity__service=shop.activity.service), profile=shop.tariff.profile)
     assert rule in text(client.get(address))
+
+
+def test_beside_a_calendar_the_absences_name_it(browse: Browse) -> None:
+    shop = kiosk()
+    slot = SlotFactory(activity__service=shop.activity.service, activity__name="Ligne 12")
+    TariffFactory(slot=slot, profile=shop.tariff.profile)
+    client, address = browse(shop), shop.activity.service.get_absolute_url()
+    assert "Cela vaut pour « Ligne 12 »." in text(client.get(address))
+    Activity.objects.exclude(pk=slot.activity_id).update(is_active=False)
+    assert "Cela vaut pour" not in text(client.get(address))
+
+
+def test_an_adult_buys_for_themselves_from_the_page_of_the_product(browse: Browse) -> None:
+    shop = kiosk()
+    client, address = browse(shop), shop.activity.get_absolute_url()
+    assert "Réserver aussi pour moi-même" in text(client.get(address))
+    answer = client.post("/mon-compte/filiations/moi-meme/", {"back": address})
+    assert answer["Location"] == address
+    said = text(client.get(address))
+    assert str(shop.user) in said and "Réserver aussi pour moi-même" not in said
+    answer = client.post("/mon-compte/filiations/moi-meme/", {"back": "https://ailleurs.example/"})
+    assert answer["Location"] == "/mon-compte/filiations/"
