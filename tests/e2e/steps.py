@@ -318,7 +318,7 @@ def order_is_paid(who: Visitor, total: str) -> None:
 
 def paid(who: Visitor) -> None:
     """The order on screen is paid, whether just now or a while ago."""
-    expect(who.page.get_by_role("definition").filter(has_text="Payée le ")).to_be_visible()
+    expect(who.page.get_by_role("term").filter(has_text="Payée le")).to_be_visible()
 
 
 # --- Wallet and reservations -----------------------------------------------------------------------------------------

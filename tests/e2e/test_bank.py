@@ -208,7 +208,7 @@ def test_the_notification_comes_when_a_place_is_gone(visit: Visit, worker: Worke
     assert (baskets.booked(), baskets.balance()) == (3, Decimal("57.90"))
     open_order(who)
     expect(who.page.get_by_role("main")).to_contain_text("Rendu à votre porte-monnaie")
-    steps.open_mail(who, "est payée", PARENT)
+    steps.open_mail(who, "payée, une partie n’était plus libre", PARENT)
     who.reads("Ces places n’étaient plus libres quand votre règlement est arrivé")
     steps.wallet_holds(who, "57,90 €")
 
