@@ -40,8 +40,7 @@ MANUAL = f"""
     SELECT a.code, sum(e.amount) FROM wallet_movement m
     JOIN wallet_entry e ON e.movement_id = m.id JOIN wallet_account a ON a.id = e.account_id
     WHERE {EXPLAINS_ITSELF} AND a.kind <> 'wallet' GROUP BY 1
-"""  # noqa: S608
-
+"""  # noqa: S608  built of constants of the code alone
 BOUNDS = "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM checkout_order"
 # What a paid order has in the ledger by the sort of its accounts, beside its payments and lines. Lines that were lost when
 # it was paid name that very movement: they came to the wallet and were no income.
@@ -129,7 +128,7 @@ WALLETS = f"""
     )
     SELECT user_id, coalesce(said.amount, 0), coalesce(held.amount, 0) FROM said FULL JOIN held USING (user_id)
     WHERE coalesce(said.amount, 0) <> coalesce(held.amount, 0) ORDER BY 1 LIMIT %s
-"""  # noqa: S608
+"""  # noqa: S608  built of constants of the code alone
 
 
 def without_order() -> Iterator[str]:

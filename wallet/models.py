@@ -211,7 +211,7 @@ MOVES_WHAT_WAS_AGREED = f"""
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NULL;
-"""  # noqa: S608
+"""  # noqa: S608  built of constants of the code alone
 
 
 class Movement(models.Model):

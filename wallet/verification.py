@@ -73,7 +73,7 @@ EXPLAINS_ITSELF = f"""
     m.kind IN ('adjustment', 'expiry') AND (
         m.key IN (SELECT 'correction:' || id FROM wallet_correction WHERE status = 'approved') OR {IS_LOADED}
     )
-"""  # noqa: S608
+"""  # noqa: S608  built of constants of the code alone
 # Each correction with what its movement moved; a manual movement, or one that bears such a key, that is none which was
 # approved is told as well.
 CORRECTIONS = f"""
@@ -88,7 +88,7 @@ CORRECTIONS = f"""
     SELECT key, a.code, coalesce(agreed.amount, 0), coalesce(moved.amount, 0)
     FROM agreed FULL JOIN moved USING (key, account_id) JOIN wallet_account a ON a.id = account_id
     WHERE coalesce(agreed.amount, 0) <> coalesce(moved.amount, 0) ORDER BY 1, 2
-"""  # noqa: S608
+"""  # noqa: S608  built of constants of the code alone
 TOTAL = "SELECT coalesce(sum(amount), 0) FROM wallet_entry"
 
 

@@ -58,8 +58,7 @@ NUMBER_IN_ANY_SPELLING = f"""
             USING ERRCODE = 'unique_violation', CONSTRAINT = 'receipt_number_once';
     END IF;
     RETURN NEW;
-"""  # noqa: S608
-
+"""  # noqa: S608  built of constants of the code alone
 # A slip is written again once its deposit was taken back: what stands bears a number once, in whatever spelling.
 SLIP_STANDS_ONCE = f"""
     PERFORM pg_advisory_xact_lock(hashtext('till:' || NEW.means));
@@ -72,8 +71,7 @@ SLIP_STANDS_ONCE = f"""
             USING ERRCODE = 'unique_violation', CONSTRAINT = 'deposit_slip_once';
     END IF;
     RETURN NEW;
-"""  # noqa: S608
-
+"""  # noqa: S608  built of constants of the code alone
 # One after the other, whoever takes something out: the second counts what the first has taken. The movement is posted by then.
 WITHIN_THE_TILL = """
     PERFORM pg_advisory_xact_lock(hashtext('till:' || NEW.means));

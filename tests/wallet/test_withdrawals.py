@@ -401,11 +401,6 @@ class TestPages:
     PAGE = "/mon-compte/porte-monnaie/remboursement/"
     CHECK = f"{PAGE}verifier/"
 
-    def test_who_asks_for_anothers_account_is_told_before_it_is_sent(self, parent: User) -> None:
-        client = client_of(parent)
-        check = client.post(self.PAGE, {"amount": "30,00", "holder": "Jean Dupuis", "iban": IBAN}, follow=True)
-        assert "Ce compte est au nom de Jean Dupuis, qui n’est pas le vôtre" in text(check)
-
     def test_ask_check_and_take_back(self, parent: User) -> None:
         client = client_of(parent)
         assert "Demander un remboursement" in text(client.get("/mon-compte/porte-monnaie/"))
@@ -482,42 +477,6 @@ class TestPages:
         regie(iban=read_iban(OTHER_IBAN))  # written meanwhile
         assert client.post(self.CHECK, {"seal": seal})["Location"] == self.PAGE
         assert balance(parent) == 50 and not Withdrawal.objects.exists()
-
-    @pytest.mark.parametrize(
-        "holder, is_said",
-        [
-            ("M. ou Mme LOEB", False),
-            ("celik zoe", False),
-            ("Paul Lœb", False),
-            ("Mme Rosa Martin", True),
-            ("SARL Loebner", True),
-            ("王芳", True),
-        ],
-    )
-    def test_a_holder_who_is_somebody_else_is_said(
-        self, parent: User, operator: User, holder: str, is_said: bool
-    ) -> None:
-        row = Withdrawal.objects.create(user=parent, amount=Decimal(3), holder=holder, iban=read_iban(IBAN))
-        client, page = client_of(operator), f"/admin/wallet/withdrawal/{row.pk}/change/"
-        assert ("Le titulaire n’est pas l’usager" in text(client.get(page))) is is_said
-        assert ("(pas l’usager)" in text(client.get("/admin/wallet/withdrawal/"))) is is_said
-
-    def test_particles_and_titles_are_nobodys_name(self, operator: User) -> None:
-        user = UserFactory(first_name="Ly", last_name="de La Tour")
-        asked = {"user": user, "amount": Decimal(3), "iban": IBAN}
-        holders = {"Mme de La Fontaine": True, "de la": True, "LY D’AUTRE": True, "LY TOUR": False, "Latour": True}
-        assert {holder: Withdrawal(holder=holder, **asked).is_for_another for holder in holders} == holders
-        row = Withdrawal.objects.create(holder="Rosa", **asked | {"iban": read_iban(IBAN)})
-        refuse_withdrawal(withdrawal=row, reason="Compte d’un tiers", by=operator)
-        page = client_of(operator).get(f"/admin/wallet/withdrawal/{row.pk}/change/")
-        assert "Le titulaire n’est pas l’usager" not in text(page)  # it is decided
-
-    def test_a_first_name_is_shared_with_strangers(self) -> None:
-        user = UserFactory(first_name="Marie", last_name="Lœb")
-        holders = {"Marie Durand": True, "Paul Loeb": False, "Mme LOEB M.": False, "Marie": True}
-        assert {holder: Withdrawal(user=user, holder=holder).is_for_another for holder in holders} == holders
-        user.last_name = ""  # the first name is all that is known
-        assert not Withdrawal(user=user, holder="Marie Durand").is_for_another
 
     def test_what_was_typed_does_not_outlive_the_balance(self, parent: User, operator: User) -> None:
         client = client_of(parent)

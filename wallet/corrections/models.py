@@ -181,7 +181,7 @@ class Correction(models.Model):
                             USING ERRCODE = 'integrity_constraint_violation';
                     END IF;
                     RETURN NEW;
-                """,  # noqa: S608
+                """,  # noqa: S608  built of constants of the code alone
             ),
             pgtrigger.Trigger(
                 name="account_correction_proposed_once",
