@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 PATIENCE_SECONDS = 60
+ALIVE = 1789  # the advisory lock that a victim's connection shares for as long as the database server believes in it
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Steps:
         from django.db import connection
         from django.db.backends.base.base import BaseDatabaseWrapper
 
-        connection.ensure_connection()
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock_shared(%s)", [ALIVE])
         connection.execute_wrappers.append(self.statement)
         commits: Any = BaseDatabaseWrapper
         commits._commit = self.around(commits._commit)
@@ -162,12 +164,20 @@ class Victim:
         self.process.wait(PATIENCE_SECONDS)
 
     def dies(self, at: int, what: str, *, every: bool = False, **order: Any) -> bool:
-        """Have the work done by a process that dies at step `at`; False when it had fewer steps and has ended well."""
+        """Have the work done by a process that dies at step `at`; False when it had fewer steps and has ended well.
+
+        Returns once the database server has noticed and taken back what was not committed: until then its rows stay locked,
+        and who steps over locked rows (the outbox) would leave them to the next minute's sweep.
+        """
+        from django.db import connection
+
         said = {"what": what, "dies_at": at, "every": every, "settings": self.settings, **order}
         self.process.stdin.write(json.dumps(said) + "\n")
         self.process.stdin.flush()
         code = int(self.process.stdout.readline())
         assert code in {0, -signal.SIGKILL}, f"step {at} of {what} ended with {code}"
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s), pg_advisory_unlock(%s)", [ALIVE, ALIVE])
         return code != 0
 
 
