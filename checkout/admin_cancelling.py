@@ -15,7 +15,7 @@ from accounts.admin_base import Right, staff
 from bookings.admin import BookingAdmin
 from bookings.models import Booking
 from checkout.actions import cancel_for
-from checkout.actions.cancellation import own_among, own_family
+from checkout.actions.cancellation import own_among, own_card, own_family
 from checkout.models import Order, OrderLine
 from checkout.refunds.actions import back_to
 from checkout.vouchers.reading import fates_without
@@ -69,6 +69,8 @@ class CancellingBookingAdmin(BookingAdmin):
         late = [row for row in rows if row not in given and row.open_day.cancel_until <= now]
         paid = list(OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None))
         own = own_among([row.pk for row in rows], staff(request))
+        back = back_to(paid)
+        may_card = bool(back["on_card"]) and staff(request).is_operator
         context = {
             "title": _("Annuler des réservations"),
             "rows": rows,
@@ -76,11 +78,12 @@ class CancellingBookingAdmin(BookingAdmin):
             "late": late,
             "given": given,
             "own": own_family(own) if own and (late or given) and not form.errors else "",
+            "own_card": own_card(own) if own and may_card else "",
             "others": len(rows) - len(own),
-            **back_to(paid),
+            **back,
             "vouchers": fates_without(paid),
             # The mairies have no say in where the régie's money goes, nor anybody for their own family.
-            **({} if staff(request).is_operator and not own else {"on_card": ZERO}),
+            **({} if may_card and not own else {"on_card": ZERO}),
             "form": form,
             "checkbox": ACTION_CHECKBOX_NAME,
         }

@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -19,8 +19,9 @@ from accounts.admin_ask import Done, Question, ask
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.models import Payment, Refund
-from checkout.refunds.actions import back_to_wallet, left_of, refund_to_card
+from checkout.refunds.actions import back_to_wallet, check_not_own, left_of, refund_to_card
 from checkout.refunds.models import new_refund_reference
+from portal.common.errors import Refused
 from portal.common.formats import euros, moment, of
 from portal.common.forms import AmountField
 from portal.common.money import ZERO
@@ -121,6 +122,8 @@ class RefundAdmin(ReadOnlyAdmin):
         if not self.may(request, Right.DECIDE):
             raise PermissionDenied
         found = get_object_or_404(Payment.objects.select_related("order__user"), pk=payment)
+        if left := self.left_to_another(request, found, reverse("admin:checkout_payment_change", args=[found.pk])):
+            return left
         most = min(left_of(found), wallet_of(found.order.user).balance)
         form = RefundForm(request.POST or None, initial={"amount": most or None})
 
@@ -153,6 +156,8 @@ class RefundAdmin(ReadOnlyAdmin):
         found: Refund = self.object_or_404(request, str(pk))
         if not self.may(request, Right.DECIDE, found):
             raise PermissionDenied
+        if left := self.left_to_another(request, found.payment, self.url("change", pk)):
+            return left
 
         def give_up(*, note: str, seen: str) -> Done:
             back_to_wallet(refund=found, note=note, by=staff(request), seen=seen)
@@ -181,6 +186,15 @@ class RefundAdmin(ReadOnlyAdmin):
             cancel_words=_("Attendre encore"),
         )
         return ask(self, request, question, GiveUpForm(request.POST or None, initial={"seen": found.status}), give_up)
+
+    def left_to_another(self, request: HttpRequest, payment: Payment, address: str) -> HttpResponse | None:
+        """Back to where one came from, with why, when it is one's own family's card: said before anything is typed."""
+        try:
+            check_not_own(payment, staff(request))
+        except Refused as refusal:
+            self.say(request, messages.ERROR, refusal.messages)
+            return redirect(address)
+        return None
 
     @admin.display(description=gettext_lazy("commande"))
     def order_number(self, obj: Refund) -> str:

@@ -135,9 +135,18 @@ def own_among(ids: Collection[int], user: User) -> list[Booking]:
 
 def own_family(rows: Iterable[Booking]) -> str:
     """What an agent is told of bookings of their own family."""
-    return _("%s\u00a0: c’est votre propre famille, une autre personne du service s’en charge.") % bookings.some(
-        f"{row.beneficiary} ({dated(row.date)})" for row in rows
-    )
+    return _("%s\u00a0: c’est votre propre famille, une autre personne du service s’en charge.") % _some(rows)
+
+
+def own_card(rows: Iterable[Booking]) -> str:
+    """The same where only the card is another person's to give back."""
+    return _(
+        "%s\u00a0: c’est votre propre famille. Ici, tout revient donc au porte-monnaie\u00a0; sur la carte, une autre personne du service rend la somme."
+    ) % _some(rows)
+
+
+def _some(rows: Iterable[Booking]) -> str:
+    return bookings.some(f"{row.beneficiary} ({dated(row.date)})" for row in rows)
 
 
 def check_card_refunds(to_card: bool) -> None:

@@ -15,6 +15,7 @@ from bookings.models import Booking
 from bookings.pricing import Place, Pricer
 from checkout.actions.cancellation import give_back
 from checkout.actions.completion import complete
+from checkout.actions.payment import line_of
 from checkout.models import Order, OrderLine
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
@@ -196,18 +197,9 @@ def _order(offer: Quote, new: Booking, by: User) -> tuple[Order, OrderLine]:
     order = Order.objects.create(
         user=by, total=offer.price, billing_address=before.billing_address, terms_id=before.terms_id
     )
-    line = OrderLine.objects.create(
-        order=order,
-        booking=new,
-        commune_id=offer.line.commune_id,
-        label=offer.line.label,
-        detail=offer.slot.name,
-        beneficiary_name=offer.line.beneficiary_name,
-        date=offer.open_day.date,
-        unit_price=offer.price,
-        surcharge=offer.sold.surcharge,
-        explanation=offer.sold.words,
-    )
+    line = line_of(new, unit_price=offer.price, surcharge=offer.sold.surcharge, explanation=offer.sold.words)
+    line.order = order
+    line.save(force_insert=True)
     return order, line
 
 

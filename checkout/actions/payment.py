@@ -373,26 +373,29 @@ def _order_lines(cart: Cart) -> Sequence[OrderLine]:
 
 def order_line(row: CartLine) -> OrderLine:
     """The frozen line of an order, not written yet, for a line of a cart."""
-    item = row.item
-    activity = item.activity
-    line = OrderLine(
-        kind=OrderLine.Kind.BOOKING,
-        booking=row.booking,
-        ticket=row.ticket,
-        commune_id=activity.service.commune_id,
-        label=activity.name,
-        detail=item.slot.name,
-        beneficiary_name=str(item.beneficiary),
-        date=item.date,
-        unit_price=row.unit_price,
-        surcharge=row.surcharge,
-        explanation=row.explanation,
-        nature=item.slot.nature,
-        meal_price=item.slot.meal_price,
-    )
+    line = line_of(row.item, unit_price=row.unit_price, surcharge=row.surcharge, explanation=row.explanation)
     if row.ticket is not None:
         line.kind, line.date, line.note = OrderLine.Kind.TICKET, None, note(row.ticket.valid, row.ticket.stop)
     return line
+
+
+def line_of(item: Booking | Ticket, *, unit_price: Decimal, surcharge: Decimal, explanation: str) -> OrderLine:
+    """The frozen line of what is bought at a price, whoever sells it and however; without its order, not written yet."""
+    return OrderLine(
+        kind=OrderLine.Kind.BOOKING,
+        booking=item if isinstance(item, Booking) else None,
+        ticket=item if isinstance(item, Ticket) else None,
+        commune_id=item.activity.service.commune_id,
+        label=item.activity.name,
+        detail=item.slot.name,
+        beneficiary_name=str(item.beneficiary),
+        date=item.date,
+        unit_price=unit_price,
+        surcharge=surcharge,
+        explanation=explanation,
+        nature=item.slot.nature,
+        meal_price=item.slot.meal_price,
+    )
 
 
 def _start(order: Order, user: User, means: Means, card: Card, lines: Sequence[OrderLine] | None) -> Payment | None:

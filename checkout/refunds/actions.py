@@ -21,6 +21,7 @@ from checkout.models import OrderLine, Payment, ProviderEvent, Regie
 from checkout.providers import provider as find_provider
 from checkout.providers.base import Impossible, RefundFailed, Unreachable
 from checkout.refunds.models import Refund
+from families.models import Beneficiary
 from portal.common.db import annotated
 from portal.common.errors import Refused
 from portal.common.formats import euros
@@ -114,11 +115,14 @@ def refund_to_card(
     when it asks for another sum. `cancellation` is the movement (by its key in the table) that has just put the money into the
     wallet: one note tells of both.
     Raises Refused without a reason, for more than the card gave (less what it has back), where the provider pays nothing
-    back, and when the wallet holds too little. Then nothing has changed.
+    back, when the wallet holds too little, and to who would send it to their own family without a cancellation that had the
+    right to. Then nothing has changed.
     """
     if not reason.strip():
         raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
     locked = Payment.objects.select_related("order__user").select_for_update(of=("self",)).get(pk=payment.pk)
+    if cancellation is None:
+        check_not_own(locked, by)
     if made := Refund.objects.filter(reference=reference).first():
         if (made.payment_id, made.amount) == (locked.pk, amount):
             return made
@@ -152,6 +156,21 @@ def refund_to_card(
     refund.save(force_insert=True)
     queue_call(key=f"refund:{refund.reference}", name=CALL, payload={"refund": refund.pk})
     return refund
+
+
+def check_not_own(payment: Payment, by: User) -> None:
+    """Raises Refused when a person would decide on what they, or somebody they answer for, have from a payment."""
+    if payment.order.user_id == by.pk or _of_own_family(payment, by):
+        raise Refused(
+            _("Ce règlement est de votre famille\u00a0: une autre personne du service en décide. Rien n’a changé."),
+            code="own_family",
+        )
+
+
+def _of_own_family(payment: Payment, by: User) -> bool:
+    own = Beneficiary.objects.of(by)
+    theirs = Q(booking__beneficiary__in=own) | Q(ticket__beneficiary__in=own)
+    return OrderLine.objects.filter(theirs, order=payment.order_id).exists()
 
 
 @handles(CALL)
@@ -209,9 +228,11 @@ def back_to_wallet(*, refund: Refund, note: str, by: User | None = None, seen: s
     """End a refund that never reaches the card: its euros are in the wallet again, and their owner is told.
 
     Also one that was done, when the bank has sent it back: then the provider holds its euros again. `seen` is the status
-    that a person decided upon. Raises Refused when it has failed before, and when it is another by now: what the provider
-    has done while a page stood open is not to be paid a second time.
+    that a person decided upon. Raises Refused when it has failed before, when it is another by now (what the provider has done
+    while a page stood open is not to be paid a second time), and to who would say so of their own family's money.
     """
+    if by is not None:
+        check_not_own(refund.payment, by)
     locked = Refund.objects.select_for_update().get(pk=refund.pk)
     if locked.status == Refund.Status.FAILED:
         raise Refused(_("Ce remboursement est déjà dans le porte-monnaie. Rien n’a été changé."), code="ended")

@@ -41,6 +41,26 @@ WITHIN_ITS_CANCELLATION = """
 """
 
 
+# Nobody decides alone on what comes to themselves: neither to their card, unless a cancellation has just given it to them, nor
+# that it never reached it, which puts it into their wallet (the movement is posted before the row says so).
+NOT_FOR_ONESELF = """
+    IF EXISTS (
+        SELECT 1 FROM checkout_payment p JOIN checkout_order o ON o.id = p.order_id
+        WHERE p.id = NEW.payment_id AND (
+            (TG_OP = 'INSERT' AND o.user_id = NEW.by_id)
+            OR (TG_OP = 'UPDATE' AND EXISTS (
+                SELECT 1 FROM wallet_movement m
+                WHERE m.key = 'refund:' || NEW.reference || ':failed' AND m.by_id = o.user_id
+            ))
+        )
+    ) THEN
+        RAISE EXCEPTION 'checkout_refund: nobody decides on their own card'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class RefundQuerySet(models.QuerySet["Refund"]):
     def live(self) -> Self:
         """Refunds that have reached the card, or will."""
@@ -141,6 +161,20 @@ class Refund(models.Model):
                 condition=pgtrigger.Condition("NEW.cancellation_id IS NOT NULL"),
                 declare=[("given", "numeric"), ("back", "numeric")],
                 func=WITHIN_ITS_CANCELLATION,
+            ),
+            pgtrigger.Trigger(
+                name="nobody_refunds_themselves",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.cancellation_id IS NULL"),
+                func=NOT_FOR_ONESELF,
+            ),
+            pgtrigger.Trigger(
+                name="nobody_fails_their_own_refund",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition("OLD.status <> 'failed' AND NEW.status = 'failed'"),
+                func=NOT_FOR_ONESELF,
             ),
         ]
 

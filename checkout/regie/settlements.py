@@ -52,7 +52,7 @@ ANY: Mapping[str, Sequence[str]] = {
 }
 # A minus before a fee is what was given back for some, and how a deduction is written for others. Where the file has a net,
 # gross less fee is that net, and it tells which; without one, the minus of a refund's fee is believed of these providers
-# only, and every other fee was taken.
+# only, and every other fee was taken. A charge never brings more than its gross, whoever writes it.
 SIGNED = {"stripe"}
 
 
@@ -340,10 +340,10 @@ def _fees(provider: str, gross: Decimal, written: Decimal) -> list[Decimal]:
     """What a provider may mean that it keeps of a line (below zero: gives back), in euros, the likeliest first.
 
     Some write a fee as what is taken off, some as a debit. Of a payment something is kept; of what is paid back it may be
-    either, which the net tells. SIGNED ones mean what they write.
+    either, which the net tells. SIGNED ones mean there what they write; of what came back to them, where the net says so.
     """
     if provider in SIGNED:
-        return [written]
+        return [abs(written), written] if gross > 0 else [written]
     return [abs(written)] if gross > 0 else [abs(written), -abs(written)]
 
 
@@ -414,6 +414,8 @@ def _match(provider: str, lines: Sequence[Line]) -> None:
             line.problem = _("règlement non encaissé chez nous")
         elif line.payment.amount != line.gross:
             line.problem = _("montant différent du nôtre")
+        elif line.fee < 0:
+            line.problem = _("net plus élevé que le brut")
     _seen_before(provider, lines)
 
 

@@ -1,6 +1,5 @@
 """Where providers and the browsers they send back arrive. What they say is stored as it came, verified, then applied."""
 
-import datetime as dt
 import functools
 import logging
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
+from django.core.cache import cache
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -28,7 +28,7 @@ from checkout.refunds.actions import apply_failure
 
 logger = logging.getLogger(__name__)
 
-ASK_AGAIN_AFTER = dt.timedelta(seconds=5)  # less than it takes to try another card
+ASK_AGAIN_SECONDS = 5  # less than it takes to try another card; of returns alone, the tasks ask when they like
 
 
 @csrf_exempt  # the caller is the provider; its signature is what counts
@@ -53,7 +53,7 @@ def back(request: HttpRequest, provider: str, reference: str) -> HttpResponse:
     """The browser's return. What it carries counts only where the provider has signed it; otherwise the provider is asked.
 
     It is the one GET that writes: nothing but what the provider states, once, whoever calls it how often; and of a payment
-    that has ended it is asked at most each ASK_AGAIN_AFTER.
+    that has ended it is asked at most each ASK_AGAIN_SECONDS.
     """
     known = get_object_or_404(Payment.objects.select_related("order"), reference=reference, provider=provider)
     if not _find(provider).signs_return:
@@ -129,9 +129,8 @@ def departure(request: HttpRequest, reference: str) -> HttpResponse:
 
 def _after(request: HttpRequest, payment: Payment) -> HttpResponse:
     """Where somebody who comes back from the bank reads how it ended."""
-    now = timezone.now()
-    lately = payment.checked_at is not None and payment.checked_at > now - ASK_AGAIN_AFTER
-    if payment.status in Payment.WITHOUT_MONEY and now < payment.page_closes_at and not lately:
+    may_still_pay = payment.status in Payment.WITHOUT_MONEY and timezone.now() < payment.page_closes_at
+    if may_still_pay and cache.add(f"checkout.return:{payment.reference}", True, ASK_AGAIN_SECONDS):
         _ask(payment)  # another card may have paid on the same page since
     order = payment.order
     if payment.status == Payment.Status.CREDITED:

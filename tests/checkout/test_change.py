@@ -357,3 +357,15 @@ class TestGuards:
         change(paid(), day=1)
         with pytest.raises(Error, match="Cannot update or delete"), transaction.atomic():
             Change.objects.all()._raw_delete("default")
+
+
+@pytest.mark.parametrize("later", [{"meal_price": Decimal("4.20")}, {"nature": "", "meal_price": None}])
+def test_its_line_keeps_what_its_price_pays_for(later: dict[str, object]) -> None:
+    """As every line does: what the commune declares afterwards is of other orders."""
+    shop = paid()
+    both = {"nature": "both", "includes_meal": True, "meal_price": Decimal("3.70")}
+    Slot.objects.filter(pk=shop.slot.pk).update(**both)
+    change(shop, day=1, slot=Slot.objects.get(pk=shop.slot.pk))
+    Slot.objects.filter(pk=shop.slot.pk).update(**later)
+    line = OrderLine.objects.latest("pk")
+    assert (line.booking, line.nature, line.meal_price) == (the_booking(), "both", Decimal("3.70"))

@@ -86,6 +86,10 @@ ELSEWHERE: dict[str, list[str]] = {
         "checkout.Series:series_is_frozen",
         "checkout.Series:series_starts_at_zero",
     ],
+    "tests/refunds/test_own_card.py": [
+        "checkout.Refund:nobody_fails_their_own_refund",
+        "checkout.Refund:nobody_refunds_themselves",
+    ],
     "tests/refunds/test_guards.py": [
         "checkout.Document:document_tells_of_a_refund_once",
         "checkout.Refund:refund_is_frozen",

@@ -168,6 +168,11 @@ def test_a_line_that_was_cut_or_shifted_is_told_and_posted_once_it_is_whole() ->
         ("stripe", "fee\n{charge},10.00,0.25\n{refund},-4.00,0.10\n", "0.35"),
         ("stripe", "fee,net\n{charge},10.00,0.25,9.75\n{refund},-4.00,-0.10,-3.90\n", "0.15"),
         ("stripe", "fee,net\n{charge},10.00,0.25,9.75\n{refund},-4.00,-0.10,-4.10\n", None),
+        (
+            "stripe",
+            "fee\n{charge},10.00,-0.25\n{refund},-4.00,-0.10\n",
+            "0.15",
+        ),  # a charge brings no more than its gross
         # Of others a minus may be how a deduction is written; the net tells.
         ("demo", "commission\n{charge},10.00,-0.25\n{refund},-4.00,-0.10\n", "0.35"),
         ("demo", "commission,montant net\n{charge},10.00,-0.25,9.75\n{refund},-4.00,-0.10,-4.10\n", "0.35"),
@@ -189,6 +194,13 @@ def test_a_fee_that_is_given_back_is_not_charged_again(provider: str, file: str,
     else:
         assert (row.wrong, row.gross, row.fees) == ([], 6, Decimal(fees))
     assert balances()["bank"] == -row.net and balances()["bank_fees"] == -row.fees and list(verify()) == []
+
+
+def test_a_charge_that_brings_more_than_its_gross_is_told() -> None:
+    payment = paid(provider="stripe")
+    content = f"reference,gross,fee,net\n{payment.reference},10.00,-0.25,10.25\n".encode()
+    row = settlements.post(provider="stripe", name="a.csv", content=content, by=agent_of())
+    assert row.wrong[0]["problem"] == "net plus élevé que le brut" and row.net == 0
 
 
 def test_a_file_without_a_line_that_agrees_is_kept_and_waits() -> None:
