@@ -125,7 +125,7 @@ class AccountForm(forms.Form):
     amount = AmountField(
         label=gettext_lazy("Écart en euros"),
         help_text=gettext_lazy(
-            "−31,60 si la régie a reçu, ou recevra, moins que le compte ne le dit\u00a0; 5,00 si c’est plus."
+            "−31,60 si la régie a reçu, ou recevra, moins que le compte ne le dit\u00a0; 5,00 si c’est plus. Pour les commissions\u00a0: 5,00 si les prestataires ont retenu plus que le compte ne le dit."
         ),
     )
     reason = forms.CharField(

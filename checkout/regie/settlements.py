@@ -323,6 +323,8 @@ def _line(provider: str, number: int, row: Sequence[str], places: Mapping[str, S
         line.problem = _("ligne décalée\u00a0: elle a plus de cellules que de titres")
     elif not gross:
         line.problem = _("montant illisible")
+    elif fee is not None and abs(fee) > abs(gross):
+        line.problem = _("commission plus élevée que le montant\u00a0: «\u00a0%s\u00a0»") % of_fee[:40]
     elif fee is None:
         line.problem = _("commission illisible\u00a0: «\u00a0%s\u00a0»") % of_fee[:40]
     elif not places[NET]:

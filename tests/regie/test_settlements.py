@@ -23,6 +23,7 @@ from tests.checkout.town import Bank
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import guarded
 from wallet import actions as ledger
+from wallet.corrections.actions import approve, propose_for_account
 from wallet.models import Account, Movement
 
 pytestmark = pytest.mark.django_db
@@ -201,6 +202,27 @@ def test_a_charge_that_brings_more_than_its_gross_is_told() -> None:
     content = f"reference,gross,fee,net\n{payment.reference},10.00,-0.25,10.25\n".encode()
     row = settlements.post(provider="stripe", name="a.csv", content=content, by=agent_of())
     assert row.wrong[0]["problem"] == "net plus élevé que le brut" and row.net == 0
+
+
+@pytest.mark.parametrize("columns", ["commission\n{},9.80,12.00", "commission,net\n{},9.80,12.00,-2.20"])
+def test_a_commission_above_its_amount_is_told_and_posts_nothing(columns: str) -> None:
+    payment = paid("9.80")
+    row = post(f"reference,montant,{columns.format(payment.reference)}\n")
+    assert row.wrong[0]["problem"] == "commission plus élevée que le montant\u00a0: «\u00a012.00\u00a0»"
+    assert row.net == 0 and not Movement.objects.filter(kind="settlement").exists()
+
+
+def test_a_commission_that_a_file_gave_wrongly_is_set_right_by_two() -> None:
+    """4,00 € kept by the file, 0,40 € in truth: the bank has 3,60 € more, and its fees are as much less."""
+    payment, operator, other = paid(), agent_of(), agent_of()
+    post(f"reference,montant,commission\n{payment.reference},10.00,4.00\n")
+    for code, amount in (("bank", "3.60"), ("bank_fees", "-3.60")):
+        account = Account.objects.get(code=code)
+        row = propose_for_account(account=account, amount=Decimal(amount), reason="Commission de 0,40", by=operator)
+        approve(correction=row, by=other)
+    found = balances()
+    assert (found["bank"], found["bank_fees"], found["adjustment"]) == (Decimal("-9.60"), Decimal("-0.40"), 0)
+    assert list(verify()) == []
 
 
 def test_a_file_without_a_line_that_agrees_is_kept_and_waits() -> None:

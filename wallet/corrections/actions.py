@@ -47,7 +47,8 @@ def propose_for_account(
 ) -> Correction:
     """Propose to write that a provider or the bank holds `amount` euros more for the régie (less, below zero) than we say.
 
-    A contested card, a cheque without provision, a line of the bank's that no file explains. What a family owes for it is
+    Of the fees: that providers have kept so much more. A contested card, a cheque without provision, a line of the bank's
+    that no file explains; a fee that a file gave wrongly is corrected there and, the other way, on the bank's account. What a family owes for it is
     proposed for its wallet, by itself. `reference` as for `propose`. Raises Refused for another sort of account (OUTSIDE),
     without a reason or an amount, while another of the same amount waits, and unless `by` works for the agglomération.
     """

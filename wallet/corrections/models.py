@@ -14,8 +14,8 @@ from portal.common.money import MoneyField
 from wallet.models import Account, Movement, Wallet
 
 # What lies outside the platform and may be more or less than we wrote: a card contested at its bank, a cheque without
-# provision, a line of the bank's that no file explains. All else is explained by rows of its own.
-OUTSIDE = (Account.Kind.CLEARING, Account.Kind.BANK)
+# provision, a line of the bank's that no file explains, a fee that a file gave wrongly. All else is explained by rows of its own.
+OUTSIDE = (Account.Kind.CLEARING, Account.Kind.BANK, Account.Kind.BANK_FEES)
 OUTSIDE_IN_SQL = ", ".join(f"'{kind}'" for kind in OUTSIDE)
 
 # Nobody gives credits to themselves: not as the one who proposes, nor as the one who agrees. A reversal gives back what its
