@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from bookings.models import Booking
 from checkout.actions import Means, abandon_order, cancel_bookings, payment, reconciliation, start_top_up
@@ -366,6 +367,13 @@ class TestPaidAfterItsEnd:
 
     @another_card
     def test_the_browser_comes_back(self, bank: Bank, scene: Scene) -> None:
+        assert scene.come_back() == scene.order.get_absolute_url()
+        assert paid_once(scene)
+
+    @another_card
+    def test_the_browser_comes_back_a_moment_after_a_tasks_question(self, bank: Bank, scene: Scene) -> None:
+        """Which was before the second card: nobody is told that nothing was taken."""
+        Payment.objects.update(checked_at=timezone.now())
         assert scene.come_back() == scene.order.get_absolute_url()
         assert paid_once(scene)
 
