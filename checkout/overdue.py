@@ -10,22 +10,21 @@ from django.utils.translation import gettext as _
 from bookings.closures.models import Closure
 from checkout.models import Order, Payment
 from portal.common.formats import euros, moment
+from portal.common.rows import LATE_AFTER
 
 GIVE_UP_AFTER = dt.timedelta(hours=6)  # a payment that its provider knows nothing of
 FORGET_AFTER = dt.timedelta(hours=24)  # an order that nobody goes on paying
 
-# Their tasks come each few minutes: what is still there after an hour has failed again and again.
-LATE_AFTER = dt.timedelta(hours=1)
-
 
 def overdue() -> Iterator[str]:
-    """One sentence for each closure, order and payment that is still where it was an hour after its time."""
+    """One sentence for each closure, order and payment that is still where it was an hour after its time, and what to do."""
     late = timezone.now() - LATE_AFTER
     closures = Closure.objects.due(at=late).select_related("commune", "service", "activity", "school", "classroom")
     for closure in closures.order_by("leaves_at"):
         yield _(
             "Fermeture «\u00a0%(closure)s\u00a0»\u00a0: elle devait s’appliquer le %(date)s. Les réservations ne sont pas annulées, les"
-            " familles ne sont ni prévenues ni remboursées."
+            " familles ne sont ni prévenues ni remboursées. Elle est essayée de nouveau chaque minute\u00a0; sous «\u00a0Fermetures\u00a0»,"
+            " sur sa page, prévenez les familles maintenant ou annulez-la. Si rien n’y fait, prévenez l’exploitation."
         ) % {"closure": closure, "date": moment(closure.leaves_at)}
     # An order of long ago whose last try has just ended is none that was forgotten.
     just_ended = Payment.objects.filter(order=OuterRef("pk"), ended_at__gt=late)
@@ -33,13 +32,15 @@ def overdue() -> Iterator[str]:
     for order in orders.order_by("pk"):
         yield _(
             "Commande %(number)s, sans règlement depuis le %(date)s\u00a0: elle devait être abandonnée. Le panier"
-            " de la famille reste bloqué."
+            " de la famille reste bloqué. C’est essayé de nouveau toutes les dix minutes\u00a0; la famille peut l’abandonner elle-même, dans son"
+            " panier ou sur la page de son dépôt. Si rien n’y fait, prévenez l’exploitation."
         ) % {"number": order.number, "date": moment(order.created_at)}
     payments = Payment.objects.awaiting_provider().filter(created_at__lt=late - GIVE_UP_AFTER)
     for payment in payments.order_by("pk").select_related("order"):
         yield _(
             "Commande %(number)s\u00a0: le règlement de %(amount)s commencé le %(date)s attend toujours la réponse de son"
-            " prestataire (%(provider)s)."
+            " prestataire (%(provider)s). Sous «\u00a0Règlements\u00a0», sur sa page, pressez «\u00a0Demander au prestataire\u00a0»\u00a0; sans réponse,"
+            " cherchez-le chez le prestataire et prévenez l’exploitation."
         ) % {
             "number": payment.order.number,
             "amount": euros(payment.amount),

@@ -52,7 +52,8 @@ def reconcile_payments(seconds: float = SECONDS_OF_A_RUN) -> int:
         if _asked(payment):
             ended += 1
         elif payment.created_at < now - GIVE_UP_AFTER:
-            ended += apart(partial(_give_up, payment), what=f"payment {payment.pk}")
+            with apart(what=f"payment {payment.pk}"):
+                ended += end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
     return ended
 
 
@@ -71,12 +72,10 @@ def ask_again(seconds: float = SECONDS_OF_A_RUN) -> int:
 
 def _asked(payment: Payment) -> bool:
     """Whether the provider stated its end."""
-    return apart(partial(ask_provider, payment), what=f"payment {payment.pk}")
-
-
-def _give_up(payment: Payment) -> bool:
-    end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
-    return True
+    answer = None
+    with apart(what=f"payment {payment.pk}"):
+        answer = ask_provider(payment)
+    return answer is True
 
 
 def _while_there_is_time(payments: QuerySet[Payment], seconds: float) -> Iterator[Payment]:
@@ -101,11 +100,11 @@ def close_forgotten_orders(limit: int = 500) -> int:
     One that cannot be ended is written down, and comes after the others.
     """
     forgotten = Order.objects.awaiting_nobody().filter(created_at__lt=timezone.now() - FORGET_AFTER)
-    orders = list(forgotten.select_related("user").order_by(FAILED_LAST, "pk")[:limit])
-    return sum(
-        apart(partial(close_forgotten, order=order), what=f"order {order.pk}", failed=partial(has_failed, order))
-        for order in orders
-    )
+    ended = 0
+    for order in list(forgotten.select_related("user").order_by(FAILED_LAST, "pk")[:limit]):
+        with apart(what=f"order {order.pk}", failed=partial(has_failed, order)):
+            ended += close_forgotten(order=order)
+    return ended
 
 
 @shared_task(name="checkout.apply_closures")
@@ -119,9 +118,10 @@ def apply_closures() -> int:
 def verify_ledger(by: int | None = None) -> int:
     """Recompute ledger, orders and places, each night and when an operator (by key) asks for it.
 
-    Every difference is kept, told to the operators and an error in the log. Returns how many.
+    Every difference, and what is overdue, is kept, told to the operators and an error in the log. Returns how many
+    differences.
     """
     found = verifications.run(by=User.objects.filter(pk=by).first() if by else None)
-    for sentence in found.differences if found else []:
+    for sentence in [*found.differences, *found.overdue] if found else []:
         logger.error("%s", sentence)
     return found.count if found else 0

@@ -1,5 +1,6 @@
 """Recomputing what must always hold across ledger, orders and places."""
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,7 +23,6 @@ from checkout.vouchers.verification import verify as _vouchers
 from portal.common.db import annotated
 from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField
-from portal.common.rows import apart
 from services.models import OpenDay
 from wallet import actions as ledger
 from wallet.corrections.models import Correction
@@ -32,34 +32,32 @@ from wallet.withdrawals.models import Withdrawal
 
 Part = Callable[[], Iterator[str]]
 
+logger = logging.getLogger(__name__)
+
 
 def verify() -> Iterator[str]:
-    """One sentence per difference: the ledger's, an order that is paid but not captured, a place counted wrongly, a closure
-    that was not applied in its time."""
+    """One sentence per difference, as it is found: the ledger's, an order that is paid but not captured, a place counted
+    wrongly."""
     for name, part in PARTS:
         yield from _apart(name, part)
 
 
-def _apart(name: str | Promise, part: Part) -> list[str]:
-    """What one part finds; that it could not end is one more difference, and keeps no other part from being looked at."""
-    found: list[str] = []
+def what_is_overdue() -> Iterator[str]:
+    """One sentence for each thing that should have happened by itself and has not. The books are right all the same."""
+    return _apart(_("échéances"), overdue)
 
-    def look() -> None:
+
+def _apart(name: str | Promise, part: Part) -> Iterator[str]:
+    """What one part finds; that it could not end is one more sentence, and keeps no other part from being looked at."""
+    try:
         with transaction.atomic():  # a statement that fails would spoil the others of its transaction
-            for sentence in part():
-                found.append(sentence)
-
-    def interrupted(error: Exception) -> None:
-        found.append(
-            _(
-                "Contrôle interrompu (%(part)s)\u00a0: %(error)s. Rien n’a été changé\u00a0; il manque la fin de cette"
-                " partie. Prévenez l’exploitant, puis relancez le contrôle."
-            )
-            % {"part": name, "error": type(error).__name__}
-        )
-
-    apart(look, what=f"the check of {name}", failed=interrupted)
-    return found
+            yield from part()
+    except Exception as error:
+        logger.exception("The check of %s could not end: the other parts go on", name)
+        yield _(
+            "Contrôle interrompu (%(part)s)\u00a0: %(error)s. Rien n’a été changé\u00a0; il manque la fin de cette"
+            " partie. Prévenez l’exploitant, puis relancez le contrôle."
+        ) % {"part": name, "error": type(error).__name__}
 
 
 def _sum(rows: QuerySet[Any], field: str | Combinable) -> Coalesce:
@@ -237,5 +235,4 @@ PARTS: tuple[tuple[str | Promise, Part], ...] = (
     (gettext_lazy("annulations"), _ended),
     (gettext_lazy("e-billets"), _tickets),
     (gettext_lazy("pièces"), verify_papers),
-    (gettext_lazy("échéances"), overdue),
 )

@@ -103,21 +103,27 @@ def _sum(label: str, rows: Iterable[tuple[Booking, Decimal]]) -> Touched:
     )
 
 
-@retry_on_deadlock
 def apply_closure(*, closure: Closure, by: User | None) -> int:
     """End a decided closure's bookings, pay back, write one e-mail to each family; returns how many families.
 
     `by` applies it before its time (snow at 6 in the morning); the house (None) when the time has come. All or nothing, and
-    once: a second call changes nothing. Raises Refused when it was undone, and for another commune's closure.
+    once: a second call changes nothing. Raises Refused when it was undone (the house leaves it alone), and for another
+    commune's closure.
     """
+    return _apply(closure, by) or 0
+
+
+@retry_on_deadlock
+def _apply(closure: Closure, by: User | None) -> int | None:
+    """The same; None for one that was left alone."""
     with refusing({}):
         row = closures.lock(closure, by=by)
         if row.status == Closure.Status.SENT:
-            return 0
+            return None
+        if by is None and (row.status == Closure.Status.UNDONE or row.leaves_at > timezone.now()):
+            return None
         if row.status == Closure.Status.UNDONE:
             raise Refused(_("Cette fermeture a été annulée\u00a0: rien n’a changé."), code="undone")
-        if by is None and row.leaves_at > timezone.now():
-            return 0
         ended, waits = closures.end_bookings(row)
         refunds = give_back(ended, by=row.made_by, reason=_("Fermeture\u00a0: %s") % row.reason)
         told = {refund.payer: refund for refund in refunds}
@@ -142,12 +148,8 @@ def apply_closure(*, closure: Closure, by: User | None) -> int:
 
 def apply_due() -> int:
     """Apply the closures whose e-mails leave now; returns how many. One that fails is written down, and comes after the others."""
-    due = list(Closure.objects.due(at=timezone.now()).order_by(FAILED_LAST, "leaves_at")[:MOST_AT_ONCE])
-    return sum(
-        apart(
-            partial(apply_closure, closure=row, by=None),
-            what=f"closure {row.pk}",
-            failed=partial(has_failed, row),
-        )
-        for row in due
-    )
+    applied = 0
+    for row in list(Closure.objects.due(at=timezone.now()).order_by(FAILED_LAST, "leaves_at")[:MOST_AT_ONCE]):
+        with apart(what=f"closure {row.pk}", failed=partial(has_failed, row)):
+            applied += _apply(row, None) is not None
+    return applied

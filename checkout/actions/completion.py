@@ -100,11 +100,17 @@ def _another_debit(payment: Payment, message: Message) -> str:
 
 
 @retry_on_deadlock
-def end_payment(*, payment_id: int, status: Payment.Status) -> None:
-    """End a running payment without money: the wallet's reserved part comes back."""
+def end_payment(*, payment_id: int, status: Payment.Status) -> bool:
+    """End a running payment without money: the wallet's reserved part comes back.
+
+    Returns False for one that has ended meanwhile, which is left alone.
+    """
     with transaction.atomic():
         order = lock_order(payment_id)
-        end_running(order, Payment.objects.select_for_update().get(pk=payment_id), status)
+        payment = Payment.objects.select_for_update().get(pk=payment_id)
+        was_running = payment.status in Payment.RUNNING
+        end_running(order, payment, status)
+        return was_running
 
 
 def end_running(order: Order, payment: Payment, status: Payment.Status) -> None:

@@ -2,7 +2,6 @@
 
 import datetime as dt
 import time
-from functools import partial
 
 from celery import shared_task
 from django.db.models import Exists, OuterRef, Q
@@ -45,24 +44,31 @@ def issue_papers(days: int = LOOK_BACK.days) -> int:
     receipts = Document.objects.filter(order=OuterRef("pk"))
     orders = Order.objects.filter(~Exists(receipts), paid_at__gt=since, paid_at__lt=now - WAIT)
     for order in orders.select_related("user").order_by("paid_at", "pk")[:MOST_AT_ONCE]:
-        made += apart(partial(issue_receipt, order=order), what=f"order {order.pk}")
+        with apart(what=f"order {order.pk}"):
+            issue_receipt(order=order)
+            made += 1
     # By the day on which refunds ended: a provider that was down for a week has its notes too.
     ended = Q(ended_at__gt=since, ended_at__lt=now - WAIT)
     sent_on = Refund.objects.filter(ended, cancellation__isnull=False).values("cancellation")
     for some in (Q(at__gt=since, at__lt=now - WAIT), Q(pk__in=sent_on)):  # each by its own index
         for movement in cancellations_without_note().filter(some).order_by("pk")[:MOST_AT_ONCE]:
-            made += apart(partial(issue_refund_note, movement=movement), what=f"movement {movement.pk}")
+            with apart(what=f"movement {movement.pk}"):
+                made += issue_refund_note(movement=movement) is not None
     for refund in card_refunds_without_note().filter(ended).select_related("movement").order_by("pk")[:MOST_AT_ONCE]:
-        made += apart(partial(issue_refund_note, movement=refund.movement), what=f"refund {refund.pk}")
+        with apart(what=f"refund {refund.pk}"):
+            made += issue_refund_note(movement=refund.movement) is not None
     sent_back = (
         card_refunds_with_wrong_note().filter(ended).select_related("payment__order__user", "movement", "cancellation")
     )
     for refund in sent_back.order_by("pk")[:MOST_AT_ONCE]:
-        made += apart(partial(end_card_note, refund=refund), what=f"refund {refund.pk}, sent back")
+        with apart(what=f"refund {refund.pk}, sent back"):
+            made += end_card_note(refund=refund) is not None
     for row in without_note().filter(ended).order_by("pk")[:MOST_AT_ONCE]:
-        made += apart(partial(issue_transfer_note, withdrawal=row), what=f"withdrawal {row.pk}")
+        with apart(what=f"withdrawal {row.pk}"):
+            made += issue_transfer_note(withdrawal=row) is not None
     for row in with_wrong_note().filter(ended).select_related("user").order_by("pk")[:MOST_AT_ONCE]:
-        made += apart(partial(end_transfer_note, withdrawal=row), what=f"withdrawal {row.pk}, sent back")
+        with apart(what=f"withdrawal {row.pk}, sent back"):
+            made += end_transfer_note(withdrawal=row) is not None
     return made
 
 

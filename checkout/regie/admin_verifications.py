@@ -72,6 +72,13 @@ def led(sentences: Sequence[str]) -> list[Pieces]:
     return found
 
 
+def _told(row: Verification) -> dict[str, list[Pieces]]:
+    """What a check found, for its page: differences, and what is overdue."""
+    sentences = led([*row.differences, *row.overdue])
+    books = len(row.differences)
+    return {"found": sentences[:books], "overdue": sentences[books:]}
+
+
 def _last_word(match: re.Match[str]) -> str:
     return match[0].rpartition(" ")[2]
 
@@ -81,7 +88,7 @@ class VerificationAdmin(ReadOnlyAdmin):
     operators = Right.VIEW | Right.DECIDE
     change_list_template = "admin/checkout/verification/change_list.html"
     change_form_template = "admin/checkout/verification/change_form.html"
-    list_display = ["when", "count", "read", "duration", "by"]
+    list_display = ["when", "count", "overdue_count", "read", "duration", "by"]
     list_select_related = ["by"]
     date_hierarchy = "ended_at"
     ordering = ["-pk"]
@@ -97,7 +104,9 @@ class VerificationAdmin(ReadOnlyAdmin):
         newest = Verification.objects.order_by("-pk").first()
         count = newest.count if newest else 0
         words = _("Différence dans les comptes") if count == 1 else _("Différences dans les comptes")
-        return [Todo(words, count, self.url("report"))]
+        late = newest.overdue_count if newest else 0
+        late_words = _("Opération en retard") if late == 1 else _("Opérations en retard")
+        return [Todo(words, count, self.url("report")), Todo(late_words, late, self.url("report"))]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         under_way = verifications.is_under_way()
@@ -112,10 +121,12 @@ class VerificationAdmin(ReadOnlyAdmin):
         found = _("Contrôle terminé\u00a0: rien à redire.")
         if obj.count:
             found = _("Contrôle terminé\u00a0: différences trouvées (%d).") % obj.count
+        if obj.overdue_count:
+            found += " " + _("Opérations en retard\u00a0: %d.") % obj.overdue_count
         return told(staff(request), [(obj.started_at, obj.by_id, _("Contrôle commencé.")), (obj.ended_at, None, found)])
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        context["found"] = led(kwargs["obj"].differences)
+        context |= _told(kwargs["obj"])
         return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.display(description=gettext_lazy("contrôle"), ordering="ended_at")
@@ -143,7 +154,7 @@ class VerificationAdmin(ReadOnlyAdmin):
         context = {
             "title": _("Rapport de rapprochement"),
             "newest": newest,
-            "found": led(newest.differences) if newest else [],
+            **(_told(newest) if newest else {}),
             "late": verifications.is_late(newest),
             "under_way": verifications.is_under_way(),
             "sections": sections(),

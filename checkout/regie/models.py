@@ -243,7 +243,7 @@ class Statement(models.Model):
 
 
 class Verification(models.Model):
-    """One run of the check of ledger, orders and places, and every difference that it found."""
+    """One run of the check of ledger, orders and places: every difference that it found, and beside these what is overdue."""
 
     started_at = models.DateTimeField(_("commencé le"))
     ended_at = models.DateTimeField(_("terminé le"))
@@ -254,6 +254,9 @@ class Verification(models.Model):
     count = models.PositiveIntegerField(_("différences"))
     # The first of them, as sentences: a thousand more would say nothing new.
     differences = models.JSONField(_("premières différences"))
+    # What should have happened by itself and has not: the books are right all the same.
+    overdue_count = models.PositiveIntegerField(_("en retard"), default=0, db_default=0)
+    overdue = models.JSONField(_("premières opérations en retard"), default=list, db_default=[])
     entries = models.PositiveBigIntegerField(_("écritures relues"))
 
     class Meta:

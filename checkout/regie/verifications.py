@@ -4,6 +4,7 @@ import contextlib
 import datetime as dt
 import hashlib
 import itertools
+from collections.abc import Iterator
 
 from django.core.cache import cache
 from django.db import transaction
@@ -14,7 +15,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from checkout.regie.models import Verification
 from checkout.regie.operators import operators
-from checkout.verification import verify
+from checkout.verification import verify, what_is_overdue
 from portal.common.db import if_nobody_else, one_moment, somebody_is_in
 from portal.common.errors import Refused
 from portal.common.formats import today
@@ -25,6 +26,7 @@ from wallet.models import Entry
 
 # A thousand more would say nothing new; all of them are counted.
 MOST_KEPT = 200
+MOST_WRITTEN = 20  # of each, in an e-mail
 
 # The worker's broker hands out a task again that takes long: the second one finds the first at work, and leaves.
 RUNNING = "checkout.verification"
@@ -38,8 +40,8 @@ LATE_AFTER = dt.timedelta(hours=30)
 def run(*, by: User | None) -> Verification | None:
     """Recompute ledger, orders and places, and keep what was found; None when somebody else is at it.
 
-    Every difference is told to each operator: a check that finds the same as another one of the day writes no second e-mail.
-    Reads all the ledger: for a task or the command.
+    Every difference, and beside these what is overdue, is told to each operator: a check that finds the same as another one
+    of the day writes no second e-mail. Reads all the ledger: for a task or the command.
     """
     with if_nobody_else(RUNNING) as alone:
         if not alone:
@@ -93,31 +95,48 @@ def _run(by: User | None) -> Verification:
     started = timezone.now()
     with one_moment():  # families go on paying meanwhile
         entries = Entry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-        found = verify()
-        kept = list(itertools.islice(found, MOST_KEPT))
-        count = len(kept) + sum(1 for _sentence in found)
+        differences, count = _first(verify())
+        overdue, overdue_count = _first(what_is_overdue())
     with transaction.atomic():
         row = Verification.objects.create(
-            started_at=started, ended_at=timezone.now(), by=by, count=count, differences=kept, entries=entries
+            started_at=started,
+            ended_at=timezone.now(),
+            by=by,
+            count=count,
+            differences=differences,
+            overdue_count=overdue_count,
+            overdue=overdue,
+            entries=entries,
         )
-        if count:
+        if count or overdue_count:
             _alert(row)
-    if not count:  # what was found is kept, whatever comes of them
-        apart(_checkpoints, what="the checkpoints")
+    if not count:  # of right books; what was found is kept, whatever comes of them
+        with apart(what="the checkpoints"), contextlib.suppress(Refused):  # a ledger that never pauses: tomorrow night
+            write_checkpoints()
     return row
 
 
-def _checkpoints() -> None:
-    with contextlib.suppress(Refused):  # a ledger that never pauses: tomorrow night
-        write_checkpoints()
+def _first(found: Iterator[str]) -> tuple[list[str], int]:
+    """The first sentences, and how many there are; the others are kept nowhere."""
+    kept = list(itertools.islice(found, MOST_KEPT))
+    return kept, len(kept) + sum(1 for _sentence in found)
 
 
 def _alert(row: Verification) -> None:
-    found = hashlib.sha256("\n".join([str(row.count), *sorted(row.differences)]).encode()).hexdigest()[:16]
+    counts = [str(row.count), str(row.overdue_count)]
+    said = "\n".join([*counts, *sorted(row.differences), *sorted(row.overdue)])
+    found = hashlib.sha256(said.encode()).hexdigest()[:16]
     for operator in operators():
         queue_email(
             key=f"verification:{today()}:{found}:{operator.pk}",
             to=operator.email,
             template="verification_failed",
-            context={"user": operator, "verification": row, "shown": row.differences[:20], "more": row.count - 20},
+            context={
+                "user": operator,
+                "verification": row,
+                "shown": row.differences[:MOST_WRITTEN],
+                "more": row.count - MOST_WRITTEN,
+                "overdue": row.overdue[:MOST_WRITTEN],
+                "more_overdue": row.overdue_count - MOST_WRITTEN,
+            },
         )

@@ -12,8 +12,10 @@ from pytest_django.live_server_helper import LiveServer
 
 from checkout import tasks
 from checkout.actions import Means, abandon_order, apply_message, pay
+from checkout.actions.completion import end_payment
 from checkout.actions.payment import close_forgotten
 from checkout.models import PAGE_LIVES, Order, OrderLine, Payment, ProviderEvent
+from checkout.overdue import overdue
 from checkout.providers.base import Message, Outcome
 from checkout.tasks import (
     ASK_AFTER,
@@ -26,7 +28,6 @@ from checkout.tasks import (
     reconcile_payments,
     verify_ledger,
 )
-from checkout.verification import verify
 from portal.demo.models import BankPayment
 from tests.admin.world import client_of
 from tests.checkout.http import text
@@ -64,9 +65,10 @@ def wait(ago: dt.timedelta) -> None:
 class TestReconciliation:
     def test_what_cannot_be_ended_in_its_time_is_told(self) -> None:
         wait(GIVE_UP_AFTER + dt.timedelta(minutes=59))
-        assert list(verify()) == []
+        assert list(overdue()) == []
         wait(GIVE_UP_AFTER + dt.timedelta(minutes=61))
-        (said,) = verify()
+        (said,) = overdue()
+        assert "pressez «\u00a0Demander au prestataire\u00a0»" in said
         assert said.startswith(
             f"Commande {Order.objects.get().number}\u00a0: le règlement de 31,60\u00a0€ commencé le "
         )
@@ -101,6 +103,14 @@ class TestReconciliation:
         assert reconcile_payments() == 0 and Payment.objects.get().checked_at
         wait(GIVE_UP_AFTER)
         assert reconcile_payments() == 1 and Payment.objects.get().status == "abandoned"
+
+    def test_one_that_ended_meanwhile_is_not_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def ask(payment: Payment) -> None:
+            end_payment(payment_id=payment.pk, status=Payment.Status.REFUSED)  # as its notification does
+
+        monkeypatch.setattr(tasks, "ask_provider", ask)
+        wait(GIVE_UP_AFTER)
+        assert reconcile_payments() == 0 and Payment.objects.get().status == "refused"
 
     def test_a_bank_that_is_down_is_asked_again(self, settings: Any) -> None:
         settings.SITE_URL = "http://127.0.0.1:1"
@@ -223,14 +233,15 @@ def forgotten(hours: int = 0) -> Order:
 class TestForgottenOrders:
     def test_one_that_is_not_ended_in_its_time_is_told(self) -> None:
         order = forgotten()
-        assert list(verify()) == []
+        assert list(overdue()) == []
         late = forgotten(hours=1)
-        (said,) = verify()
+        (said,) = overdue()
+        assert "la famille peut l’abandonner elle-même" in said
         assert said.startswith(f"Commande {late.number}, sans règlement depuis le ")
         Payment.objects.create(
             order=late, provider="demo", amount=5, status="abandoned", ended_at=timezone.now()
         )  # somebody tried again until now
-        assert list(verify()) == []
+        assert list(overdue()) == []
         assert close_forgotten_orders() == 2 and Order.objects.get(pk=order.pk).status == "cancelled"
 
     def test_one_that_cannot_be_ended_comes_after_the_others(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """The nightly check: kept, told to every operator once a night, shown with all money that is on its way."""
 
 import datetime as dt
+from collections.abc import Iterator
 from decimal import Decimal
 
 import pgtrigger
 import pytest
 from celery.schedules import crontab
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from django.test.utils import CaptureQueriesContext
@@ -14,6 +16,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import User
+from bookings.closures.models import Closure
+from checkout import verification
 from checkout.counter.actions import Paper, take_top_up
 from checkout.counter.models import Means
 from checkout.models import Order, Payment
@@ -22,10 +26,13 @@ from checkout.regie.models import Verification
 from checkout.tasks import verify_ledger
 from portal.outbox.models import Call, Email
 from tests.admin.world import client_of
+from tests.checkout.http import text
+from tests.checkout.test_closures import decided, paid_shop
+from tests.checkout.test_tasks import forgotten
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import bought, guarded, sql
 from wallet import actions as ledger
-from wallet.models import Movement, Wallet
+from wallet.models import Checkpoint, Movement, Wallet
 
 pytestmark = pytest.mark.django_db
 
@@ -159,6 +166,97 @@ def test_a_part_that_fails_is_one_more_difference_and_hides_no_other() -> None:
     assert found and len(row.differences) == len(found) + len(failed)
     mail = Email.objects.get()
     assert mail.to == operator.email and "Contrôle interrompu (caisse)" in mail.body and "99,00" in mail.body
+
+
+def test_differences_are_told_as_they_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million of them must not lie in memory: the first are kept, the others counted."""
+    looked_at: list[int] = []
+
+    def part() -> Iterator[str]:
+        for number in range(3):
+            looked_at.append(number)
+            yield str(number)
+
+    monkeypatch.setattr(verification, "PARTS", (("x", part),))
+    found = verification.verify()
+    assert next(found) == "0" and looked_at == [0]
+    assert list(found) == ["1", "2"]
+
+
+class TestOverdue:
+    """What is overdue is told beside the differences: the books are right all the same."""
+
+    @pytest.fixture
+    def order(self) -> Order:
+        """A closure that should have been applied two hours ago, and an order that nobody has ended."""
+        closure = decided(paid_shop())
+        Closure.objects.filter(pk=closure.pk).update(leaves_at=timezone.now() - dt.timedelta(hours=2))
+        return forgotten(hours=1)
+
+    @pytest.mark.usefixtures("order")
+    def test_the_books_are_right_and_their_checkpoints_written(self) -> None:
+        row = verifications.run(by=None)
+        assert row is not None and (row.count, row.differences) == (0, []) and row.overdue_count == 2
+        assert [line.split()[0] for line in row.overdue] == ["Fermeture", "Commande"]
+        assert Checkpoint.objects.exists() and verify_ledger() == 0
+        said = text(client_of(agent_of()).get(reverse("admin:wallet_closing_balances")))
+        assert "une somme nulle ne suffit pas" not in said and "Juste." in said and "À regarder" not in said
+
+    def test_pages_show_both(self, order: Order) -> None:
+        row, client = verifications.run(by=None), client_of(agent_of())
+        assert row is not None
+        for address in (page("report"), page("change", row.pk)):
+            answer = client.get(address)
+            said = text(answer)
+            assert "Rien à redire" in said and "2 opérations automatiques n’ont pas été faites" in said
+            assert f"Commande {order.number}" in said and "elle devait s’appliquer le" in said
+            assert reverse("admin:checkout_order_change", args=[order.pk]) in answer.content.decode()
+        assert "En retard" in text(client.get(page("changelist")))
+        assert "Opérations en retard : 2." in text(client.get(page("history", row.pk)))
+        home = text(client.get("/admin/"))
+        assert "2 Opérations en retard" in home or "Opérations en retard 2" in home
+
+    @pytest.mark.usefixtures("order")
+    def test_operators_are_told_what_is_right_and_what_is_late(self) -> None:
+        operator = agent_of()
+        Email.objects.all().delete()
+        verifications.run(by=None)
+        verifications.run(by=None)
+        mail = Email.objects.get()
+        assert mail.to == operator.email and mail.subject == "Les comptes sont justes, 2 opérations sont en retard"
+        assert "Tout concorde." in mail.body and "Aucune écriture n’a été changée" not in mail.body
+        assert "Les comptes n’en sont pas faussés" in mail.body and "elle devait être abandonnée" in mail.body
+        assert "annulez-la" in mail.body
+        break_a_balance()
+        verifications.run(by=None)
+        both = Email.objects.latest("pk")
+        assert both.subject.endswith(" à regarder, 2 opérations en retard")
+        books, _sep, late = both.body.partition("Les comptes n’en sont pas faussés")
+        assert "99,00" in books and "elle devait être abandonnée" not in books
+        assert "elle devait être abandonnée" in late and "99,00" not in late
+
+    @pytest.mark.usefixtures("order")
+    def test_the_command_tells_it_under_a_heading_of_its_own(self, capsys: pytest.CaptureFixture[str]) -> None:
+        call_command("verify_ledger")
+        said = capsys.readouterr()
+        assert "est juste" in said.out and "En retard (les comptes n’en sont pas faussés)" in said.err
+        assert "- Fermeture" in said.err and "- Commande" in said.err
+
+    @pytest.mark.usefixtures("order")
+    def test_many_are_counted_and_the_first_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(verifications, "MOST_KEPT", 1)
+        row = verifications.run(by=None)
+        assert row is not None and row.overdue_count == 2 and len(row.overdue) == 1
+
+    def test_that_it_could_not_be_looked_at_is_told_and_no_difference(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fails() -> Iterator[str]:
+            raise ZeroDivisionError
+            yield
+
+        monkeypatch.setattr(verification, "overdue", fails)
+        row = verifications.run(by=None)
+        assert row is not None and row.count == 0
+        assert row.overdue[0].startswith("Contrôle interrompu (échéances)\u00a0: ZeroDivisionError")
 
 
 def test_a_night_whose_checkpoints_fail_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
