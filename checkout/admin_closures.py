@@ -139,6 +139,11 @@ class ClosureAdmin(ReadOnlyAdmin):
         facts = [
             (obj.created_at, obj.made_by_id, _("Fermeture confirmée.")),
             (
+                obj.failed_at,
+                None,
+                _("N’a pas pu s’appliquer\u00a0: personne n’a été prévenu ni remboursé (dernier essai)."),
+            ),
+            (
                 obj.ended_at,
                 obj.ended_by_id,
                 _("Fermeture annulée.") if undone else _("Familles remboursées et prévenues."),

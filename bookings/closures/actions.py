@@ -129,18 +129,27 @@ def _close(closure: Closure, days: dict[int, OpenDay]) -> None:
 
 @transaction.atomic
 def undo(*, closure: Closure, by: User) -> Closure:
-    """Take a closure back before its e-mails leave: its days open again, and nobody has lost anything.
+    """Take a closure back before its e-mails leave, or when it could not be applied: its days open again, and nobody has lost
+    anything.
 
-    Places that carts had lost are not put back. Raises Refused once it is applied or undone, and for another commune's.
+    Places that carts had lost are not put back. Raises Refused once it is applied, about to be, or undone, and for another
+    commune's.
     """
     one_at_a_time(CALENDARS)
     row = lock(closure, by=by)
     if not row.can_be_undone:
+        if row.status == Closure.Status.UNDONE:
+            raise Refused(_("Cette fermeture est déjà annulée."), code="undone")
+        if row.status == Closure.Status.SENT:
+            raise Refused(
+                _("Trop tard\u00a0: les familles ont été prévenues et remboursées. Rien n’a changé."), code="too_late"
+            )
         raise Refused(
-            _("Trop tard\u00a0: les familles ont été prévenues et remboursées. Rien n’a changé.")
-            if row.status != Closure.Status.UNDONE
-            else _("Cette fermeture est déjà annulée."),
-            code="too_late" if row.status != Closure.Status.UNDONE else "undone",
+            _(
+                "Trop tard\u00a0: son heure est passée, la fermeture s’applique dans les minutes qui viennent. Rien n’a"
+                " changé. Si elle n’y parvient pas, revenez ici\u00a0: vous pourrez l’annuler."
+            ),
+            code="too_late",
         )
     days = list(row.closed_days.all())
     # Made since then, and closed from the first.

@@ -14,6 +14,7 @@ from accounts.models import Commune
 from families.models import Enrolment, Filiation
 from portal.common.db import not_truncated
 from portal.common.formats import long_date
+from portal.common.rows import LATE_AFTER
 from services.limits import classes
 from services.models import Activity, Classroom, OpenDay, School, Service
 from services.models.schools import levels_field
@@ -45,8 +46,8 @@ class Closure(models.Model):
 
     From its confirmation on nobody can book what it closes. Until `leaves_at` everything else stands still: the places stay
     taken, no money moves, and undoing it leaves no trace. Then the bookings are cancelled, whoever paid is paid back and
-    written to, and it can no longer be undone. A closure of a school, of levels or of a class leaves the days open to
-    other children.
+    written to, and it can no longer be undone. One that could not be applied has moved nothing: it is tried again, and can be
+    undone. A closure of a school, of levels or of a class leaves the days open to other children.
     """
 
     class Scope(models.TextChoices):
@@ -167,8 +168,19 @@ class Closure(models.Model):
 
     @property
     def can_be_undone(self) -> bool:
-        """Whether the e-mails have not left yet."""
-        return self.status == self.Status.CONFIRMED and self.leaves_at > timezone.now()
+        """Whether nobody was told, and nobody is about to be: before its time, or when it could not be applied."""
+        return self.status == self.Status.CONFIRMED and (self.leaves_at > timezone.now() or self.is_stuck)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether its time is over, and it is not applied."""
+        return self.status == self.Status.CONFIRMED and self.leaves_at <= timezone.now()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it should have been applied, and failed, or nothing has come of it for long."""
+        late = self.leaves_at <= timezone.now() - LATE_AFTER
+        return self.is_due and (self.failed_at is not None or late)
 
     def open_days(self) -> "models.QuerySet[OpenDay]":
         """The days of the calendar that it touches: a school's are those of its commune's services."""

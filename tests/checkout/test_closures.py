@@ -16,9 +16,8 @@ from bookings.closures.actions import DELAY, decide, fingerprint, undo
 from bookings.closures.models import ClosedBooking, ClosedDay, Closure
 from bookings.models import Booking
 from bookings.waiting.actions import sweep
-from checkout.actions import Means, cancel_bookings, closures, recover_places
+from checkout.actions import Means, cancel_bookings, recover_places
 from checkout.actions.closures import apply_closure, impact
-from checkout.regie import verifications
 from checkout.tasks import apply_closures
 from checkout.verification import verify
 from families.models import Enrolment, Filiation
@@ -29,7 +28,7 @@ from services.models import OpenDay
 from services.moments import recompute_limits
 from services.school_calendar import school_year
 from tests.factories import ClassroomFactory, CommuneFactory, EnrolmentFactory, SchoolFactory, ServiceFactory, agent_of
-from tests.guards import guarded, in_the_way, sql, undone
+from tests.guards import guarded, sql, undone
 from tests.shop import Shop, family, open_shop
 from tests.vouchers.making import order_with, voucher
 from tests.waiting import entries, neighbour, wait
@@ -260,38 +259,6 @@ class TestApplying:
         due(closure)
         apply_closures()
         assert shop.balance == Decimal("84.20") and list(verify()) == []
-
-    def test_one_that_cannot_be_applied_does_not_keep_the_others(self) -> None:
-        shop = paid_shop()
-        stuck, other = decided(shop), decided(shop, first_day=shop.days[1].date, last_day=shop.days[1].date)
-        due(stuck)
-        due(other)
-        in_the_way("bookings_closure", f"id <> {stuck.pk} OR status <> 'sent'")
-        assert apply_closures() == 1
-        assert (Closure.objects.get(pk=stuck.pk).status, Closure.objects.get(pk=other.pk).status) == (
-            "confirmed",
-            "sent",
-        )
-        assert Booking.objects.booked().count() == 2 and shop.balance == Decimal("84.20")
-
-    def test_one_that_failed_comes_after_the_others(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        shop = paid_shop()
-        stuck, other = decided(shop), decided(shop, first_day=shop.days[1].date, last_day=shop.days[1].date)
-        due(stuck)
-        due(other)
-        in_the_way("bookings_closure", f"id <> {stuck.pk} OR status <> 'sent'")
-        monkeypatch.setattr(closures, "MOST_AT_ONCE", 1)
-        assert [apply_closures() for _minute in range(2)] == [0, 1]
-
-    def test_one_that_is_not_applied_in_its_time_is_told(self) -> None:
-        closure, operator = decided(paid_shop()), agent_of()
-        Closure.objects.update(leaves_at=timezone.now() - dt.timedelta(minutes=59))
-        assert list(verify()) == []
-        Closure.objects.update(leaves_at=timezone.now() - dt.timedelta(minutes=61))
-        (said,) = verify()
-        assert said.startswith(f"Fermeture «\u00a0{closure}\u00a0»\u00a0: elle devait s’appliquer le ")
-        verifications.run(by=None)
-        assert "ne sont ni prévenues ni remboursées" in Email.objects.get(to=operator.email).body
 
     def test_waiting_lists_outlive_a_closure_that_is_taken_back(self) -> None:
         shop = paid_shop(capacity=2)
