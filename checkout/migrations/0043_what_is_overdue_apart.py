@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("checkout", "0041_failed_orders_last"),
+        ("checkout", "0042_nobody_refunds_themselves"),
     ]
 
     operations = [
