@@ -1,10 +1,10 @@
 """Taking money at a counter: into a wallet, or for what a family has in its cart. The receipt's number comes with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -12,7 +12,7 @@ from accounts.models import Address, Commune, Terms, User
 from checkout.actions.completion import complete
 from checkout.actions.payment import order_of_cart
 from checkout.actions.reconciliation import ask_about
-from checkout.counter.models import CounterReceipt, Means, TillDeposit
+from checkout.counter.models import CounterReceipt, Means, TillDeposit, spelled_in_sql
 from checkout.models import Cart, Order, OrderLine, Payment
 from checkout.papers.models import Regie
 from portal.common.db import one_at_a_time, refusing, retry_on_deadlock
@@ -42,7 +42,7 @@ def take_top_up(*, user: User, amount: Decimal, paper: Paper, commune: Commune |
     Raises Refused for a counter that is not the agent's, the agent's own account, a number that was used, an amount that may
     not be taken.
     """
-    _check(user, amount, paper, commune, by)
+    paper = _checked(user, amount, paper, commune, by)
     with refusing(_sentences()):
         ledger.wallet_of(user)
         order = Order.objects.create(user=user, kind=Order.Kind.TOP_UP, total=amount)
@@ -59,7 +59,7 @@ def take_payment(*, user: User, shown_total: Decimal, paper: Paper, commune: Com
     The person stands at the counter and accepts the conditions of sale in force there. A card payment that still runs is
     asked about first. Raises Refused as checkout.actions.pay does, and as take_top_up.
     """
-    _check(user, shown_total, paper, commune, by)
+    paper = _checked(user, shown_total, paper, commune, by)
     ask_about(Order.objects.filter(user=user))
     return _take_payment(user, shown_total, paper, commune, by)
 
@@ -147,7 +147,9 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
 
 def spelled(number: str) -> str:
     """The number of a slip or a receipt in one spelling: « q-2026-001 » is Q-2026-001, and is not taken twice."""
-    return " ".join(number.upper().split())
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {spelled_in_sql('%s::text')}", [number])
+        return str(cursor.fetchone()[0])
 
 
 def longest(model: type[CounterReceipt | TillDeposit]) -> int:
@@ -179,20 +181,20 @@ def _answer_steps(cart: Cart) -> None:
 
 
 def _take(order: Order, lines: Sequence[OrderLine], paper: Paper, commune: Commune | None, by: User) -> None:
-    number = spelled(paper.number)
     payment = Payment.objects.create(
         order=order,
         provider=paper.means,
         amount=order.total,
-        provider_reference=number,
+        provider_reference=paper.number,
         status=Payment.Status.CAPTURED,
         ended_at=timezone.now(),
     )
-    CounterReceipt.objects.create(payment=payment, number=number, cheque=paper.cheque, commune=commune, by=by)
+    CounterReceipt.objects.create(payment=payment, number=paper.number, cheque=paper.cheque, commune=commune, by=by)
     complete(order, card=payment, lines=lines, by=by)
 
 
-def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, by: User) -> None:
+def _checked(user: User, amount: Decimal, paper: Paper, commune: Commune | None, by: User) -> Paper:
+    """The paper with its number in its one spelling, once all of it may be taken."""
     own = by.is_operator or (commune is not None and commune.pk in by.till_communes)
     if not own or not User.objects.visible_to(by).filter(pk=user.pk).exists():
         raise Refused(
@@ -202,9 +204,10 @@ def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, b
         raise Refused(own_account(), code="own_account")
     if not user.is_approved:
         raise Refused(_("Le compte %s n’est pas validé. Rien n’a été encaissé.") % of(str(user)), code="not_approved")
-    if not paper.number.strip():
+    paper = replace(paper, number=spelled(paper.number))
+    if not paper.number:
         raise Refused(_("Écrivez le numéro de la quittance remise."), code="number_missing")
-    if len(spelled(paper.number)) > (most := longest(CounterReceipt)):
+    if len(paper.number) > (most := longest(CounterReceipt)):
         raise Refused(
             _("Le numéro de la quittance a %d caractères au plus. Rien n’a été encaissé.") % most, code="number_long"
         )
@@ -225,6 +228,7 @@ def _check(user: User, amount: Decimal, paper: Paper, commune: Commune | None, b
             _("En espèces, la loi limite l’encaissement à %s. Rien n’a été encaissé.") % euros(CASH_LIMIT),
             code="too_much_cash",
         )
+    return paper
 
 
 def _sentences() -> dict[str, str]:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Self
 import pgtrigger
 from django.conf import settings
 from django.db import models
-from django.db.models import Func, Value
-from django.db.models.functions import Trim, Upper
+from django.db.models import Func
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
@@ -32,26 +31,35 @@ class Means(models.TextChoices):
         return str(self.label) if self == Means.CESU else str(self.label).lower()
 
 
-# What Python's split() parts words at, no-break spaces included, which PostgreSQL's \s leaves out.
-BLANKS = r"[\s\u00a0\u2007\u202f]+"
+# All that a keyboard or a copy may bring between two words: tabs, line ends and other controls, no-break and typographic spaces.
+BLANKS = r"[\u0001-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
+# What nobody sees: soft hyphens, joiners, marks of direction and of a file's beginning.
+UNSEEN = r"[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
+
+# The one spelling of a receipt's or a slip's number, by PostgreSQL alone: of what is typed, of the rows (those of before stand
+# as they were typed) and in the triggers. Not by its \s nor its capital of « ß », which another locale may change.
+SPELLING = (
+    f"trim(regexp_replace(replace(upper(normalize(regexp_replace(%(expressions)s, '{UNSEEN}', '', 'g'), NFKC)), 'ß', 'SS'), "
+    f"'{BLANKS}', ' ', 'g'))"
+)
 
 
-def spelling() -> Trim:
-    """The column `number` as checkout.counter.actions.spelled writes it: rows of before stand as they were typed."""
-    return Trim(Func(Upper("number"), Value(BLANKS), Value(" "), Value("g"), function="regexp_replace"))
+def spelling() -> Func:
+    """The column `number` in its one spelling."""
+    return Func("number", template=SPELLING)
 
 
-def spelled_in_sql(row: str) -> str:
-    """The same of the row that this name stands for in a statement."""
-    return f"trim(regexp_replace(upper({row}.number), '{BLANKS}', ' ', 'g'))"
+def spelled_in_sql(text: str) -> str:
+    """The same of what stands for a text in a statement: `NEW.number`."""
+    return SPELLING % {"expressions": text}
 
 
 # Two that write « q-7 » and « Q-7 » at once come one after the other. Of the very same letters the index speaks.
 NUMBER_IN_ANY_SPELLING = f"""
-    PERFORM pg_advisory_xact_lock(hashtext('receipt:' || {spelled_in_sql("NEW")}));
+    PERFORM pg_advisory_xact_lock(hashtext('receipt:' || {spelled_in_sql("NEW.number")}));
     IF EXISTS (
         SELECT 1 FROM checkout_counterreceipt r
-        WHERE {spelled_in_sql("r")} = {spelled_in_sql("NEW")} AND r.number <> NEW.number
+        WHERE {spelled_in_sql("r.number")} = {spelled_in_sql("NEW.number")} AND r.number <> NEW.number
           AND r.commune_id IS NOT DISTINCT FROM NEW.commune_id
     ) THEN
         RAISE EXCEPTION 'checkout_counterreceipt: % is taken in another spelling', NEW.number
@@ -64,7 +72,7 @@ SLIP_STANDS_ONCE = f"""
     PERFORM pg_advisory_xact_lock(hashtext('till:' || NEW.means));
     IF EXISTS (
         SELECT 1 FROM checkout_tilldeposit d
-        WHERE d.means = NEW.means AND {spelled_in_sql("d")} = {spelled_in_sql("NEW")}
+        WHERE d.means = NEW.means AND {spelled_in_sql("d.number")} = {spelled_in_sql("NEW.number")}
           AND NOT EXISTS (SELECT 1 FROM wallet_movement m WHERE m.reverses_id = d.movement_id)
     ) THEN
         RAISE EXCEPTION 'checkout_tilldeposit: slip % stands already', NEW.number

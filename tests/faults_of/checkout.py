@@ -102,7 +102,7 @@ TILL: dict[str, list[Fault]] = {
     "checkout.CounterReceipt:receipt_number_once": [added(number="W-1", commune=None, payment=late_payment)],
     "checkout.CounterReceipt:receipt_number_in_any_spelling": [
         added("in another spelling", number=number, commune=None, payment=late_payment)
-        for number in ("w-1", "W-1\u00a0")
+        for number in ("w-1", "W-1\u00a0", "W\u00ad-\u200b1")
     ],
     "checkout.CounterReceipt:nobody_takes_their_own_money": [
         added("for their own account", number="W-2", payment=late_payment, by=parent)
