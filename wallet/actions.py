@@ -11,8 +11,9 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import Commune, User
 from portal.common.errors import Refused
+from portal.common.formats import shortened
 from portal.common.money import ZERO
-from wallet.models import LOADED, Account, Entry, Movement, Wallet
+from wallet.models import LOADED, LONGEST_LABEL, Account, Entry, Movement, Wallet
 
 RESERVED = "reserved"
 FEES = "fees"
@@ -111,7 +112,14 @@ def post(
     with connection.cursor() as cursor:
         cursor.execute(
             INSERT_MOVEMENT,
-            [kind, key, label[:160], timezone.now(), by.pk if by else None, reverses.pk if reverses else None],
+            [
+                kind,
+                key,
+                shortened(label, LONGEST_LABEL),
+                timezone.now(),
+                by.pk if by else None,
+                reverses.pk if reverses else None,
+            ],
         )
         row = cursor.fetchone()
     if row is None:

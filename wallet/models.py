@@ -162,6 +162,8 @@ OUTSIDE_CLOSED_DAYS = """
 # nightly check believes them nowhere else.
 LOADED = "loaded:"
 
+LONGEST_LABEL = 160
+
 # A manual movement is somebody's proposal that somebody else approved: one that bears a correction's key is compared with it
 # (MOVES_WHAT_WAS_AGREED). Balances that are loaded say so twice: by their key, and for the one INSERT.
 CORRECTED_BY_TWO = f"""
@@ -240,7 +242,7 @@ class Movement(models.Model):
         unique=True,
         help_text=_("Elle dit d’où vient le mouvement ; la même ne s’écrit jamais deux fois."),
     )
-    label = models.CharField(_("libellé"), max_length=160)
+    label = models.CharField(_("libellé"), max_length=LONGEST_LABEL)
     at = models.DateTimeField(_("date"), auto_now_add=True, db_index=True)
     by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("par")

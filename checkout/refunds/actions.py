@@ -24,7 +24,7 @@ from checkout.refunds.models import Refund
 from families.models import Beneficiary
 from portal.common.db import annotated
 from portal.common.errors import Refused
-from portal.common.formats import euros
+from portal.common.formats import euros, shortened
 from portal.common.money import ZERO, MoneyField, round_cents
 from portal.outbox.actions import queue_email
 from portal.outbox.calls import Later, handles, queue_call
@@ -143,7 +143,9 @@ def refund_to_card(
             code="too_much",
         )
     payer = locked.order.user
-    refund = Refund(payment=locked, amount=amount, reason=reason.strip()[:200], by=by, cancellation_id=cancellation)
+    refund = Refund(
+        payment=locked, amount=amount, reason=shortened(reason.strip(), 200), by=by, cancellation_id=cancellation
+    )
     refund.reference = reference or refund.reference
     refund.movement_id = ledger.post(
         kind=Movement.Kind.REFUND,

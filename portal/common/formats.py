@@ -107,6 +107,17 @@ def enumeration(items: Iterable[str]) -> str:
     return f"{', '.join(words[:-1])} et {words[-1]}"
 
 
+def shortened(text: str, most: int) -> str:
+    """The text in `most` characters at most: « … » stands for words of its middle, since dates and names come last."""
+    if len(text) <= most:
+        return text
+    last = most * 7 // 10
+    first = most - last - len(" … ")
+    # With one character more, which shows whether the word beside it is whole.
+    head, tail = text[: first + 1].rpartition(" ")[0], text[-last - 1 :].partition(" ")[2]
+    return f"{head or text[:first]} … {tail or text[-last:]}"
+
+
 def sort_key(text: str) -> str:
     """The text without accents, marks and case, for sorting and searching names as a French reader expects."""
     decomposed = unicodedata.normalize("NFKD", text.replace("œ", "oe").replace("Œ", "OE"))

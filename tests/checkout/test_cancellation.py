@@ -9,12 +9,14 @@ from django.utils import timezone
 from accounts.models import User
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings, cancel_for
+from checkout.actions.closures import apply_closure
 from checkout.models import OrderLine
 from checkout.verification import verify
 from portal.common.errors import Refused
-from portal.common.formats import day
+from portal.common.formats import day, enumeration, long_date
 from portal.outbox.models import Email
-from services.models import OpenDay
+from services.models import Activity, OpenDay
+from tests.checkout.test_closures import decided, paid_shop
 from tests.factories import CommuneFactory, FiliationFactory, agent_of
 from tests.shop import Shop, family, open_shop
 from wallet.actions import revenue_code
@@ -132,3 +134,16 @@ class TestByStaff:
         with pytest.raises(Refused) as refusal:
             cancel_for(ids=ids(shop), by=agent_of(CommuneFactory()), reason="Grève")
         assert refusal.value.code == "out_of_scope" and shop.balance == Decimal("18.40")
+
+
+def test_a_long_reason_leaves_room_for_whose_dates_came_back() -> None:
+    shop = paid_shop()
+    Activity.objects.filter(pk=shop.activity.pk).update(name="Inscription Accueil Périscolaire (mercredis)")
+    reason = "Grève du personnel communal, service minimum non assuré, sorties et transports scolaires compris"
+    apply_closure(
+        closure=decided(shop, reason=reason, last_day=shop.days[1].date), by=agent_of(shop.activity.service.commune)
+    )
+    label = Movement.objects.latest("pk").label
+    names = enumeration(child.first_name for child in shop.children)
+    assert label.endswith(f", {long_date(shop.days[0].date)} et 1 autre date ({names})") and len(label) <= 160
+    assert label.startswith("Fermeture\u00a0: Grève du personnel") and " … " in label

@@ -10,6 +10,18 @@ from portal.common import formats
 from portal.common.formats import NBSP, PARIS
 
 
+def test_a_long_text_keeps_how_it_begins_and_ends() -> None:
+    text = "Fermeture : " + "grève du personnel " * 9 + "communal, mardi 22 décembre 2026 (Louane et Maximilien)"
+    short = formats.shortened(text, 160)
+    assert len(short) <= 160 and short.count(" … ") == 1
+    head, tail = short.split(" … ")
+    assert text.startswith(f"{head} ") and text.endswith(f" {tail}") and len(short) > 140
+    for most in (10, 20, 159, 160, 161, len(text) - 1):
+        assert len(formats.shortened(text, most)) <= most
+        assert formats.shortened("x" * 400, most)[-2:] == "xx" and len(formats.shortened("x" * 400, most)) == most
+    assert formats.shortened(text, len(text)) == text
+
+
 @pytest.mark.parametrize(
     "amount, text",
     [("31.60", "31,60 €"), ("0", "0,00 €"), ("-4", "−4,00 €"), ("1234.5", "1\u202f234,50 €"), ("0.01", "0,01 €")],

@@ -18,9 +18,11 @@ from checkout.refunds import actions as refunds
 from checkout.refunds.actions import back_to_wallet, card_shares, left_of, refund_to_card
 from checkout.verification import verify
 from portal.common.errors import Refused
+from portal.common.formats import long_date
 from portal.demo.models import BankPayment, BankRefund
 from portal.outbox.calls import make_due
 from portal.outbox.models import Call, Email
+from services.models import Activity
 from tests.factories import agent_of, regie
 from tests.shop import Shop
 from wallet.models import Account
@@ -63,6 +65,15 @@ def test_only_the_cards_part_goes_to_the_card(by_card: Order) -> None:
     make_due()
     assert sum(row.amount for row in BankRefund.objects.all()) == Decimal("21.60")
     assert euros_of("clearing:demo") == 0
+
+
+def test_the_wallet_says_whose_date_went_to_the_card_whatever_comes_before(by_card: Order) -> None:
+    shop = by_card(days=1)
+    Activity.objects.update(name="Inscription Accueil Périscolaire (mercredis), matin avec repas")
+    cancel_for(ids=ids(shop, 1), by=agent_of(), reason="Grève", to_card=True)
+    label = Refund.objects.get().movement.label
+    assert label.endswith(f", {long_date(shop.days[0].date)} ({shop.children[0].first_name})") and len(label) <= 160
+    assert label.startswith("Rendu à la carte, commande ")
 
 
 def test_without_the_choice_nothing_is_cancelled(by_card: Order) -> None:
