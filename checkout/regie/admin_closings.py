@@ -218,6 +218,9 @@ class ClosingAdmin(ReadOnlyAdmin):
             self.say(request, messages.WARNING, [f"{wrong} {_('Voici le journal d’aujourd’hui.')}"])
         totals = closings.totals_of(date, date)
         accounts = accounts_in(totals)
+        receipts = Decimal(totals["receipts"])
+        closed = (reach := closings.closed_until()) is not None and date <= reach
+        now_summed = sum((day.receipts for day in closings.totals_by_day(date, date)), ZERO) if closed else receipts
         page, lines = journal.page_of(date, request.GET.get("page", "1"))
         context = {
             "title": _("Journal du %s") % long_date(date),
@@ -226,12 +229,13 @@ class ClosingAdmin(ReadOnlyAdmin):
             "today": today(),
             "before": date - dt.timedelta(days=1) if date > EARLIEST else None,
             "after": date + dt.timedelta(days=1) if date < today() else None,
-            "closed": (reach := closings.closed_until()) is not None and date <= reach,
+            "closed": closed,
             "kinds": kinds_in(totals),
             "accounts": accounts,
             "debit": sum((row["debit"] for row in accounts), ZERO),
             "credit": sum((row["credit"] for row in accounts), ZERO),
-            "receipts": Decimal(totals["receipts"]),
+            "receipts": receipts,
+            "summed_otherwise": now_summed if now_summed != receipts else None,
             "page": page,
             "lines": lines,
             "chart": journal.receipts_chart(date),

@@ -16,7 +16,6 @@ from portal.common.exports import Cell
 from portal.common.formats import PARIS, day, euros, month, today
 from portal.common.money import ZERO
 from wallet.closings import actions as closings
-from wallet.closings.models import Closing
 from wallet.models import Account, Entry, Movement
 from wallet.words import account_name, meaning
 
@@ -149,12 +148,7 @@ def receipts_chart(date: dt.date) -> Chart:
     """The receipts of the month of a day: those of closed days as they were kept, the others summed."""
     first = date.replace(day=1)
     end = min(closings.end_of_month(first), max(today(), first))
-    kept = Closing.objects.filter(kind=Closing.Kind.DAY, first_day__gte=first, last_day__lte=end)
-    amounts = {row.first_day: Decimal(row.totals["receipts"]) for row in kept}
-    reach = closings.closed_until()
-    start = max(first, reach + dt.timedelta(days=1)) if reach else first
-    if start <= end:
-        amounts |= {row.date: row.receipts for row in closings.totals_by_day(start, end)}
+    amounts = closings.receipts_by_day(first, end)
     days = [first + dt.timedelta(days=index) for index in range((closings.end_of_month(first) - first).days + 1)]
     top = _round_up(max(amounts.values(), default=ZERO))
     step = Chart.WIDTH / len(days)

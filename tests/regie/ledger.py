@@ -9,13 +9,26 @@ from django.db import transaction
 from portal.common.formats import today
 from tests.guards import sql
 from wallet import actions as ledger
-from wallet.closings.actions import midnight
+from wallet.closings.actions import BY_DAY, last_to_close, midnight
 from wallet.models import LOADED, Movement
 from wallet.withdrawals.models import TransferOrder
 
 
 def days_ago(days: int) -> dt.date:
     return today() - dt.timedelta(days=days)
+
+
+def last_month() -> tuple[dt.date, dt.date]:
+    """The first and the last day of the newest month that may be closed: at midnight the month before may not yet."""
+    end = (last_to_close() + dt.timedelta(days=1)).replace(day=1) - dt.timedelta(days=1)
+    return end.replace(day=1), end
+
+
+def counted_before() -> str:
+    """wallet.closings.actions.BY_DAY as it first was: money that goes back from the bank to the till was a receipt."""
+    now = "m.kind IN ('order', 'top_up', 'counter', 'late_payment')"
+    assert now in BY_DAY
+    return BY_DAY.replace(now, "m.kind NOT IN ('settlement', 'refund')")
 
 
 def dated(movement: int, date: dt.date, hours: int = 12) -> Movement:

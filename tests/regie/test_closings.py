@@ -6,17 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pgtrigger
 import pytest
 from django.db import Error, connection, transaction
 
+from checkout.regie.journal import receipts_chart
 from portal.common.errors import Refused
 from portal.common.formats import today
 from tests.concurrency.conftest import race
 from tests.factories import agent_of
 from tests.guards import guarded, sql
-from tests.regie.ledger import corrected, dated, days_ago, posted
+from tests.regie.ledger import corrected, counted_before, dated, days_ago, last_month, posted
 from wallet import actions as ledger
 from wallet.closings import actions as closings
 from wallet.closings.models import Closing
@@ -188,28 +190,22 @@ def test_a_closing_stays_as_it_is() -> None:
     [
         ({"movements": 2}, "in the closing"),
         ({"turnover": Decimal("9.99")}, "in the closing"),
-        ({"first_day": days_ago(0), "last_day": days_ago(0), "movements": 0, "turnover": 0}, "is not over"),
-        ({"first_day": days_ago(2), "last_day": days_ago(2), "movements": 0, "turnover": 0}, "is not next"),
+        ({"first_day": 0, "last_day": 0, "movements": 0, "turnover": 0}, "is not over"),  # so many days ago
+        ({"first_day": 2, "last_day": 2, "movements": 0, "turnover": 0}, "is not next"),
     ],
 )
-def test_the_database_closes_what_is_over_in_order_and_as_the_ledger_has_it(
-    change: dict[str, object], says: str
-) -> None:
+def test_the_database_closes_what_is_over_in_order_and_as_the_ledger_has_it(change: dict[str, Any], says: str) -> None:
     operator = agent_of()
     cash(days_ago(4), "a")
-    right = {"kind": "day", "first_day": days_ago(4), "last_day": days_ago(4), "movements": 1, "turnover": 10}
-    row = Closing(**{**right, **change, "totals": {}, "closed_by": operator})  # type: ignore[arg-type]
+    facts = {"kind": "day", "first_day": 4, "last_day": 4, "movements": 1, "turnover": 10} | change
+    days = {name: days_ago(facts[name]) for name in ("first_day", "last_day")}
+    row = Closing(**{**facts, **days, "totals": {}, "closed_by": operator})  # type: ignore[arg-type]
     guarded(
         "wallet.Closing:closes_what_is_over",
         lambda: Closing.objects.bulk_create([row]),
         says,
         lambda: Closing.objects.exists(),
     )
-
-
-def last_month() -> tuple[dt.date, dt.date]:
-    end = today().replace(day=1) - dt.timedelta(days=1)
-    return end.replace(day=1), end
 
 
 def test_a_month_is_closed_once_its_days_are() -> None:
@@ -238,6 +234,22 @@ def test_a_month_is_closed_once_its_days_are() -> None:
     assert closings.open_months() == [] and closings.closed_until() == end
     with pytest.raises(Refused):
         closings.close_month(first_day=first, by=operator)
+
+
+def test_a_month_keeps_the_receipts_that_its_days_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first days were closed when the till's reversals still counted; the chart of the month reads the days."""
+    operator = agent_of()
+    first, end = last_month()
+    cash(first, "a", "65.50")
+    corrected(first, "b", till__cash="-1000.00", bank="1000.00")
+    cash(end, "c", "5.00")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(closings, "BY_DAY", counted_before())
+        kept = closings.close_days(until=first, by=operator)
+    kept += closings.close_days(until=end, by=operator)
+    month = closings.close_month(first_day=first, by=operator)
+    assert [row.totals["receipts"] for row in (*kept, month)] == ["1065.50", "5.00", "1070.50"]
+    assert receipts_chart(end).total == Decimal("1070.50")
 
 
 def test_a_month_is_closed_whole() -> None:

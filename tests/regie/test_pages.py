@@ -22,7 +22,7 @@ from portal.common.formats import month, of, today
 from tests.admin.world import client_of
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import bought
-from tests.regie.ledger import dated, days_ago, posted
+from tests.regie.ledger import corrected, counted_before, dated, days_ago, last_month, posted
 from wallet import actions as ledger
 from wallet.closings import actions as closings
 from wallet.closings.models import Closing
@@ -137,10 +137,9 @@ def test_the_accounts_are_shown_as_the_chosen_day_makes_them(client: Client) -> 
         assert said.redirect_chain and "n’attend pas d’être arrêtée" in said.content.decode()
 
 
-@pytest.mark.parametrize(
-    "date, says", [("0001-01-01", "Le premier mouvement est du"), (str(days_ago(0)), "n’est pas terminé")]
-)
+@pytest.mark.parametrize("date, says", [("0001-01-01", "Le premier mouvement est du"), ("today", "n’est pas terminé")])
 def test_what_may_not_be_closed_is_neither_shown_nor_closed(client: Client, date: str, says: str) -> None:
+    date = str(today()) if date == "today" else date
     posted(days_ago(3), "a", revenue__agglo="12.00", till__cash="-12.00")
     for ask in (client.get, client.post):
         said = ask(page("new"), {"jusqu_au": date}, follow=True)
@@ -148,13 +147,31 @@ def test_what_may_not_be_closed_is_neither_shown_nor_closed(client: Client, date
 
 
 def test_the_end_of_a_month_is_offered_shown_and_closed(client: Client) -> None:
-    end = today().replace(day=1) - dt.timedelta(days=1)
+    _first, end = last_month()
     posted(end.replace(day=5), "a", revenue__agglo="12.00", till__cash="-12.00")
     assert f'value="{end}"' in client.get(page("new")).content.decode()
     shown = client.get(page("new"), {"jusqu_au": end}).content.decode()
     assert "Pour 2\u00a0journées" in shown or "Pour 2 journées" in shown
     client.post(page("new"), {"jusqu_au": end})
     assert closings.closed_until() == end and closings.open_months()[0] == end.replace(day=1)
+
+
+def test_a_day_that_was_closed_by_another_rule_says_so(
+    client: Client, operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    day = days_ago(3)
+    posted(day, "a", revenue__agglo="65.50", till__cash="-65.50")
+    corrected(day, "b", till__cash="-1000.00", bank="1000.00")
+    posted(days_ago(2), "c", revenue__agglo="12.00", till__cash="-12.00")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(closings, "BY_DAY", counted_before())
+        closings.close_days(until=day, by=operator)
+    closings.close_days(until=days_ago(2), by=operator)
+    shown = client.get(page("journal"), {"jour": day})
+    assert (shown.context["receipts"], shown.context["summed_otherwise"]) == (Decimal("1065.50"), Decimal("65.50"))
+    assert "Arrêtée à 1\u202f065,50\u00a0€ encaissés" in shown.content.decode()
+    for other in (days_ago(2), today()):
+        assert "Arrêtée à" not in client.get(page("journal"), {"jour": other}).content.decode()
 
 
 def test_the_journal_says_why_it_shows_today(client: Client) -> None:
@@ -197,9 +214,9 @@ def test_a_balance_on_the_other_side_of_zero_is_explained(client: Client) -> Non
 
 
 def test_a_month_is_seen_before_it_is_closed(client: Client, operator: User) -> None:
-    first = (today().replace(day=1) - dt.timedelta(days=1)).replace(day=1)
+    first, _end = last_month()
     posted(first, "a", revenue__agglo="12.00", till__cash="-12.00")
-    closings.close_days(until=today() - dt.timedelta(days=1), by=operator)
+    closings.close_days(until=closings.last_to_close(), by=operator)
     name = month(first).lower()
     offered = client.get(page("new")).content.decode()
     assert f"Toutes les journées <strong>{of(name)}</strong>" in offered and f"Voir {name}" in offered

@@ -96,6 +96,18 @@ def totals_by_day(first: dt.date, last: dt.date) -> list[DayTotal]:
     return [DayTotal(*row) for row in _rows(BY_DAY, first, last)]
 
 
+def receipts_by_day(first: dt.date, last: dt.date) -> dict[dt.date, Decimal]:
+    """What came in on the days from `first` to `last`, in euros: of closed days as they were kept, of the others summed.
+
+    A day that was closed stays as it is, whatever is counted as a receipt since; so a month agrees with its days. Days
+    without movements are left out.
+    """
+    kept = Closing.objects.filter(kind=Closing.Kind.DAY, first_day__gte=first, last_day__lte=last)
+    amounts = {row.first_day: Decimal(row.totals["receipts"]) for row in kept}
+    start = max(amounts) + dt.timedelta(days=1) if amounts else first  # days are closed one after the other
+    return amounts | {row.date: row.receipts for row in totals_by_day(start, last)} if start <= last else amounts
+
+
 def open_days() -> list[DayTotal]:
     """The days with movements that are over and not closed, oldest first."""
     reach = closed_until(Closing.Kind.DAY)
@@ -234,7 +246,10 @@ def alone_in_the_ledger() -> None:
 
 
 def totals_of(first: dt.date, last: dt.date, *, opening: dict[str, Decimal] | None = None) -> dict[str, Any]:
-    """The totals of a period as a closing keeps them, `opening` being the balances before it by code."""
+    """The totals of a period as a closing keeps them, `opening` being the balances before it by code.
+
+    Its receipts are those of its days, see `receipts_by_day`.
+    """
     before = opening or {}
     moved = {code: (debit, credit) for code, debit, credit in _rows(BY_ACCOUNT, first, last)}
     names = _names(moved.keys() | before.keys())
@@ -256,7 +271,7 @@ def totals_of(first: dt.date, last: dt.date, *, opening: dict[str, Decimal] | No
         {"kind": kind, "name": str(Movement.Kind(kind).label), "count": count, "total": str(total)}
         for kind, count, total in _rows(BY_KIND, first, last)
     ]
-    receipts = sum((day.receipts for day in totals_by_day(first, last)), ZERO)
+    receipts = sum(receipts_by_day(first, last).values(), ZERO)
     return {"accounts": accounts, "kinds": kinds, "receipts": str(receipts)}
 
 
