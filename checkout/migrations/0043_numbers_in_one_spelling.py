@@ -12,7 +12,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0004_takes_money"),
-        ("checkout", "0041_failed_orders_last"),
+        ("checkout", "0042_nobody_refunds_themselves"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
