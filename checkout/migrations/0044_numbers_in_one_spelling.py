@@ -12,7 +12,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0004_takes_money"),
-        ("checkout", "0042_nobody_refunds_themselves"),
+        ("checkout", "0043_what_is_overdue_apart"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
