@@ -17,6 +17,7 @@ import checkout.admin_absences
 import checkout.admin_cancelling
 import checkout.admin_closures
 import checkout.admin_counter
+import checkout.admin_declarations
 import checkout.admin_means
 import checkout.admin_refunds
 import checkout.papers.admin

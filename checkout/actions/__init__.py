@@ -5,6 +5,7 @@ from checkout.actions.cancellation import cancel_bookings, cancel_for
 from checkout.actions.cart import Added, add_to_cart, recover_places, remove_lines
 from checkout.actions.change import change_booking
 from checkout.actions.completion import apply_message
+from checkout.actions.declarations import correct_declaration
 from checkout.actions.keeping import prolong_hold
 from checkout.actions.offers import pay_offer, take_offer
 from checkout.actions.payment import Card, Means, abandon_order, accept_sale_terms, choose_address, pay
@@ -25,6 +26,7 @@ __all__ = [
     "cancel_ticket",
     "change_booking",
     "choose_address",
+    "correct_declaration",
     "fee_of",
     "justify_absence",
     "pay",

@@ -1,4 +1,4 @@
-"""What a line says of its price is frozen like the rest of it."""
+"""What a line says of its price stays, but for what its slot declares now: a mistake can be set right."""
 
 from typing import ClassVar
 
@@ -11,19 +11,18 @@ from django.db import migrations
 class Migration(migrations.Migration):
     dependencies: ClassVar = [("checkout", "0039_lines_of_before_say_it")]
     operations: ClassVar = [
-        # First, for it reads the lines: the trigger is changed under a lock that must be short.
+        # First, for it reads the lines: the trigger is added under a lock that must be short.
         ValidateConstraint(model_name="orderline", name="line_with_a_meal_says_its_price"),
-        pgtrigger.migrations.RemoveTrigger(model_name="orderline", name="line_is_frozen"),
         pgtrigger.migrations.AddTrigger(
             model_name="orderline",
             trigger=pgtrigger.compiler.Trigger(
-                name="line_is_frozen",
+                name="line_says_what_is_declared",
                 sql=pgtrigger.compiler.UpsertTriggerSql(
-                    condition='WHEN (OLD."id" IS DISTINCT FROM (NEW."id") OR OLD."order_id" IS DISTINCT FROM (NEW."order_id") OR OLD."kind" IS DISTINCT FROM (NEW."kind") OR OLD."booking_id" IS DISTINCT FROM (NEW."booking_id") OR OLD."ticket_id" IS DISTINCT FROM (NEW."ticket_id") OR OLD."commune_id" IS DISTINCT FROM (NEW."commune_id") OR OLD."label" IS DISTINCT FROM (NEW."label") OR OLD."detail" IS DISTINCT FROM (NEW."detail") OR OLD."beneficiary_name" IS DISTINCT FROM (NEW."beneficiary_name") OR OLD."date" IS DISTINCT FROM (NEW."date") OR OLD."note" IS DISTINCT FROM (NEW."note") OR OLD."unit_price" IS DISTINCT FROM (NEW."unit_price") OR OLD."surcharge" IS DISTINCT FROM (NEW."surcharge") OR OLD."discount" IS DISTINCT FROM (NEW."discount") OR OLD."explanation" IS DISTINCT FROM (NEW."explanation") OR OLD."nature" IS DISTINCT FROM (NEW."nature") OR OLD."meal_price" IS DISTINCT FROM (NEW."meal_price"))',
-                    func="RAISE EXCEPTION 'pgtrigger: Cannot update rows from % table', TG_TABLE_NAME;",
-                    hash="d9e1805f5be43129963b4e476be5b1420f5f744e",
+                    condition='WHEN (OLD."meal_price" IS DISTINCT FROM (NEW."meal_price") OR OLD."nature" IS DISTINCT FROM (NEW."nature"))',
+                    func="\n                    IF NOT EXISTS (\n                        SELECT 1 FROM services_slot s\n                        WHERE s.id = coalesce(\n                            (SELECT b.slot_id FROM bookings_booking b WHERE b.id = NEW.booking_id),\n                            (SELECT t.slot_id FROM bookings_ticket t WHERE t.id = NEW.ticket_id)\n                        ) AND s.nature = NEW.nature AND s.meal_price IS NOT DISTINCT FROM NEW.meal_price\n                    ) THEN\n                        RAISE EXCEPTION 'checkout_orderline %: its slot does not declare that', NEW.id\n                            USING ERRCODE = 'integrity_constraint_violation';\n                    END IF;\n                    RETURN NEW;\n                ",
+                    hash="b0ff8c3572aa003ad5ed6b75b886095fdd46148f",
                     operation="UPDATE",
-                    pgid="pgtrigger_line_is_frozen_c76c3",
+                    pgid="pgtrigger_line_says_what_is_declared_8fec8",
                     table="checkout_orderline",
                     when="BEFORE",
                 ),

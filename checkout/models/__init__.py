@@ -3,6 +3,7 @@
 from checkout.counter.models import CounterReceipt, TillDeposit
 from checkout.means.models import ProviderCheck
 from checkout.models.cart import Cart, CartLine
+from checkout.models.declarations import DeclarationCorrection
 from checkout.models.events import ProviderEvent
 from checkout.models.orders import PAGE_LIVES, PAID, Order, OrderLine, Payment, new_reference
 from checkout.papers.models import Document, InvoiceRun, Regie, Series
@@ -14,6 +15,7 @@ __all__ = [
     "Cart",
     "CartLine",
     "CounterReceipt",
+    "DeclarationCorrection",
     "Document",
     "InvoiceRun",
     "Order",

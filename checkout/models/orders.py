@@ -211,7 +211,8 @@ class OrderLine(models.Model):
     # What vouchers take off, borne by those whom its shares name.
     discount = MoneyField(_("remise"), default=ZERO, db_default=ZERO)
     explanation = models.CharField(_("pourquoi ce prix"), max_length=400, blank=True, default="", db_default="")
-    # What the price pays for, as the commune declared it of the slot when it was ordered; empty: she had not yet.
+    # What the price pays for, as the commune declared it of the slot when it was ordered, or set right since; empty: she
+    # had not yet.
     nature = models.CharField(
         _("pour les impôts"), max_length=6, choices=Slot.Nature, blank=True, default="", db_default=""
     )
@@ -254,7 +255,27 @@ class OrderLine(models.Model):
             ),
         ]
         triggers = [
-            pgtrigger.ReadOnly(name="line_is_frozen", exclude=["cancelled_at", "refund"]),
+            pgtrigger.ReadOnly(name="line_is_frozen", exclude=["cancelled_at", "refund", "nature", "meal_price"]),
+            # What was declared by mistake is set right by checkout.actions.declarations, and becomes nothing else.
+            pgtrigger.Trigger(
+                name="line_says_what_is_declared",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Update,
+                condition=pgtrigger.AnyChange("nature", "meal_price"),
+                func="""
+                    IF NOT EXISTS (
+                        SELECT 1 FROM services_slot s
+                        WHERE s.id = coalesce(
+                            (SELECT b.slot_id FROM bookings_booking b WHERE b.id = NEW.booking_id),
+                            (SELECT t.slot_id FROM bookings_ticket t WHERE t.id = NEW.ticket_id)
+                        ) AND s.nature = NEW.nature AND s.meal_price IS NOT DISTINCT FROM NEW.meal_price
+                    ) THEN
+                        RAISE EXCEPTION 'checkout_orderline %: its slot does not declare that', NEW.id
+                            USING ERRCODE = 'integrity_constraint_violation';
+                    END IF;
+                    RETURN NEW;
+                """,
+            ),
             pgtrigger.Protect(name="lines_are_kept", operation=pgtrigger.Delete),
             not_truncated("lines_are_not_emptied"),
             pgtrigger.Trigger(

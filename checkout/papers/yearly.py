@@ -13,15 +13,16 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
+from django.db.models import Case, Count, Exists, F, OuterRef, Q, QuerySet, Sum, When
 from django.db.models.functions import Coalesce
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from checkout.counter.models import Means
-from checkout.models import PAID, Order, OrderLine, Payment
+from checkout.models import PAID, DeclarationCorrection, Order, OrderLine, Payment
 from checkout.papers.actions import cancel, issue, live
-from checkout.papers.content import Content, facts, sums, table, text, total
+from checkout.papers.content import Block, Content, facts, sums, table, text, total
 from checkout.papers.invoices import moments, subject_of
 from checkout.papers.models import Document, Kind
 from families.models import Beneficiary
@@ -33,6 +34,7 @@ from services.models import Slot
 from services.models.catalogue import AGGLOMERATION
 
 UNDER = 6  # years old on 1 January
+UNDECLARED = gettext_lazy("nature non déclarée : non comptée")
 
 
 def period(year: int) -> tuple[dt.date, dt.date]:
@@ -165,17 +167,12 @@ def childcare_of(user: User, year: int) -> list[Care]:
     """The care of a year of this person's payments, by child and way to attend.
 
     For the children under six on 1 January, whose date of birth is known; dates that were cancelled are left out. The
-    meal's part is what the commune declared of the slot when it was ordered, at most the price; where she had declared
-    nothing yet, what she says today. A late booking's surcharge is a supplement. What vouchers took off was not borne by
-    the family: each part is less in proportion.
+    meal's part is what the commune declared of the slot when it was ordered (or set right since), at most the price; where
+    she had declared nothing yet, what she says today. A late booking's surcharge is a supplement. What vouchers took off
+    was not borne by the family: each part is less in proportion.
     """
-    january = dt.date(year, 1, 1)
-    start, end = moments(january, dt.date(year, 12, 31))
-    given = Q(date__year=year, order__paid_at__lt=end) | Q(date__lt=january, order__paid_at__gte=start)
     rows = (
-        OrderLine.objects.filter(given & Q(order__paid_at__lt=end), order__user=user, order__status=Order.Status.PAID)
-        .filter(kind=OrderLine.Kind.BOOKING, cancelled_at=None, date__lte=today())
-        .filter(booking__beneficiary__birth_date__gt=dt.date(year - UNDER, 1, 1))
+        _lines_of_care(user, year)
         .values(
             "label",
             "detail",
@@ -213,6 +210,17 @@ def childcare_of(user: User, year: int) -> list[Care]:
         elif nature == Slot.Nature.MEAL:
             care.meals += times * (price - discount - extras)
     return [found[key] for key in sorted(found, key=str)]
+
+
+def _lines_of_care(user: User, year: int) -> QuerySet[OrderLine]:
+    january = dt.date(year, 1, 1)
+    start, end = moments(january, dt.date(year, 12, 31))
+    given = Q(date__year=year, order__paid_at__lt=end) | Q(date__lt=january, order__paid_at__gte=start)
+    return (
+        OrderLine.objects.filter(given & Q(order__paid_at__lt=end), order__user=user, order__status=Order.Status.PAID)
+        .filter(kind=OrderLine.Kind.BOOKING, cancelled_at=None, date__lte=today())
+        .filter(booking__beneficiary__birth_date__gt=dt.date(year - UNDER, 1, 1))
+    )
 
 
 def _provider(row: Mapping[str, str]) -> str:
@@ -253,8 +261,7 @@ def childcare_certificate(user: User, year: int) -> Content:
             [
                 (
                     row.child.first_name,
-                    f"{row.service}\n{row.what}"
-                    + ("" if row.nature else "\n" + _("nature non déclarée : non comptée")),
+                    f"{row.service}\n{row.what}" + ("" if row.nature else f"\n{UNDECLARED}"),
                     str(row.dates),
                     euros(row.paid),
                     euros(row.meals),
@@ -381,12 +388,37 @@ def is_true(paper: Document, now: Content) -> bool:
     """Whether a certificate that was issued stands beside what it would say `now`.
 
     It was handed out, and perhaps declared: only money ends it. A name or an address, what a commune declares of a slot
-    and our own wording are of the day of its issue. One exception: of a year that was not over it said « du… au… ».
+    and our own wording are of the day of its issue. Three exceptions: of a year that was not over it said « du… au… »; what
+    it counted was declared by mistake, as the commune has said since; it left out for want of a declaration what is counted now.
     """
     if _was_so_far(paper) and now.subtitle != paper.data["subtitle"]:
         return False
     part = MONEY[Kind(paper.kind)]
-    return sums(paper.data["blocks"])[part] == sums(now.blocks)[part]
+    said, says = sums(paper.data["blocks"]), sums(now.blocks)
+    if said[part] != says[part]:
+        return False
+    if paper.kind != Kind.CHILDCARE or said == says:
+        return True
+    return not (_declared_since(paper, now) or _set_right_since(paper))
+
+
+def _declared_since(paper: Document, now: Content) -> bool:
+    """Whether less of it is undeclared than it said, and the family would have more to declare."""
+    return _undeclared(now.blocks) < _undeclared(paper.data["blocks"]) and now.amount > paper.amount
+
+
+def _undeclared(blocks: Iterable[Block]) -> int:
+    cells = [cell for block in blocks if block["kind"] == "table" for row in block["rows"] for cell in row]
+    return sum(cell.endswith(str(UNDECLARED)) for cell in cells)
+
+
+def _set_right_since(paper: Document) -> bool:
+    """Whether a declaration of what it counts was set right after its issue (checkout.actions.declarations)."""
+    assert paper.first_day is not None
+    of_it = _lines_of_care(paper.user, paper.first_day.year).filter(
+        booking__slot=OuterRef("slot"), order__created_at__date__gte=OuterRef("since")
+    )
+    return DeclarationCorrection.objects.filter(Exists(of_it), made_at__gt=paper.issued_at).exists()
 
 
 def as_issued(paper: Document, content: Content) -> Content:

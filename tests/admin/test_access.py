@@ -44,6 +44,7 @@ RIGHTS = {
     "bookings.ticket": ("v", "v"),
     "bookings.ticketuse": ("v", "v"),
     "bookings.controller": ("vad", "vad"),
+    "checkout.declarationcorrection": ("v", "v"),
     "checkout.statement": ("v", "v"),
     "checkout.settlement": ("", "v"),
     "checkout.verification": ("", "v"),

@@ -17,7 +17,17 @@ from accounts.models import Commune, CommuneFile, SupportingDocument, User
 from bookings.closures.models import Closure
 from bookings.models import Absence, AbsenceDay, Booking, Controller, Hold, Ticket, TicketUse
 from bookings.waiting.models import WaitingListEntry
-from checkout.models import CounterReceipt, Order, OrderLine, Payment, ProviderCheck, ProviderEvent, Refund, TillDeposit
+from checkout.models import (
+    CounterReceipt,
+    DeclarationCorrection,
+    Order,
+    OrderLine,
+    Payment,
+    ProviderCheck,
+    ProviderEvent,
+    Refund,
+    TillDeposit,
+)
 from checkout.papers.actions import issue
 from checkout.papers.content import Content
 from checkout.papers.models import InvoiceRun, Kind
@@ -124,6 +134,16 @@ def town(name: str) -> Town:
     place.rows |= {
         "bookings.booking": booking,
         "checkout.statement": statement_of(place),
+        "checkout.declarationcorrection": DeclarationCorrection.objects.create(
+            slot=slot,
+            since=today(),
+            nature="meal",
+            before=[{"nature": "care", "meal_price": None, "lines": 1}],
+            lines=1,
+            families=1,
+            reason=f"Saisie de {name}",
+            by=place.agent,
+        ),
         "bookings.absence": absence,
         "bookings.waitinglistentry": waiting(place, child),
         "checkout.order": order,

@@ -8,7 +8,7 @@ from django.utils import timezone
 from bookings.models import Hold
 from checkout.models import Order, Payment
 from tests.admin.world import Town
-from tests.faults_of import Fault, added, changed, movement, now, parent, posted, the
+from tests.faults_of import Fault, added, changed, deleted, movement, now, parent, posted, the
 from wallet.models import Movement
 
 
@@ -72,6 +72,19 @@ ORDERS: dict[str, list[Fault]] = {
         added(nature="both", meal_price=Decimal(0)),
         added(nature="care", meal_price=Decimal("3.70")),
     ],
+    "checkout.OrderLine:line_says_what_is_declared": [
+        changed("does not declare that", nature="care"),
+        changed("does not declare that", nature="both", meal_price=Decimal("3.70")),
+    ],
+    "checkout.DeclarationCorrection:declaration_correction_says_why": [added(reason="")],
+    "checkout.DeclarationCorrection:declaration_correction_corrects": [added(lines=0), added(families=0)],
+    "checkout.DeclarationCorrection:declaration_correction_says_what": [
+        added(nature=""),
+        added(nature="both", meal_price=None),
+        added(nature="both", meal_price=Decimal(0)),
+        added(nature="care", meal_price=Decimal("3.70")),
+    ],
+    "checkout.DeclarationCorrection:declaration_corrections_are_kept": [changed(reason="Autre"), deleted()],
     "checkout.Payment:payment_is_positive": [
         added(status="abandoned", ended_at=now, amount=Decimal(0)),
         added(status="abandoned", ended_at=now, amount=Decimal(-5)),

@@ -1,0 +1,261 @@
+"""What a slot declares for the tax certificate, set right for what was ordered too: the layer of services knows of no order."""
+
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from accounts.admin_ask import Done, Question, ask, show
+from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, staff
+from accounts.admin_history import Happening, told
+from checkout.actions import correct_declaration
+from checkout.actions.declarations import Concerned, check_correction, concerned, said_otherwise
+from checkout.models import DeclarationCorrection
+from checkout.models.declarations import declared_words
+from portal.common.errors import Refused
+from portal.common.formats import enumeration, short_date, thousands
+from services.admin import ActivityAdmin, SlotAdmin
+from services.admin_forms import day_box
+from services.models import Activity, Slot
+
+DECLARED = {"nature", "meal_price"}
+
+
+class CorrectionForm(forms.Form):
+    """Since when, and why."""
+
+    since = forms.DateField(
+        label=gettext_lazy("Commandé à partir du"),
+        help_text=gettext_lazy("Le jour où l’erreur a été déclarée, ou le premier jour où elle a compté."),
+        widget=day_box(),
+        error_messages={
+            "required": gettext_lazy("Choisissez le jour à partir duquel corriger."),
+            "invalid": gettext_lazy("Écrivez un jour comme 01/09/2026."),
+        },
+    )
+    reason = forms.CharField(
+        label=gettext_lazy("Motif"),
+        help_text=gettext_lazy(
+            "Gardé avec la correction. Par exemple\u00a0: 0,37\u00a0€ saisi au lieu de 3,70\u00a0€."
+        ),
+        max_length=200,
+        widget=forms.TextInput(attrs={"size": 60}),
+        error_messages={
+            "required": gettext_lazy("Écrivez le motif de la correction."),
+            "max_length": gettext_lazy("Écrivez le motif en 200 caractères au plus."),
+        },
+    )
+
+
+class CheckedForm(CorrectionForm):
+    """The same, sent back from the page that showed what it changes, with what the slot declared there."""
+
+    nature = forms.ChoiceField(choices=Slot.Nature)
+    meal_price = forms.DecimalField(required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.widget = forms.HiddenInput()
+
+
+def lines_of(count: int) -> str:
+    """« 3 lignes de commande »."""
+    return ngettext("%s ligne de commande", "%s lignes de commande", count) % thousands(count)
+
+
+def before_words(before: Any) -> str:
+    """« Garde et repas, dont repas 0,37 € (4 lignes de commande) », for each of (nature, meal's part) and its lines."""
+    return enumeration(f"{declared_words(*declared)} ({lines_of(count)})" for declared, count in before)
+
+
+def say_what_stays(table: ScopedAdmin, request: HttpRequest, slot: Slot) -> None:
+    """After a change of what the slot declares: what was ordered keeps the old one, and where it is set right."""
+    if slot.nature and said_otherwise(slot).exists():
+        words = _(
+            "Ce qui est déjà commandé garde ce que «\u00a0%s\u00a0» déclarait alors. Si c’était une erreur\u00a0:"
+        )
+        address = reverse("admin:services_slot_correct", args=[slot.pk])
+        link = format_html('<a href="{}">{}</a>', address, _("corrigez aussi ce qui est déjà commandé"))
+        table.say(request, messages.WARNING, [format_html("{} {}.", words % slot, link)])
+
+
+admin.site.unregister([Activity, Slot])
+
+
+@admin.register(Activity)
+class DeclaringActivityAdmin(ActivityAdmin):
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        if formset.model is Slot:
+            for slot, fields in formset.changed_objects:
+                if DECLARED & set(fields):
+                    say_what_stays(self, request, slot)
+
+
+@admin.register(Slot)
+class DeclaringSlotAdmin(SlotAdmin):
+    change_form_template = "admin/services/slot/change_form.html"
+
+    def save_model(self, request: HttpRequest, obj: Slot, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and DECLARED & set(form.changed_data):
+            say_what_stays(self, request, obj)
+
+    def story(self, request: HttpRequest, obj: Slot) -> list[Happening]:
+        rows = DeclarationCorrection.objects.filter(slot=obj)
+        corrected = told(staff(request), [(row.made_at, row.by_id, said_of(row)) for row in rows])
+        return sorted([*super().story(request, obj), *corrected], key=lambda line: line.when, reverse=True)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        slot = kwargs.get("obj")
+        offered = slot and slot.nature and self.has_change_permission(request, slot)
+        context["correct_url"] = self.url("correct", slot.pk) if offered else ""
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def get_urls(self) -> list[Any]:
+        return [
+            path("<int:pk>/corriger/", self.guarded(self.correct_view), name="services_slot_correct"),
+            *super().get_urls(),
+        ]
+
+    def correct_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Since when and why; then what that changes; then it is done. The first two write nothing."""
+        slot = self.object_or_404(request, str(pk))
+        if not self.has_change_permission(request, slot):
+            raise PermissionDenied
+        checked = CheckedForm(request.POST) if "nature" in request.POST else None
+        if checked is not None and checked.is_valid():
+
+            def correct(*, nature: str, meal_price: Decimal | None, **asked: Any) -> Done:
+                row = correct_declaration(slot=slot, shown=(nature, meal_price), by=staff(request), **asked)
+                return Done(reverse("admin:checkout_declarationcorrection_change", args=[row.pk]), said_of(row))
+
+            asked = checked.cleaned_data
+            return ask(self, request, self._check(slot, asked, concerned(slot, asked["since"])), checked, correct)
+        form = CorrectionForm(request.POST or None, initial=request.GET.dict())
+        if form.is_valid():
+            asked = form.cleaned_data
+            found = concerned(slot, asked["since"])
+            try:
+                check_correction(slot, asked["since"], found)
+            except Refused as refusal:
+                form.add_error("since" if refusal.code == "to_come" else None, list(refusal.messages))
+            else:
+                shown = {
+                    **asked,
+                    "since": asked["since"].isoformat(),
+                    "nature": slot.nature,
+                    "meal_price": slot.meal_price,
+                }
+                return show(self, request, self._check(slot, asked, found), CheckedForm(initial=shown))
+        return show(self, request, self._ask(slot), form)
+
+    def _ask(self, slot: Slot) -> Question:
+        return Question(
+            title=_("Corriger ce qui est déjà commandé"),
+            facts=[
+                (_("Prestation"), self.label_for(slot)),
+                (_("Elle déclare maintenant"), declared_words(slot.nature, slot.meal_price)),
+            ],
+            notes=[
+                _(
+                    "Seulement après une erreur de saisie\u00a0: ce que la prestation déclare maintenant vaudra aussi pour ce qui a été "
+                    "commandé depuis un jour. Si le repas a changé de prix, ne corrigez rien\u00a0: chaque commande garde le sien."
+                ),
+            ],
+            button=_("Vérifier"),
+            danger=False,
+            cancel=self.url("change", slot.pk),
+            cancel_words=_("Ne pas corriger"),
+        )
+
+    def _check(self, slot: Slot, asked: dict[str, Any], found: Concerned) -> Question:
+        back = urlencode({"since": asked["since"].isoformat(), "reason": asked["reason"]})
+        notes = [
+            _("Aucun prix ne change, et aucun argent ne bouge\u00a0: seule l’attestation fiscale compte autrement.")
+        ]
+        if found.certificates:
+            notes.append(
+                ngettext(
+                    "%s attestation fiscale déjà éditée dit ces sommes\u00a0: si elle ne dit plus vrai, la famille le lira sur sa page "
+                    "et éditera la nouvelle. Prévenez-la.",
+                    "%s attestations fiscales déjà éditées disent ces sommes\u00a0: celles qui ne disent plus vrai, les familles le "
+                    "liront sur leur page et éditeront la nouvelle. Prévenez-les.",
+                    found.certificates,
+                )
+                % thousands(found.certificates)
+            )
+        families = ngettext("%s famille", "%s familles", found.families) % thousands(found.families)
+        return Question(
+            title=_("Vérifier la correction"),
+            facts=[
+                (_("Prestation"), self.label_for(slot)),
+                (_("Commandé à partir du"), short_date(asked["since"])),
+                (
+                    _("À corriger"),
+                    _("%(lines)s de %(families)s") % {"lines": lines_of(found.lines), "families": families},
+                ),
+                (_("Avant"), before_words(found.before)),
+                (_("Après"), declared_words(slot.nature, slot.meal_price)),
+                (_("Motif"), asked["reason"]),
+            ],
+            notes=notes,
+            button=_("Corriger ce qui est déjà commandé"),
+            cancel=f"{self.url('correct', slot.pk)}?{back}",
+            cancel_words=_("Modifier"),
+        )
+
+
+def said_of(row: DeclarationCorrection) -> str:
+    """« 4 lignes de commande de 1 famille, commandées à partir du 01/09/2026, corrigées : … »."""
+    return _("Corrigé pour ce qui est commandé à partir du %(since)s (%(lines)s)\u00a0: %(now)s.") % {
+        "since": short_date(row.since),
+        "lines": lines_of(row.lines),
+        "now": row.now_says,
+    }
+
+
+@admin.register(DeclarationCorrection)
+class DeclarationCorrectionAdmin(ReadOnlyAdmin):
+    agents = operators = Right.VIEW
+    list_display = ["what", "since", "now", "lines", "families", "made_at"]
+    list_select_related = ["slot__activity__service"]
+    date_hierarchy = "made_at"
+    search_fields = ["slot__name", "slot__activity__name", "slot__activity__service__name", "reason"]
+    ordering = ["-pk"]
+    fields = ["what", "since", "was", "now", "lines", "families", "reason", "corrector", "made_at"]
+    readonly_fields = ["what", "was", "now", "corrector"]
+    signers = ["by"]
+
+    def label_for(self, obj: DeclarationCorrection) -> str:
+        return _("Correction\u00a0: %s") % self.what(obj)
+
+    def story(self, request: HttpRequest, obj: DeclarationCorrection) -> list[Happening]:
+        return told(staff(request), [(obj.made_at, obj.by_id, f"{said_of(obj)} {obj.reason}")])
+
+    @admin.display(description=gettext_lazy("prestation"))
+    def what(self, obj: DeclarationCorrection) -> str:
+        return f"{obj.slot.activity.service} – {obj.slot.activity} – {obj.slot}"
+
+    @admin.display(description=gettext_lazy("avant"))
+    def was(self, obj: DeclarationCorrection) -> str:
+        return before_words(
+            ((row["nature"], row["meal_price"] and Decimal(row["meal_price"])), row["lines"]) for row in obj.before
+        )
+
+    @admin.display(description=gettext_lazy("après"))
+    def now(self, obj: DeclarationCorrection) -> str:
+        return obj.now_says
+
+    @admin.display(description=gettext_lazy("par"))
+    def corrector(self, obj: DeclarationCorrection) -> str:
+        return self.signature(obj, "by")
