@@ -116,9 +116,10 @@ class DeclaringSlotAdmin(SlotAdmin):
         return sorted([*super().story(request, obj), *corrected], key=lambda line: line.when, reverse=True)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        slot = kwargs.get("obj")
-        offered = slot and slot.nature and self.has_change_permission(request, slot)
-        context["correct_url"] = self.url("correct", slot.pk) if offered else ""
+        slot: Slot | None = kwargs.get("obj")
+        context["correct_url"] = ""
+        if slot and slot.nature and self.has_change_permission(request, slot):
+            context["correct_url"] = self.url("correct", slot.pk)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[Any]:

@@ -40,14 +40,15 @@ class Concerned:
 def said_otherwise(slot: Slot, since: dt.date | None = None) -> QuerySet[OrderLine]:
     """The lines of this slot, ordered since this day (or ever) and neither cancelled nor given up, that say something else than it."""
     # Two ways to a slot, of which each slot has one: an OR of both would read every line.
-    is_formula = slot.starts_at is None
-    items = {"ticket__in": Ticket.objects.filter(slot=slot)} if is_formula else {"booking__in": Booking.objects.filter(slot=slot)}  # fmt: skip
+    rows = OrderLine.objects.filter(cancelled_at=None)
+    if slot.starts_at is None:
+        rows = rows.filter(ticket__in=Ticket.objects.filter(slot=slot))
+    else:
+        rows = rows.filter(booking__in=Booking.objects.filter(slot=slot))
     orders = Order.objects.exclude(status=Order.Status.CANCELLED)
     if since:
         orders = orders.filter(created_at__gte=dt.datetime.combine(since, dt.time(), tzinfo=PARIS))
-    return OrderLine.objects.filter(**items, order__in=orders, cancelled_at=None).exclude(
-        nature=slot.nature, meal_price=slot.meal_price
-    )
+    return rows.filter(order__in=orders).exclude(nature=slot.nature, meal_price=slot.meal_price)
 
 
 def concerned(slot: Slot, since: dt.date) -> Concerned:
