@@ -11,7 +11,7 @@ import portal.common.money
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("checkout", "0043_what_is_overdue_apart"),
+        ("checkout", "0044_numbers_in_one_spelling"),
         ("services", "0028_nothing_is_no_limit"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
