@@ -15,12 +15,13 @@ from wallet.withdrawals.models import TransferOrder
 
 
 def days_ago(days: int) -> dt.date:
-    return today() - dt.timedelta(days=days)
+    """So many days before the day that cannot be closed yet: at midnight that is, for ten minutes, still yesterday."""
+    return last_to_close() + dt.timedelta(days=1 - days)
 
 
 def last_month() -> tuple[dt.date, dt.date]:
     """The first and the last day of the newest month that may be closed: at midnight the month before may not yet."""
-    end = (last_to_close() + dt.timedelta(days=1)).replace(day=1) - dt.timedelta(days=1)
+    end = days_ago(0).replace(day=1) - dt.timedelta(days=1)
     return end.replace(day=1), end
 
 
