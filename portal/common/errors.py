@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from django.core.exceptions import BadRequest
+
 
 class Refused(Exception):
     """A rule of the house forbids the request; nothing was written.
@@ -17,3 +19,7 @@ class Refused(Exception):
 
     def __str__(self) -> str:
         return " ".join(self.messages)
+
+
+class NulSent(BadRequest):
+    """What was sent holds a NUL, which the database keeps in no text: the page says so (400), and nothing was written."""

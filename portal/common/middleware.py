@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import render
 
-from portal.common.errors import Refused
+from portal.common.errors import NulSent, Refused
 
 
 class RefusedMiddleware:
-    """Show the sentences of a Refused that a view let through (409), and a page where Django says nothing at all (405)."""
+    """Show the sentences of a Refused that a view let through (409), and a page where Django says nothing at all (405).
+
+    A NUL that no form was there to refuse, and the database did, is what was sent, no fault of ours: 400.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -24,6 +28,14 @@ class RefusedMiddleware:
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, DataError) and _holds_nul(request):
+            raise NulSent from exception  # the site's handler of 400 says it
         if not isinstance(exception, Refused):
             return None
         return render(request, "refused.html", {"sentences": exception.messages}, status=409)
+
+
+def _holds_nul(request: HttpRequest) -> bool:
+    """Whether the address, the query or a field of what was sent holds a NUL."""
+    sent = (value for data in (request.GET, request.POST) for pair in data.lists() for value in (pair[0], *pair[1]))
+    return "\x00" in request.path or any("\x00" in value for value in sent)
