@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from bookings.models import Booking
-from checkout.models import Order, OrderLine
+from checkout.models import Order, OrderLine, Payment
 from checkout.models.orders import OrderQuerySet
 from portal.common.db import annotated
 
@@ -35,6 +35,15 @@ def with_standing(rows: OrderQuerySet) -> OrderQuerySet:
         dates_back=Count("lines", filter=since & Q(lines__kind=OrderLine.Kind.BOOKING)),
         tickets_back=Count("lines", filter=since & Q(lines__kind=OrderLine.Kind.TICKET)),
         has_expired=Exists(OrderLine.objects.filter(expired, order=OuterRef("pk"))),
+        # A deposit ends with its only try: it was not given up by who made it. A cart's order can be paid again.
+        was_refused=Exists(
+            Payment.objects.filter(
+                order=OuterRef("pk"),
+                order__kind=Order.Kind.TOP_UP,
+                order__status=Order.Status.CANCELLED,
+                status=Payment.Status.REFUSED,
+            )
+        ),
     )
 
 
@@ -44,7 +53,7 @@ def standing(order: Order) -> Standing:
     if order.status == Order.Status.PENDING:
         return Standing(order.status, words, [_("Des places n’y sont plus gardées")] if order.has_expired else [])
     if order.status != Order.Status.PAID:
-        return Standing(order.status, words)
+        return Standing(order.status, _("Refusée par la banque") if order.was_refused else words)
     lost, dates, tickets = order.lost_count, order.dates_back, order.tickets_back
     if lost and lost == order.line_count:
         return Standing("off", _("Payée, puis rendue"))

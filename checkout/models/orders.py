@@ -89,6 +89,7 @@ class Order(models.Model):
     dates_back: int
     tickets_back: int
     has_expired: bool
+    was_refused: bool
     captured: Decimal  # read by checkout.verification, as is:
     lines_total: Decimal
     shown_total: Decimal  # read by the administration: what one may see of it, as are:

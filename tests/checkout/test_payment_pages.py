@@ -101,6 +101,25 @@ class TestBank:
         assert client.get("/demo/banque/etat/UNKNOWN/").status_code == 404
         assert client.get("/demo/banque/?reference=x&signature=y").status_code == 404
 
+    def test_a_refused_deposit_says_so_and_leads_on(self, browse: Callable[[Shop], Client]) -> None:
+        """Everywhere else than one that was given up: `Commande abandonnée` would be nobody's doing."""
+        shop = open_shop()
+        TopUpPack.objects.get_or_create(amount=Decimal("5.00"))
+        client = browse(shop)
+        order = start_top_up(user=shop.user, amount=Decimal("5"), shown_total=Decimal("5")).order
+        payment = order.payments.get()
+        response = client.get(back(payment), self.statement(payment, "refused"), follow=True)
+        page = text(response)
+        assert "La banque a refusé le paiement" in page and "bandonnée" not in page and "Rien n’a été débité" in page
+        assert 'href="/mon-compte/porte-monnaie/depot/?montant=5.00"' in response.content.decode()
+        again = text(client.get("/mon-compte/porte-monnaie/depot/?montant=5.00"))
+        assert "Payer 5,00" in again and "Frais" not in again
+        assert "Refusée par la banque" in text(client.get("/mon-compte/commandes/"))
+        other = start_top_up(user=shop.user, amount=Decimal("5"), shown_total=Decimal("5")).order
+        client.post(f"/commande/{other.reference}/abandonner/")
+        assert "Commande abandonnée" in text(client.get(other.get_absolute_url()))
+        assert "Recommencer ce dépôt" in text(client.get(other.get_absolute_url()))
+
 
 class TestWallet:
     def test_a_pack_goes_straight_to_the_bank(self, browse: Callable[[Shop], Client]) -> None:
