@@ -119,9 +119,14 @@ class WithdrawalAdmin(DecisionAdmin):
                 (order.created_at, order.created_by_id, _("Mis dans l’ordre de virement %(number)s.") % words),
                 (order.cancelled_at, order.cancelled_by_id, ended),
             ]
+            # A transfer that came back before the bank had carried the order out was not among those it carried out.
+            of_this = order.pk == obj.order_id and obj.status == Withdrawal.Status.RETURNED
+            if of_this and order.paid_at and obj.ended_at and order.paid_at < obj.ended_at:
+                facts.append((order.paid_at, order.paid_by_id, _("Virée.")))
         if obj.ended_at and obj.status != Withdrawal.Status.REFUSED:  # which is told as the decision
             back = Movement.objects.filter(key=f"withdrawal:{obj.pk}:back").values_list("by", flat=True).first()
-            facts.append((obj.ended_at, back, f"{obj.get_status_display()}."))
+            said = f"{obj.get_status_display()}\u00a0: {obj.reason}" if obj.reason else f"{obj.get_status_display()}."
+            facts.append((obj.ended_at, back, said))
         return told(staff(request), facts)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -152,7 +157,11 @@ class WithdrawalAdmin(DecisionAdmin):
 
         question = Question(
             title=_("Virement rejeté par la banque"),
-            facts=[(_("Usager"), found.user), (_("Montant"), euros(found.amount)), (_("Compte"), found.masked_iban)],
+            facts=[
+                (_("Usager"), found.user),
+                (_("Montant"), euros(found.amount)),
+                (_("Compte"), f"{found.holder_words}, {found.masked_iban}"),
+            ],
             notes=[_("La somme revient au porte-monnaie de la personne, qui peut refaire sa demande.")],
             button=_("Porter au porte-monnaie"),
             cancel=self.url("change", pk),
@@ -166,7 +175,7 @@ class WithdrawalAdmin(DecisionAdmin):
 
     @admin.display(description=gettext_lazy("titulaire"), ordering="holder")
     def held_by(self, obj: Withdrawal) -> str:
-        return _("%s (pas l’usager)") % obj.holder if obj.is_for_another else obj.holder
+        return obj.holder_words
 
     @admin.display(description=gettext_lazy("IBAN"))
     def account(self, obj: Withdrawal) -> str:
@@ -281,7 +290,10 @@ class TransferOrderAdmin(ReadOnlyAdmin):
 
         question = Question(
             title=_("Préparer un ordre de virement"),
-            facts=[(row.user, f"{euros(row.amount)}, {row.masked_iban}") for row in waiting],
+            facts=[
+                (row.user, f"{euros(row.amount)}, {_('titulaire')}\u00a0: {row.holder_words}, {row.masked_iban}")
+                for row in waiting
+            ],
             notes=[
                 ngettext(
                     "%(count)d demande accordée, %(sum)s.",

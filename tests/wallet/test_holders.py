@@ -5,11 +5,14 @@ from decimal import Decimal
 import pytest
 
 from accounts.models import User
+from checkout.papers.models import Regie
+from portal.common.bank_days import next_bank_day
+from portal.common.formats import today
 from tests.admin.world import client_of
 from tests.checkout.http import text
 from tests.factories import UserFactory, agent_of, regie
 from wallet import actions as ledger
-from wallet.withdrawals.actions import read_iban, refuse_withdrawal
+from wallet.withdrawals.actions import approve_withdrawal, make_transfer_order, read_iban, refuse_withdrawal
 from wallet.withdrawals.models import Withdrawal
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +58,24 @@ def test_a_holder_who_is_somebody_else_is_said(parent: User, operator: User, hol
     client, page = client_of(operator), f"/admin/wallet/withdrawal/{row.pk}/change/"
     assert ("Le titulaire n’est pas l’usager" in text(client.get(page))) is is_said
     assert ("(pas l’usager)" in text(client.get("/admin/wallet/withdrawal/"))) is is_said
+
+
+def test_the_holder_is_said_where_the_money_leaves(parent: User, operator: User) -> None:
+    row = Withdrawal.objects.create(user=parent, amount=Decimal(3), holder="Amandine Petit", iban=read_iban(IBAN))
+    approve_withdrawal(withdrawal=row, by=operator)
+    client = client_of(operator)
+    assert "titulaire : Amandine Petit (pas l’usager)" in text(client.get("/admin/wallet/transferorder/preparer/"))
+    order = make_transfer_order(
+        debtor=Regie.objects.current().debtor, execution_date=next_bank_day(today()), by=operator
+    )
+    shown = text(client.get(f"/admin/wallet/transferorder/{order.pk}/change/"))
+    assert "Titulaire" in shown and "Amandine Petit (pas l’usager)" in shown
+
+
+def test_the_account_of_a_name_with_a_vowel_is_said_in_french(parent: User) -> None:
+    asked = {"amount": "30,00", "holder": "Amandine Petit", "iban": IBAN}
+    check = client_of(parent).post("/mon-compte/porte-monnaie/remboursement/", asked, follow=True)
+    assert "Ce compte est au nom d’Amandine Petit" in text(check)
 
 
 def test_particles_and_titles_are_nobodys_name(operator: User) -> None:

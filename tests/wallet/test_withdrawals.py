@@ -512,6 +512,16 @@ class TestPages:
         assert "marqués comme exécutés : 30,00 €" in text(answer)
         answer = client.post(f"/admin/wallet/withdrawal/{row.pk}/rejet/", {"reason": "Compte clôturé"}, follow=True)
         assert "de nouveau dans le porte-monnaie" in text(answer) and balance(parent) == 50
+        history = text(client.get(f"/admin/wallet/withdrawal/{row.pk}/history/"))
+        assert "Virée." in history and "porte-monnaie : Compte clôturé" in history
+
+    def test_a_list_names_its_columns_on_each_card(self, parent: User, operator: User) -> None:
+        """Without JavaScript too: three names on a card say nothing of whose they are."""
+        ask(parent)
+        page = client_of(operator).get("/admin/wallet/withdrawal/").content.decode()
+        for head in ("Usager", "Titulaire", "IBAN", "Statut"):
+            assert f'<td data-label="{head}"' in page, head
+        assert '<td data-label=""' not in page and '<td class="action-checkbox"' in page
 
     def test_the_decision_has_one_name(self, parent: User, operator: User) -> None:
         row, other = ask(parent), UserFactory()

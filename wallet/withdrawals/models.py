@@ -262,6 +262,11 @@ class Withdrawal(models.Model):
         return f"{self.iban[:4]} … {self.iban[-4:]}"
 
     @property
+    def holder_words(self) -> str:
+        """To whom the bank transfers it, and whether that is somebody else than whose credits they are."""
+        return str(_("%s (pas l’usager)") % self.holder) if self.is_for_another else self.holder
+
+    @property
     def is_for_another(self) -> bool:
         """Whether the holder does not bear the last name of whose credits they are, or the first where no last is known.
 
