@@ -1,6 +1,6 @@
 """Manual movements: proposed by one person of the agglomération, decided by another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -143,13 +143,26 @@ class CorrectionAdmin(ReadOnlyAdmin):
     operators = Right.VIEW | Right.DECIDE
     change_list_template = "admin/wallet/correction/change_list.html"
     change_form_template = "admin/wallet/correction/change_form.html"
-    list_display = ["what", "person", "sum", "reason", "status", "proposed_by", "proposed_at"]
+    list_display = [
+        "what",
+        "person",
+        "sum",
+        "reason",
+        "status",
+        "proposed_by",
+        "proposed_at",
+        "decided_by",
+        "decided_at",
+    ]
     list_filter = ["status", "kind"]
-    list_select_related = ["wallet__user", "reverses", "account", "proposed_by"]
+    list_select_related = ["wallet__user", "reverses", "account", "proposed_by", "decided_by"]
     date_hierarchy = "proposed_at"
     search_fields = ["reason", "wallet__user__last_name", "wallet__user__email"]
     ordering = ["-pk"]
-    fields = ["kind", "person", "sum", "reverses", "reason", "status", "proposed_by", "proposed_at"]
+    fields = [
+        *("kind", "person", "sum", "reverses", "reason", "status"),
+        *("proposed_by", "proposed_at", "decided_by", "decided_at"),
+    ]
     readonly_fields = ["person", "sum"]
     signers = ["proposed_by", "decided_by"]
 
@@ -159,8 +172,10 @@ class CorrectionAdmin(ReadOnlyAdmin):
         return [(_("Crédits prescrits"), self.url("expiry")), (_("Régulariser un compte"), self.url("account"))]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """The movement that is undone only where one is."""
-        return [name for name in self.fields or [] if name != "reverses" or (obj and obj.reverses_id)]
+        """The movement that is undone only where one is, who decided only where somebody did."""
+        empty = {"reverses"} if obj is None or not obj.reverses_id else set()
+        empty |= {"decided_by", "decided_at"} if obj is None or not obj.decided_at else set()
+        return [name for name in self.fields or [] if name not in empty]
 
     def todo(self, request: HttpRequest) -> list[Todo]:
         if not self.has_view_permission(request):
@@ -230,8 +245,11 @@ class CorrectionAdmin(ReadOnlyAdmin):
         context["is_told"] = wallet is not None
         context["balance"] = corrections.balance_of(wallet.user) if waits and wallet else None
         context["after"] = context["balance"] + amount if context["balance"] is not None and amount else None
-        context["shown"] = _to_write(obj.reverses) if waits and obj.reverses else []
-        context["till"] = -obj.account.balance() if waits and obj.account and obj.counted is not None else None
+        context["shown"] = _in_words(corrections.to_write(obj)) if waits else []
+        context["outside"] = None
+        if waits and obj.account and obj.amount is not None:
+            now = -obj.account.balance()
+            context["outside"] = {"now": now, "then": now + obj.amount, "less": obj.amount < 0, "by": abs(obj.amount)}
         context |= {"proposer": self.signature(obj, "proposed_by"), "decider": self.signature(obj, "decided_by")}
         context["movement"] = Movement.objects.filter(key=obj.key).first()
         return super().render_change_form(request, context, *args, **kwargs)
@@ -429,4 +447,8 @@ class CorrectionAdmin(ReadOnlyAdmin):
 
 def _to_write(movement: Movement) -> list[tuple[str, str]]:
     """What undoing a movement writes, as its two readers see it: who proposes it, and who decides."""
-    return [(account_name(account), euros(amount)) for account, amount in corrections.mirrored(movement).items()]
+    return _in_words(corrections.mirrored(movement).items())
+
+
+def _in_words(amounts: Iterable[tuple[Account, Decimal]]) -> list[tuple[str, str]]:
+    return [(account_name(account), euros(amount)) for account, amount in amounts]

@@ -10,12 +10,13 @@ from django.urls import reverse
 from accounts.models import User
 from checkout.counter.actions import Paper, deposit_till, take_top_up
 from checkout.counter.models import Means, TillDeposit
+from portal.common.formats import euros
 from tests.admin.world import client_of
 from tests.checkout.http import text
 from tests.factories import UserFactory, agent_of
 from wallet.corrections import actions as corrections
 from wallet.corrections.models import Correction
-from wallet.models import Movement
+from wallet.models import Account, Movement
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/wallet/correction/"
@@ -36,6 +37,10 @@ def page_of(row: Correction | Movement) -> str:
     return reverse(f"admin:{row._meta.label_lower.replace('.', '_')}_change", args=[row.pk])
 
 
+def plain(words: str) -> str:
+    return " ".join(words.split())
+
+
 def asking(movement: Movement) -> str:
     return reverse("admin:wallet_correction_reverse", args=[movement.pk])
 
@@ -49,6 +54,43 @@ def test_who_decides_sees_what_will_be_written(deposit: TillDeposit, operator: U
         assert words in proposed and words in shown
     assert "Montant : 90,00 €" in shown and "90,00 €" in listed
     assert "Caisse : espèces et Compte de dépôt de fonds de la régie" in listed
+
+
+@pytest.mark.parametrize("amount, direction", [("-1.00", "1,00 € de moins"), ("2.50", "2,50 € de plus")])
+def test_who_decides_on_an_account_sees_what_it_says_and_would_say(
+    deposit: TillDeposit, operator: User, amount: str, direction: str
+) -> None:
+    bank = Account.objects.get(code="bank")
+    sum_ = Decimal(amount)
+    row = corrections.propose_for_account(account=bank, amount=sum_, reason="Ligne inconnue", by=operator)
+    client = client_of(agent_of())
+    shown = text(client.get(page_of(row)))
+    assert f"La régie a reçu, ou recevra, {direction} que le compte ne le dit." in shown
+    assert f"Il dit maintenant 90,00 € ; il dirait {plain(euros(90 + sum_))}." in shown
+    assert f"Compte de dépôt de fonds de la régie {plain(euros(-sum_))}" in shown
+    client.post(reverse("admin:wallet_correction_approve", args=[row.pk]))
+    assert -bank.balance() == 90 + sum_ and "Il dit maintenant" not in text(client.get(page_of(row)))
+
+
+def test_who_decides_on_the_till_sees_what_will_be_written(deposit: TillDeposit, operator: User) -> None:
+    row = corrections.propose_till(
+        means=Means.CASH, counted=Decimal(7), booked=Decimal(10), reason="Rendu de trop", by=operator
+    )
+    shown = text(client_of(agent_of()).get(page_of(row)))
+    assert "Ils disent maintenant 10,00 € ; ils diraient 7,00 €." in shown
+    assert "Caisse : espèces 3,00 €" in shown
+
+
+def test_the_list_and_the_page_say_who_decided_and_when(deposit: TillDeposit, operator: User) -> None:
+    row = corrections.propose_till(
+        means=Means.CASH, counted=Decimal(7), booked=Decimal(10), reason="Rendu de trop", by=operator
+    )
+    second = agent_of()
+    client = client_of(second)
+    assert "Décidée par" not in text(client.get(page_of(row)))
+    corrections.approve(correction=row, by=second)
+    assert "Décidée par" in text(client.get(page_of(row))) and str(second) in text(client.get(LIST))
+    assert 'data-label="Décidée par"' in client.get(LIST).content.decode()
 
 
 def test_nobody_is_told_of_what_moves_no_wallet(deposit: TillDeposit, operator: User) -> None:

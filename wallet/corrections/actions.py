@@ -160,6 +160,16 @@ def mirrored(movement: Movement) -> dict[Account, Decimal]:
     return found
 
 
+def to_write(correction: Correction) -> list[tuple[Account, Decimal]]:
+    """What approving a proposal about an account outside, or a reversal, writes: account by account, in euros."""
+    if correction.reverses is not None:
+        return list(mirrored(correction.reverses).items())
+    if correction.account is None or correction.amount is None:
+        return []
+    against = Account(kind=Account.Kind.ADJUSTMENT, code=ledger.ADJUSTMENT)
+    return [(correction.account, -correction.amount), (against, correction.amount)]
+
+
 def wallet_moved(correction: Correction) -> tuple[Wallet | None, Decimal | None]:
     """The wallet that a proposal moves, with the amount (below zero: taken out); of a reversal, that of its movement.
 
