@@ -368,7 +368,7 @@ def _places(provider: str, heads: Sequence[str]) -> dict[str, list[int]]:
 
 def _match(provider: str, lines: Sequence[Line]) -> None:
     """Find what each line is about by our reference or the provider's own, and say what does not agree."""
-    wanted = {reference for line in lines if not line.problem for reference in line.references}
+    wanted = {reference for line in lines for reference in line.references}
     known = Q(reference__in=wanted) | Q(provider_reference__in=wanted)
     named = Refund.objects.filter(known, payment__provider=provider).select_related("payment__order")
     by_refund = {key: row for row in named for key in (row.provider_reference, row.reference) if key}
@@ -387,9 +387,10 @@ def _match(provider: str, lines: Sequence[Line]) -> None:
     for refund in sorted(gone, key=lambda row: _refund_key(provider, row) in posted):
         refunds.setdefault(refund.payment_id, []).append(refund)
     for line in lines:
-        if line.problem:
-            continue
         first = next((key for key in line.references if key in payments), None)
+        if line.problem:  # not believed, but what it names is told all the same
+            line.payment = payments[first] if first else None
+            continue
         # Stripe names our payment on each line about it: whatever names a refund above zero is that refund's return.
         back = next((by_refund[key] for key in line.references if key in by_refund and key not in own), None)
         line.payment = payments[first] if first else None

@@ -534,9 +534,11 @@ def test_a_line_that_does_not_agree_stands_beside_what_it_names() -> None:
     )
     facts = [(line.get("order"), line.get("ours"), line["written"]) for line in row.wrong]
     number = payment.order.number
-    assert facts == [(number, 5, ""), (number, None, ""), (None, None, ""), (None, None, "")]
+    assert facts == [(number, 5, ""), (number, None, ""), (None, None, ""), (number, None, "")]
     page = client_of(agent_of()).get(reverse("admin:checkout_settlement_change", args=[row.pk])).content.decode()
     link = reverse("admin:checkout_payment_change", args=[payment.pk])
-    assert page.count(f'href="{link}"') == 2 and "5,00&nbsp;€" in page.replace("\u00a0", "&nbsp;")
+    assert page.count(f'href="{link}"') == 3 and "5,00&nbsp;€" in page.replace("\u00a0", "&nbsp;")
+    shifted = post(f"reference;montant;net\n{payment.reference};5,00;4,00\n{payment.reference};5,00;5,00;1\n")
+    assert [(line["order"], line["payment"], line["ours"]) for line in shifted.wrong] == [(number, payment.pk, 5)] * 2
     again = post(f"reference;montant\n{payment.reference};5,00\n{payment.reference};5,00\n")
     assert [(line["problem"], line["ours"]) for line in again.wrong] == [("en double dans ce fichier", 5)]
