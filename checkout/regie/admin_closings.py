@@ -35,15 +35,20 @@ EARLIEST = dt.date(2000, 1, 1)  # an older day is a slip of the keyboard
 
 def asked_day(request: HttpRequest, name: str = "jour") -> tuple[dt.date, str]:
     """The day that the address names; today when it names none that we could show, with a sentence that says so."""
-    asked, wrong = request.GET.get(name, ""), ""
-    date = _read(asked)
+    date, wrong = day_or_why(request.GET.get(name, ""))
+    return today() if date is None else date, wrong
+
+
+def day_or_why(asked: str) -> tuple[dt.date | None, str]:
+    """A day as an address or a form names it; None with the sentence that says why it is none of ours, if it names one."""
+    date, wrong = _read(asked), ""
     if asked and date is None:
         wrong = _("Cette date ne peut pas être lue\u00a0: écrivez-la avec le calendrier.")
     elif date and date > today():
         wrong = _("Le %s est à venir\u00a0: choisissez un jour passé.") % long_date(date)
     elif date and date < EARLIEST:
         wrong = _("Le %s est trop ancien\u00a0: choisissez un jour à partir de l’an 2000.") % long_date(date)
-    return today() if wrong or date is None else date, wrong
+    return None if wrong else date, wrong
 
 
 def _read(text: str) -> dt.date | None:

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.regie import statements
+from checkout.regie.admin_closings import day_or_why
 from checkout.regie.models import Statement
 from checkout.regie.paper import statement_pdf
 from portal.common.errors import Refused
@@ -146,13 +147,8 @@ class StatementAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         reach = closed_until()
         data = request.POST if request.method == "POST" else request.GET
-        asked = data.get("jusqu_au", "")
-        chosen, wrong = _date(asked), ""
-        if asked and chosen is None:
-            wrong = _("Cette date ne peut pas être lue\u00a0: écrivez-la avec le calendrier.")
-        elif chosen and chosen > today():
-            wrong = _("Le %s est à venir\u00a0: choisissez un jour passé.") % long_date(chosen)
-        until = _end_of_last_month(reach) if wrong or chosen is None else chosen
+        chosen, wrong = day_or_why(data.get("jusqu_au", ""))
+        until = _end_of_last_month(reach) if chosen is None else chosen
         if wrong:
             shown = _("Voici ce qui est dû jusqu’au %s.") % long_date(until) if until else ""
             self.say(request, messages.WARNING, [f"{wrong} {_('Rien n’a été reversé.')} {shown}".strip()])

@@ -37,8 +37,8 @@ def statement_pdf(statement: Statement) -> bytes:
             *_ended(statement),
             facts(
                 [
-                    (_("Période"), period_words(statement.period)),
-                    (_("État"), statement.state_words),
+                    # The period stands under the title; why it is cancelled, in the frame above.
+                    *([] if statement.cancelled_at else [(_("État"), statement.state_words)]),
                     (_("Recettes"), euros(statement.gross)),
                     (_("Annulations et remboursements"), euros(statement.cancelled)),
                     (_("Remises à la charge de la commune"), euros(statement.vouchers)),

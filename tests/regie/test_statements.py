@@ -451,10 +451,20 @@ class TestPages:
         shown = plain(read(client.get(page("file", row.pk, "pdf")).content))
         assert "Relevé de reversement annulé" in shown and f"Relevé {said}" in shown
         assert "Rien n’est à virer" in shown and "Net à reverser" not in shown
+        assert shown.count("Mauvais taux") == 1 and "Période" not in shown  # the title's line says which it is
         assert "Net à reverser" not in client.get(page("change", row.pk)).content.decode()
 
-    @pytest.mark.parametrize("asked", ["abc", "0001-01-01", "2026-02-30", "tomorrow", "2030-12-31"])
-    def test_a_date_that_is_none_or_to_come_is_said(self, asked: str) -> None:
+    @pytest.mark.parametrize(
+        "asked, words",
+        [
+            ("abc", "ne peut pas être lue"),
+            ("2026-02-30", "ne peut pas être lue"),
+            ("0001-01-01", "est trop ancien"),
+            ("tomorrow", "est à venir"),
+            ("2030-12-31", "est à venir"),
+        ],
+    )
+    def test_a_date_that_is_none_or_to_come_is_said(self, asked: str, words: str) -> None:
         asked = str(days_ago(-1)) if asked == "tomorrow" else asked
         commune = sold()
         close()
@@ -464,7 +474,10 @@ class TestPages:
             client.post(page("new"), {"jusqu_au": asked, "a": [str(commune.pk)]}),
         ):
             said = answer.content.decode()
-            assert ("ne peut pas être lue" in said) != ("est à venir" in said), said
+            told = [
+                sentence for sentence in ("ne peut pas être lue", "est à venir", "est trop ancien") if sentence in said
+            ]
+            assert told == [words], said
             assert "Rien n’a été reversé. Voici ce qui est dû jusqu’au" in said and not Statement.objects.exists()
             assert answer.context["until"] < today()
 
