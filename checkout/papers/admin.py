@@ -111,8 +111,15 @@ class DocumentAdmin(ReadOnlyAdmin):
         letters, _dash, rest = search_term.strip().upper().partition("-")
         year, _dash, number = rest.partition("-")
         kinds = [kind for kind, letter in LETTERS.items() if letter == letters]
-        if kinds and year.isdecimal() and number.isdecimal() and len(year) == 4 and len(number) < 9:
-            return queryset.filter(kind=kinds[0], series__year=int(year), number=int(number)), False
+        if kinds and year.isdecimal() and len(year) == 4:
+            of_year = queryset.filter(kind=kinds[0], series__year=int(year))
+            if not number:  # the start of one: « AF-2026 »
+                return of_year, False
+            if number.isdecimal() and len(number) < 9:
+                return of_year.filter(number=int(number)), False
+        alone = search_term.strip()
+        if alone.isdecimal() and len(alone) < 9:  # of any kind and year: who looks sees which
+            return queryset.filter(number=int(alone)), False
         return found, duplicates
 
     def story(self, request: HttpRequest, obj: Document) -> list[Happening]:

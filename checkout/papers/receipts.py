@@ -291,4 +291,4 @@ def _when(group: Group) -> Iterable[str]:
 def _dates(share: Share) -> str:
     if not share.is_long:
         return share.text
-    return share.headline + " (" + " ; ".join(f"{name} : {days}" for name, days in share.months) + ")"
+    return share.headline + " (" + " ; ".join(f"{name.lower()} : {days}" for name, days in share.months) + ")"

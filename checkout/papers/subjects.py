@@ -34,7 +34,8 @@ def _subject(document: Document, bought: dict[int, str]) -> str:
     if document.first_day is not None and document.last_day is not None:
         if document.kind == Kind.INVOICE:
             return month(document.first_day)
-        is_over = timezone.localdate(document.issued_at) > document.last_day
+        # One for the tax return is of the year, as it says itself.
+        is_over = document.kind == Kind.CHILDCARE or timezone.localdate(document.issued_at) > document.last_day
         return (_year if is_over else _days)(document.first_day, document.last_day)
     return ""
 

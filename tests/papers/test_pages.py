@@ -194,6 +194,11 @@ class TestCertificates:
             paper = Document.objects.live().get()
             assert subjects([paper])[paper.pk].capitalize() == said
 
+    def test_one_for_the_tax_return_is_of_its_year_as_it_says(self) -> None:
+        year = {"first_day": dt.date(2026, 1, 1), "last_day": dt.date(2026, 12, 31)}
+        paper = Document(pk=1, kind=Kind.CHILDCARE, issued_at=dt.datetime(2026, 12, 31, 9, tzinfo=PARIS), **year)
+        assert subjects([paper]) == {1: "année 2026"}
+
     def test_a_running_years_tax_figures_are_provisional(self, monkeypatch: pytest.MonkeyPatch) -> None:
         shop = same_year(ordered(nature="care"))
         year = shop.days[0].date.year
@@ -234,6 +239,15 @@ class TestAdmin:
         query = words.format(number=mine.reference, lower=f" {mine.reference.lower()} ", name=shop.user.email)
         page = client_of(agent_of()).get(self.address("changelist"), {"q": query})
         assert [row.pk for row in page.context["cl"].result_list] == [mine.pk]
+
+    def test_papers_are_found_by_a_part_of_their_number(self) -> None:
+        shop = bought()
+        mine = receipt(shop)
+        client = client_of(agent_of())
+        year, number = mine.reference.split("-")[1:]
+        for query, found in ((f"R-{year}", [mine.pk]), (number, [mine.pk]), (f"AF-{year}", []), ("999999", [])):
+            page = client.get(self.address("changelist"), {"q": query})
+            assert [row.pk for row in page.context["cl"].result_list] == found, query
 
     def test_it_is_cancelled_with_a_reason(self) -> None:
         paper = receipt(bought())
