@@ -1,6 +1,7 @@
 """Vouchers in the administration: the agglomération writes all, a mairie those that it bears; their uses, and batches."""
 
 import csv
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -65,10 +66,15 @@ FIELD_SENTENCES: dict[str, dict[str, Any]] = {
     "percent": dict.fromkeys(
         ["invalid", "max_digits", "max_decimal_places", "max_whole_digits", "min_value", "max_value"], PERCENT
     ),
-    "amount": dict.fromkeys(
-        ["invalid", "max_digits", "max_decimal_places", "max_whole_digits"],
-        gettext_lazy("Un montant en euros et centimes, par exemple 5,00."),
-    ),
+    "amount": {
+        **dict.fromkeys(
+            ["invalid", "max_decimal_places"], gettext_lazy("Un montant en euros et centimes, par exemple 5,00.")
+        ),
+        **dict.fromkeys(
+            ["max_digits", "max_whole_digits"],
+            gettext_lazy("Ce montant est trop grand. Un montant en euros et centimes, par exemple 5,00."),
+        ),
+    },
     "max_uses": dict.fromkeys(["invalid", "min_value", "max_value"], NUMBER),
     "uses_per_family": dict.fromkeys(["invalid", "min_value", "max_value"], NUMBER),
 }
@@ -102,6 +108,12 @@ class VoucherForm(ScopedForm):
 
     def clean_code(self) -> str:
         return typed(self.cleaned_data["code"])
+
+    def clean_amount(self) -> Decimal | None:
+        amount: Decimal | None = self.cleaned_data["amount"]
+        if amount is not None and amount <= ZERO:
+            raise ValidationError(_("Écrivez un montant plus grand que zéro."), code="min_value")
+        return amount
 
     def clean_commune(self) -> Any:
         commune = self.cleaned_data["commune"]
@@ -265,9 +277,9 @@ class VoucherAdmin(ScopedAdmin):
     autocomplete_fields = ["user"]
     change_form_template = "admin/checkout/voucher/change_form.html"
     change_list_template = "admin/checkout/voucher/change_list.html"
-    list_display = ["code", "label", "off", "bearer", "valid_until", "uses", "borne", "is_active"]
+    list_display = ["code", "label", "off", "bearer", "user", "batch", "valid_until", "uses", "borne", "is_active"]
     list_filter = ["is_active", ("commune", BearerFilter), BatchFilter]
-    list_select_related = ["commune"]
+    list_select_related = ["commune", "user"]
     search_fields = ["code", "label", "user__last_name", "user__email"]
     ordering = ["-created_at", "-pk"]
     constraint_messages = SENTENCES

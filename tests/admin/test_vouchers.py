@@ -66,11 +66,20 @@ def test_its_scope_stays_within_the_commune(rosieres: Town, aiguilhe: Town, oper
         ({"percent": "dix"}, "plus de 0 et d’au plus 100"),
         ({"percent": "1e9"}, "plus de 0 et d’au plus 100"),
         ({"percent": "", "amount": "99999999999"}, "en euros et centimes"),
+        ({"percent": "", "amount": "99999999999"}, "Ce montant est trop grand"),
+        ({"percent": "", "amount": "-5"}, "Écrivez un montant plus grand que zéro"),
         ({"max_uses": "-1"}, "Un nombre entier d’utilisations"),
     ],
 )
 def test_what_cannot_be_is_said(rosieres: Town, operator: User, changes: dict[str, str], words: str) -> None:
     assert words in add(operator, **changes).content.decode().replace("&#x27;", "’")
+
+
+def test_the_list_says_whose_a_voucher_is_and_of_which_lot(operator: User) -> None:
+    voucher("PERSO", user=UserFactory(first_name="Odette", last_name="Vialle"), batch="Rentrée des aînés")
+    page = client_of(operator).get(url("checkout.voucher", "changelist")).content.decode()
+    row = page[page.index("<tbody>") :]
+    assert "Odette Vialle" in row and "Rentrée des aînés" in row
 
 
 def test_who_pays_is_said_in_words(rosieres: Town, operator: User) -> None:
