@@ -328,7 +328,10 @@ class DepositForm(forms.Form):
     number = forms.CharField(
         label=gettext_lazy("Numéro du bordereau"),
         max_length=40,
-        error_messages={"required": gettext_lazy("Écrivez le numéro du bordereau de versement.")},
+        error_messages={
+            "required": gettext_lazy("Écrivez le numéro du bordereau de versement."),
+            "max_length": gettext_lazy("Le numéro du bordereau a 40 caractères au plus. Rien n’a changé."),
+        },
     )
 
 

@@ -461,6 +461,7 @@ class TestPages:
             reverse("admin:wallet_correction_changelist"),
         ):
             assert f'href="{target}"' in html and client_of(operator).get(target).status_code == 200
+        assert "comptez-la et proposez de la corriger" in text(page)
         assert "son numéro de quittance reste pris" in text(page) and "dans le porte-monnaie de la famille" in text(
             page
         )
@@ -476,6 +477,7 @@ class TestPages:
             page.status_code == 200 and "Prévenez la régie" in text(page) and receipt.payment.order.number in text(page)
         )
         html = page.content.decode()
+        assert "dites-le à l’agglomération, qui la corrige" in text(page) and "proposez de la" not in text(page)
         assert "/admin/wallet/" not in html and "/admin/checkout/order/" not in html.partition("wrong-entry")[0]
 
     def test_a_cart_that_changed_is_shown_anew_and_then_taken(self, shop: Shop, operator: User) -> None:
