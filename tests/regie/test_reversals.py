@@ -77,7 +77,7 @@ def test_who_decides_on_the_till_sees_what_will_be_written(deposit: TillDeposit,
         means=Means.CASH, counted=Decimal(7), booked=Decimal(10), reason="Rendu de trop", by=operator
     )
     shown = text(client_of(agent_of()).get(page_of(row)))
-    assert "Ils disent maintenant 10,00 € ; ils diraient 7,00 €." in shown
+    assert "Ils disent maintenant 10,00 €. Approuvée, ils diraient 7,00 €." in shown
     assert "Caisse : espèces 3,00 €" in shown
 
 
