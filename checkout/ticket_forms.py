@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 from django import forms
 from django.http import QueryDict
+from django.utils.datastructures import MultiValueDict
 from django.utils.translation import gettext_lazy as _
 
 from bookings.tickets.actions import MOST_TICKETS, Wish
@@ -71,6 +73,14 @@ class TicketForm(SummaryOnPage, forms.Form):
             self.fields["first_day"] = DateField(
                 label=_("Premier jour"), help_text=_("Le billet est valable à partir de ce jour.")
             )
+
+    def sent(self, data: QueryDict) -> dict[str, Any]:
+        """What was typed so far, for a page that shows it again unchecked."""
+        return {
+            name: field.widget.value_from_datadict(data, MultiValueDict(), name)
+            for name, field in self.fields.items()
+            if not field.widget.value_omitted_from_data(data, MultiValueDict(), name)
+        }
 
     @property
     def wish(self) -> Wish:

@@ -106,10 +106,18 @@ def filiation_end(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def filiation_add_self(request: HttpRequest) -> HttpResponse:
-    """« Réserver aussi pour moi-même »; then the page of ours on which it was pressed (field `back`), or else the filiations."""
+    """« Réserver aussi pour moi-même »; then the page of ours on which it was pressed (field `back`), or else the filiations.
+
+    What else was sent goes along in the address, so that nothing chosen on that page is lost.
+    """
     _add_self(request)
     back = request.POST.get("back", "")
-    return redirect(back if url_has_allowed_host_and_scheme(back, allowed_hosts=None) else "filiations")
+    if not url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+        return redirect("filiations")
+    chosen = request.POST.copy()
+    for name in ("back", "csrfmiddlewaretoken"):
+        chosen.pop(name, None)
+    return redirect(f"{back}?{chosen.urlencode()}" if chosen else back)
 
 
 # --- Second step of signing up ---------------------------------------------------------------------------------------

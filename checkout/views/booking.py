@@ -75,7 +75,7 @@ def activity(request: HttpRequest, service: str, slug: str) -> HttpResponse:
         return redirect(found.service)
     if found.kind != Activity.Kind.CALENDAR:
         tickets = TicketPage(request, found, accesses)
-        return tickets.add() if request.method == "POST" else tickets.render()
+        return tickets.add() if tickets.is_adding else tickets.render()
     page = BookingPage(request, found, accesses)
     if page.is_adding:
         return page.add()

@@ -1,7 +1,10 @@
 """Tickets and passes: choosing one, « Mes e-billets », the code to show, on paper, given back."""
 
+import datetime as dt
+import itertools
 import json
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -17,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.views import current_user
 from bookings.pricing import Place, Pricer
-from bookings.tickets.actions import GivingBack, dates_of, giving_back, units_left
+from bookings.tickets.actions import MOST_TICKETS, GivingBack, dates_of, giving_back, units_left
 from bookings.tickets.models import Ticket
 from bookings.tickets.paper import pdf, qr_svg
 from bookings.tickets.views import worker_script
@@ -31,21 +34,39 @@ from checkout.vouchers.reading import fates_without
 from families.models import Filiation
 from portal.common.errors import Refused
 from portal.common.formats import euros, today
+from portal.common.money import ZERO
 from services.formulas import SCHOOL_YEAR
 from services.models import Activity, BusStop, Slot, Subscription
 
 PAGE_SIZE = 20
+# The button « Réserver aussi pour moi-même » says so by this name: the page it comes back to has oneself ticked.
+MYSELF = "moi"
+
+
+Prices = dict[tuple[int, int], dict[int, Decimal]]
+
+
+class Cost(NamedTuple):
+    """What a formula costs in one of the person's situations; `words` are empty where it is not sold to it."""
+
+    access: Subscription
+    words: str
 
 
 class Formula(NamedTuple):
-    """A formula on the page: `prices` says what it costs each beneficiary, for the total that follows the choice."""
+    """A formula on the page: `prices` says what it costs each beneficiary in each situation, for what follows the choice."""
 
     slot: Slot
-    price: str
+    costs: list[Cost]
     prices: str
     words: str
     left: int | None
     chosen: bool
+
+    @property
+    def is_sold(self) -> bool:
+        """Whether any of the person's situations has a price for it."""
+        return any(cost.words for cost in self.costs)
 
 
 class TicketPage:
@@ -60,20 +81,30 @@ class TicketPage:
         self.people = [row.beneficiary for row in links]
         self.has_self = any(row.kind == Filiation.Kind.SELF for row in links)
         self.stops = list(BusStop.objects.offered().filter(line__activity=activity).select_related("line"))
-        data = request.POST if request.method == "POST" else request.GET
+        self.data = data = request.POST if request.method == "POST" else request.GET
+        # Only « Ajouter au panier » is checked: the prices of a choice are asked for before all of it is made.
+        self.is_adding = request.method == "POST" and "pick" not in request.POST
         self.form = TicketForm(
-            request.POST if request.method == "POST" else None,
+            request.POST if self.is_adding else None,
             activity=activity,
             slots=self.slots,
             people=self.people,
             accesses=accesses,
             stops=self.stops,
         )
-        self.access = next((row for row in accesses if str(row.pk) == data.get("profile")), accesses[0])
-        self.slot = next((row for row in self.slots if str(row.pk) == data.get("slot")), next(iter(self.slots), None))
+        self.form.initial = {"first_day": today()} | self.form.sent(data)
+        asked = next((row for row in accesses if str(row.pk) == data.get("profile")), None)
+        self.access = asked or (self._first_sold() if len(accesses) > 1 else accesses[0])
+        self.slot = next((row for row in self.slots if str(row.pk) == data.get("slot")), None)
         only = {str(self.people[0].pk)} if len(self.people) == 1 else set()
         self.chosen_people = set(data.getlist("people")) or only
-        self.form.initial["first_day"] = today()
+        if MYSELF in data:
+            self.chosen_people |= {str(row.beneficiary_id) for row in links if row.kind == Filiation.Kind.SELF}
+
+    def _first_sold(self) -> Subscription:
+        """The first situation that has a price for anything, or else the first."""
+        sold = (row for row in self.accesses if any(self.prices[row.pk, slot.pk] for slot in self.slots))
+        return next(sold, self.accesses[0])
 
     def add(self) -> HttpResponse:
         """Put the choice into the cart and show the cart, or the page again with what was wrong."""
@@ -112,6 +143,9 @@ class TicketPage:
             "people": [(row, str(row.pk) in self.chosen_people) for row in self.people],
             "has_self": self.has_self,
             "details": details,
+            "count": len(self.chosen_people) * self.each,
+            "cost": self._cost() if "slot" in self.data else None,
+            "myself": MYSELF,
             "details_title": self._details_title(),
             "opens_on": opens_on if opens_on and opens_on > timezone.localdate() else None,
             "hold_minutes": settings.HOLD_MINUTES,
@@ -123,31 +157,76 @@ class TicketPage:
             return _("Trajet")
         return _("Quantité") if self.activity.kind == Activity.Kind.TICKET else _("Période")
 
-    def _formulas(self) -> list[Formula]:
-        """Each formula with its prices, its dates and units left from today, and whether it is chosen."""
+    @cached_property
+    def first_days(self) -> dict[int, dt.date]:
+        """The day from which each formula (by its key) would be good today: its prices are those of that day."""
+        found = {}
         for slot in self.slots:
             slot.activity = self.activity
+            valid = dates_of(slot, None)
+            assert valid.lower is not None
+            found[slot.pk] = valid.lower
+        return found
+
+    @cached_property
+    def prices(self) -> Prices:
+        """What each formula costs each beneficiary, for every (situation, formula); nothing where it is not sold."""
+        first_days = self.first_days
         pricer = Pricer(
             user=current_user(self.request),
-            profiles=[self.access.profile],
+            profiles=[access.profile for access in self.accesses],
             slots=self.slots,
             beneficiaries=self.people,
             choice=[],
         )
-        found = []
-        for slot in self.slots:
-            valid = dates_of(slot, None)
-            assert valid.lower is not None
-            places = [Place(person.pk, slot.pk, valid.lower) for person in self.people]
-            prices = {
+        found: Prices = {}
+        for access, slot in itertools.product(self.accesses, self.slots):
+            places = [Place(person.pk, slot.pk, first_days[slot.pk]) for person in self.people]
+            found[access.pk, slot.pk] = {
                 place.member: price.amount
                 for place in places
-                if (price := pricer.price(profile_id=self.access.profile_id, place=place)) is not None
+                if (price := pricer.price(profile_id=access.profile_id, place=place)) is not None
             }
-            words = note(valid) if slot.validity_unit == SCHOOL_YEAR else slot.hours
-            left = units_left(activity=self.activity, slot=slot, first_day=valid.lower)
-            each = {str(person): str(price) for person, price in prices.items()}
-            found.append(Formula(slot, _span(set(prices.values())), json.dumps(each), words, left, slot == self.slot))
+        return found
+
+    @property
+    def each(self) -> int:
+        """How many are chosen for each beneficiary; what cannot be read counts as one."""
+        sent = str(self.data.get("quantity", ""))
+        return next((number for number in range(1, MOST_TICKETS + 1) if str(number) == sent), 1)
+
+    def _cost(self) -> Decimal | None:
+        """What the choice that was sent comes to, as far as the page knows; None while somebody's price is not known."""
+        if self.slot is None or not self.chosen_people:
+            return None
+        known = {str(person): price for person, price in self.prices[self.access.pk, self.slot.pk].items()}
+        if not self.chosen_people <= known.keys():
+            return None
+        return sum((known[person] for person in self.chosen_people), ZERO) * self.each
+
+    def _formulas(self) -> list[Formula]:
+        """Each formula with its prices, its dates and units left from today, and whether it is chosen."""
+        sold = (row for row in self.slots if self.prices[self.access.pk, row.pk])
+        shown = self.slot or next(sold, next(iter(self.slots), None))
+        found = []
+        for slot in self.slots:
+            prices = {access: self.prices[access.pk, slot.pk] for access in self.accesses}
+            first_day = self.first_days[slot.pk]
+            found.append(
+                Formula(
+                    slot,
+                    [Cost(access, _span(set(each.values()))) for access, each in prices.items()],
+                    json.dumps(
+                        {
+                            str(access.pk): {str(person): str(price) for person, price in each.items()}
+                            for access, each in prices.items()
+                        }
+                    ),
+                    note(dates_of(slot, None)) if slot.validity_unit == SCHOOL_YEAR else slot.hours,
+                    units_left(activity=self.activity, slot=slot, first_day=first_day),
+                    slot == shown,
+                )
+            )
         return found
 
 

@@ -1,12 +1,17 @@
-// What the choice comes to, as it is made: formula, beneficiaries, how many. The cart's total is the one that counts (rank among
-// brothers and sisters, another first day's fares): it is shown before anything binds.
+// What the choice comes to, as it is made: situation, formula, beneficiaries, how many. The cart's total is the one that counts
+// (rank among brothers and sisters, another first day's fares): it is shown before anything binds.
 
 const form = document.querySelector("[data-tickets]");
 const says = form?.querySelector("[data-total]");
 const euros = new Intl.NumberFormat("fr-FR", { style: "currency", currency: "EUR" });
 
 function add() {
-  const prices = JSON.parse(form.querySelector("[name=slot]:checked")?.dataset.prices ?? "{}");
+  const profile = form.querySelector("[name=profile]:checked")?.value ?? form.dataset.tickets;
+  // data-prices: of each situation, of each beneficiary; data-of: what is said of one situation.
+  const pricesOf = (input) => JSON.parse(input?.dataset.prices ?? "{}")[profile] ?? {};
+  for (const input of form.querySelectorAll("[name=slot]")) input.disabled = !Object.keys(pricesOf(input)).length;
+  for (const part of form.querySelectorAll("[data-of]")) part.hidden = part.dataset.of !== profile;
+  const prices = pricesOf(form.querySelector("[name=slot]:checked"));
   const people = [...form.querySelectorAll("[name=people]:checked")].map(({ value }) => prices[value]);
   const each = Number(form.querySelector("[name=quantity]")?.value ?? 1);
   const known = people.length > 0 && people.every((price) => price !== undefined);

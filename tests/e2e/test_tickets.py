@@ -20,13 +20,14 @@ from bookings.tickets.models import Controller, Ticket, TicketUse
 from checkout.actions import Means, accept_sale_terms, add_tickets_to_cart, choose_address, pay
 from checkout.models import Cart
 from portal.common.formats import dated, today
-from services.models import Activity, BusStop, Slot, Subscription
+from services.models import AccessProfile, Activity, BusStop, Slot, Subscription
 from tests import chromium
 from tests.e2e import steps
 from tests.e2e.baskets import louane, parent
 from tests.e2e.conftest import session_cookie
 from tests.e2e.test_journeys import Visit, both_ways
 from tests.e2e.watch import Looks
+from tests.factories import AccessProfileFactory, SubscriptionFactory
 from wallet.actions import adjust
 
 POOL = "/services/agglo-la-vague/piscine/"
@@ -102,6 +103,41 @@ def test_a_family_buys_shows_and_is_let_in_once(visit: Visit, javascript: bool) 
     assert TicketUse.objects.filter(ticket=ticket).count() == 1
     if looks is not None:
         looks.assert_fine()
+
+
+@both_ways
+def test_each_situation_has_its_prices(visit: Visit, javascript: bool) -> None:
+    """Three situations: prices, locks and the total follow the one that is ticked, and the cart says the same."""
+    full = Subscription.objects.get(user=parent(), profile__service=pool().service)
+    labels = ("Tarif réduit", "Tarif famille")  # nothing is sold to the second
+    AccessProfileFactory(service=pool().service, label=labels[1])
+    for label in labels:
+        SubscriptionFactory(user=parent(), profile=AccessProfile.objects.get(service=pool().service, label=label))
+    who = visit("parent@demo.example", javascript=javascript)
+    who.open(POOL)
+    who.on("Entrées de la piscine")
+    card = who.page.get_by_role("radio", name=re.compile("Carte 10 entrées"))
+
+    def change(label: str) -> None:
+        who.page.get_by_role("radio", name=label, exact=True).check()
+        if not javascript:
+            who.press("Afficher les prix de la situation cochée")
+
+    expect(card).to_be_enabled()
+    change(str(full.profile))
+    card.check()
+    who.tick(re.compile("Louane Dupont"))
+    who.page.get_by_label("Combien pour chacun").select_option("2")
+    change(labels[0])
+    who.reads("36,00 €", "2 billets", "72,00 €")
+    change(labels[1])
+    who.reads("pas de tarif pour votre situation")
+    expect(who.page.locator("[data-total]")).to_be_hidden()
+    change(str(full.profile))
+    who.reads("48,00 €", "2 billets", "96,00 €")
+    who.press("Ajouter au panier")
+    who.on("Mon panier")
+    who.reads("96,00 €")
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """The pages of tickets over HTTP, as a browser without JavaScript goes through them, and what they cost."""
 
 import datetime as dt
+import json
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -15,7 +17,7 @@ from bookings.tickets.words import note
 from checkout.models import CartLine
 from portal.common.formats import long_date, moment, today
 from services import absences
-from services.models import Activity, Slot
+from services.models import Activity, Slot, Subscription
 from tests.checkout.conftest import MaxQueries
 from tests.checkout.http import steps, text
 from tests.factories import (
@@ -141,6 +143,90 @@ class TestBuying:
         assert "Des places ne sont plus gardées" in text(client.get("/panier/"))
         client.post("/panier/reprendre/")
         assert Ticket.objects.get().status == "held"
+
+
+class TestSituations:
+    """Somebody with several situations: each has its prices, and nothing chosen is lost on the way to them."""
+
+    @staticmethod
+    def several(*prices: str | None, children: int = 1) -> tuple[Shop, list[Subscription]]:
+        """The accesses of somebody at a kiosk, by name; None: the formula is not sold to that situation."""
+        shop = kiosk(price=prices[0] or "1", children=children)
+        names = ["Tarif A", "Tarif B", "Tarif C"]
+        type(shop.tariff.profile).objects.filter(pk=shop.tariff.profile.pk).update(label=names[0])
+        accesses = [shop.subscription]
+        if prices[0] is None:
+            TariffFactory(slot=EntriesFactory(activity__service=shop.activity.service), profile=shop.tariff.profile)
+            type(shop.tariff).objects.filter(pk=shop.tariff.pk).delete()
+        for name, price in zip(names[1:], prices[1:], strict=False):
+            profile = AccessProfileFactory(service=shop.activity.service, label=name)
+            if price is not None:
+                TariffFactory(slot=shop.slot, profile=profile, price=Decimal(price))
+            accesses.append(SubscriptionFactory(user=shop.user, profile=profile))
+        return shop, accesses
+
+    @pytest.mark.parametrize("prices", [(None, "4.20", None), (None, None, "4.20"), ("4.20", None, None)])
+    def test_the_page_opens_on_one_that_has_a_price(self, browse: Browse, prices: tuple[str | None, ...]) -> None:
+        shop, accesses = self.several(*prices)
+        page = browse(shop).get(shop.activity.get_absolute_url())
+        assert page.context["access"] == accesses[prices.index("4.20")]
+        assert "disabled" not in page.content.decode()
+
+    def test_a_formula_is_locked_only_when_it_is_sold_to_none(self, browse: Browse) -> None:
+        shop, accesses = self.several(None, "4.20")
+        client, address = browse(shop), shop.activity.get_absolute_url()
+        page = client.get(address, {"profile": accesses[0].pk})
+        assert "pas de tarif pour votre situation" in text(page) and "disabled" not in page.content.decode()
+        client.post(address, form(shop, quantity="1", profile=accesses[1].pk))
+        assert CartLine.objects.get().unit_price == Decimal("4.20")
+        unsold, _one = self.several(None)
+        page = browse(unsold).get(unsold.activity.get_absolute_url())
+        assert "disabled" in page.content.decode()
+
+    def test_the_page_knows_the_prices_of_all(self, browse: Browse) -> None:
+        shop, accesses = self.several("5.50", "4.20", None)
+        child = shop.children[0].pk
+        (formula,) = browse(shop).get(shop.activity.get_absolute_url()).context["slots"]
+        assert json.loads(formula.prices) == {
+            str(accesses[0].pk): {str(child): "5.50"},
+            str(accesses[1].pk): {str(child): "4.20"},
+            str(accesses[2].pk): {},
+        }
+
+    def test_other_prices_keep_what_was_chosen(self, browse: Browse) -> None:
+        shop, accesses = self.several("5.50", "4.20", "3.10", children=2)
+        client, address = browse(shop), shop.activity.get_absolute_url()
+        assert "Actualiser les prix et le total" in text(client.get(address))
+        chosen = {"profile": accesses[2].pk, "people": [shop.children[1].pk], "quantity": "3", "pick": "show"}
+        page = client.post(address, form(shop, **chosen))
+        said = text(page)
+        assert page.status_code == 200 and not CartLine.objects.exists()
+        assert page.context["access"] == accesses[2] and page.context["form"]["quantity"].value() == "3"
+        assert [person for person, checked in page.context["people"] if checked] == [shop.children[1]]
+        assert "3 billets 9,30 €" in said and "Les prix affichés sont ceux de « Tarif C »" in said
+
+    def test_a_first_day_that_is_no_date_comes_back_as_it_was_typed(self, browse: Browse) -> None:
+        shop = bikes(3)
+        typed = {"first_day_day": "31", "first_day_month": "2", "first_day_year": "2027"}
+        page = browse(shop).post(shop.activity.get_absolute_url(), form(shop, pick="show", **typed))
+        assert page.status_code == 200 and page.content.decode().count('value="31"') == 1
+        assert "Erreur" not in text(page)
+
+    def test_no_sum_is_said_of_what_nobody_has_chosen(self, browse: Browse) -> None:
+        shop, accesses = self.several("5.50", None, children=2)
+        client, address = browse(shop), shop.activity.get_absolute_url()
+        for page in (
+            client.get(address),
+            client.post(address, form(shop, people=[], pick="show")),
+            client.post(address, form(shop, profile=accesses[1].pk, pick="show")),
+        ):
+            assert page.context["cost"] is None
+
+    def test_a_page_costs_the_same_with_three_situations(self, browse: Browse, at_most: MaxQueries) -> None:
+        shop, _accesses = self.several("5.50", "4.20", "3.10", children=3)
+        client = browse(shop)
+        with at_most(12):
+            client.get(shop.activity.get_absolute_url())
 
 
 class TestMine:
@@ -292,3 +378,22 @@ def test_an_adult_buys_for_themselves_from_the_page_of_the_product(browse: Brows
     assert str(shop.user) in said and "Réserver aussi pour moi-même" not in said
     answer = client.post("/mon-compte/filiations/moi-meme/", {"back": "https://ailleurs.example/"})
     assert answer["Location"] == "/mon-compte/filiations/"
+
+
+def test_buying_for_oneself_too_keeps_what_was_chosen(browse: Browse) -> None:
+    shop = kiosk(EntriesFactory(name="1 entrée"), children=2)
+    other = TariffFactory(
+        slot=EntriesFactory(activity=shop.activity, name="Carte 10 entrées"), profile=shop.tariff.profile
+    )
+    client, address = browse(shop), shop.activity.get_absolute_url()
+    page = client.get(address).content.decode()
+    button = re.search(r'<button[^>]*formaction="/mon-compte/filiations/moi-meme/"[^>]*>', page)
+    assert button and 'name="moi"' in button[0] and f'name="back" value="{address}"' in page
+    sent = {"slot": other.slot.pk, "people": [shop.children[1].pk], "quantity": "3", "moi": "1", "back": address}
+    after = client.post("/mon-compte/filiations/moi-meme/", sent, follow=True)
+    assert "csrf" not in after.request["QUERY_STRING"] and "back" not in after.request["QUERY_STRING"]
+    assert after.context["form"]["quantity"].value() == "3"
+    assert [row.slot.name for row in after.context["slots"] if row.chosen] == ["Carte 10 entrées"]
+    ticked = {person.pk for person, checked in after.context["people"] if checked}
+    oneself = shop.user.filiations.get(kind="self").beneficiary_id  # type: ignore[attr-defined]
+    assert ticked == {shop.children[1].pk, oneself}
