@@ -116,7 +116,7 @@ class Line(NamedTuple):
     why: str = ""
     place: str = ""  # the service, and whose it is
     kept_until: dt.datetime | None = None  # the limit of an offered place; None: its cart's
-    is_free: bool = True  # whether a place that is no longer held could be had at this moment
+    left: int | None = None  # of what is no longer held: places of its date to be had at this moment
 
 
 @dataclass
@@ -226,7 +226,8 @@ CART_AND_LINES = """
     LEFT JOIN LATERAL (SELECT * FROM checkout_cartline WHERE cart_id = cart.id OFFSET 0) line ON true
     LEFT JOIN LATERAL (
         SELECT child.first_name, child.last_name, day.date, booking.status,
-               day.is_open AND day.taken < day.capacity AND coalesce(day.late_until, day.book_until) > now() AS free,
+               CASE WHEN booking.status = 'held' THEN NULL WHEN day.is_open AND coalesce(day.late_until, day.book_until) > now()
+                    THEN day.capacity - day.taken ELSE 0 END AS free,
                -- What the waiting list offers has a limit of its own.
                CASE WHEN booking.hold_id <> cart.hold_id THEN (
                    SELECT offer.expires_at FROM bookings_hold offer WHERE offer.id = booking.hold_id
@@ -309,7 +310,7 @@ class CartSummary:
                     why,
                     named(*names[1:]),
                     until,
-                    free is not False,
+                    free,
                 ),
                 status,
             )
@@ -359,7 +360,17 @@ class CartSummary:
     @property
     def gone(self) -> list[Line]:
         """Places no longer kept whose day is closed, full or past its deadline by now."""
-        return [line for group in self.expired for line in group.lines if not line.is_free and not line.kept_until]
+        return [line for group in self.expired for line in group.lines if line.left == 0 and not line.kept_until]
+
+    @property
+    def scarce(self) -> list[tuple[Line, int]]:
+        """Dates no longer kept with some places left, fewer than the cart had: a line of each, and how many those are."""
+        dates: dict[tuple[str, str, dt.date], list[Line]] = {}
+        for group in self.expired:
+            for line in group.lines:
+                if line.date and line.left and not line.kept_until:
+                    dates.setdefault((line.place, line.label, line.date), []).append(line)
+        return [(lines[0], len(lines)) for lines in dates.values() if len(lines) > (lines[0].left or 0)]
 
     @property
     def has_lapsed_offers(self) -> bool:

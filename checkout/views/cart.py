@@ -6,7 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils import timezone
+from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST, require_safe
@@ -14,14 +14,13 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.views import current_user
 from checkout.actions import abandon_order, prolong_hold, recover_places, remove_lines
 from checkout.forms import keys
-from checkout.models import Order, Payment
+from checkout.models import Cart, CartLine, Order, Payment
 from checkout.summary import CartSummary
 from checkout.views.coming_back import page_before
 from checkout.vouchers.reading import reductions_now
 from checkout.vouchers.rules import Reduction
 from checkout.vouchers.views import voucher_form
 from portal.common.errors import Refused
-from portal.common.formats import hour
 
 
 @login_not_required
@@ -74,15 +73,32 @@ def _say_what_ended(request: HttpRequest, before: Sequence[Reduction], now: Sequ
 
 @require_POST
 def recover(request: HttpRequest) -> HttpResponse:
-    """Hold the places again that ran out of time."""
+    """Hold the places again that ran out of time; what could not be had is named, with the way to its activity."""
+    user = current_user(request)
+    waited = {
+        line.pk: line.item.slot.activity
+        for line in CartLine.objects.filter(cart__in=Cart.objects.live().filter(user=user)).select_related(
+            "booking__slot__activity__service", "ticket__slot__activity__service"
+        )
+    }
     try:
-        lost = recover_places(user=current_user(request))
+        lost = recover_places(user=user)
     except Refused as refusal:  # its order is being paid, in another window
         for text in refusal.messages:
             messages.error(request, text)
         return redirect(page_before(request))
+    there = set(CartLine.objects.filter(pk__in=waited).values_list("pk", flat=True))
+    elsewhere = dict.fromkeys(activity for pk, activity in waited.items() if pk not in there)
+    ways = format_html_join(
+        "",
+        '<br><a href="{}">{}</a>',
+        (
+            (row.get_absolute_url(), _("%s\u00a0: choisir d’autres dates, ou attendre une place") % row)
+            for row in elsewhere
+        ),
+    )
     for sentence in lost:
-        messages.warning(request, sentence)
+        messages.warning(request, format_html("{}{}", sentence, ways))
     if not lost:
         messages.success(request, _("Vos places sont de nouveau gardées."))
     return redirect(page_before(request))
@@ -98,12 +114,14 @@ def prolong(request: HttpRequest) -> HttpResponse:
 def keep_longer(request: HttpRequest) -> None:
     """The same for a page that comes back by itself, with what was typed on it; until when, or why not, is said there."""
     try:
-        until = prolong_hold(user=current_user(request))
+        prolong_hold(user=current_user(request))
     except Refused as refusal:
         for text in refusal.messages:
             messages.warning(request, text)
     else:
-        messages.success(request, _("Vos places sont gardées jusqu’à %s.") % hour(timezone.localtime(until).time()))
+        messages.success(
+            request, _("C’est fait\u00a0: le délai de vos places est prolongé.")
+        )  # until when, every step says
 
 
 @require_POST

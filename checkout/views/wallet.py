@@ -257,6 +257,9 @@ def deposit(request: HttpRequest) -> HttpResponse:
     regie = Regie.objects.current()
     form = TopUpForm({"pack": TopUpForm.CUSTOM, "amount": request.GET.get("montant", "")}, packs=[], regie=regie)
     if not form.is_valid():
+        for texts in form.errors.values():
+            for text in texts:
+                messages.error(request, str(text))
         return redirect("wallet")
     fee = fee_of(form.chosen)
     confirm = {"amount": form.chosen, "fee": fee, "total": form.chosen + fee}

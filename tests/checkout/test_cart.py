@@ -272,3 +272,35 @@ def test_one_date_of_one_child_leaves_a_group() -> None:
     left = CartSummary.of(shop.user)
     assert left is not None and left.groups[0].lines == summary.groups[0].lines[1:]
     assert [shop.fresh(0).taken, shop.fresh(1).taken] == [1, 2]
+
+
+def test_what_could_not_be_taken_again_leads_to_its_activity() -> None:
+    shop = open_shop(days=2)
+    shop.add()
+    run_out(shop)
+    release_expired_holds()
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=0)
+    client = Client()
+    client.force_login(shop.user)
+    page = client.post("/panier/reprendre/", follow=True)
+    assert (
+        f'<a href="{shop.activity.get_absolute_url()}">{shop.activity}\u00a0: choisir d’autres dates, ou attendre'
+        in (page.content.decode())
+    )
+    assert "Ces places n’ont pas pu être reprises" in text(page)
+
+
+def test_the_page_says_before_where_places_are_too_few() -> None:
+    shop = open_shop(days=2, children=2)
+    shop.add()
+    run_out(shop)
+    release_expired_holds()
+    client = Client()
+    client.force_login(shop.user)
+    assert "pas assez de places" not in text(client.get("/panier/"))
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=1)
+    said = text(client.get("/panier/"))
+    assert "Il n’y reste pas assez de places pour tous" in said
+    assert f"{shop.activity}, {long_date(shop.days[0].date)} : 1 place libre pour 2" in said
+    OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=0)
+    assert "pas assez de places" not in text(client.get("/panier/"))

@@ -164,6 +164,14 @@ class TestWallet:
         response = browse(open_shop()).get("/mon-compte/porte-monnaie/depot/", {"montant": amount})
         assert response["Location"] == "/mon-compte/porte-monnaie/"
 
+    @pytest.mark.parametrize(
+        "amount, words",
+        [("abc", "Écrivez le montant en chiffres"), ("9999999", "500,00 €"), ("", "Écrivez le montant")],
+    )
+    def test_and_the_wallet_says_why(self, browse: Callable[[Shop], Client], amount: str, words: str) -> None:
+        page = browse(open_shop()).get("/mon-compte/porte-monnaie/depot/", {"montant": amount}, follow=True)
+        assert words in text(page)
+
     def test_a_deposit_can_be_given_up(self, browse: Callable[[Shop], Client]) -> None:
         shop = open_shop()
         order = start_top_up(user=shop.user, amount=Decimal("30"), shown_total=Decimal("30.01")).order

@@ -290,3 +290,10 @@ class TestNoHoldIsWithoutEnd:
             assert Hold.objects.update(expires_at=far) == 1
         with pytest.raises(IntegrityError, match="hold_ends_at_its_latest"), transaction.atomic():
             Hold.objects.update(expires_at=far)
+
+
+def test_the_new_moment_is_said_once(browse: Browse) -> None:
+    shop = open_shop()
+    shop.add()
+    after = text(browse(shop).post("/panier/prolonger/", {"back": "cart"}, follow=True))
+    assert after.count("Vos places sont gardées jusqu’à") == 1 and "le délai de vos places est prolongé" in after

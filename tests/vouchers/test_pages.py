@@ -53,6 +53,22 @@ class TestSteps:
         mail = Email.objects.get(key=f"order:{Order.objects.get().pk}:paid")
         assert "Bon RENTREE10 (Rentrée) : −3,16\u00a0€" in mail.body and "Total : 28,44\u00a0€" in mail.body
 
+    def test_beside_an_order_that_waits_the_cart_counts_as_the_steps_do(self, browse: Browse) -> None:
+        shop = open_shop(days=2)
+        voucher()
+        shop.add()
+        enter_code(user=shop.user, code="RENTREE10")
+        shop.pay(Means.CARD, "14.22")
+        said = text(browse(shop).get("/panier/"))
+        assert "Quantité 2 Total produits 15,80 € Bon RENTREE10 −1,58 € Total 14,22 €" in said
+
+    def test_a_reason_has_no_plain_space_before_its_colon(self, browse: Browse) -> None:
+        shop = open_shop(days=2)
+        voucher(minimum=Decimal(20))
+        shop.add()
+        enter_code(user=shop.user, code="RENTREE10")
+        assert "20,00\u00a0€\u00a0: il manque" in browse(shop).get("/panier/").content.decode()
+
     def test_an_order_that_costs_nothing_is_confirmed_without_a_means(self, browse: Browse) -> None:
         shop = open_shop(days=1)
         voucher(percent=Decimal(100))
