@@ -12,14 +12,16 @@ from accounts.models import User
 from bookings import actions as bookings
 from bookings.models import Booking, Ticket
 from bookings.tickets import actions as tickets
-from checkout.given_back import GivenBack, paid_each
+from checkout.given_back import GivenBack, elsewhere, paid_each
 from checkout.models import Cart, CartLine, Order, OrderLine, Payment, ProviderEvent
 from checkout.providers import provider as find_provider
 from checkout.providers.base import EURO, Message, Outcome
 from checkout.regie.operators import operators
 from checkout.summary import order_groups
 from checkout.vouchers import settling
-from checkout.vouchers.reading import reductions_taken
+from checkout.vouchers.reading import uses_of
+from checkout.vouchers.rules import Reduction
+from checkout.vouchers.words import Fates
 from portal.common.db import retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.money import ZERO
@@ -190,6 +192,7 @@ def complete(
     if order.cart_id:
         Cart.objects.filter(pk=order.cart_id).update(status=Cart.Status.DONE)
         CartLine.objects.filter(cart=order.cart_id).delete()
+    uses = uses_of(order.pk) if any(line.discount for line in lines) else []
     queue_email(
         key=f"order:{order.pk}:paid",
         to=order.user.email,
@@ -203,9 +206,11 @@ def complete(
             "paid_with": _paid_with(sources, card),
             "lost": lost,
             "lost_back": GivenBack(lost),
+            "elsewhere": elsewhere(lost) if lost else [],
             "paid_each": paid_each(kept),
             "credits": sum((line.unit_price for line in kept if line.kind == OrderLine.Kind.CREDIT), ZERO),
-            "reductions": reductions_taken(order.pk) if any(line.discount for line in lines) else [],
+            "reductions": [Reduction(use.voucher, use.amount) for use in uses],
+            "vouchers": Fates.of(uses),
         },
         attachment=f"receipt:{order.pk}",
     )

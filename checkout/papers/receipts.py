@@ -1,12 +1,13 @@
 """The papers of one order: its receipt, and a note for each movement that gave money of it back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts.models import User
 from checkout.models import Order, OrderLine, Payment, Refund
@@ -14,7 +15,9 @@ from checkout.papers.actions import cancel, issue, live
 from checkout.papers.content import Block, Content, facts, means, price_times, table, text, total
 from checkout.papers.models import Document, Kind
 from checkout.summary import Group, Share, order_groups
-from checkout.vouchers.reading import reductions_taken
+from checkout.vouchers.models import VoucherUse
+from checkout.vouchers.reading import uses_of
+from checkout.vouchers.words import Fates
 from portal.common.formats import euros, long_date
 from portal.common.money import ZERO
 from wallet.models import Account, Entry, Movement
@@ -148,6 +151,8 @@ def _receipt(order: Order) -> Content:
     assert order.paid_at is not None
     lines = list(OrderLine.objects.filter(order=order).with_places().order_by("date", "pk"))
     lost = [line for line in lines if line.cancelled_at and line.cancelled_at == order.paid_at]
+    sold = [line for line in lines if line not in lost]
+    uses = uses_of(order.pk) if any(line.discount for line in lines) else []
     payments = list(order.payments.filter(status=Payment.Status.CAPTURED).order_by("pk"))
     paid_on = long_date(timezone.localdate(order.paid_at))
     blocks: list[Block] = [
@@ -159,8 +164,8 @@ def _receipt(order: Order) -> Content:
                 (_("Référence"), order.reference),
             ]
         ),
-        lines_table(_("Ce qui est payé"), lines, sum((line.unit_price for line in lines), ZERO)),
-        *_reductions(order, lines),
+        lines_table(_("Ce qui est payé"), sold, sum((line.unit_price for line in lines), ZERO), gone=lost),
+        *_reductions(uses),
         total(_("Total payé"), order.total),
         table(
             _("Règlements"),
@@ -172,17 +177,15 @@ def _receipt(order: Order) -> Content:
     ]
     if lost:
         price = sum((line.unit_price for line in lost), ZERO)
-        blocks.append(lines_table(_("Places qui n’étaient plus libres, rendues au porte-monnaie"), lost, price))
-        back = sum((line.paid for line in lost), ZERO)
-        off = euros(price - back) if back != price else ""
-        blocks.append(
-            facts(
-                [
-                    (_("Dont payé par un bon de réduction, non rendu"), off),
-                    (_("Rendu au porte-monnaie"), euros(back)),
-                ]
-            )
+        title = ngettext(
+            "Place qui n’était plus libre, rendue au porte-monnaie",
+            "Places qui n’étaient plus libres, rendues au porte-monnaie",
+            len(lost),
         )
+        blocks.append(lines_table(title, lost, price))
+        back = sum((line.paid for line in lost), ZERO)
+        blocks += _borne(price - back, uses)
+        blocks.append(facts([(_("Rendu au porte-monnaie"), euros(back))]))
     return Content(
         kind=Kind.RECEIPT,
         user=order.user,
@@ -196,17 +199,19 @@ def _receipt(order: Order) -> Content:
     )
 
 
-def _reductions(order: Order, lines: Iterable[OrderLine]) -> list[Block]:
+def _reductions(uses: Sequence[VoucherUse]) -> list[Block]:
     """What vouchers took off the order."""
-    if not any(line.discount for line in lines):
+    rows = [(f"{_('Bon')} {use.voucher.code} ({use.voucher.label})", euros(-use.amount)) for use in uses]
+    return [facts(rows, _("Bons de réduction"))] if rows else []
+
+
+def _borne(off: Decimal, uses: Sequence[VoucherUse]) -> list[Block]:
+    """The euros that vouchers had paid of what is given back, and what became of these vouchers."""
+    if not off:
         return []
-    taken = reductions_taken(order.pk)
-    return [
-        facts(
-            [(f"{_('Bon')} {row.voucher.code} ({row.voucher.label})", euros(-row.amount)) for row in taken],
-            _("Bons de réduction"),
-        )
-    ]
+    fates = Fates.of(uses).afterwards
+    said = facts([(_("Dont payé par un bon de réduction, qui n’est pas rendu en argent"), euros(off))])
+    return [said, *([text(fates)] if fates else [])]
 
 
 def _refund_note(movement: Movement, lines: Sequence[OrderLine], user: User, cards: Sequence[Refund]) -> Content:
@@ -226,8 +231,7 @@ def _refund_note(movement: Movement, lines: Sequence[OrderLine], user: User, car
         lines_table(_("Ce qui est rendu"), lines, sum((line.unit_price for line in lines), ZERO)),
     ]
     borne = sum((line.unit_price for line in lines), ZERO) - back
-    if borne:
-        blocks.append(facts([(_("Dont payé par un bon de réduction, non rendu"), euros(borne))]))
+    blocks += _borne(borne, uses_of(*{line.order_id for line in lines}) if borne else [])
     blocks.append(total(_("Somme rendue"), back))
     in_wallet = back - on_cards
     blocks.append(
@@ -262,19 +266,28 @@ def _failed(refund: Refund) -> str:
     ) % {"sum": euros(refund.amount), "since": since}
 
 
-def lines_table(title: str, lines: Iterable[OrderLine], sum_of: Decimal) -> Block:
-    """Lines as the order's page shows them: product, who and when, quantity × price, total."""
+def lines_table(title: str, lines: Iterable[OrderLine], sum_of: Decimal, *, gone: Collection[OrderLine] = ()) -> Block:
+    """Lines as the order's page shows them: product, who and when, quantity × price, total; marked, those of what was gone."""
     return table(
         title,
         [_("Produit"), _("Pour qui, quand"), _("Quantité"), _("Total")],
         [
             (
-                "\n".join(part for part in (", ".join(filter(None, (group.label, group.detail))), group.place) if part),
+                "\n".join(
+                    filter(
+                        None,
+                        (
+                            ", ".join(filter(None, (group.label, group.detail))),
+                            group.place,
+                            _("(plus libre, voir plus bas)") if group.is_gone else "",
+                        ),
+                    )
+                ),
                 "\n".join(_when(group)),
                 price_times(group.quantity, group.unit_price),
                 euros(group.total),
             )
-            for group in order_groups(lines)
+            for group in order_groups(lines, gone=gone)
         ],
         [_("Total"), "", "", euros(sum_of)],
         numbers=2,

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.views import current_user
-from checkout.given_back import GivenBack, paid_each
+from checkout.given_back import GivenBack, elsewhere, paid_each
 from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.papers.models import Document, Kind
 from checkout.standing import standing, with_standing
@@ -22,7 +22,7 @@ from checkout.vouchers.rules import Reduction
 from checkout.vouchers.words import Fates
 from portal.common.formats import dated, enumeration
 from portal.common.money import ZERO
-from services.models import Activity, OpenDay
+from services.models import OpenDay
 
 PAGE_SIZE = 20
 # How long an order's page opens with « c'est payé » and what happens next, before it is a record among others.
@@ -99,10 +99,8 @@ def _papers(order: Order, lines: Sequence[OrderLine], cards: Sequence[Refund]) -
 def _of_lost(lost: Sequence[OrderLine]) -> dict[str, Any]:
     """Where another date can be found instead of what was gone, and which of its days were closed; two queries."""
     places = [line.booking_id for line in lost if line.booking_id]
-    tickets = [line.ticket_id for line in lost if line.ticket_id]
-    sold = Q(open_days__bookings__in=places) | Q(tickets__in=tickets)
     closed = OpenDay.objects.filter(bookings__in=places, is_open=False).order_by("date")
     return {
-        "elsewhere": Activity.objects.filter(sold).select_related("service").distinct(),
+        "elsewhere": elsewhere(lost),
         "lost_closed": enumeration(dict.fromkeys(dated(row.date) for row in closed)),
     }

@@ -75,9 +75,9 @@ def reductions_now(user: User) -> list[Reduction]:
     return reductions_of(cart, user) if cart is not None and cart.has_codes else []
 
 
-def uses_of(order: int) -> list[VoucherUse]:
-    """The vouchers of an order, in the order in which they were entered; one query."""
-    return list(VoucherUse.objects.filter(order=order).select_related("voucher").order_by("pk"))
+def uses_of(*orders: int) -> list[VoucherUse]:
+    """The vouchers of an order (or of several), in the order in which they were entered; one query."""
+    return list(VoucherUse.objects.filter(order__in=orders).select_related("voucher").order_by("pk"))
 
 
 def reductions_taken(order: int) -> list[Reduction]:

@@ -12,16 +12,22 @@ from django.utils import timezone
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout.actions import Means, cancel_bookings
-from checkout.models import Order
+from checkout.given_back import paid_each
+from checkout.models import Order, OrderLine
 from checkout.papers.models import Document, Kind
-from checkout.papers.receipts import issue_refund_note
+from checkout.papers.receipts import issue_receipt, issue_refund_note
 from checkout.verification import verify
+from checkout.vouchers.actions import enter_code
 from portal.common.formats import dated, long_date
 from portal.outbox.models import Email
 from services.models import OpenDay
 from tests.checkout.http import text
 from tests.checkout.test_given_back import captured, mail, read
+from tests.factories import EntriesFactory, TariffFactory
+from tests.papers.reading import plain
+from tests.papers.reading import words as words_of
 from tests.shop import Shop, open_shop
+from tests.tickets.kiosk import take
 from tests.vouchers.making import order_with, voucher
 from wallet.models import Movement
 
@@ -40,6 +46,11 @@ def late(shop: Shop) -> Order:
 
 def full(days: Collection[OpenDay]) -> None:
     OpenDay.objects.filter(pk__in=[day.pk for day in days]).update(capacity=0)
+
+
+def receipt(order: Order) -> str:
+    order.refresh_from_db()
+    return words_of(issue_receipt(order=order))
 
 
 def listed(browse: Browse, shop: Shop) -> str:
@@ -67,7 +78,29 @@ class TestLost:
         body = mail("order:")
         told = "rien n’est réservé, et la somme payée, 7,90 €, est dans votre porte-monnaie."
         assert told in body and body.index(told) < body.index(shop.activity.name)
-        assert "D’autres dates, ou attendre qu’une place se libère" in body and reverse("subscriptions") in body
+        assert "D’autres dates, ou attendre qu’une place se libère" in body and reverse("subscriptions") not in body
+        assert shop.activity.get_absolute_url() in body
+        assert "Cette place n’était plus libre" in body and "La somme payée pour elle, 7,90 €" in body
+
+    @pytest.mark.parametrize(
+        "number, says, pronoun",
+        [(1, "Une place n’était plus libre", "elle"), (2, "Des places n’étaient plus libres", "elles")],
+    )
+    def test_one_place_is_not_spoken_of_as_several(self, number: int, says: str, pronoun: str, browse: Browse) -> None:
+        shop = open_shop(days=3)
+        order = late(shop)
+        full(shop.days[:number])
+        captured(order)
+        words = read(browse, shop, order)
+        assert says in words and f"payée pour {pronoun}," in words and f"payée pour {pronoun}," in mail("order:")
+
+    def test_the_receipt_marks_what_was_no_longer_free(self) -> None:
+        shop = open_shop(days=2)
+        order = late(shop)
+        full(shop.days[:1])
+        captured(order)
+        words = receipt(order)
+        assert words.count(plain("plus libre, voir plus bas")) == 1 and plain("Total payé : 15,80 €") in words
 
     def test_a_part_is_in_the_subject_and_no_date_that_was_cancelled(self, browse: Browse) -> None:
         shop = open_shop(days=3)
@@ -110,6 +143,48 @@ class TestLost:
         of_orders = text(client.get(page, {"nature": "order"}))
         assert "places qui n’étaient plus libres" in of_late and "−15,80 €" not in of_late
         assert "places qui n’étaient plus libres" not in of_orders and "−15,80 €" in of_orders
+
+
+class TestVouchersOfLost:
+    """What vouchers had paid is not given back in money; each voice says what became of the voucher itself."""
+
+    @pytest.mark.parametrize(
+        "gone, says",
+        [
+            (2, "Le bon RENTREE10 vous a été rendu, pour une autre commande."),
+            (1, "Le bon RENTREE10 reste utilisé : une partie de sa commande est gardée."),
+        ],
+    )
+    def test_the_page_the_mail_and_the_receipt_say_it(self, gone: int, says: str, browse: Browse) -> None:
+        shop = open_shop(days=2)
+        voucher()
+        order = order_with(shop, "RENTREE10", total="14.22", means=Means.CARD)
+        Hold.objects.update(expires_at=timezone.now() - dt.timedelta(minutes=5))
+        release_expired_holds()
+        full(shop.days[:gone])
+        captured(order)
+        paper = receipt(order)
+        assert says in read(browse, shop, order) and says in mail("order:") and plain(says) in paper
+        assert plain("qui n’est pas rendu en argent") in paper and "non rendu" not in paper
+
+    def test_the_note_of_the_last_date_says_it(self) -> None:
+        shop = open_shop(days=2, credit="50")
+        voucher()
+        order_with(shop, "RENTREE10", total="14.22")
+        for says in ("Le bon RENTREE10 reste utilisé", "Le bon RENTREE10 vous a été rendu, pour une autre commande."):
+            cancel_bookings(ids=[Booking.objects.booked().earliest("pk").pk], by=shop.user)
+            note = issue_refund_note(movement=Movement.objects.latest("pk"))
+            assert note is not None
+            words = words_of(note)
+            assert plain(says) in words and plain("qui n’est pas rendu en argent : 0,79 €") in words
+
+    def test_a_lost_place_without_a_voucher_of_its_own_says_nothing(self, browse: Browse) -> None:
+        shop = open_shop(days=1)
+        order = late(shop)
+        full(shop.days)
+        captured(order)
+        for words in (read(browse, shop, order), mail("order:"), receipt(order)):
+            assert "Le bon" not in words
 
 
 class TestWaiting:
@@ -155,6 +230,38 @@ def test_what_a_date_gives_back_reads_as_a_sentence(browse: Browse) -> None:
     order = order_with(shop, "RENTREE10", total="18.70")
     for words in (read(browse, shop, order), mail("order:")):
         assert "Une date annulée vous rend 6,23 € ou 6,24 € (bons déduits)." in words
+
+
+def test_what_a_date_gives_back_is_said_by_product_and_of_tickets_too(browse: Browse) -> None:
+    """« Between 2,75 € and 3,95 € » would tell nobody which date gives what."""
+    shop = open_shop(days=2, credit="50")
+    voucher("MOITIE", percent=Decimal(50))
+    shop.add()
+    entry = EntriesFactory(activity__service=shop.activity.service)
+    tariff = TariffFactory(slot=entry, profile=shop.tariff.profile, price=Decimal("5.50"))
+    take(Shop(tariff, shop.user, shop.children, shop.subscription))
+    enter_code(user=shop.user, code="MOITIE")
+    order = shop.pay(Means.WALLET, "10.65").order
+    says = (
+        f"Une annulation vous rend, bons déduits : 3,95 € par date de « {shop.activity}, {shop.slot} » et "
+        f"2,75 € par e-billet « {entry.activity}, {entry} »."
+    )
+    for words in (read(browse, shop, order), mail("order:")):
+        assert plain(says) in plain(words)
+
+
+def test_what_a_date_gives_back_is_said_by_price_where_one_product_has_several() -> None:
+    def line(price: str, paid: str) -> OrderLine:
+        discount = Decimal(price) - Decimal(paid)
+        return OrderLine(
+            kind="booking", label="Mercredis", detail="Matin", unit_price=Decimal(price), discount=discount
+        )
+
+    assert plain(paid_each([line("7.90", "3.95"), line("6.00", "3.00")])) == (
+        "Une annulation vous rend, bons déduits : 3,95 € par date de « Mercredis, Matin » à 7,90 € et "
+        "3,00 € par date de « Mercredis, Matin » à 6,00 €."
+    )
+    assert paid_each([line("7.90", "0.00")]) == "" == paid_each([line("7.90", "7.90")])
 
 
 def test_a_movement_says_whose_date_of_which_year_came_back() -> None:

@@ -363,7 +363,10 @@ class TestCancelling:
         self._adds_up_in_the_mail(order, gone=shop.days[0].date)
         self._adds_up_on_the_page(order)
         receipt = words_of(issue_receipt(order=order))
-        assert plain("non rendu : 0,79 €") in receipt and plain("Rendu au porte-monnaie : 7,11 €") in receipt
+        assert (
+            plain("qui n’est pas rendu en argent : 0,79 €") in receipt
+            and plain("Rendu au porte-monnaie : 7,11 €") in receipt
+        )
 
     @staticmethod
     def _adds_up_in_the_mail(order: Order, *, gone: dt.date) -> None:
@@ -373,7 +376,7 @@ class TestCancelling:
         line = OrderLine.objects.get(order=order, date=gone)
         assert f"- {line.label}, {line.detail}, {line.beneficiary_name}, {long_date(gone)} : 7,90\u00a0€\n" in mail
         assert "7,90\u00a0€ − 0,79\u00a0€ de bons de réduction = 7,11\u00a0€" in mail
-        assert "La somme payée pour elles, 7,11\u00a0€" in mail and "réservations sont confirmées" not in mail
+        assert "La somme payée pour elle, 7,11\u00a0€" in mail and "réservations sont confirmées" not in mail
 
     @staticmethod
     def _adds_up_on_the_page(order: Order) -> None:
