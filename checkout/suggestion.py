@@ -4,18 +4,18 @@ import datetime as dt
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db.models import Max, Subquery, Sum
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from checkout.models import Payment
-from portal.common.money import ZERO, round_cents
-from wallet.models import Entry, Movement, TopUpPack, Wallet
+from checkout.models import Order, OrderLine, Payment, Refund
+from portal.common.money import ZERO, MoneyField, round_cents
+from wallet.models import TopUpPack, Wallet
 
 LOOKS_BACK = dt.timedelta(days=90)
 MONTHS = 3
 # Below a week of what it spends (and never above this), a wallet is low.
 WEEKS = 4
-SPENDS = [Movement.Kind.ORDER, Movement.Kind.RESERVE, Movement.Kind.RELEASE, Movement.Kind.CANCELLATION]
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,36 @@ class Suggestion:
 
 
 def suggestion(wallet: Wallet, packs: list[TopUpPack]) -> Suggestion | None:
-    """What to put in when the wallet holds less than a week of what its owner spends; None while it holds more.
-
-    Spent: orders of the last 90 days from the wallet, less what was cancelled; not what waits beside a card that has not paid
-    yet. One query.
-    """
+    """What to put in when the wallet holds less than a week of what its owner spends; None while it holds more. One query."""
     if not packs:
         return None
-    since = timezone.now() - LOOKS_BACK
-    entries = Entry.objects.filter(account=wallet.account_id, movement__at__gte=since, movement__kind__in=SPENDS)
-    waiting = Payment.objects.filter(order__user=wallet.user_id, status=Payment.Status.RESERVED)
-    aside = waiting.order_by().values("order__user").annotate(sum=Sum("amount")).values("sum")
-    found = entries.aggregate(sum=Sum("amount"), aside=Max(Subquery(aside)))
-    spent = -(found["sum"] or ZERO) - (found["aside"] or ZERO)
-    monthly = round_cents(spent / MONTHS)
+    monthly = round_cents(_spent(wallet) / MONTHS)
     if monthly <= 0 or wallet.balance >= monthly / WEEKS:
         return None
     wanted = monthly - wallet.balance
     return Suggestion(monthly, next((pack for pack in packs if pack.amount >= wanted), packs[-1]))
+
+
+def _spent(wallet: Wallet) -> Decimal:
+    """What the wallet has paid of the orders of the last 90 days, less what came back to it of each; one query.
+
+    By order, and never below zero: of an order that a card has paid, what was cancelled is money put into the wallet, not
+    less spent from it; and what only passed through the wallet on its way to the card is neither.
+    """
+    paid = Order.objects.filter(user=wallet.user_id, status=Order.Status.PAID, paid_at__gte=timezone.now() - LOOKS_BACK)
+    captured = Payment.objects.filter(status=Payment.Status.CAPTURED)
+    sent_on = Refund.objects.filter(payment__status=Payment.Status.CAPTURED, payment__order=OuterRef("pk"))
+    given_back = OrderLine.objects.filter(order=OuterRef("pk"), cancelled_at__isnull=False)
+    orders = paid.annotate(
+        taken=_sum(captured.filter(order=OuterRef("pk"), provider=Payment.WALLET), "amount"),
+        back=_sum(given_back, F("unit_price") - F("discount")),
+        on_cards=_sum(sent_on.filter(~Q(status=Refund.Status.FAILED)), "amount"),
+    )
+    kept = Greatest(F("taken") - Greatest(F("back") - F("on_cards"), ZERO), ZERO, output_field=MoneyField())
+    return orders.aggregate(sum=Sum(kept))["sum"] or ZERO
+
+
+def _sum(rows: QuerySet, what: object) -> Coalesce:
+    """The sum of a column of rows of an order, in euros."""
+    one = rows.order_by().values(_one=OuterRef("pk")).annotate(_sum=Sum(what)).values("_sum")
+    return Coalesce(Subquery(one), ZERO, output_field=MoneyField())

@@ -21,6 +21,7 @@ from portal.common.formats import PARIS
 from tests.checkout.conftest import MaxQueries
 from tests.checkout.http import text
 from tests.checkout.test_given_back import captured
+from tests.factories import regie
 from tests.papers.reading import read
 from tests.shop import Shop, open_shop
 from wallet.actions import wallet_of
@@ -210,11 +211,44 @@ class TestSuggestion:
         found = suggestion(wallet_of(shop.user), packs)
         assert found and found.monthly == Decimal("6.67")
 
+    def test_what_only_passes_through_on_its_way_to_the_card_is_not_given_back(self) -> None:
+        """10 € from the wallet and 21,60 € from the card come back where they came from; then 15,80 € are spent."""
+        packs = self.packs()
+        shop = open_shop(credit="16", days=6)
+        shop.add(days=shop.days[:4])
+        captured(shop.pay(Means.BOTH, "31.60").order)
+        ids = list(Booking.objects.booked().values_list("pk", flat=True))
+        regie(card_refunds=True)
+        cancel_bookings(ids=ids, by=shop.user, to_card=True)
+        assert shop.balance == 16 and suggestion(wallet_of(shop.user), packs) is None
+        shop.add(days=shop.days[4:])
+        shop.pay(Means.WALLET, "15.80")
+        found = suggestion(wallet_of(shop.user), packs)
+        assert found and found.monthly == Decimal("5.27")
+
+    def test_a_card_order_given_back_to_the_wallet_is_not_less_spent(self) -> None:
+        """Twice 31,60 € by card, cancelled to the wallet; what the wallet then pays counts as what it is."""
+        packs = self.packs()
+        shop = open_shop(days=4)
+        for _time in range(2):
+            shop.add()
+            captured(shop.pay(Means.CARD, "31.60").order)
+            cancel_bookings(ids=list(Booking.objects.booked().values_list("pk", flat=True)), by=shop.user)
+        shop.add()
+        shop.pay(Means.WALLET, "31.60")
+        cancel_bookings(ids=[Booking.objects.booked().earliest("pk").pk], by=shop.user)
+        with_money = wallet_of(shop.user)
+        with_money.balance = Decimal(0)
+        found = suggestion(with_money, packs)
+        assert found and found.monthly == Decimal("7.90")  # 31,60 € less the 7,90 € of the date given back
+
     def test_old_orders_do_not_count(self) -> None:
         packs = self.packs()
         shop = open_shop(credit="32")
         shop.add()
         shop.pay(Means.WALLET, "31.60")
+        long_ago = timezone.now() - dt.timedelta(days=91)
         with pgtrigger.ignore("wallet.Movement:movements_are_append_only"):
-            Movement.objects.update(at=timezone.now() - dt.timedelta(days=91))
+            Movement.objects.update(at=long_ago)
+        Order.objects.update(paid_at=long_ago)
         assert suggestion(wallet_of(shop.user), packs) is None
