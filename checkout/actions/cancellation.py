@@ -35,7 +35,7 @@ class Returned:
     """What one person gets back, in euros, for which of their bookings; `to_card` of it goes on to cards.
 
     `off` is what vouchers had paid of their price, which goes back to whoever bears them; `vouchers` says which of these
-    can be used again.
+    can be used again. `orders` are those that had paid for them.
     """
 
     payer: User
@@ -44,6 +44,7 @@ class Returned:
     to_card: Decimal = ZERO
     off: Decimal = ZERO
     vouchers: Fates = NO_FATES
+    orders: Sequence[Order] = ()
 
     @property
     def to_wallet(self) -> Decimal:
@@ -52,7 +53,7 @@ class Returned:
 
     @property
     def words(self) -> dict[str, Any]:
-        """What an e-mail about it reads: amounts in euros, and the fate of the vouchers (templates/emails/_vouchers.txt)."""
+        """What an e-mail about it reads: amounts in euros, the fate of the vouchers and the orders (templates/emails/_vouchers.txt, _where.txt)."""
         return {
             "groups": booking_groups((row, ZERO) for row in self.bookings),
             "total": self.to_wallet,
@@ -60,6 +61,7 @@ class Returned:
             "price": self.total + self.off,
             "off": self.off,
             "vouchers": self.vouchers,
+            "orders": self.orders,
         }
 
 
@@ -198,7 +200,8 @@ def give_back(
         on_card = send_to_cards(theirs, f"{reason}\u00a0: {_named(booked)}", by, movement) if to_card else ZERO
         off = sum((line.discount for line in theirs), ZERO)
         fates = Fates.of(use for use in uses if use.user_id == payer.pk)
-        found.append(Returned(payer, booked, total, on_card, off, fates))
+        orders = list({line.order_id: line.order for line in theirs}.values())
+        found.append(Returned(payer, booked, total, on_card, off, fates, orders))
     return found
 
 

@@ -60,6 +60,7 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
         ledger.wallet_of(by)
         line = (
             OrderLine.objects.filter(ticket=row, order__status=Order.Status.PAID, order__user=by, cancelled_at=None)
+            .select_related("order")
             .select_for_update(of=("self",))
             .get()
         )
@@ -81,7 +82,7 @@ def cancel_ticket(*, ticket: Ticket, by: User, to_card: bool = False) -> Returne
             )
         OrderLine.objects.filter(pk=line.pk).update(cancelled_at=timezone.now(), refund=movement)
         on_card = send_to_cards([line], label, by, movement) if to_card else ZERO
-        returned = Returned(by, [], line.paid, on_card, line.discount, Fates.of(uses))
+        returned = Returned(by, [], line.paid, on_card, line.discount, Fates.of(uses), [line.order])
         queue_email(
             key=f"ticket:{row.pk}:cancelled",
             to=by.email,

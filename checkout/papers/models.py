@@ -444,6 +444,17 @@ class Document(models.Model):
                 condition=pgtrigger.Condition("NEW.cancels_id IS NOT NULL OR NEW.edition > 1"),
                 func=FOLLOWS_ANOTHER,
             ),
+            # A CHECK would end a deployment at the notes over 0,00 € that were issued before this rule.
+            pgtrigger.Trigger(
+                name="document_gives_something_back",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                condition=pgtrigger.Condition("NEW.kind = 'refund' AND NEW.amount <= 0"),
+                func="""
+    RAISE EXCEPTION 'checkout_document: a note tells of money that was given back'
+        USING ERRCODE = 'integrity_constraint_violation';
+""",
+            ),
             pgtrigger.Trigger(
                 name="document_takes_the_next_number",
                 when=pgtrigger.Before,

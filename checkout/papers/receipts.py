@@ -40,13 +40,13 @@ def issue_refund_note(*, movement: Movement, by: User | None = None) -> Document
     """The note of a movement that gave money of orders back, issued when there is none.
 
     A cancellation has one note, which says what of it is on a card and what in the wallet. None for a movement that gave
-    nothing back to anybody, and as long as a provider has not said what became of its refund to a card.
+    nothing back to anybody (what vouchers had paid in full), and as long as a provider has not said what became of its refund to a card.
     """
     if movement.kind == Movement.Kind.REFUND:
         return _card_note(movement, by)
     rows = OrderLine.objects.filter(refund=movement).with_places().select_related("order__user")
     lines = list(rows.order_by("date", "pk"))
-    if not lines or movement.kind != Movement.Kind.CANCELLATION:
+    if not any(line.paid for line in lines) or movement.kind != Movement.Kind.CANCELLATION:
         return None
     user = lines[0].order.user
     if standing := live(Kind.REFUND, user, f"movement:{movement.pk}"):
@@ -62,7 +62,8 @@ def issue_refund_note(*, movement: Movement, by: User | None = None) -> Document
 def cancellations_without_note() -> QuerySet[Movement]:
     """Cancellations that gave something back, of which nothing is on its way to a card, and that no note tells of."""
     notes = Document.objects.filter(movement=OuterRef("pk"))
-    lines = OrderLine.objects.filter(refund=OuterRef("pk"), cancelled_at__gt=F("order__paid_at"))
+    gave_back = OrderLine.objects.filter(unit_price__gt=F("discount"), cancelled_at__gt=F("order__paid_at"))
+    lines = gave_back.filter(refund=OuterRef("pk"))
     running = Refund.objects.filter(cancellation=OuterRef("pk"), status=Refund.Status.REQUESTED)
     return Movement.objects.filter(~Exists(notes), Exists(lines), ~Exists(running), kind=Movement.Kind.CANCELLATION)
 

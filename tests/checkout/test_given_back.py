@@ -160,6 +160,8 @@ class TestCards:
         # Wherever it came from: it may have been cash at a counter.
         assert "Le reste, 10,00 €, va aussitôt dans votre porte-monnaie." in words
         cancelled(shop, 4, to_card=True)
+        assert order.number in mail("cancel") and order.get_absolute_url() in mail("cancel")
+        assert "/mon-compte/porte-monnaie/" in mail("cancel")
         words = read(browse, shop, order)
         assert "Rendu sur votre carte 21,60 €" in words and "Rendu à votre porte-monnaie 10,00 €" in words
 

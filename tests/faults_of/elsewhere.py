@@ -80,6 +80,7 @@ ELSEWHERE: dict[str, list[str]] = {
     ],
     "tests/papers/test_guards.py": [
         "checkout.Document:document_follows_another",
+        "checkout.Document:document_gives_something_back",
         "checkout.Document:document_takes_the_next_number",
         "checkout.Document:documents_are_frozen",
         "checkout.Series:counter_follows_documents",

@@ -8,13 +8,17 @@ import pytest
 from django.db import Error, transaction
 from django.utils import timezone
 
+from bookings.models import Booking
+from checkout.actions import Means, cancel_bookings
 from checkout.models import Order
 from checkout.papers.actions import cancel
 from checkout.papers.models import Document, Kind, Series
-from checkout.papers.receipts import issue_receipt
+from checkout.papers.receipts import issue_receipt, issue_refund_note
 from checkout.verification import verify
 from tests.factories import UserFactory, agent_of
 from tests.guards import bought, guarded, sql
+from tests.shop import open_shop
+from wallet.models import Movement
 
 pytestmark = pytest.mark.django_db
 
@@ -164,6 +168,30 @@ def test_a_new_edition_follows_a_cancelled_one() -> None:
         insert,
         "follows a cancelled one",
         lambda: Document.objects.count() == 2,
+    )
+
+
+@pytest.mark.parametrize("amount", ["0.00", "-5.00"])
+def test_a_note_tells_of_money(amount: str) -> None:
+    """One that was issued over nothing before this rule stays, and another paper can end it."""
+    shop = open_shop(days=2, credit="50")
+    shop.add()
+    shop.pay(Means.WALLET, "15.80")
+    cancel_bookings(ids=[Booking.objects.earliest("pk").pk], by=shop.user)
+    movement = Movement.objects.get(kind=Movement.Kind.CANCELLATION)
+    note = issue_refund_note(movement=movement)
+    assert note is not None
+    row = copy(note, subject="movement:0", amount=Decimal(amount))
+
+    def insert() -> None:
+        row.pk = None
+        Document.objects.bulk_create([row])
+
+    guarded(
+        "checkout.Document:document_gives_something_back",
+        insert,
+        "money that was given back",
+        lambda: Document.objects.filter(kind=Kind.REFUND, amount=Decimal(amount)).exists(),
     )
 
 

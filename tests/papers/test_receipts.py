@@ -35,6 +35,7 @@ from tests.factories import UserFactory, agent_of
 from tests.guards import bought
 from tests.papers.reading import plain, tags, words
 from tests.shop import Shop, open_shop
+from tests.vouchers.making import order_with, voucher
 from wallet.models import Movement
 
 pytestmark = pytest.mark.django_db
@@ -221,6 +222,18 @@ class TestRefundNote:
         assert nightly["task"] == tasks.issue_papers.name
         tasks.issue_papers(**nightly["kwargs"])
         assert Document.objects.get(movement=movement).kind == Kind.REFUND
+
+    def test_what_cost_nothing_has_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Vouchers had paid all of it: its movement gives back to who bears them, and no number is spent on 0,00 €."""
+        shop = open_shop(days=1)
+        voucher(percent=Decimal(100))
+        order_with(shop, "RENTREE10", total="0.00")
+        cancel_bookings(ids=[Booking.objects.get().pk], by=shop.user)
+        movement = Movement.objects.get(kind=Movement.Kind.CANCELLATION)
+        assert issue_refund_note(movement=movement) is None
+        later(monkeypatch, minutes=10)
+        tasks.issue_papers()
+        assert [paper.kind for paper in Document.objects.all()] == [Kind.RECEIPT]
 
     def test_a_deposit_has_none(self) -> None:
         shop = open_shop(days=0, credit="50")

@@ -14,8 +14,11 @@ from django.utils import timezone
 from bookings.models import Hold
 from bookings.tickets.models import Ticket
 from bookings.tickets.words import note
-from checkout.models import CartLine
+from checkout.actions import Means, cancel_ticket
+from checkout.models import CartLine, Order
+from checkout.vouchers.actions import enter_code
 from portal.common.formats import long_date, moment, today
+from portal.outbox.models import Email
 from services import absences
 from services.models import Activity, Slot, Subscription
 from tests.checkout.conftest import MaxQueries
@@ -33,6 +36,7 @@ from tests.factories import (
 )
 from tests.shop import Shop, family
 from tests.tickets.kiosk import bikes, buy, controller, kiosk, scan, take
+from tests.vouchers.making import voucher
 
 pytestmark = pytest.mark.django_db
 Browse = Callable[[Shop], Client]
@@ -282,6 +286,28 @@ class TestMine:
         assert "Ce billet a déjà été annulé" in text(client.post(address, follow=True))
         assert "Ce billet est annulé" in text(client.get(ticket.get_absolute_url()))
         assert client.get(f"{ticket.get_absolute_url()}billet.pdf").status_code == 302
+
+    def test_what_cost_nothing_is_said_in_one_way(self, browse: Browse) -> None:
+        """On the page before, in the message and by e-mail: no « 0,00 € »."""
+        shop = kiosk(credit="7")
+        voucher(percent=Decimal(100))
+        take(shop)
+        enter_code(user=shop.user, code="RENTREE10")
+        shop.pay(Means.WALLET, "0.00")
+        ticket, says = Ticket.objects.get(), "Rien n’avait été payé, rien n’est à rendre."
+        client, address = browse(shop), f"{ticket.get_absolute_url()}annuler/"
+        before = text(client.get(address))
+        assert says in before and "0,00" not in before
+        assert f"Billet annulé. {says}" in text(client.post(address, follow=True))
+        body = Email.objects.get(key=f"ticket:{ticket.pk}:cancelled").body
+        assert says in body and "0,00" not in body and "Votre porte-monnaie :" not in body
+
+    def test_the_mail_of_giving_back_leads_to_the_order(self) -> None:
+        shop = kiosk()
+        ticket = buy(shop)
+        cancel_ticket(ticket=ticket, by=shop.user)
+        body, order = Email.objects.get(key=f"ticket:{ticket.pk}:cancelled").body, Order.objects.get()
+        assert order.number in body and order.get_absolute_url() in body and "/mon-compte/porte-monnaie/" in body
 
     def test_a_former_filiation_keeps_what_was_bought(self, browse: Browse) -> None:
         shop = kiosk()
