@@ -86,10 +86,13 @@ class Order(models.Model):
 
     line_count: int  # read by checkout.standing, as are:
     lost_count: int
+    ticket_count: int
     dates_back: int
     tickets_back: int
     has_expired: bool
     was_refused: bool
+    credited: Decimal
+    in_cart: bool
     captured: Decimal  # read by checkout.verification, as is:
     lines_total: Decimal
     shown_total: Decimal  # read by the administration: what one may see of it, as are:

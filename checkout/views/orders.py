@@ -15,7 +15,7 @@ from accounts.views import current_user
 from checkout.given_back import GivenBack, elsewhere, paid_each
 from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.papers.models import Document, Kind
-from checkout.standing import standing, with_standing
+from checkout.standing import nature, standing, with_standing
 from checkout.summary import order_groups
 from checkout.vouchers.reading import uses_of
 from checkout.vouchers.rules import Reduction
@@ -34,7 +34,7 @@ def orders(request: HttpRequest) -> HttpResponse:
     """The person's orders, newest first."""
     rows = with_standing(Order.objects.of(current_user(request))).order_by("-created_at")
     page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
-    listed = [(row, timezone.localdate(row.created_at), standing(row)) for row in page.object_list]
+    listed = [(row, timezone.localdate(row.created_at), nature(row), standing(row)) for row in page.object_list]
     return render(request, "checkout/orders.html", {"page": page, "listed": listed})
 
 

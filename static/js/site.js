@@ -45,6 +45,7 @@ addEventListener("afterprint", () => { unfolded.forEach((part) => { part.open = 
 // seconds for ten minutes; the sentence on the page stays true when it is not, and its button does the same.
 const waiting = document.querySelector("[data-await]");
 if (waiting) {
+  waiting.querySelector("[data-await-says]")?.removeAttribute("hidden");
   let left = 120;
   const ask = async () => {
     try {

@@ -11,11 +11,12 @@ from django.utils import timezone
 
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
-from checkout.actions import Means, cancel_bookings
+from checkout.actions import Means, abandon_order, apply_message, cancel_bookings, remove_lines, start_top_up
 from checkout.given_back import paid_each
-from checkout.models import Order, OrderLine
+from checkout.models import Order, OrderLine, Payment, ProviderEvent
 from checkout.papers.models import Document, Kind
 from checkout.papers.receipts import issue_receipt, issue_refund_note
+from checkout.providers.base import Message, Outcome
 from checkout.verification import verify
 from checkout.vouchers.actions import enter_code
 from portal.common.formats import dated, long_date
@@ -27,7 +28,7 @@ from tests.factories import EntriesFactory, TariffFactory
 from tests.papers.reading import plain
 from tests.papers.reading import words as words_of
 from tests.shop import Shop, open_shop
-from tests.tickets.kiosk import take
+from tests.tickets.kiosk import buy_ticket, kiosk, take
 from tests.vouchers.making import order_with, voucher
 from wallet.models import Movement
 
@@ -42,6 +43,13 @@ def late(shop: Shop) -> Order:
     Hold.objects.update(expires_at=timezone.now() - dt.timedelta(minutes=5))
     release_expired_holds()
     return order
+
+
+def told(payment: Payment) -> None:
+    """The bank confirms, whatever became of the payment meanwhile."""
+    event = ProviderEvent.objects.create(provider="demo", source="test", raw="x")
+    message = Message(payment.reference, Outcome.CAPTURED, payment.amount, "B7")
+    apply_message(message=message, provider="demo", event=event)
 
 
 def full(days: Collection[OpenDay]) -> None:
@@ -207,6 +215,75 @@ class TestWaiting:
             assert words.count("Places à reprendre") == 1 and "15,80 €" in words
             Hold.objects.update(expires_at=timezone.now() - dt.timedelta(minutes=5))
             release_expired_holds()
+
+
+class TestPaidTooLate:
+    """The money is in the wallet: the order's page and « Mes commandes » say so, and lead there and to what is to be had again."""
+
+    WALLET, CART = 'href="/mon-compte/porte-monnaie/"', 'href="/panier/"'
+
+    def pages(self, browse: Browse, shop: Shop, order: Order) -> list[str]:
+        client = browse(shop)
+        return [
+            client.get(address).content.decode().partition("<main")[2].replace("\u00a0", " ")
+            for address in (order.get_absolute_url(), ORDERS)
+        ]
+
+    def test_an_order_that_was_abandoned(self, browse: Browse) -> None:
+        shop = open_shop(days=1)
+        order = order_with(shop, total="7.90", means=Means.CARD)
+        payment = order.payments.get()
+        abandon_order(user=shop.user, order=order)
+        for page in self.pages(browse, shop, order):
+            assert self.CART in page and "Voir mon porte-monnaie" not in page
+        told(payment)
+        for page in self.pages(browse, shop, order):
+            assert "7,90 € portés au porte-monnaie" in page and self.WALLET in page and self.CART in page
+        remove_lines(user=shop.user, ids=[shop.cart.lines.get().pk])
+        for page in self.pages(browse, shop, order):
+            assert "Voir mon panier" not in page and self.WALLET in page
+
+    def test_a_deposit(self, browse: Browse) -> None:
+        shop = open_shop(days=0)
+        order = start_top_up(user=shop.user, amount=Decimal(10), shown_total=Decimal("10.01")).order
+        payment = order.payments.get()
+        abandon_order(user=shop.user, order=order)
+        for page in self.pages(browse, shop, order):
+            assert self.WALLET in page and "portés" not in page
+        assert "Recommencer ce dépôt" in self.pages(browse, shop, order)[0]
+        told(payment)
+        for page in self.pages(browse, shop, order):
+            assert "10,01 € portés au porte-monnaie" in page and self.WALLET in page
+
+    def test_an_order_that_was_paid_twice(self, browse: Browse) -> None:
+        shop = open_shop(days=1, credit="20")
+        order = order_with(shop, total="7.90", means=Means.CARD)
+        payment = order.payments.get()
+        shop.pay(Means.WALLET, "7.90")
+        told(payment)
+        for page in self.pages(browse, shop, order):
+            assert "7,90 € portés au porte-monnaie" in page and self.WALLET in page and "Voir mon panier" not in page
+        assert "débitée une seconde fois" in self.pages(browse, shop, order)[0]
+
+
+def test_an_order_of_tickets_is_no_booking(browse: Browse) -> None:
+    shop = kiosk()
+    take(shop, quantity=2)
+    shop.pay(Means.WALLET, "11.00")
+    assert "E-billets Payée" in listed(browse, shop) and "Réservation Payée" not in listed(browse, shop)
+    other = open_shop(days=1, credit="50")
+    other.add()
+    buy_ticket(other)
+    assert "Réservations et e-billets Payée" in listed(browse, other)
+
+
+def test_a_page_that_waits_promises_to_change_by_itself_only_where_it_does(browse: Browse) -> None:
+    """site.js shows the sentence, and asks; without it the page names its button."""
+    shop = open_shop(days=1)
+    order = order_with(shop, total="7.90", means=Means.CARD)
+    page = browse(shop).get(order.get_absolute_url()).content.decode()
+    assert "<span data-await-says hidden>Cette page change d’elle-même" in page
+    assert "<noscript>«&nbsp;Actualiser&nbsp;» dit si le paiement est arrivé.</noscript>" in page
 
 
 def test_an_order_leads_to_the_note_of_what_came_back(browse: Browse) -> None:
