@@ -21,6 +21,7 @@ from checkout.vouchers.reading import reductions_now
 from checkout.vouchers.rules import Reduction
 from checkout.vouchers.views import voucher_form
 from portal.common.errors import Refused
+from portal.common.formats import enumeration
 
 
 @login_not_required
@@ -63,7 +64,18 @@ def remove(request: HttpRequest) -> HttpResponse:
 
 
 def _say_what_ended(request: HttpRequest, before: Sequence[Reduction], now: Sequence[Reduction]) -> None:
-    """Name the vouchers that took something off until some lines left the cart, and why they no longer do."""
+    """Name the vouchers that took something off until some lines left the cart, and why they no longer do.
+
+    What stays in a cart that is empty now is said too: it would act on the next order unasked.
+    """
+    kept = [row.voucher.code for row in now if row.code == "empty"]
+    if kept:
+        sentence = ngettext(
+            "Le bon %s reste dans votre panier : il servira à ce que vous y mettrez.",
+            "Les bons %s restent dans votre panier : ils serviront à ce que vous y mettrez.",
+            len(kept),
+        )
+        messages.info(request, sentence % enumeration(kept))
     applied = {row.voucher.pk for row in before if row.amount}
     for row in now:
         if not row.amount and row.voucher.pk in applied and row.code != "empty":

@@ -89,6 +89,24 @@ class Reduction:
         """The reason behind the voucher's code: `BON1 : ce bon n’est plus en service.`"""
         return f"{self.voucher.code}\u00a0: {self.reason[:1].lower()}{self.reason[1:]}"
 
+    @property
+    def lost(self) -> Decimal:
+        """The euros of the voucher that this order does not use and no other can: zero of one that counts no uses."""
+        voucher = self.voucher
+        if not self.amount or voucher.amount is None or (voucher.uses_per_family is None and voucher.max_uses is None):
+            return ZERO
+        return voucher.amount - self.amount
+
+    @property
+    def no_change(self) -> str:
+        """The sentence that says so before the order; empty where nothing is lost."""
+        if not self.lost:
+            return ""
+        return _("Ce bon vaut %(worth)s et ne rend pas la monnaie\u00a0: %(lost)s sont perdus avec cette commande.") % {
+            "worth": euros(self.voucher.amount),
+            "lost": euros(self.lost),
+        }
+
 
 # What more or other products in the cart may change; of anything else a code is refused when it is entered.
 MAY_CHANGE = {"minimum", "other_products", "empty", "nothing_left"}

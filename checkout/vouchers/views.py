@@ -62,7 +62,8 @@ def enter(request: HttpRequest) -> HttpResponse:
         )
     else:
         words = {"code": found.voucher.code, "amount": euros(found.amount)}
-        messages.success(request, _("Bon %(code)s ajouté : %(amount)s de moins.") % words)
+        added = _("Bon %(code)s ajouté : %(amount)s de moins.") % words
+        messages.success(request, " ".join(filter(None, (added, found.no_change))))
     return redirect(page_before(request))
 
 

@@ -53,6 +53,8 @@ def conditions(voucher: Voucher) -> list[str]:
         found.append(_between(voucher.valid_from, voucher.valid_until, _("Commandes")))
     if voucher.minimum:
         found.append(_("À partir de %s de commande.") % euros(voucher.minimum))
+    if voucher.amount is not None:
+        found.append(_("Ne rend pas la monnaie\u00a0: ce qu’une commande n’en utilise pas est perdu."))
     found.append(_("Se cumule avec d’autres bons.") if voucher.stackable else _("Ne se cumule pas avec un autre bon."))
     return found
 

@@ -256,6 +256,39 @@ class TestMine:
         assert follow(client, "/panier/") == "/panier/"
 
 
+@pytest.mark.parametrize(
+    "fields, lost",
+    [({}, "12,10 €"), ({"uses_per_family": None, "max_uses": None}, ""), ({"amount": Decimal("7.90")}, "")],
+)
+def test_what_is_lost_of_a_voucher_is_said_before_the_order(browse: Browse, fields: dict[str, Any], lost: str) -> None:
+    """Where it is entered, in the cart, on the summary, at the payment; one that is good for any number loses nothing."""
+    shop = open_shop(days=1)
+    voucher("COUPDEPOUCE", user=shop.user, **{"amount": 20} | fields)
+    shop.add()
+    shop.answer_steps()
+    client = browse(shop)
+    said = f"Ce bon vaut 20,00 € et ne rend pas la monnaie : {lost} sont perdus avec cette commande."
+    assert "Ne rend pas la monnaie" in text(client.get("/mon-compte/bons-de-reduction/"))
+    pages = [enter(client, "COUPDEPOUCE"), *(client.get(at) for at in ("/panier/", "/commande/paiement/"))]
+    for answer in pages:
+        assert (said in text(answer)) == bool(lost) and ("sont perdus" in text(answer)) == bool(lost)
+
+
+def test_a_voucher_kept_in_an_emptied_cart_is_said_there(browse: Browse) -> None:
+    """It would take something off the next order unasked, and keep another one out."""
+    shop = open_shop(days=2)
+    voucher("BIENVENUE", amount=5)
+    shop.add(days=shop.days[:1])
+    client = browse(shop)
+    enter(client, "BIENVENUE", "cart")
+    said = text(client.post("/panier/retirer/", {"line": shop.cart.lines.get().pk}, follow=True))
+    assert "Le bon BIENVENUE reste dans votre panier : il servira à ce que vous y mettrez." in said
+    said = text(client.get("/panier/"))
+    assert "Votre panier est vide" in said and "Bon BIENVENUE , non appliqué" in said and "Retirer BIENVENUE" in said
+    client.post("/panier/bons/retirer/", {"code": "BIENVENUE"})
+    assert "BIENVENUE" not in text(client.get("/panier/")).replace("Bon BIENVENUE retiré de votre panier.", "")
+
+
 def test_a_voucher_that_no_longer_applies_is_named_when_lines_leave_and_before_paying(browse: Browse) -> None:
     shop = open_shop(days=2)
     voucher(stackable=True)
