@@ -1,11 +1,12 @@
 """« Mes services », in the account and as the third step of signing up."""
 
+from collections.abc import Sequence
+
 from django.contrib import messages
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 from django.views.decorators.http import require_POST
 
 from accounts.actions import complete_signup
@@ -28,7 +29,7 @@ def subscriptions(request: HttpRequest) -> HttpResponse:
         except Refused as refused:
             form.add_error("profiles", list(refused.messages))
         else:
-            _thank(request, len(asked))
+            _thank(request, asked)
             return redirect("subscriptions")
     return render(request, "services/subscriptions.html", {"form": form, "subscriptions": _of(user)})
 
@@ -43,20 +44,22 @@ def subscription_again(request: HttpRequest, pk: int) -> HttpResponse:
     except Refused as refused:
         messages.error(request, str(refused))
     else:
-        _thank(request, len(asked))
+        _thank(request, asked)
     return redirect("subscriptions")
 
 
 @require_POST
 def subscription_renew(request: HttpRequest, pk: int) -> HttpResponse:
     """Ask for another school year of an access."""
-    subscription = get_object_or_404(Subscription.objects.of(current_user(request)), pk=pk)
+    subscription = get_object_or_404(
+        Subscription.objects.of(current_user(request)).select_related("profile__service"), pk=pk
+    )
     try:
         ask_renewal(subscription=subscription, by=current_user(request))
     except Refused as refused:
         messages.error(request, str(refused))
     else:
-        _thank(request, 1)
+        _thank(request, [subscription])
     return redirect("subscriptions")
 
 
@@ -88,16 +91,15 @@ def _of(user: User) -> list[Subscription]:
     )
 
 
-def _thank(request: HttpRequest, count: int) -> None:
-    if not count:
+def _thank(request: HttpRequest, asked: Sequence[Subscription]) -> None:
+    """Say whom these requests went to, in the words of the page of the service."""
+    if not asked:
         messages.info(request, _("Ces services figurent déjà parmi vos demandes."))
         return
-    messages.success(
-        request,
-        ngettext(
-            "Votre demande est envoyée à la mairie. Vous recevrez un courriel dès qu’elle aura répondu.",
-            "Vos %(count)d demandes sont envoyées. Vous recevrez un courriel à chaque réponse.",
-            count,
-        )
-        % {"count": count},
+    one = (
+        _("Votre demande est envoyée à la mairie. Vous recevrez un courriel dès qu’elle aura répondu.")
+        if asked[0].profile.service.commune_id
+        else _("Votre demande est envoyée à l’agglomération. Vous recevrez un courriel dès qu’elle aura répondu.")
     )
+    many = _("Vos %d demandes sont envoyées. Vous recevrez un courriel à chaque réponse.") % len(asked)
+    messages.success(request, one if len(asked) == 1 else many)

@@ -92,8 +92,11 @@ def wallet(request: HttpRequest) -> HttpResponse:
 
 def _told(asked: Withdrawal) -> str:
     """How a request stands, to who has made it."""
-    taken_back = asked.status == Withdrawal.Status.CANCELLED
-    return _("retirée par vous") if taken_back else asked.get_status_display().lower()
+    own = {
+        Withdrawal.Status.CANCELLED: _("retirée par vous"),
+        Withdrawal.Status.REQUESTED: _("en attente d’accord"),
+    }
+    return own.get(Withdrawal.Status(asked.status)) or asked.get_status_display().lower()
 
 
 def _shown(entries: Sequence[Entry]) -> list[Shown]:

@@ -108,7 +108,7 @@ def test_credits_are_taken_back(visit: Visit, javascript: bool) -> None:
     who.on("Vérifiez votre demande")
     who.page.get_by_role("button", name="Envoyer ma demande").dblclick()
     who.on("Mon porte-monnaie")
-    who.reads("FR76 … 0189\u00a0: à décider")
+    who.reads("FR76 … 0189\u00a0: en attente d’accord")
     who.page.go_back()
     who.on(re.compile("Mon porte-monnaie|Reprendre mes crédits|Vérifiez votre demande"))
     assert baskets.balance() == 30 and Withdrawal.objects.count() == 1

@@ -74,6 +74,15 @@ def test_asking_from_the_page(signed_in, user, profile):
     assert CommuneFile.objects.get().reason == "request"
 
 
+def test_the_agglomeration_is_no_mairie(signed_in, user):
+    refused = SubscriptionFactory(user=user, profile__service__commune=None, refused=True)
+    profile = AccessProfileFactory(service=refused.profile.service)
+    said = signed_in.post(PAGE, {"profiles": [profile.pk]}, follow=True).content.decode()
+    assert "Votre demande est envoyée à l’agglomération." in said and "à la mairie" not in said
+    again = signed_in.post(f"{PAGE}{refused.pk}/redemander/", follow=True).content.decode()
+    assert "Votre demande est envoyée à l’agglomération." in again
+
+
 def test_the_state_of_each_and_the_way_to_book(signed_in, user, profile):
     SubscriptionFactory(user=user, profile=profile)
     refused = SubscriptionFactory(user=user, refused=True)

@@ -413,7 +413,9 @@ class TestPages:
         assert "FR76 3000 6000 0112 3456 7890 189" in text(check) and "qui n’est pas le vôtre" not in text(check)
         assert 'value="30,00"' in client.get(self.PAGE).content.decode()  # « Corriger »
         answer = client.post(self.CHECK, {"seal": check.context["seal"]}, follow=True)
-        assert "30,00 € ont quitté votre porte-monnaie" in text(answer) and "FR76 … 0189 : à décider" in text(answer)
+        assert "30,00 € ont quitté votre porte-monnaie" in text(answer) and "FR76 … 0189 : en attente d’accord" in text(
+            answer
+        )
         assert "7890189" not in str(client.session.items())
         assert "déjà en cours" in text(client.post(self.CHECK, follow=True))  # a second press asks for nothing
         assert Withdrawal.objects.count() == 1
