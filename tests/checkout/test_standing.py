@@ -28,7 +28,7 @@ from tests.factories import EntriesFactory, TariffFactory
 from tests.papers.reading import plain
 from tests.papers.reading import words as words_of
 from tests.shop import Shop, open_shop
-from tests.tickets.kiosk import buy_ticket, kiosk, take
+from tests.tickets.kiosk import kiosk, take
 from tests.vouchers.making import order_with, voucher
 from wallet.models import Movement
 
@@ -273,7 +273,13 @@ def test_an_order_of_tickets_is_no_booking(browse: Browse) -> None:
     assert "E-billets Payée" in listed(browse, shop) and "Réservation Payée" not in listed(browse, shop)
     other = open_shop(days=1, credit="50")
     other.add()
-    buy_ticket(other)
+    tariff = TariffFactory(
+        slot=EntriesFactory(activity__service=other.activity.service),
+        profile=other.tariff.profile,
+        price=Decimal("5.50"),
+    )
+    take(Shop(tariff, other.user, other.children, other.subscription))
+    other.pay(Means.WALLET, "13.40")
     assert "Réservations et e-billets Payée" in listed(browse, other)
 
 
