@@ -198,7 +198,7 @@ class TestWords:
         message = Message(payment.reference, Outcome.CAPTURED, payment.amount)
         apply_message(message=message, provider="demo", event=event)
         words = text(browse(shop).get(order.get_absolute_url()))
-        assert "Des places n’étaient plus libres" in words and "réservations confirmées" not in words
+        assert "Une place n’était plus libre" in words and "réservations confirmées" not in words
         mail = Email.objects.get(key=f"order:{order.pk}:paid")
         assert "la somme est dans votre porte-monnaie" in mail.subject and "confirmées" not in mail.body
         assert "places qui n’étaient plus libres" in text(browse(shop).get("/mon-compte/porte-monnaie/"))

@@ -7,7 +7,7 @@ from django.db import migrations
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("checkout", "0042_nobody_refunds_themselves"),
+        ("checkout", "0045_declarations_set_right"),
     ]
 
     operations = [
