@@ -3,21 +3,23 @@
 import datetime as dt
 from collections.abc import Iterator
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from bookings.closures.models import Closure
-from checkout.models import Order, Payment
+from checkout.models import FORGET_AFTER, GIVE_UP_AFTER, Order, Payment, ProviderEvent
 from portal.common.formats import euros, moment
 from portal.common.rows import LATE_AFTER
 
-GIVE_UP_AFTER = dt.timedelta(hours=6)  # a payment that its provider knows nothing of
-FORGET_AFTER = dt.timedelta(hours=24)  # an order that nobody goes on paying
+# A message that nobody could read says of no payment, so that nothing that comes later settles it.
+UNREAD_IS_TOLD_FOR = dt.timedelta(days=7)
 
 
 def overdue() -> Iterator[str]:
-    """One sentence for each closure, order and payment that is still where it was an hour after its time, and what to do."""
+    """One sentence for each closure, order, payment and provider's word that is still where it was an hour after its time, and
+    what to do."""
     late = timezone.now() - LATE_AFTER
     closures = Closure.objects.due(at=late).select_related("commune", "service", "activity", "school", "classroom")
     for closure in closures.order_by("leaves_at"):
@@ -35,7 +37,33 @@ def overdue() -> Iterator[str]:
             " de la famille reste bloqué. C’est essayé de nouveau toutes les dix minutes\u00a0; la famille peut l’abandonner elle-même, dans son"
             " panier ou sur la page de son dépôt. Si rien n’y fait, prévenez l’exploitation."
         ) % {"number": order.number, "date": moment(order.created_at)}
-    payments = Payment.objects.awaiting_provider().filter(created_at__lt=late - GIVE_UP_AFTER)
+    answered: set[int] = set()
+    unapplied = ProviderEvent.objects.unapplied().filter(received_at__lt=late).select_related("payment__order")
+    for event in unapplied.order_by("received_at", "pk"):
+        if event.payment is None or event.payment.pk in answered:
+            continue
+        answered.add(event.payment.pk)
+        yield _(
+            "Commande %(number)s\u00a0: ce que le prestataire (%(provider)s) a dit le %(date)s du règlement de %(amount)s n’a"
+            " pas pu être appliqué\u00a0; la carte est peut-être débitée sans que la commande soit payée. Prévenez l’exploitation,"
+            " puis, sous «\u00a0Règlements\u00a0», sur sa page, pressez «\u00a0Demander au prestataire\u00a0»."
+        ) % {
+            "number": event.payment.order.number,
+            "provider": event.provider,
+            "date": moment(event.received_at),
+            "amount": euros(event.payment.amount),
+        }
+    unread = ProviderEvent.objects.unread().filter(received_at__range=(late - UNREAD_IS_TOLD_FOR, late))
+    by_provider = unread.order_by("provider").values_list("provider").annotate(Count("pk"), Min("received_at"))
+    for provider, count, first in by_provider:
+        yield ngettext(
+            "Prestataire %(provider)s\u00a0: %(count)d message reçu le %(date)s n’a pas pu être lu. Un règlement ou un remboursement"
+            " a peut-être abouti sans que la plateforme le sache. Prévenez l’exploitation.",
+            "Prestataire %(provider)s\u00a0: %(count)d messages reçus depuis le %(date)s n’ont pas pu être lus. Un règlement ou un"
+            " remboursement a peut-être abouti sans que la plateforme le sache. Prévenez l’exploitation.",
+            count,
+        ) % {"provider": provider, "count": count, "date": moment(first)}
+    payments = Payment.objects.awaiting_provider().filter(~Q(pk__in=answered), created_at__lt=late - GIVE_UP_AFTER)
     for payment in payments.order_by("pk").select_related("order"):
         yield _(
             "Commande %(number)s\u00a0: le règlement de %(amount)s commencé le %(date)s attend toujours la réponse de son"

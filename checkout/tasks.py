@@ -3,11 +3,11 @@
 import datetime as dt
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from celery import shared_task
-from django.db.models import F, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -16,9 +16,7 @@ from checkout.actions.completion import end_payment
 from checkout.actions.payment import close_forgotten
 from checkout.actions.reconciliation import ask_provider
 from checkout.means.actions import check_used_providers
-from checkout.models import Order, Payment
-from checkout.overdue import FORGET_AFTER as FORGET_AFTER
-from checkout.overdue import GIVE_UP_AFTER as GIVE_UP_AFTER
+from checkout.models import FORGET_AFTER, GIVE_UP_AFTER, Order, Payment, ProviderEvent
 from checkout.papers.tasks import issue_invoices as issue_invoices  # Celery looks for tasks here
 from checkout.papers.tasks import issue_papers as issue_papers
 from checkout.papers.tasks import remove_orphaned_papers as remove_orphaned_papers
@@ -43,15 +41,22 @@ def reconcile_payments(seconds: float = SECONDS_OF_A_RUN) -> int:
     """Ask providers about payments whose end nobody told us, as many as fit into `seconds`; returns how many ended.
 
     A browser that never came back and a notification that never came end here. A payment that the provider still
-    knows nothing of after GIVE_UP_AFTER is abandoned.
+    knows nothing of after GIVE_UP_AFTER is abandoned. One whose end it states and we cannot apply is kept, asked about
+    again each hour, and told by the nightly check.
     """
     now = timezone.now()
-    started = Payment.objects.awaiting_provider().filter(created_at__lt=now - ASK_AFTER)
+    failed_lately = ProviderEvent.objects.unapplied().filter(
+        payment=OuterRef("pk"), received_at__gt=now - ASK_AGAIN_AFTER
+    )
+    started = Payment.objects.awaiting_provider().filter(
+        ~Exists(failed_lately) | Q(created_at__gte=now - GIVE_UP_AFTER), created_at__lt=now - ASK_AFTER
+    )
     ended = 0
     for payment in _while_there_is_time(started, seconds):
-        if _asked(payment):
+        failed: list[Exception] = []
+        if _asked(payment, failed.append):
             ended += 1
-        elif payment.created_at < now - GIVE_UP_AFTER:
+        elif not failed and payment.created_at < now - GIVE_UP_AFTER:
             with apart(what=f"payment {payment.pk}"):
                 ended += end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
     return ended
@@ -70,10 +75,10 @@ def ask_again(seconds: float = SECONDS_OF_A_RUN) -> int:
     return sum(_asked(payment) for payment in _while_there_is_time(given_up, seconds))
 
 
-def _asked(payment: Payment) -> bool:
-    """Whether the provider stated its end."""
+def _asked(payment: Payment, failed: Callable[[Exception], object] | None = None) -> bool:
+    """Whether the provider stated its end; `failed` hears of what it stated and could not be applied."""
     answer = None
-    with apart(what=f"payment {payment.pk}"):
+    with apart(what=f"payment {payment.pk}", failed=failed):
         answer = ask_provider(payment)
     return answer is True
 

@@ -45,10 +45,12 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
     Copies change nothing, and the order of arrival does not matter: money that was captured ends either in the order
     or in the wallet. A message about an unknown payment, another provider's or another amount is kept and rejected.
     """
+    found = Payment.objects.filter(reference=message.reference, provider=provider).values("pk").first()
+    if found is None:
+        return _close(event, ProviderEvent.Outcome.REJECTED, "unknown payment")
+    if event.payment_id is None:  # before it is applied: whose it is stays known where that fails (checkout.overdue)
+        ProviderEvent.objects.filter(pk=event.pk).update(payment=found["pk"])
     with transaction.atomic():
-        found = Payment.objects.filter(reference=message.reference, provider=provider).values("pk").first()
-        if found is None:
-            return _close(event, ProviderEvent.Outcome.REJECTED, "unknown payment")
         order = lock_order(found["pk"])
         payment = Payment.objects.select_for_update().get(pk=found["pk"])
         payment.order = order

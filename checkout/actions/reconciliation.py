@@ -44,6 +44,7 @@ def ask_provider(payment: Payment) -> bool | None:
         return True  # as we have it; another card may still follow, so that it is no last word to be kept either
     event = ProviderEvent.objects.create(
         provider=payment.provider,
+        payment=payment,
         source="query",
         raw=json.dumps({"outcome": message.outcome, "amount": str(message.amount)}),
     )

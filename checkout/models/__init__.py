@@ -5,11 +5,22 @@ from checkout.means.models import ProviderCheck
 from checkout.models.cart import Cart, CartLine
 from checkout.models.declarations import DeclarationCorrection
 from checkout.models.events import ProviderEvent
-from checkout.models.orders import PAGE_LIVES, PAID, Order, OrderLine, Payment, new_reference
+from checkout.models.orders import (
+    FORGET_AFTER,
+    GIVE_UP_AFTER,
+    PAGE_LIVES,
+    PAID,
+    Order,
+    OrderLine,
+    Payment,
+    new_reference,
+)
 from checkout.papers.models import Document, InvoiceRun, Regie, Series
 from checkout.refunds.models import Refund
 
 __all__ = [
+    "FORGET_AFTER",
+    "GIVE_UP_AFTER",
     "PAGE_LIVES",
     "PAID",
     "Cart",

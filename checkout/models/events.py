@@ -4,7 +4,7 @@ from typing import Self
 
 import pgtrigger
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
 from portal.common.db import not_truncated
@@ -14,6 +14,20 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
     def notified_by(self, provider: str) -> Self:
         """What a provider has sent by itself, newest first."""
         return self.filter(provider=provider, source=ProviderEvent.NOTIFICATION).order_by("-received_at", "-pk")
+
+    def unapplied(self) -> Self:
+        """Those that state something of a payment of which nothing was made: applying them failed, or its process ended.
+
+        Not those that what the provider said later has settled, nor those of a payment whose money is in our books.
+        """
+        settled = [ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED]
+        since = ProviderEvent.objects.filter(payment=OuterRef("payment"), pk__gt=OuterRef("pk"), outcome__in=settled)
+        left = self.filter(~Exists(since), outcome=ProviderEvent.Outcome.RECEIVED, note="", payment__isnull=False)
+        return left.exclude(payment__status__in=["captured", "credited"])
+
+    def unread(self) -> Self:
+        """Those of which nobody knows what they state: a mistake of ours kept them from being read."""
+        return self.filter(outcome=ProviderEvent.Outcome.RECEIVED, note__startswith=ProviderEvent.UNREAD)
 
 
 class ProviderEvent(models.Model):
@@ -26,6 +40,7 @@ class ProviderEvent(models.Model):
         REJECTED = "rejected", _("Rejeté")
 
     NOTIFICATION = "notification"
+    UNREAD = "unread:"  # how the note begins of what we failed to read
 
     provider = models.CharField(_("prestataire"), max_length=20)
     payment = models.ForeignKey("checkout.Payment", on_delete=models.PROTECT, null=True, related_name="events")

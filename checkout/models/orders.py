@@ -311,6 +311,8 @@ class OrderLine(models.Model):
         return self.item.activity.service.full_name if self.item else ""
 
 
+FORGET_AFTER = dt.timedelta(hours=24)  # an order that nobody goes on paying
+GIVE_UP_AFTER = dt.timedelta(hours=6)  # a payment that its provider knows nothing of
 # A page at a bank lives an hour, and a message takes a while: what the bank states later than this stays true.
 PAGE_LIVES = dt.timedelta(minutes=75)
 

@@ -173,6 +173,8 @@ def _receive(request: HttpRequest, slug: str, source: str) -> tuple[Payment | No
     event = ProviderEvent.objects.create(provider=slug, source=source, raw=arrival.raw)
     try:
         message = provider.read(arrival)
+        if isinstance(message, RefundFailed):
+            return apply_failure(failure=message, provider=slug, event=event), True
     except Forged as error:
         logger.warning("A forged %s of provider %s was rejected: %s", source, slug, error)
         event.outcome, event.note = ProviderEvent.Outcome.REJECTED, f"forged: {error}"[:200]
@@ -182,6 +184,12 @@ def _receive(request: HttpRequest, slug: str, source: str) -> tuple[Payment | No
         event.note = f"{error}"[:200]
         event.save(update_fields=["note"])
         return None, True
-    if isinstance(message, RefundFailed):
-        return apply_failure(failure=message, provider=slug, event=event), True
+    except Unreachable as error:  # it will be said again, or is asked for
+        event.note = f"unreachable: {error}"[:200]
+        event.save(update_fields=["note"])
+        raise
+    except Exception as error:  # a mistake of ours: told by the nightly check (checkout.overdue)
+        event.note = f"{ProviderEvent.UNREAD} {type(error).__name__}"[:200]
+        event.save(update_fields=["note"])
+        raise
     return apply_message(message=message, provider=slug, event=event), True

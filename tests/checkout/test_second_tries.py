@@ -15,7 +15,7 @@ from bookings.models import Booking, Hold
 from checkout import tasks
 from checkout.actions import Means, abandon_order, apply_message, completion, pay, payment, reconciliation, start_top_up
 from checkout.actions.payment import Started, close_forgotten
-from checkout.models import Order, Payment, ProviderEvent
+from checkout.models import FORGET_AFTER, GIVE_UP_AFTER, Order, Payment, ProviderEvent
 from checkout.providers.base import Arrival, Departure, Health, Known, Message, Outcome, Provider, Request, Unreachable
 from checkout.verification import verify
 from portal.common.errors import Refused
@@ -187,7 +187,7 @@ def test_the_sweep_leaves_a_try_that_just_began_alone(trying: Callable[..., Shop
 
 def test_an_order_that_cannot_be_ended_does_not_keep_the_others() -> None:
     orders = [Order.objects.create(user=open_shop().user, total=5) for _index in range(3)]
-    age(tasks.FORGET_AFTER + dt.timedelta(hours=1))
+    age(FORGET_AFTER + dt.timedelta(hours=1))
     in_the_way("checkout_order", f"id <> {orders[0].pk} OR status <> 'cancelled'")
     assert tasks.close_forgotten_orders() == 2
     assert list(Order.objects.order_by("pk").values_list("status", flat=True)) == ["pending", "cancelled", "cancelled"]
@@ -210,7 +210,7 @@ def test_another_amount_is_no_end_and_is_given_up(bank: Bank, trying: Callable[.
     shop = trying(Means.BOTH, credit="10")
     card = Payment.objects.get(status="started")
     bank.answers[card.reference] = [Message(card.reference, Outcome.CAPTURED, Decimal("3.16"), "")]
-    age(tasks.GIVE_UP_AFTER * 2)
+    age(GIVE_UP_AFTER * 2)
     tasks.reconcile_payments()
     card.refresh_from_db()
     assert card.status == "abandoned" and shop.balance == 10

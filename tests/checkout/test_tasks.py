@@ -6,23 +6,24 @@ from typing import Any
 
 import pgtrigger
 import pytest
+from django.db.models import F
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
 from checkout import tasks
-from checkout.actions import Means, abandon_order, apply_message, pay
+from checkout.actions import Means, abandon_order, apply_message, completion, pay
 from checkout.actions.completion import end_payment
 from checkout.actions.payment import close_forgotten
-from checkout.models import PAGE_LIVES, Order, OrderLine, Payment, ProviderEvent
+from checkout.models import FORGET_AFTER, GIVE_UP_AFTER, PAGE_LIVES, Order, OrderLine, Payment, ProviderEvent
 from checkout.overdue import overdue
 from checkout.providers.base import Message, Outcome
+from checkout.providers.demo import DemoProvider
 from checkout.tasks import (
     ASK_AFTER,
     ASK_AGAIN_AFTER,
     ASK_FOR,
-    FORGET_AFTER,
-    GIVE_UP_AFTER,
     ask_again,
     close_forgotten_orders,
     reconcile_payments,
@@ -131,6 +132,72 @@ class TestReconciliation:
         assert first[0] and first[1] is None
         assert second[0] == first[0] and second[1]
         assert third[0] > second[0] and third[1] == second[1]
+
+
+class TestWhatCannotBeApplied:
+    """The bank states that it took 31,60 €, and a mistake of ours lets applying it fail (laws 4 and 9)."""
+
+    @pytest.fixture
+    def broken(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+        def fails(*_args: object) -> None:
+            raise ZeroDivisionError
+
+        bank_says("captured")
+        monkeypatch.setattr(completion, "_capture", fails)
+        return monkeypatch
+
+    @staticmethod
+    def an_hour_passes() -> None:
+        with pgtrigger.ignore("checkout.ProviderEvent:event_is_kept_raw"):
+            ProviderEvent.objects.update(received_at=F("received_at") - dt.timedelta(minutes=61))
+
+    def test_it_is_not_given_up_and_asked_about_each_hour_until_it_can_be(self, broken: pytest.MonkeyPatch) -> None:
+        wait(GIVE_UP_AFTER)
+        for _run in range(2):
+            assert reconcile_payments() == 0 and Payment.objects.get().status == "started"
+        assert ProviderEvent.objects.count() == 1
+        assert list(overdue()) == []
+        self.an_hour_passes()
+        wait(GIVE_UP_AFTER + dt.timedelta(hours=2))
+        (said,) = overdue()
+        assert said.startswith(f"Commande {Order.objects.get().number}\u00a0: ce que le prestataire (demo) a dit le ")
+        broken.undo()
+        assert reconcile_payments() == 1
+        assert Order.objects.get().status == "paid" and list(overdue()) == []
+
+    def test_what_was_given_up_before_is_told_until_the_bank_is_heard(
+        self, shop: Shop, broken: pytest.MonkeyPatch
+    ) -> None:
+        payment = Payment.objects.get()
+        end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
+        for _copy in range(2):
+            event = ProviderEvent.objects.create(provider="demo", source="notification", raw="{}")
+            message = Message(payment.reference, Outcome.CAPTURED, payment.amount)
+            with pytest.raises(ZeroDivisionError):
+                apply_message(message=message, provider="demo", event=event)
+        wait(ASK_FOR)
+        assert list(overdue()) == []
+        self.an_hour_passes()
+        assert len(list(overdue())) == 1
+        broken.undo()
+        wait(GIVE_UP_AFTER)
+        assert ask_again() == 1 and Order.objects.get().status == "paid" and list(overdue()) == []
+
+    def test_a_message_that_nobody_could_read_is_told_for_a_week(self, broken: pytest.MonkeyPatch) -> None:
+        def fails(*_args: object) -> None:
+            raise ZeroDivisionError
+
+        broken.setattr(DemoProvider, "read", fails)
+        ProviderEvent.objects.create(provider="demo", source="notification", raw="x")  # its process was killed
+        for _copy in range(2):
+            Client(raise_request_exception=False).post(reverse("payment_notification", args=["demo"]), {"x": "1"})
+        assert list(overdue()) == []
+        self.an_hour_passes()
+        (said,) = overdue()
+        assert said.startswith("Prestataire demo\u00a0: 2 messages reçus depuis le ")
+        with pgtrigger.ignore("checkout.ProviderEvent:event_is_kept_raw"):
+            ProviderEvent.objects.update(received_at=F("received_at") - dt.timedelta(days=7))
+        assert list(overdue()) == []
 
 
 class TestGivenUp:

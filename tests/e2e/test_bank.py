@@ -15,9 +15,9 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from checkout.models import Payment, ProviderEvent
+from checkout.models import GIVE_UP_AFTER, Payment, ProviderEvent
 from checkout.providers.demo import sign
-from checkout.tasks import GIVE_UP_AFTER, reconcile_payments
+from checkout.tasks import reconcile_payments
 from portal.demo.bank import statement
 from portal.demo.models import BankPayment, Mail
 from tests.e2e import baskets, steps

@@ -12,10 +12,10 @@ from django.utils import timezone
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout.actions import Means, start_top_up
-from checkout.models import Order, Payment, ProviderEvent, Refund
+from checkout.models import GIVE_UP_AFTER, Order, Payment, ProviderEvent, Refund
 from checkout.providers.base import Departure
 from checkout.regie.admin_verifications import sections
-from checkout.tasks import GIVE_UP_AFTER, ask_again, reconcile_payments
+from checkout.tasks import ask_again, reconcile_payments
 from checkout.verification import verify
 from portal.common.formats import euros
 from portal.common.money import ZERO

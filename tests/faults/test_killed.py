@@ -14,8 +14,8 @@ import pytest
 from django.conf import settings as django_settings
 
 from checkout.actions import Means, abandon_order, cancel_bookings, pay
-from checkout.models import Order, Payment, Refund
-from checkout.tasks import GIVE_UP_AFTER, reconcile_payments
+from checkout.models import GIVE_UP_AFTER, Order, Payment, Refund
+from checkout.tasks import reconcile_payments
 from checkout.verification import verify
 from portal.outbox.calls import make_due
 from portal.outbox.models import Email
