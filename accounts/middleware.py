@@ -4,7 +4,6 @@ import functools
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib import messages
@@ -13,8 +12,9 @@ from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, resolve_url
 from django.utils.cache import patch_cache_control
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
+
+from portal.common.coming_back import page_of_ours
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -111,11 +111,7 @@ def _refuse_to_write(request: HttpRequest, response: HttpResponse, *, idle: bool
     """Say that what was sent is not kept, and lead back to the page it was sent from: its own address may be POST only."""
     reason = _idle_sentence() if idle else _("Vous n’êtes pas connecté.")
     messages.warning(request, f"{reason} " + _("Rien n’a été enregistré : reconnectez-vous, puis recommencez."))
-    page = request.headers.get("Referer", "")
-    if not url_has_allowed_host_and_scheme(page, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
-        page = resolve_url("account_home")
-    address = urlsplit(page)
-    return redirect_to_login(f"{address.path}?{address.query}" if address.query else address.path)
+    return redirect_to_login(page_of_ours(request, request.headers.get("Referer", "")) or resolve_url("account_home"))
 
 
 def _idle_sentence() -> str:

@@ -8,7 +8,6 @@ from django.db import transaction
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -19,6 +18,7 @@ from accounts.forms import AddressForm, DocumentForm, PersonalDetailsForm
 from accounts.middleware import open_to_pending, signup_step
 from accounts.models import Address, SupportingDocument, Terms, User
 from accounts.reminders import account_of, stop_reminders
+from portal.common.coming_back import page_of_ours
 from portal.common.errors import Refused
 
 get_or_post = require_http_methods(["GET", "HEAD", "POST"])
@@ -110,9 +110,7 @@ def _usual_city(user: User) -> str:
 
 def _safe_next(request: HttpRequest) -> str:
     """The page of this site to go back to, or an empty text."""
-    url = request.POST.get("next") or request.GET.get("next") or ""
-    safe = url_has_allowed_host_and_scheme(url, allowed_hosts={request.get_host()}, require_https=request.is_secure())
-    return url if safe else ""
+    return page_of_ours(request, request.POST.get("next") or request.GET.get("next") or "")
 
 
 @require_POST

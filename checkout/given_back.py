@@ -7,10 +7,11 @@ from decimal import Decimal
 from django.db.models import Q
 from django.utils.translation import gettext as _
 
+from bookings.models import Ticket
 from checkout.models import OrderLine, Refund
 from portal.common.formats import enumeration, euros
 from portal.common.money import CENT, ZERO
-from services.models import Activity
+from services.models import Activity, OpenDay
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,10 @@ def _span(lines: Sequence[OrderLine]) -> str:
 
 
 def elsewhere(lost: Iterable[OrderLine]) -> Sequence[Activity]:
-    """The activities of lines whose places were no longer free, where other dates are chosen or waited for; one query."""
+    """The activities, still offered, of lines whose places were no longer free, where other dates are chosen or waited for; one query."""
     rows = list(lost)
-    sold = Q(open_days__bookings__in=[row.booking_id for row in rows if row.booking_id])
-    sold |= Q(tickets__in=[row.ticket_id for row in rows if row.ticket_id])
-    return list(Activity.objects.filter(sold).select_related("service").distinct().order_by("name", "pk"))
+    # Each by its own key: one join of both would read the whole town's bookings.
+    days = OpenDay.objects.filter(bookings__in=[row.booking_id for row in rows if row.booking_id])
+    tickets = Ticket.objects.filter(pk__in=[row.ticket_id for row in rows if row.ticket_id])
+    sold = Q(pk__in=days.values("activity")) | Q(pk__in=tickets.values("activity"))
+    return list(Activity.objects.open().filter(sold).select_related("service").order_by("name", "pk"))

@@ -7,7 +7,6 @@ from django.contrib import messages
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
 
@@ -17,6 +16,7 @@ from accounts.views import current_user, get_or_post
 from families import actions
 from families.forms import FiliationForm, SchoolForm
 from families.models import Enrolment, Filiation
+from portal.common.coming_back import page_of_ours
 from portal.common.errors import Refused
 from services.school_calendar import years_to_declare
 
@@ -111,8 +111,8 @@ def filiation_add_self(request: HttpRequest) -> HttpResponse:
     What else was sent goes along in the address, so that nothing chosen on that page is lost.
     """
     _add_self(request)
-    back = request.POST.get("back", "")
-    if not url_has_allowed_host_and_scheme(back, allowed_hosts=None):
+    back = page_of_ours(request, request.POST.get("back", ""))
+    if not back:
         return redirect("filiations")
     chosen = request.POST.copy()
     for name in ("back", "csrfmiddlewaretoken"):

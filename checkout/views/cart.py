@@ -16,10 +16,10 @@ from checkout.actions import abandon_order, prolong_hold, recover_places, remove
 from checkout.forms import keys
 from checkout.models import Cart, CartLine, Order, Payment
 from checkout.summary import CartSummary
-from checkout.views.coming_back import page_before
 from checkout.vouchers.reading import reductions_now
 from checkout.vouchers.rules import Reduction
 from checkout.vouchers.views import voucher_form
+from portal.common.coming_back import page_before
 from portal.common.errors import Refused
 from portal.common.formats import enumeration
 
@@ -41,7 +41,7 @@ def remove(request: HttpRequest) -> HttpResponse:
     ids = keys(request.POST.getlist("line"))
     if not ids:
         messages.info(request, _("Cochez d’abord les dates à retirer."))
-        return redirect(page_before(request))
+        return redirect(page_before(request, otherwise="cart"))
     user = current_user(request)
     before = reductions_now(user)
     try:
@@ -49,10 +49,10 @@ def remove(request: HttpRequest) -> HttpResponse:
     except Refused as refusal:  # its order is being paid, in another window
         for text in refusal.messages:
             messages.error(request, text)
-        return redirect(page_before(request))
+        return redirect(page_before(request, otherwise="cart"))
     if not removed:
         messages.info(request, _("Ces dates ne sont plus dans votre panier."))
-        return redirect(page_before(request))
+        return redirect(page_before(request, otherwise="cart"))
     messages.success(
         request,
         ngettext("%d réservation a quitté votre panier.", "%d réservations ont quitté votre panier.", removed)
@@ -60,7 +60,7 @@ def remove(request: HttpRequest) -> HttpResponse:
     )
     if before:
         _say_what_ended(request, before, reductions_now(user))
-    return redirect(page_before(request))
+    return redirect(page_before(request, otherwise="cart"))
 
 
 def _say_what_ended(request: HttpRequest, before: Sequence[Reduction], now: Sequence[Reduction]) -> None:
@@ -98,7 +98,7 @@ def recover(request: HttpRequest) -> HttpResponse:
     except Refused as refusal:  # its order is being paid, in another window
         for text in refusal.messages:
             messages.error(request, text)
-        return redirect(page_before(request))
+        return redirect(page_before(request, otherwise="cart"))
     there = set(CartLine.objects.filter(pk__in=waited).values_list("pk", flat=True))
     elsewhere = dict.fromkeys(activity for pk, activity in waited.items() if pk not in there)
     ways = format_html_join(
@@ -113,14 +113,14 @@ def recover(request: HttpRequest) -> HttpResponse:
         messages.warning(request, format_html("{}{}", sentence, ways))
     if not lost:
         messages.success(request, _("Vos places sont de nouveau gardées."))
-    return redirect(page_before(request))
+    return redirect(page_before(request, otherwise="cart"))
 
 
 @require_POST
 def prolong(request: HttpRequest) -> HttpResponse:
     """Keep the cart's places a quarter of an hour longer, once."""
     keep_longer(request)
-    return redirect(page_before(request))
+    return redirect(page_before(request, otherwise="cart"))
 
 
 def keep_longer(request: HttpRequest) -> None:

@@ -31,7 +31,7 @@ def change(request: HttpRequest, pk: int) -> HttpResponse:
     user = current_user(request)
     mine = Booking.objects.filter(made_by=user, status__in=[Booking.Status.BOOKED, Booking.Status.CANCELLED])
     booking = get_object_or_404(
-        mine.select_related("made_by", "beneficiary", "slot", "open_day__activity__service"), pk=pk
+        mine.select_related("made_by", "beneficiary", "slot", "open_day__activity__service__commune"), pk=pk
     )
     changed = Change.objects.filter(before=booking).first()
     if changed is not None:  # the same form, sent a second time

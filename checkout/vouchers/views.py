@@ -15,11 +15,11 @@ from accounts.models import User
 from accounts.views import current_user
 from checkout.forms import VoucherForm
 from checkout.models import Cart
-from checkout.views.coming_back import page_before
 from checkout.vouchers.actions import enter_code, remove_code
 from checkout.vouchers.models import CartVoucher, Voucher, VoucherUse
 from checkout.vouchers.reading import SCOPES
 from checkout.vouchers.words import conditions, standing, worth
+from portal.common.coming_back import page_before
 from portal.common.errors import Refused
 from portal.common.formats import euros
 
@@ -30,9 +30,9 @@ AT_THE_FIELD = "at-voucher"  # tag of a message that base.html leaves to the fie
 
 
 def page_with_field(request: HttpRequest) -> str:
-    """The name of the page to come back to, if codes are typed there, or else the cart."""
-    page = page_before(request)
-    return page if page in {"cart", "checkout_summary"} else "cart"
+    """The page to come back to, if codes are typed there, or else the cart."""
+    page = page_before(request, otherwise="cart")
+    return page if page in {reverse("cart"), reverse("checkout_summary")} else reverse("cart")
 
 
 def voucher_form(request: HttpRequest) -> VoucherForm:
@@ -51,9 +51,9 @@ def enter(request: HttpRequest) -> HttpResponse:
         lines = Cart.objects.live().filter(user=current_user(request), lines__isnull=False)
         if refusal.code == "being_paid" or not lines.exists():  # a page without the field
             messages.error(request, refusal.messages[0])
-            return redirect(page_before(request))
+            return redirect(page_before(request, otherwise="cart"))
         messages.error(request, refusal.messages[0], extra_tags=AT_THE_FIELD)
-        return redirect(f"{reverse(page_with_field(request))}?{urlencode({'bon': typed})}#voucher-code")
+        return redirect(f"{page_with_field(request)}?{urlencode({'bon': typed})}#voucher-code")
     if found.reason:
         messages.warning(
             request,
@@ -64,7 +64,7 @@ def enter(request: HttpRequest) -> HttpResponse:
         words = {"code": found.voucher.code, "amount": euros(found.amount)}
         added = _("Bon %(code)s ajouté : %(amount)s de moins.") % words
         messages.success(request, " ".join(filter(None, (added, found.no_change))))
-    return redirect(page_before(request))
+    return redirect(page_before(request, otherwise="cart"))
 
 
 @require_POST
@@ -76,12 +76,12 @@ def remove(request: HttpRequest) -> HttpResponse:
     except Refused as refusal:
         for text in refusal.messages:
             messages.error(request, text)
-        return redirect(page_before(request))
+        return redirect(page_before(request, otherwise="cart"))
     if gone:
         messages.success(request, _("Bon %s retiré de votre panier.") % code)
     else:
         messages.info(request, _("Ce bon n’est plus dans votre panier."))
-    return redirect(page_before(request))
+    return redirect(page_before(request, otherwise="cart"))
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ def _shown(user: User) -> list[Shown]:
     again = VoucherUse.objects.of(user).filter(status=VoucherUse.Status.GIVEN_BACK).values("voucher")
     concerned = Voucher.objects.of(user) | Voucher.objects.filter(Q(pk__in=in_cart) | Q(pk__in=again))
     rows = concerned.prefetch_related(Prefetch("scopes", SCOPES))
-    live = list(VoucherUse.objects.of(user).live().filter(voucher__in=rows).values_list("voucher", flat=True))
+    # Counted as the rules count: what the other parent has used is used.
+    live = list(VoucherUse.objects.of_family(user).live().filter(voucher__in=rows).values_list("voucher", flat=True))
     found = []
     for row in rows:
         state, words = ("in_cart", _("Dans votre panier")) if row.pk in in_cart else standing(row, live.count(row.pk))

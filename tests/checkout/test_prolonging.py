@@ -295,5 +295,5 @@ class TestNoHoldIsWithoutEnd:
 def test_the_new_moment_is_said_once(browse: Browse) -> None:
     shop = open_shop()
     shop.add()
-    after = text(browse(shop).post("/panier/prolonger/", {"back": "cart"}, follow=True))
+    after = text(browse(shop).post("/panier/prolonger/", {"back": "/panier/"}, follow=True))
     assert after.count("Vos places sont gardées jusqu’à") == 1 and "le délai de vos places est prolongé" in after

@@ -402,8 +402,15 @@ def test_an_adult_buys_for_themselves_from_the_page_of_the_product(browse: Brows
     assert answer["Location"] == address
     said = text(client.get(address))
     assert str(shop.user) in said and "Réserver aussi pour moi-même" not in said
-    answer = client.post("/mon-compte/filiations/moi-meme/", {"back": "https://ailleurs.example/"})
-    assert answer["Location"] == "/mon-compte/filiations/"
+    for back in (
+        "https://ailleurs.example/",
+        "//ailleurs.example/",
+        "http://testserver//ailleurs.example/",
+        "x",
+        "http:x",
+    ):
+        answer = client.post("/mon-compte/filiations/moi-meme/", {"back": back})
+        assert answer["Location"] == "/mon-compte/filiations/"
 
 
 def test_buying_for_oneself_too_keeps_what_was_chosen(browse: Browse) -> None:

@@ -19,15 +19,15 @@ from checkout.vouchers.actions import enter_code
 from checkout.vouchers.models import Voucher
 from portal.outbox.models import Email
 from tests.checkout.http import follow, form, page, steps, text
-from tests.factories import AddressFactory, TermsFactory
-from tests.shop import Shop, open_shop
+from tests.factories import AddressFactory, FiliationFactory, TermsFactory
+from tests.shop import Shop, family, open_shop
 from tests.vouchers.making import order_with, voucher
 
 pytestmark = pytest.mark.django_db
 Browse = Callable[[Shop], Client]
 
 
-def enter(client: Client, code: str, back: str = "checkout_summary") -> Any:
+def enter(client: Client, code: str, back: str = "/commande/recapitulatif/") -> Any:
     return client.post("/panier/bons/", {"code": code, "back": back}, follow=True)
 
 
@@ -83,7 +83,13 @@ class TestSteps:
         assert Order.objects.get().status == "paid"
 
     @pytest.mark.parametrize(
-        "back, at", [("cart", "/panier/"), ("checkout_summary", "/commande/recapitulatif/"), ("//x", "/panier/")]
+        "back, at",
+        [
+            ("/panier/", "/panier/"),
+            ("/commande/recapitulatif/", "/commande/recapitulatif/"),
+            ("/mon-compte/", "/panier/"),
+            ("//x", "/panier/"),
+        ],
     )
     def test_what_was_refused_is_said_where_it_was_typed(self, browse: Browse, back: str, at: str) -> None:
         shop = open_shop()
@@ -103,7 +109,7 @@ class TestSteps:
         shop = open_shop()
         shop.add()
         remove_lines(user=shop.user, ids=list(shop.cart.lines.values_list("pk", flat=True)))
-        response = enter(browse(shop), "INCONNU", "cart")
+        response = enter(browse(shop), "INCONNU", "/panier/")
         assert text(response).count("n’est pas connu") == 1 and 'role="alert"' in response.content.decode()
 
     def test_on_a_cart_whose_time_is_over_it_stays_in_sight(self, browse: Browse) -> None:
@@ -116,7 +122,7 @@ class TestSteps:
         release_expired_holds()
         said = text(client.get("/panier/"))
         assert "Bon RENTREE10 , non appliqué Il attend que vos places soient reprises." in said
-        assert "n’est pas connu" in text(enter(client, "INCONNU", "cart"))
+        assert "n’est pas connu" in text(enter(client, "INCONNU", "/panier/"))
         assert "−3,16 €" in text(client.post("/panier/reprendre/", follow=True))
 
     def test_taken_out_again(self, browse: Browse) -> None:
@@ -125,7 +131,7 @@ class TestSteps:
         shop.add()
         client = browse(shop)
         enter(client, "RENTREE10")
-        data = {"code": "RENTREE10", "back": "cart"}
+        data = {"code": "RENTREE10", "back": "/panier/"}
         assert "retiré de votre panier" in text(client.post("/panier/bons/retirer/", data, follow=True))
         assert "n’est plus dans votre panier" in text(client.post("/panier/bons/retirer/", data, follow=True))
 
@@ -163,14 +169,14 @@ class TestSteps:
         shop.add()
         why = f"e bon ne concerne aucun des produits de votre panier. Pour {other.activity.service} – {other.activity}."
         client = browse(shop)
-        said = text(enter(client, "AILLEURS", "cart"))
+        said = text(enter(client, "AILLEURS", "/panier/"))
         assert f"Bon AILLEURS gardé dans votre panier, non appliqué pour l’instant. C{why}" in said
         assert f"Bon AILLEURS , non appliqué C{why}" in said
         with at_most(14):
             client.get("/panier/")
         for code in ("SEUL", "TROP"):
             voucher(code)
-            said = text(enter(client, code, "cart"))
+            said = text(enter(client, code, "/panier/"))
         assert "TROP : ce bon ne se cumule pas avec SEUL" in said
 
     def test_the_payment_step_counts_as_the_steps_before(self, browse: Browse) -> None:
@@ -251,7 +257,7 @@ class TestMine:
         shop.add()
         client = browse(shop)
         assert "/mon-compte/bons-de-reduction/" in client.get("/mon-compte/").content.decode()
-        assert "3,16 € de moins" in text(enter(client, Voucher.objects.get().code, "cart"))
+        assert "3,16 € de moins" in text(enter(client, Voucher.objects.get().code, "/panier/"))
         assert "Dans votre panier" in text(client.get("/mon-compte/bons-de-reduction/"))
         assert follow(client, "/panier/") == "/panier/"
 
@@ -280,13 +286,28 @@ def test_a_voucher_kept_in_an_emptied_cart_is_said_there(browse: Browse) -> None
     voucher("BIENVENUE", amount=5)
     shop.add(days=shop.days[:1])
     client = browse(shop)
-    enter(client, "BIENVENUE", "cart")
+    enter(client, "BIENVENUE", "/panier/")
     said = text(client.post("/panier/retirer/", {"line": shop.cart.lines.get().pk}, follow=True))
     assert "Le bon BIENVENUE reste dans votre panier : il servira à ce que vous y mettrez." in said
     said = text(client.get("/panier/"))
     assert "Votre panier est vide" in said and "Bon BIENVENUE , non appliqué" in said and "Retirer BIENVENUE" in said
     client.post("/panier/bons/retirer/", {"code": "BIENVENUE"})
     assert "BIENVENUE" not in text(client.get("/panier/")).replace("Bon BIENVENUE retiré de votre panier.", "")
+
+
+def test_one_that_came_back_is_not_offered_once_the_other_parent_has_used_it(browse: Browse) -> None:
+    shop = open_shop(days=2, credit="50")
+    voucher()
+    other = family(shop.tariff, days=shop.days[1:], credit="50")
+    other.children = [FiliationFactory(user=other.user, beneficiary=shop.children[0]).beneficiary]
+    shop.days = shop.days[:1]
+    order_with(shop, "RENTREE10", total="7.11")
+    cancel_bookings(ids=[Booking.objects.booked().get().pk], by=shop.user)
+    page = "/mon-compte/bons-de-reduction/"
+    assert "Mettre dans mon panier" in text(browse(shop).get(page))
+    order_with(other, "RENTREE10", total="7.11")
+    said = text(browse(shop).get(page))
+    assert "À utiliser" not in said and "Mettre dans mon panier" not in said
 
 
 def test_a_voucher_that_no_longer_applies_is_named_when_lines_leave_and_before_paying(browse: Browse) -> None:
@@ -297,7 +318,7 @@ def test_a_voucher_that_no_longer_applies_is_named_when_lines_leave_and_before_p
     shop.answer_steps()
     client = browse(shop)
     for code in ("RENTREE10", "BIENVENUE"):
-        enter(client, code, "cart")
+        enter(client, code, "/panier/")
     line = shop.cart.lines.order_by("pk").first()
     assert line is not None and "n’est pas appliqué" not in text(client.get("/commande/paiement/"))
     said = text(client.post("/panier/retirer/", {"line": line.pk}, follow=True))
@@ -315,6 +336,6 @@ def test_the_summary_takes_out_lines_and_comes_back(browse: Browse) -> None:
     client = browse(shop)
     line = shop.cart.lines.order_by("pk").first()
     assert line is not None
-    gone = client.post("/panier/retirer/", {"line": line.pk, "back": "checkout_summary"}, follow=True)
+    gone = client.post("/panier/retirer/", {"line": line.pk, "back": "/commande/recapitulatif/"}, follow=True)
     assert gone.redirect_chain == [("/commande/recapitulatif/", 302)]
     assert "1 réservation a quitté votre panier." in text(gone) and "(2 produits)" in text(gone)
