@@ -152,6 +152,7 @@ def change_booking(*, booking: Booking, slot: Slot, date: dt.date, shown_differe
         offer = _quote(booking=booking, slot=slot, date=date, by=by)
         ledger.wallet_of(by)
         new = exchange(booking=booking, slot=slot, open_day=offer.open_day, by=by)
+        new.open_day.activity = booking.open_day.activity  # which a change never leaves, with its service and commune
         if offer.difference != shown_difference:
             raise Refused(
                 _(

@@ -78,7 +78,7 @@ def offer_rows(user: User) -> WaitingListEntryQuerySet:
         "profile",
         "slot__activity__booking_deadline__late",
         "slot__activity__service__booking_deadline__late",
-        "open_day__activity__service",
+        "open_day__activity__service__commune",
         "booking__hold",
     )
 

@@ -4,6 +4,8 @@ import datetime as dt
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import Address, Terms
@@ -315,3 +317,15 @@ class TestPaidInOnePress:
         with pytest.raises(Refused) as refusal:
             pay_offer(user=who.user, party=party(who), shown_total=Decimal("7.90"))
         assert refusal.value.code == "being_paid"
+
+
+def test_whose_service_it_is_is_read_once_for_all_of_a_party() -> None:
+    shop = full_shop(capacity=4)
+    who = neighbour(shop, children=4, credit="500")
+    settled(who)
+    wait(who, days=shop.days[:1], together=True)
+    give_back(shop, places=4)
+    with CaptureQueriesContext(connection) as asked:
+        pay_offer(user=who.user, party=party(who), shown_total=Decimal("31.60"))
+    communes = [row for row in asked if "accounts_commune" in row["sql"] and "services_" not in row["sql"]]
+    assert len(communes) <= 1

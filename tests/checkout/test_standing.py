@@ -1,18 +1,22 @@
 """Orders that went another way than planned: the same words in « Mes commandes », on their page and in the e-mail."""
 
 import datetime as dt
+import json
 from collections.abc import Callable, Collection
 from decimal import Decimal
+from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout.actions import Means, abandon_order, apply_message, cancel_bookings, remove_lines, start_top_up
-from checkout.given_back import paid_each
+from checkout.given_back import elsewhere, paid_each
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
 from checkout.papers.models import Document, Kind
 from checkout.papers.receipts import issue_receipt, issue_refund_note
@@ -21,7 +25,7 @@ from checkout.verification import verify
 from checkout.vouchers.actions import enter_code
 from portal.common.formats import dated, long_date
 from portal.outbox.models import Email
-from services.models import OpenDay
+from services.models import Activity, OpenDay
 from tests.checkout.http import text
 from tests.checkout.test_given_back import captured, mail, read
 from tests.factories import EntriesFactory, TariffFactory
@@ -77,6 +81,28 @@ class TestLost:
         assert f"{shop.activity} : choisir d’autres dates, ou attendre une place" in text(page)
         assert f'href="{shop.activity.get_absolute_url()}"' in page.content.decode()
         assert list(verify()) == []
+
+    def test_nobody_is_led_to_what_is_no_longer_offered(self, browse: Browse) -> None:
+        shop = open_shop(days=2)
+        order = late(shop)
+        full(shop.days)
+        captured(order)
+        Activity.objects.filter(pk=shop.activity.pk).update(is_active=False)
+        assert "choisir d’autres dates" not in read(browse, shop, order)
+
+    def test_where_else_to_go_is_found_by_ones_own_places(self, browse: Browse) -> None:
+        """An order of which a date and a ticket were lost, beside 60 days and 240 bookings of others."""
+        shop = open_shop(days=60, children=4, credit="5000")
+        order_with(shop, total="1896.00")
+        lost = [OrderLine(booking=Booking.objects.earliest("pk")), OrderLine(ticket_id=1)]
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE bookings_booking, services_openday, services_activity, bookings_ticket")
+            with CaptureQueriesContext(connection) as asked:
+                assert elsewhere(lost) == [shop.activity]
+            cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + asked[0]["sql"])
+            ((found,),) = cursor.fetchall()
+        (plan,) = found if isinstance(found, list) else json.loads(found)
+        assert read_by(plan["Plan"]) < 20
 
     def test_its_e_mail_begins_with_what_happened(self) -> None:
         shop = open_shop(days=1)
