@@ -89,6 +89,31 @@ def test_particles_and_titles_are_nobodys_name(operator: User) -> None:
     assert "Le titulaire n’est pas l’usager" not in text(page)  # it is decided
 
 
+@pytest.mark.parametrize(
+    ("name", "holder"),
+    [
+        ("Da Silva", "Mme Rosa Da Costa"),
+        ("Dos Santos", "M. Rui Dos Reis"),
+        ("El Amrani", "M. Karim El Idrissi"),
+        ("Ben Ali", "M. Sami Ben Salah"),
+        ("N’Diaye", "M. Paul N’Guessan"),
+        ("Saint-Martin", "M. Luc Saint-Pierre"),
+        ("Van Damme", "Mme Ilse Van Hove"),
+    ],
+)
+def test_strangers_share_a_particle(name: str, holder: str) -> None:
+    user = UserFactory(first_name="Marie", last_name=name)
+    assert Withdrawal(user=user, holder=holder).is_for_another
+    assert not Withdrawal(user=user, holder=f"M. ou Mme {name.upper()}").is_for_another
+
+
+@pytest.mark.parametrize("name", ["Ly", "Le", "Ben"])
+def test_a_name_that_is_nothing_else_is_somebodys_own(name: str) -> None:
+    user = UserFactory(first_name="Marie", last_name=name)
+    holders = {f"M. Paul {name}": False, "M. Paul Roux": True}
+    assert {holder: Withdrawal(user=user, holder=holder).is_for_another for holder in holders} == holders
+
+
 def test_a_first_name_is_shared_with_strangers() -> None:
     user = UserFactory(first_name="Marie", last_name="Lœb")
     holders = {"Marie Durand": True, "Paul Loeb": False, "Mme LOEB M.": False, "Marie": True}

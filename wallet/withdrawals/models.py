@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 # Words of a name that two strangers may share.
 TITLES = {"m", "mr", "mme", "mlle", "monsieur", "madame", "mademoiselle"}
-NOBODYS = TITLES | {"ou", "et", "de", "du", "des", "d", "la", "le", "les", "l"}
+NOBODYS = TITLES | set(
+    """
+    ou et de du des d la le les l saint sainte st ste
+    da do dos das di del della dello lo san santa o mac mc
+    van von der den ter ten te zu el al ben bel bin bint ibn abou abu ould ait n
+    """.split()  # noqa: SIM905  a list of words, read as one
+)
 
 
 # Banks carry nothing out in the past, on a weekend, or a month ahead. TARGET's own holidays follow Easter: the action knows
@@ -270,12 +276,17 @@ class Withdrawal(models.Model):
     def is_for_another(self) -> bool:
         """Whether the holder does not bear the last name of whose credits they are, or the first where no last is known.
 
-        One word of it is enough (« Çelik-Lœb »); a first name alone is shared with strangers.
+        One word of it that is somebody's own is enough (« Çelik-Lœb »); a first name alone is shared with strangers.
         """
-        return not _names(self.holder) & _names(self.user.last_name or self.user.first_name)
+        return not _words(self.holder) & _own(_words(self.user.last_name or self.user.first_name))
 
 
-def _names(text: str) -> set[str]:
-    """The words of a name as they are compared; titles and particles are nobody's own, unless there is nothing else."""
-    words = set(re.findall(r"\w+", unidecode(sort_key(text)).lower()))
-    return words - NOBODYS or words
+def _words(text: str) -> set[str]:
+    """The words of a name as they are compared."""
+    return set(re.findall(r"\w+", unidecode(sort_key(text)).lower()))
+
+
+def _own(words: set[str]) -> set[str]:
+    """Those of a name that strangers do not share: no titles, particles or letters, unless there is nothing else (« Ly »)."""
+    names = words - NOBODYS
+    return {word for word in names if len(word) > 2} or names or words - TITLES or words
