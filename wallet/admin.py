@@ -21,7 +21,7 @@ from portal.common.forms import AmountField
 from portal.common.money import MoneyField
 from wallet.corrections.actions import check_reversal
 from wallet.corrections.models import Correction
-from wallet.models import Account, Entry, Movement, TopUpPack, Wallet
+from wallet.models import CORRECTION, Account, Entry, Movement, TopUpPack, Wallet
 from wallet.words import account_name
 
 
@@ -171,12 +171,12 @@ class MovementAdmin(ReadOnlyAdmin):
 
     def get_fields(self, request: HttpRequest, obj: Movement | None = None) -> Any:
         """Who proposed and who decided, where two persons made the movement."""
-        two = obj is not None and obj.key.startswith("correction:")
+        two = obj is not None and obj.key.startswith(CORRECTION)
         return [name for name in self.fields or () if two or name != "correction"]
 
     @admin.display(description=gettext_lazy("correction"))
     def correction(self, obj: Movement) -> str:
-        number = obj.key.partition(":")[2]
+        number = obj.key.removeprefix(CORRECTION)
         found = Correction.objects.select_related("proposed_by", "decided_by").filter(pk=number).first()
         if found is None:
             return "–"

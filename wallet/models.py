@@ -158,6 +158,8 @@ OUTSIDE_CLOSED_DAYS = """
     RETURN NEW;
 """
 
+# How the keys begin of the movements of corrections: the correction's number follows.
+CORRECTION = "correction:"
 # How the keys begin of balances that are loaded by one alone: wallet.actions.adjust, in the demonstration and its tests. The
 # nightly check believes them nowhere else.
 LOADED = "loaded:"
@@ -167,7 +169,7 @@ LONGEST_LABEL = 160
 # A manual movement is somebody's proposal that somebody else approved: one that bears a correction's key is compared with it
 # (MOVES_WHAT_WAS_AGREED). Balances that are loaded say so twice: by their key, and for the one INSERT.
 CORRECTED_BY_TWO = f"""
-    IF NOT starts_with(NEW.key, 'correction:')
+    IF NOT starts_with(NEW.key, '{CORRECTION}')
         AND NOT (starts_with(NEW.key, '{LOADED}') AND current_setting('wallet.loading', true) IS NOT DISTINCT FROM 'on')
     THEN
         RAISE EXCEPTION 'wallet_movement: % is no approved correction', NEW.key
@@ -194,8 +196,8 @@ AGREED = """
 
 # Whatever its kind says: a movement that bears a correction's key is this correction's, once, and moves what was agreed.
 MOVES_WHAT_WAS_AGREED = f"""
-    number := CASE WHEN NEW.key ~ '^correction:[0-9]{{1,18}}$' THEN split_part(NEW.key, ':', 2)::bigint END;
-    IF NEW.key IS DISTINCT FROM 'correction:' || number OR NOT EXISTS (
+    number := CASE WHEN NEW.key ~ '^{CORRECTION}[0-9]{{1,18}}$' THEN split_part(NEW.key, ':', 2)::bigint END;
+    IF NEW.key IS DISTINCT FROM '{CORRECTION}' || number OR NOT EXISTS (
         SELECT 1 FROM wallet_correction
         WHERE id = number AND status = 'approved' AND reverses_id IS NOT DISTINCT FROM NEW.reverses_id
           AND NEW.kind = CASE kind WHEN 'expiry' THEN 'expiry' ELSE 'adjustment' END
@@ -276,7 +278,7 @@ class Movement(models.Model):
                 when=pgtrigger.After,
                 operation=pgtrigger.Insert,
                 timing=pgtrigger.Deferred,
-                condition=pgtrigger.Condition("starts_with(NEW.key, 'correction:')"),
+                condition=pgtrigger.Condition(f"starts_with(NEW.key, '{CORRECTION}')"),
                 declare=[("number", "bigint")],
                 func=MOVES_WHAT_WAS_AGREED,
             ),

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from portal.common.formats import euros, of
 from portal.common.money import ZERO
-from wallet.models import AGREED, LOADED
+from wallet.models import AGREED, CORRECTION, LOADED
 
 SLICE = 500_000  # movements looked at in one statement
 
@@ -71,19 +71,19 @@ IS_LOADED = f"m.kind IN ('adjustment', 'expiry') AND starts_with(m.key, '{LOADED
 # A manual movement that explains itself: two have approved it, or it is loaded.
 EXPLAINS_ITSELF = f"""
     m.kind IN ('adjustment', 'expiry') AND (
-        m.key IN (SELECT 'correction:' || id FROM wallet_correction WHERE status = 'approved') OR {IS_LOADED}
+        m.key IN (SELECT '{CORRECTION}' || id FROM wallet_correction WHERE status = 'approved') OR {IS_LOADED}
     )
 """  # noqa: S608  built of constants of the code alone
 # Each correction with what its movement moved; a manual movement, or one that bears such a key, that is none which was
 # approved is told as well.
 CORRECTIONS = f"""
     WITH agreed AS (
-        SELECT 'correction:' || id AS key, account_id, sum(amount) AS amount
+        SELECT '{CORRECTION}' || id AS key, account_id, sum(amount) AS amount
         FROM ({AGREED}) a (id, account_id, amount) GROUP BY 1, 2
     ), moved AS (
         SELECT m.key, e.account_id, sum(e.amount) AS amount
         FROM wallet_movement m JOIN wallet_entry e ON e.movement_id = m.id
-        WHERE (m.kind IN ('adjustment', 'expiry') OR m.key ^@ 'correction:') AND NOT ({IS_LOADED}) GROUP BY 1, 2
+        WHERE (m.kind IN ('adjustment', 'expiry') OR m.key ^@ '{CORRECTION}') AND NOT ({IS_LOADED}) GROUP BY 1, 2
     )
     SELECT key, a.code, coalesce(agreed.amount, 0), coalesce(moved.amount, 0)
     FROM agreed FULL JOIN moved USING (key, account_id) JOIN wallet_account a ON a.id = account_id

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from portal.common.db import not_truncated
 from portal.common.formats import euros
 from portal.common.money import MoneyField
-from wallet.models import Account, Movement, Wallet
+from wallet.models import CORRECTION, Account, Movement, Wallet
 
 # What lies outside the platform and may be more or less than we wrote: a card contested at its bank, a cheque without
 # provision, a line of the bank's that no file explains, a fee that a file gave wrongly. All else is explained by rows of its own.
@@ -218,13 +218,13 @@ class Correction(models.Model):
                 operation=pgtrigger.UpdateOf("status"),
                 timing=pgtrigger.Deferred,
                 condition=pgtrigger.Condition("NEW.status = 'approved'"),
-                func="""
-                    IF NOT EXISTS (SELECT 1 FROM wallet_movement WHERE key = 'correction:' || NEW.id) THEN
+                func=f"""
+                    IF NOT EXISTS (SELECT 1 FROM wallet_movement WHERE key = '{CORRECTION}' || NEW.id) THEN
                         RAISE EXCEPTION 'wallet_correction % is approved, and nothing is posted', NEW.id
                             USING ERRCODE = 'integrity_constraint_violation';
                     END IF;
                     RETURN NULL;
-                """,
+                """,  # noqa: S608  built of constants of the code alone
             ),
             pgtrigger.Protect(name="corrections_are_kept", operation=pgtrigger.Delete),
             not_truncated("corrections_are_not_emptied"),
@@ -243,4 +243,4 @@ class Correction(models.Model):
     @property
     def key(self) -> str:
         """The idempotency key of its movement."""
-        return f"correction:{self.pk}"
+        return f"{CORRECTION}{self.pk}"
