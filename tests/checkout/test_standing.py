@@ -65,6 +65,11 @@ def receipt(order: Order) -> str:
     return words_of(issue_receipt(order=order))
 
 
+def read_by(plan: dict[str, Any]) -> int:
+    """How many rows the widest step of a plan has read."""
+    return max(plan["Actual Rows"] * plan["Actual Loops"], *map(read_by, plan.get("Plans", [])), 0)
+
+
 def listed(browse: Browse, shop: Shop) -> str:
     return text(browse(shop).get(ORDERS))
 
