@@ -344,20 +344,26 @@ class CorrectionAdmin(ReadOnlyAdmin):
             said = _("Régularisation de %s proposée\u00a0: une autre personne de l’agglomération en décide.")
             return Done(self.url("change", row.pk), said % euros(row.amount))
 
+        chosen = {"account": request.GET.get("compte"), "reference": uuid4()}
+        form = AccountForm(request.POST or None, initial=chosen)
+        accounts: Any = form.fields["account"]
+        none = _("Aucun prestataire ni la banque n’a encore reçu d’argent\u00a0: il n’y a pas de compte à régulariser.")
         question = Question(
             title=_("Régulariser un compte"),
             facts=[],
             notes=[
-                _("Une carte contestée, un chèque sans provision, une ligne de la banque qu’aucun fichier n’explique."),
+                _(
+                    "Une carte contestée, un chèque sans provision, une ligne de la banque qu’aucun fichier n’explique, une commission qu’un fichier a mal dite."
+                ),
                 _("Ce que la famille doit se propose à part, sur son porte-monnaie."),
+                *([] if accounts.queryset.exists() else [none]),
             ],
             button=_("Proposer"),
             danger=False,
             cancel=self.url("changelist"),
             cancel_words=_("Ne rien régulariser"),
         )
-        chosen = {"account": request.GET.get("compte"), "reference": uuid4()}
-        return ask(self, request, question, AccountForm(request.POST or None, initial=chosen), propose)
+        return ask(self, request, question, form, propose)
 
     def expiry_view(self, request: HttpRequest) -> HttpResponse:
         """The wallets whose credits are prescribed; POST proposes those that are ticked."""

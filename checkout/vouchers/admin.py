@@ -277,7 +277,7 @@ class VoucherAdmin(ScopedAdmin):
     autocomplete_fields = ["user"]
     change_form_template = "admin/checkout/voucher/change_form.html"
     change_list_template = "admin/checkout/voucher/change_list.html"
-    list_display = ["code", "label", "off", "bearer", "user", "batch", "valid_until", "uses", "borne", "is_active"]
+    list_display = ["code", "label", "off", "bearer", "for_whom", "valid_until", "uses", "borne", "is_active"]
     list_filter = ["is_active", ("commune", BearerFilter), BatchFilter]
     list_select_related = ["commune", "user"]
     search_fields = ["code", "label", "user__last_name", "user__email"]
@@ -328,6 +328,12 @@ class VoucherAdmin(ScopedAdmin):
     @admin.display(description=gettext_lazy("bon personnel de"))
     def holder(self, obj: Voucher) -> str:
         return str(obj.user or _("toute personne qui connaît le code"))
+
+    @admin.display(description=gettext_lazy("pour qui"), ordering="user__last_name")
+    def for_whom(self, obj: Voucher) -> str:
+        """Whose it is, and which lot it is of: for everybody else a dash."""
+        lot = _("lot %s") % obj.batch if obj.batch else ""
+        return " – ".join(part for part in (str(obj.user or ""), lot) if part) or "–"
 
     @admin.display(description=gettext_lazy("utilisé"), ordering="used")
     def uses(self, obj: Voucher) -> str:

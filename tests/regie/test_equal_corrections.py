@@ -49,3 +49,11 @@ def test_of_six_at_once_one_proposes(ask: Callable[..., Correction]) -> None:
 def test_of_two_presses_at_once_both_find_the_one(ask: Callable[..., Correction]) -> None:
     press = partial(ask, by=agent_of(), reference=uuid4())
     assert race([press] * 6) == [Correction.objects.get()] * 6
+
+
+def test_its_page_says_while_there_is_no_account(db: None) -> None:
+    """Of a régie that has taken cash alone nothing outside has moved."""
+    operator, said = client_of(agent_of()), "il n’y a pas de compte à régulariser"
+    assert said in text(operator.get(page("account")))
+    Account.objects.create(code="bank", kind="bank")
+    assert said not in text(operator.get(page("account")))
