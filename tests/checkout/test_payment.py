@@ -379,7 +379,7 @@ class TestCard:
         gone, kept = OrderLine.objects.filter(order=order).order_by("date")
         assert gone.cancelled_at and gone.refund and not kept.cancelled_at
         text = Email.objects.get(key=f"order:{order.pk}:paid").body
-        assert "n’étaient plus libres" in text and "7,90" in text
+        assert "Cette place n’était plus libre" in text and "7,90" in text
 
     def test_a_provider_that_is_down_is_said_and_nothing_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from checkout.providers.base import Unreachable

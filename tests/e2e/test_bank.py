@@ -209,7 +209,7 @@ def test_the_notification_comes_when_a_place_is_gone(visit: Visit, worker: Worke
     open_order(who)
     expect(who.page.get_by_role("main")).to_contain_text("Rendu à votre porte-monnaie")
     steps.open_mail(who, "payée, une partie n’était plus libre", PARENT)
-    who.reads("Ces places n’étaient plus libres quand votre règlement est arrivé")
+    who.reads("Cette place n’était plus libre quand votre règlement est arrivé")
     steps.wallet_holds(who, "57,90 €")
 
 
