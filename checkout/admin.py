@@ -36,6 +36,7 @@ from checkout.models import Order, OrderLine, Payment, ProviderEvent, Refund
 from checkout.providers import provider as find_provider
 from checkout.refunds.actions import left_of
 from checkout.vouchers.models import VoucherUse
+from portal.common.errors import Refused
 from portal.common.formats import enumeration, euros, short_date
 from portal.common.money import ZERO
 
@@ -324,7 +325,11 @@ class PaymentAdmin(ReadOnlyAdmin):
         if not self.may(request, Right.DECIDE, obj):
             raise PermissionDenied
         if request.method == "POST" and obj.can_be_asked_about:
-            stated = ask_provider(obj)
+            try:
+                stated = ask_provider(obj)
+            except Refused as refusal:
+                self.say(request, messages.ERROR, refusal.messages)
+                return redirect(self.url("change", pk))
             obj.refresh_from_db()
             if not stated:
                 said = _(

@@ -43,6 +43,17 @@ def overdue() -> Iterator[str]:
         if event.payment is None or event.payment.pk in answered:
             continue
         answered.add(event.payment.pk)
+        if event.stated == ProviderEvent.REFUND_FAILED:
+            yield _(
+                "Commande %(number)s\u00a0: le prestataire (%(provider)s) a dit le %(date)s qu’un remboursement n’est pas arrivé sur la carte, et"
+                " cela n’a pas pu être appliqué. Prévenez l’exploitation, puis, sous «\u00a0Remboursements sur carte\u00a0», sur sa page,"
+                " portez la somme au porte-monnaie."
+            ) % {
+                "number": event.payment.order.number,
+                "provider": event.provider,
+                "date": moment(event.received_at),
+            }
+            continue
         yield _(
             "Commande %(number)s\u00a0: ce que le prestataire (%(provider)s) a dit le %(date)s du règlement de %(amount)s n’a"
             " pas pu être appliqué\u00a0; la carte est peut-être débitée sans que la commande soit payée. Prévenez l’exploitation,"

@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 from celery import shared_task
@@ -53,10 +53,9 @@ def reconcile_payments(seconds: float = SECONDS_OF_A_RUN) -> int:
     )
     ended = 0
     for payment in _while_there_is_time(started, seconds):
-        failed: list[Exception] = []
-        if _asked(payment, failed.append):
+        if _asked(payment):
             ended += 1
-        elif not failed and payment.created_at < now - GIVE_UP_AFTER:
+        elif payment.created_at < now - GIVE_UP_AFTER and not _unapplied(payment):
             with apart(what=f"payment {payment.pk}"):
                 ended += end_payment(payment_id=payment.pk, status=Payment.Status.ABANDONED)
     return ended
@@ -75,12 +74,17 @@ def ask_again(seconds: float = SECONDS_OF_A_RUN) -> int:
     return sum(_asked(payment) for payment in _while_there_is_time(given_up, seconds))
 
 
-def _asked(payment: Payment, failed: Callable[[Exception], object] | None = None) -> bool:
-    """Whether the provider stated its end; `failed` hears of what it stated and could not be applied."""
+def _asked(payment: Payment) -> bool:
+    """Whether the provider stated its end."""
     answer = None
-    with apart(what=f"payment {payment.pk}", failed=failed):
+    with apart(what=f"payment {payment.pk}"):
         answer = ask_provider(payment)
     return answer is True
+
+
+def _unapplied(payment: Payment) -> bool:
+    """Whether its provider has said that it has the money, which is not in our books."""
+    return ProviderEvent.objects.unapplied().filter(payment=payment).exists()
 
 
 def _while_there_is_time(payments: QuerySet[Payment], seconds: float) -> Iterator[Payment]:

@@ -48,8 +48,8 @@ def apply_message(*, message: Message, provider: str, event: ProviderEvent) -> P
     found = Payment.objects.filter(reference=message.reference, provider=provider).values("pk").first()
     if found is None:
         return _close(event, ProviderEvent.Outcome.REJECTED, "unknown payment")
-    if event.payment_id is None:  # before it is applied: whose it is stays known where that fails (checkout.overdue)
-        ProviderEvent.objects.filter(pk=event.pk).update(payment=found["pk"])
+    # Before it is applied: whose it is, and what it says, stays known where that fails (checkout.overdue).
+    ProviderEvent.objects.filter(pk=event.pk).update(payment=found["pk"], stated=message.outcome)
     with transaction.atomic():
         order = lock_order(found["pk"])
         payment = Payment.objects.select_for_update().get(pk=found["pk"])

@@ -7,11 +7,13 @@ from collections import defaultdict
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from checkout.actions.completion import WITHDRAW, apply_message
 from checkout.models import PAGE_LIVES, Order, Payment, ProviderEvent
 from checkout.providers import provider as find_provider
 from checkout.providers.base import Forged, Impossible, Known, Outcome, Unreachable
+from portal.common.errors import Refused
 from portal.outbox.calls import Later, handles
 
 logger = logging.getLogger(__name__)
@@ -29,7 +31,8 @@ def ask_provider(payment: Payment) -> bool | None:
     """Ask how a payment stands and apply the answer: True when the provider states its end, False when there is none yet.
 
     None when it has no answer. Not within a transaction: the provider may take its time, and what it says is stored before
-    it is applied.
+    it is applied. Raises Refused when that fails by a mistake of ours: nobody pays or gives up meanwhile what the provider may
+    have taken.
     """
     now = timezone.now()
     Payment.objects.filter(pk=payment.pk).update(checked_at=now)
@@ -48,7 +51,18 @@ def ask_provider(payment: Payment) -> bool | None:
         source="query",
         raw=json.dumps({"outcome": message.outcome, "amount": str(message.amount)}),
     )
-    apply_message(message=message, provider=payment.provider, event=event)
+    try:
+        apply_message(message=message, provider=payment.provider, event=event)
+    except (
+        Exception
+    ) as error:  # whatever it was: it is kept, tried again, and told by the nightly check (checkout.overdue)
+        logger.exception("Payment %s: what the provider %s states could not be applied", payment.pk, payment.provider)
+        raise Refused(
+            _(
+                "La banque a répondu, mais sa réponse n’a pas pu être enregistrée. Ne payez pas une seconde fois\u00a0: ce qui a été débité n’est pas perdu, et nous le vérifions chaque heure. Rien n’a été changé."
+            ),
+            code="unapplied",
+        ) from error
     return event.outcome in {ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED}
 
 

@@ -16,14 +16,18 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
         return self.filter(provider=provider, source=ProviderEvent.NOTIFICATION).order_by("-received_at", "-pk")
 
     def unapplied(self) -> Self:
-        """Those that state something of a payment of which nothing was made: applying them failed, or its process ended.
+        """Those that state money, or a refund that came back, of which nothing was made: applying them failed, or its process ended.
 
-        Not those that what the provider said later has settled, nor those of a payment whose money is in our books.
+        A capture is settled by the money in our books alone, whatever else the provider says; a refund's failure by one that
+        was applied later.
         """
         settled = [ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED]
-        since = ProviderEvent.objects.filter(payment=OuterRef("payment"), pk__gt=OuterRef("pk"), outcome__in=settled)
-        left = self.filter(~Exists(since), outcome=ProviderEvent.Outcome.RECEIVED, note="", payment__isnull=False)
-        return left.exclude(payment__status__in=["captured", "credited"])
+        heard = ProviderEvent.objects.filter(
+            payment=OuterRef("payment"), pk__gt=OuterRef("pk"), outcome__in=settled, stated=ProviderEvent.REFUND_FAILED
+        )
+        captured = Q(stated="captured") & ~Q(payment__status__in=["captured", "credited"])
+        failed = Q(stated=ProviderEvent.REFUND_FAILED) & ~Exists(heard)
+        return self.filter(captured | failed, outcome=ProviderEvent.Outcome.RECEIVED, payment__isnull=False)
 
     def unread(self) -> Self:
         """Those of which nobody knows what they state: a mistake of ours kept them from being read."""
@@ -42,10 +46,15 @@ class ProviderEvent(models.Model):
     NOTIFICATION = "notification"
     UNREAD = "unread:"  # how the note begins of what we failed to read
 
+    REFUND_FAILED = "refund_failed"
+
     provider = models.CharField(_("prestataire"), max_length=20)
     payment = models.ForeignKey("checkout.Payment", on_delete=models.PROTECT, null=True, related_name="events")
     source = models.CharField(_("origine"), max_length=20)
     raw = models.TextField(_("message reçu"))
+    # How the payment stands by it (providers.base.Outcome), or that a refund came back: known once it is read, kept before it
+    # is applied.
+    stated = models.CharField(_("ce qu’il dit"), max_length=15, blank=True, default="", db_default="", editable=False)
     outcome = models.CharField(_("suite"), max_length=10, choices=Outcome, default=Outcome.RECEIVED)
     note = models.CharField(_("remarque"), max_length=200, blank=True)
     received_at = models.DateTimeField(_("reçu le"), auto_now_add=True)

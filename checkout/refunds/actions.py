@@ -266,19 +266,22 @@ def back_to_wallet(*, refund: Refund, note: str, by: User | None = None, seen: s
     )
 
 
-@transaction.atomic
 def apply_failure(*, failure: RefundFailed, provider: str, event: ProviderEvent) -> Payment | None:
     """Apply a provider's verified word that a refund has failed, once; returns its payment, None when it is not ours."""
     row = Refund.objects.filter(reference=failure.key, payment__provider=provider)
     refund = row.select_related("payment__order__user").first()
     if refund is None:
         event.outcome, event.note = ProviderEvent.Outcome.REJECTED, "unknown refund"
-    else:
-        event.payment = refund.payment
+        event.save(update_fields=["outcome", "note"])
+        return None
+    # Before it is applied: whose it is, and what it says, stays known where that fails (checkout.overdue).
+    event.payment, event.stated = refund.payment, ProviderEvent.REFUND_FAILED
+    event.save(update_fields=["payment", "stated"])
+    with transaction.atomic():
         try:
             back_to_wallet(refund=refund, note=failure.reason)
             event.outcome = ProviderEvent.Outcome.APPLIED
         except Refused:
             event.outcome = ProviderEvent.Outcome.REPEATED
-    event.save(update_fields=["outcome", "note", "payment"])
+        event.save(update_fields=["outcome"])
     return event.payment

@@ -173,8 +173,6 @@ def _receive(request: HttpRequest, slug: str, source: str) -> tuple[Payment | No
     event = ProviderEvent.objects.create(provider=slug, source=source, raw=arrival.raw)
     try:
         message = provider.read(arrival)
-        if isinstance(message, RefundFailed):
-            return apply_failure(failure=message, provider=slug, event=event), True
     except Forged as error:
         logger.warning("A forged %s of provider %s was rejected: %s", source, slug, error)
         event.outcome, event.note = ProviderEvent.Outcome.REJECTED, f"forged: {error}"[:200]
@@ -192,4 +190,6 @@ def _receive(request: HttpRequest, slug: str, source: str) -> tuple[Payment | No
         event.note = f"{ProviderEvent.UNREAD} {type(error).__name__}"[:200]
         event.save(update_fields=["note"])
         raise
+    if isinstance(message, RefundFailed):
+        return apply_failure(failure=message, provider=slug, event=event), True
     return apply_message(message=message, provider=slug, event=event), True
