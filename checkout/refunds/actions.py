@@ -21,7 +21,7 @@ from checkout.models import OrderLine, Payment, ProviderEvent, Regie
 from checkout.providers import provider as find_provider
 from checkout.providers.base import Impossible, RefundFailed, Unreachable
 from checkout.refunds.models import Refund
-from families.models import Beneficiary
+from families.models import Beneficiary, Filiation
 from portal.common.db import annotated
 from portal.common.errors import Refused
 from portal.common.formats import euros, shortened
@@ -170,6 +170,9 @@ def check_not_own(payment: Payment, by: User) -> None:
 
 
 def _of_own_family(payment: Payment, by: User) -> bool:
+    """Of the other parent, whose credits pay the same child's dates, or for somebody whom this person answers for."""
+    if Filiation.objects.of_family(by).filter(user=payment.order.user).exists():
+        return True
     own = Beneficiary.objects.of(by)
     theirs = Q(booking__beneficiary__in=own) | Q(ticket__beneficiary__in=own)
     return OrderLine.objects.filter(theirs, order=payment.order_id).exists()

@@ -249,7 +249,8 @@ class CorrectionAdmin(ReadOnlyAdmin):
         context["outside"] = None
         if waits and obj.account and obj.amount is not None:
             now = -obj.account.balance()
-            context["outside"] = {"now": now, "then": now + obj.amount, "less": obj.amount < 0, "by": abs(obj.amount)}
+            outside = {"now": now, "then": now + obj.amount, "less": obj.amount < 0, "by": abs(obj.amount)}
+            context["outside"] = outside | {"fees": obj.account.kind == Account.Kind.BANK_FEES}
         context |= {"proposer": self.signature(obj, "proposed_by"), "decider": self.signature(obj, "decided_by")}
         context["movement"] = Movement.objects.filter(key=obj.key).first()
         return super().render_change_form(request, context, *args, **kwargs)

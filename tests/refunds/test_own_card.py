@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
@@ -19,8 +20,9 @@ from tests.admin.test_cancelling import LIST
 from tests.admin.world import client_of
 from tests.checkout.http import text
 from tests.checkout.test_own_family import also_operator, other_parent, payer
-from tests.factories import agent_of
+from tests.factories import FiliationFactory, agent_of
 from tests.guards import guarded
+from tests.regie.test_settlements import paid
 from tests.shop import Shop, family
 from wallet import actions as ledger
 from wallet.models import Movement
@@ -63,6 +65,19 @@ def test_nobody_says_alone_that_their_own_cards_refund_came_back(by_card: Order,
     page = client_of(operator).get(reverse("admin:checkout_refund_give_up", args=[refund.pk]), follow=True)
     assert page.redirect_chain and ANOTHER in text(page)
     assert shop.balance == 0 and Refund.objects.get().status == "done" and list(verify()) == []
+
+
+def test_nor_the_other_parents_deposit() -> None:
+    """Its credits pay the same child's dates: on the card and back in the wallet it would be theirs twice."""
+    with transaction.atomic():
+        payment = paid("30.00")
+    child = FiliationFactory(user=payment.order.user).beneficiary
+    operator = also_operator(FiliationFactory(beneficiary=child).user)
+    with pytest.raises(Refused, match=ANOTHER):
+        refund_to_card(payment=payment, amount=Decimal("30.00"), reason="x", by=operator)
+    refund = refund_to_card(payment=payment, amount=Decimal("30.00"), reason="x", by=agent_of())
+    with pytest.raises(Refused, match=ANOTHER):
+        back_to_wallet(refund=refund, note="x", by=operator, seen="requested")
 
 
 def test_postgresql_refuses_both_too(by_card: Order) -> None:

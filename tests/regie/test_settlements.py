@@ -19,6 +19,7 @@ from checkout.verification import verify
 from portal.common.errors import Refused
 from portal.common.formats import moment
 from tests.admin.world import client_of
+from tests.checkout.http import text
 from tests.checkout.town import Bank
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import guarded
@@ -216,9 +217,18 @@ def test_a_commission_that_a_file_gave_wrongly_is_set_right_by_two() -> None:
     """4,00 € kept by the file, 0,40 € in truth: the bank has 3,60 € more, and its fees are as much less."""
     payment, operator, other = paid(), agent_of(), agent_of()
     post(f"reference,montant,commission\n{payment.reference},10.00,4.00\n")
-    for code, amount in (("bank", "3.60"), ("bank_fees", "-3.60")):
+    for code, amount, words in (
+        ("bank", "3.60", "La régie a reçu, ou recevra, 3,60 € de plus que le compte ne le dit."),
+        (
+            "bank_fees",
+            "-3.60",
+            "Les prestataires ont retenu 3,60 € de moins que le compte ne le dit. Il dit maintenant 4,00 €",
+        ),
+    ):
         account = Account.objects.get(code=code)
         row = propose_for_account(account=account, amount=Decimal(amount), reason="Commission de 0,40", by=operator)
+        said = text(client_of(other).get(reverse("admin:wallet_correction_change", args=[row.pk])))
+        assert words in said
         approve(correction=row, by=other)
     found = balances()
     assert (found["bank"], found["bank_fees"], found["adjustment"]) == (Decimal("-9.60"), Decimal("-0.40"), 0)
