@@ -70,9 +70,10 @@ def nature(order: Order) -> str:
 def standing(order: Order) -> Standing:
     """How an order read by `with_standing` stands."""
     words = order.get_status_display()
-    if order.status == Order.Status.PENDING:
-        return Standing(order.status, words, [_("Des places n’y sont plus gardées")] if order.has_expired else [])
     credited = [_("%s portés au porte-monnaie") % euros(order.credited)] if order.credited else []
+    if order.status == Order.Status.PENDING:
+        expired = [_("Des places n’y sont plus gardées")] if order.has_expired else []
+        return Standing(order.status, words, expired + credited, _ways(order))
     if order.status != Order.Status.PAID:
         said = _("Refusée par la banque") if order.was_refused else words
         return Standing(order.status, said, credited, _ways(order))

@@ -22,6 +22,7 @@ from checkout.vouchers.views import voucher_form
 from portal.common.coming_back import page_before
 from portal.common.errors import Refused
 from portal.common.formats import enumeration
+from services.models import Activity
 
 
 @login_not_required
@@ -88,9 +89,9 @@ def recover(request: HttpRequest) -> HttpResponse:
     """Hold the places again that ran out of time; what could not be had is named, with the way to its activity."""
     user = current_user(request)
     waited = {
-        line.pk: line.item.slot.activity
+        line.pk: line.item.slot.activity_id
         for line in CartLine.objects.filter(cart__in=Cart.objects.live().filter(user=user)).select_related(
-            "booking__slot__activity__service", "ticket__slot__activity__service"
+            "booking__slot", "ticket__slot"
         )
     }
     try:
@@ -100,7 +101,8 @@ def recover(request: HttpRequest) -> HttpResponse:
             messages.error(request, text)
         return redirect(page_before(request, otherwise="cart"))
     there = set(CartLine.objects.filter(pk__in=waited).values_list("pk", flat=True))
-    elsewhere = dict.fromkeys(activity for pk, activity in waited.items() if pk not in there)
+    gone = {activity for pk, activity in waited.items() if pk not in there}
+    elsewhere = Activity.objects.open().filter(pk__in=gone).select_related("service").order_by("name", "pk")
     ways = format_html_join(
         "",
         '<br><a href="{}">{}</a>',

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,7 @@ from checkout.models import CartLine
 from checkout.summary import CartSummary
 from portal.common.errors import Refused
 from portal.common.formats import long_date
-from services.models import OpenDay, Subscription, Tariff, TariffGrid
+from services.models import Activity, OpenDay, Subscription, Tariff, TariffGrid
 from tests.checkout.http import text
 from tests.factories import SlotFactory, SubscriptionFactory, TariffFactory
 from tests.shop import Shop, family, open_shop
@@ -304,3 +305,14 @@ def test_the_page_says_before_where_places_are_too_few() -> None:
     assert f"{shop.activity}, {long_date(shop.days[0].date)} : 1 place libre pour 2" in said
     OpenDay.objects.filter(pk=shop.days[0].pk).update(capacity=0)
     assert "pas assez de places" not in text(client.get("/panier/"))
+
+
+def test_what_is_lost_leads_nowhere_where_it_is_no_longer_offered(browse: Callable[[Shop], Client]) -> None:
+    shop = open_shop(days=1)
+    shop.add()
+    run_out(shop)
+    release_expired_holds()
+    OpenDay.objects.update(is_open=False, closed_reason="Fermé")
+    Activity.objects.filter(pk=shop.activity.pk).update(is_active=False)
+    page = browse(shop).post("/panier/reprendre/", follow=True).content.decode()
+    assert f'href="{shop.activity.get_absolute_url()}"' not in page and "Fermé" in page

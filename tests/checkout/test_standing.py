@@ -16,6 +16,7 @@ from django.utils import timezone
 from bookings.actions import release_expired_holds
 from bookings.models import Booking, Hold
 from checkout.actions import Means, abandon_order, apply_message, cancel_bookings, remove_lines, start_top_up
+from checkout.actions.completion import end_payment
 from checkout.given_back import elsewhere, paid_each
 from checkout.models import Order, OrderLine, Payment, ProviderEvent
 from checkout.papers.models import Document, Kind
@@ -34,6 +35,7 @@ from tests.papers.reading import words as words_of
 from tests.shop import Shop, open_shop
 from tests.tickets.kiosk import kiosk, take
 from tests.vouchers.making import order_with, voucher
+from wallet.actions import adjust
 from wallet.models import Movement
 
 pytestmark = pytest.mark.django_db
@@ -297,6 +299,26 @@ class TestPaidTooLate:
         for page in self.pages(browse, shop, order):
             assert "7,90 € portés au porte-monnaie" in page and self.WALLET in page and "Voir mon panier" not in page
         assert "débitée une seconde fois" in self.pages(browse, shop, order)[0]
+
+
+def test_an_order_that_still_waits_says_where_its_late_money_is(browse: Browse) -> None:
+    """The wallet's part was spent meanwhile: the card's money pays no order, and is not « nothing taken »."""
+    shop = open_shop(credit="10")
+    shop.add()
+    order = shop.pay(Means.BOTH, "31.60").order
+    card = Payment.objects.get(provider="demo")
+    end_payment(payment_id=card.pk, status=Payment.Status.ABANDONED)
+    adjust(user=shop.user, amount=Decimal(-10), reason="Dépensé", key="t:spent", by=shop.user)
+    event = ProviderEvent.objects.create(provider="demo", source="test", raw="x")
+    apply_message(message=Message(card.reference, Outcome.CAPTURED, card.amount, "B1"), provider="demo", event=event)
+    assert Order.objects.get(pk=order.pk).status == "pending" and shop.balance == Decimal("21.60")
+    said = text(browse(shop).get(order.get_absolute_url()))
+    assert (
+        "Votre carte a été débitée trop tard" in said
+        and "est dans votre porte-monnaie. La commande reste à payer." in said
+    )
+    assert "rien n’a été débité" not in said and "Voir mon porte-monnaie" in said
+    assert "21,60 € portés au porte-monnaie" in text(browse(shop).get("/mon-compte/commandes/"))
 
 
 def test_an_order_of_tickets_is_no_booking(browse: Browse) -> None:
