@@ -52,7 +52,7 @@ def _apart(name: str | Promise, part: Part) -> Iterator[str]:
     try:
         with transaction.atomic():  # a statement that fails would spoil the others of its transaction
             yield from part()
-    except Exception as error:
+    except Exception as error:  # whatever it was: the other parts have nothing to do with it
         logger.exception("The check of %s could not end: the other parts go on", name)
         yield _(
             "Contrôle interrompu (%(part)s)\u00a0: %(error)s. Rien n’a été changé\u00a0; il manque la fin de cette"

@@ -53,9 +53,8 @@ def ask_provider(payment: Payment) -> bool | None:
     )
     try:
         apply_message(message=message, provider=payment.provider, event=event)
-    except (
-        Exception
-    ) as error:  # whatever it was: it is kept, tried again, and told by the nightly check (checkout.overdue)
+    except Exception as error:
+        # Whatever it was: what is stated is kept, asked about again, and told by the nightly check (checkout.overdue).
         logger.exception("Payment %s: what the provider %s states could not be applied", payment.pk, payment.provider)
         raise Refused(
             _(

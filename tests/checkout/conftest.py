@@ -1,4 +1,4 @@
-"""A signed-in browser, and a limit of statements."""
+"""A signed-in browser, a limit of statements, and a family at the bank."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +10,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 if TYPE_CHECKING:
+    from pytest_django.live_server_helper import LiveServer
+
     from tests.shop import Shop  # models: read once Django is set up
 
 MaxQueries = Callable[[int], AbstractContextManager[Any]]
@@ -40,3 +42,16 @@ def browse() -> Callable[["Shop"], Client]:
         return client
 
     return signed_in
+
+
+@pytest.fixture
+def shop(live_server: "LiveServer", settings: Any) -> "Shop":
+    """A family that was sent to the bank of the demonstration to pay 31,60 €."""
+    from checkout.actions import Means
+    from tests.shop import open_shop
+
+    settings.SITE_URL = live_server.url
+    shop = open_shop()
+    shop.add()
+    shop.pay(Means.CARD, "31.60")
+    return shop

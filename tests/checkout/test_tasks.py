@@ -10,7 +10,6 @@ from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django.live_server_helper import LiveServer
 
 from checkout import tasks
 from checkout.actions import Means, abandon_order, apply_message, completion, pay
@@ -36,15 +35,6 @@ from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.shop import Shop, family, open_shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def shop(live_server: LiveServer, settings: Any) -> Shop:
-    settings.SITE_URL = live_server.url
-    shop = open_shop()
-    shop.add()
-    shop.pay(Means.CARD, "31.60")
-    return shop
 
 
 def bank_says(outcome: str, amount: str = "31.60") -> None:

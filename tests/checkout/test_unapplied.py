@@ -9,10 +9,9 @@ import pytest
 from django.db.models import F
 from django.test import Client
 from django.urls import reverse
-from pytest_django.live_server_helper import LiveServer
 
 from bookings.models import Booking
-from checkout.actions import Means, apply_message, cancel_bookings, completion
+from checkout.actions import apply_message, cancel_bookings, completion
 from checkout.models import GIVE_UP_AFTER, Order, Payment, ProviderEvent, Refund
 from checkout.overdue import overdue
 from checkout.providers.base import Message, Outcome, RefundFailed
@@ -23,18 +22,9 @@ from portal.outbox.calls import make_due
 from tests.admin.world import client_of
 from tests.checkout.test_tasks import bank_says, wait
 from tests.factories import agent_of, regie
-from tests.shop import Shop, open_shop
+from tests.shop import Shop
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def shop(live_server: LiveServer, settings: Any) -> Shop:
-    settings.SITE_URL = live_server.url
-    shop = open_shop()
-    shop.add()
-    shop.pay(Means.CARD, "31.60")
-    return shop
 
 
 def fails(*_args: object, **_kwargs: object) -> None:

@@ -197,9 +197,9 @@ def test_a_closing_stays_as_it_is() -> None:
 def test_the_database_closes_what_is_over_in_order_and_as_the_ledger_has_it(change: dict[str, Any], says: str) -> None:
     operator = agent_of()
     cash(days_ago(4), "a")
-    facts = {"kind": "day", "first_day": 4, "last_day": 4, "movements": 1, "turnover": 10} | change
+    facts: dict[str, Any] = {"kind": "day", "first_day": 4, "last_day": 4, "movements": 1, "turnover": 10} | change
     days = {name: days_ago(facts[name]) for name in ("first_day", "last_day")}
-    row = Closing(**{**facts, **days, "totals": {}, "closed_by": operator})  # type: ignore[arg-type]
+    row = Closing(**{**facts, **days, "totals": {}, "closed_by": operator})
     guarded(
         "wallet.Closing:closes_what_is_over",
         lambda: Closing.objects.bulk_create([row]),

@@ -17,6 +17,7 @@ from bookings.tickets.words import note
 from checkout.actions import Means, cancel_ticket
 from checkout.models import CartLine, Order
 from checkout.vouchers.actions import enter_code
+from families.models import Filiation
 from portal.common.formats import long_date, moment, today
 from portal.outbox.models import Email
 from services import absences
@@ -428,5 +429,5 @@ def test_buying_for_oneself_too_keeps_what_was_chosen(browse: Browse) -> None:
     assert after.context["form"]["quantity"].value() == "3"
     assert [row.slot.name for row in after.context["slots"] if row.chosen] == ["Carte 10 entrées"]
     ticked = {person.pk for person, checked in after.context["people"] if checked}
-    oneself = shop.user.filiations.get(kind="self").beneficiary_id  # type: ignore[attr-defined]
+    oneself = Filiation.objects.get(user=shop.user, kind="self").beneficiary_id
     assert ticked == {shop.children[1].pk, oneself}
