@@ -35,12 +35,12 @@ class AbsenceQuerySet(models.QuerySet["Absence"]):
 
 # What is justified is paid back: nobody grants that to their own family.
 NOT_TO_ONES_OWN_FAMILY = """
-    IF NEW.decided_by_id = NEW.reported_by_id OR EXISTS (
+    IF families_own_family(NEW.decided_by_id, NEW.reported_by_id) OR EXISTS (
         SELECT 1 FROM families_filiation f
         WHERE f.user_id = NEW.decided_by_id AND f.beneficiary_id = NEW.beneficiary_id AND f.ended_at IS NULL
     ) OR EXISTS (
         SELECT 1 FROM bookings_absenceday d JOIN bookings_booking b ON b.id = d.booking_id
-        WHERE d.absence_id = NEW.id AND b.made_by_id = NEW.decided_by_id
+        WHERE d.absence_id = NEW.id AND families_own_family(NEW.decided_by_id, b.made_by_id)
     ) THEN
         RAISE EXCEPTION 'bookings_absence: nobody justifies an absence of their own family'
             USING ERRCODE = 'integrity_constraint_violation';

@@ -144,7 +144,7 @@ ANOTHER_DECIDES_LATE = """
     IF NEW.ended_at > (
         SELECT d.cancel_until + interval '1 minute' FROM services_openday d WHERE d.id = NEW.open_day_id
     ) AND (
-        NEW.ended_by_id = NEW.made_by_id OR EXISTS (
+        families_own_family(NEW.ended_by_id, NEW.made_by_id) OR EXISTS (
             SELECT 1 FROM families_filiation f
             WHERE f.user_id = NEW.ended_by_id AND f.beneficiary_id = NEW.beneficiary_id AND f.ended_at IS NULL
         )

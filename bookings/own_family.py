@@ -4,17 +4,15 @@ from django.db.models import Q
 
 from accounts.models import User
 from bookings.absences import Absence
-from bookings.models import Booking
-from families.models import Beneficiary
-
-
-def of_own_family(user: User) -> Q:
-    """The bookings that this person made, or that are for somebody they answer for."""
-    return Q(made_by=user) | Q(beneficiary__in=Beneficiary.objects.of(user))
+from families.own_family import of_own_family
 
 
 def is_own_absence(absence: Absence, user: User) -> bool:
-    """Whether this person reported it, answers for who is absent, or made one of its bookings."""
-    if absence.reported_by_id == user.pk or Beneficiary.objects.of(user).filter(pk=absence.beneficiary_id).exists():
-        return True
-    return Booking.objects.filter(made_by=user, absence_days__absence=absence).exists()
+    """Whether somebody of this person's family reported it or made one of its bookings, or this person answers for who is absent."""
+    own = of_own_family(user, accounts=["reported_by", "days__booking__made_by"], beneficiaries=["beneficiary"])
+    return Absence.objects.filter(own, pk=absence.pk).exists()
+
+
+def own_bookings(user: User) -> Q:
+    """The bookings that somebody of this person's family made, or that are for somebody this person answers for."""
+    return of_own_family(user, accounts=["made_by"], beneficiaries=["beneficiary"])

@@ -72,11 +72,6 @@ class FiliationQuerySet(models.QuerySet["Filiation"]):
             "beneficiary__birth_date", "beneficiary__first_name", "beneficiary"
         )
 
-    def of_family(self, user: User) -> Self:
-        """The living links of every adult who answers for one of this adult's beneficiaries, this adult's among them."""
-        theirs = Filiation.objects.filter(user=user, ended_at=None).values("beneficiary")
-        return self.filter(ended_at=None, beneficiary__in=theirs)
-
     def visible_to(self, user: User) -> Self:
         """Links of the accounts that this member of staff may reach: the other parent's may not be one of them."""
         return self if user.is_operator else self.filter(user__in=User.objects.visible_to(user))

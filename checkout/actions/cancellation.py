@@ -13,12 +13,13 @@ from django.utils.translation import ngettext
 from accounts.models import User
 from bookings import actions as bookings
 from bookings.models import Booking
-from bookings.own_family import of_own_family
+from bookings.own_family import own_bookings
 from checkout.models import Order, OrderLine, Regie
 from checkout.refunds.actions import card_shares, lock_cards, refund_to_card
 from checkout.summary import booking_groups
 from checkout.vouchers import settling
 from checkout.vouchers.words import NO_FATES, Fates
+from families.own_family import family_of
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import dated, enumeration, long_date
@@ -129,8 +130,12 @@ def cancel_for(
 
 
 def own_among(ids: Collection[int], user: User) -> list[Booking]:
-    """Those of these bookings that this person paid, made, or answers for: past their deadline, and of the card, another decides."""
-    own = of_own_family(user) | Q(order_lines__order__user=user, order_lines__order__status=Order.Status.PAID)
+    """Those of these bookings that this person's family paid or made, or that are for who they answer for.
+
+    Past their deadline, and of the card, another decides.
+    """
+    paid = Q(order_lines__order__user__in=family_of(user), order_lines__order__status=Order.Status.PAID)
+    own = own_bookings(user) | paid
     rows = Booking.objects.booked().visible_to(user).filter(pk__in=Booking.objects.filter(own, pk__in=ids).values("pk"))
     return list(rows.select_related("beneficiary", "open_day").order_by("period", "pk"))
 

@@ -20,8 +20,8 @@ from checkout.actions.reconciliation import known
 from checkout.models import OrderLine, Payment, ProviderEvent, Regie
 from checkout.providers import provider as find_provider
 from checkout.providers.base import Impossible, RefundFailed, Unreachable
-from checkout.refunds.models import Refund
-from families.models import Beneficiary, Filiation
+from checkout.refunds.models import FAILED_KEY, Refund
+from families.own_family import of_own_family
 from portal.common.db import annotated
 from portal.common.errors import Refused
 from portal.common.formats import euros, shortened
@@ -161,21 +161,20 @@ def refund_to_card(
 
 
 def check_not_own(payment: Payment, by: User) -> None:
-    """Raises Refused when a person would decide on what they, or somebody they answer for, have from a payment."""
-    if payment.order.user_id == by.pk or _of_own_family(payment, by):
+    """Raises Refused when a person would decide on a payment of their own family: whose account paid, whose dates it pays.
+
+    Of the other parent too, whose credits pay the same child's dates. PostgreSQL asks the same (checkout_own_payment).
+    """
+    theirs = of_own_family(
+        by,
+        accounts=["order__user"],
+        beneficiaries=["order__lines__booking__beneficiary", "order__lines__ticket__beneficiary"],
+    )
+    if Payment.objects.filter(theirs, pk=payment.pk).exists():
         raise Refused(
             _("Ce règlement est de votre famille\u00a0: une autre personne du service en décide. Rien n’a changé."),
             code="own_family",
         )
-
-
-def _of_own_family(payment: Payment, by: User) -> bool:
-    """Of the other parent, whose credits pay the same child's dates, or for somebody whom this person answers for."""
-    if Filiation.objects.of_family(by).filter(user=payment.order.user).exists():
-        return True
-    own = Beneficiary.objects.of(by)
-    theirs = Q(booking__beneficiary__in=own) | Q(ticket__beneficiary__in=own)
-    return OrderLine.objects.filter(theirs, order=payment.order_id).exists()
 
 
 @handles(CALL)
@@ -254,7 +253,7 @@ def back_to_wallet(*, refund: Refund, note: str, by: User | None = None, seen: s
     source = ledger.clearing_code(payment.provider) if was_done else ledger.refunding_code(payment.provider)
     ledger.post(
         kind=Movement.Kind.REFUND,
-        key=f"refund:{locked.reference}:failed",
+        key=FAILED_KEY % locked.reference,
         label=_("Remboursement sur carte impossible, commande %s") % payment.order.number,
         amounts={source: -locked.amount, ledger.wallet_code(payer): locked.amount},
         by=by,
@@ -262,7 +261,7 @@ def back_to_wallet(*, refund: Refund, note: str, by: User | None = None, seen: s
     locked.status, locked.ended_at, locked.note = Refund.Status.FAILED, timezone.now(), note[:200]
     locked.save(update_fields=["status", "ended_at", "note"])
     queue_email(
-        key=f"refund:{locked.reference}:failed",
+        key=FAILED_KEY % locked.reference,
         to=payer.email,
         template="refund_failed",
         context={"user": payer, "refund": locked, "order": payment.order},

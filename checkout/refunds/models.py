@@ -41,24 +41,30 @@ WITHIN_ITS_CANCELLATION = """
 """
 
 
-# Nobody decides alone on what comes to themselves: neither to their card, unless a cancellation has just given it to them, nor
-# that it never reached it, which puts it into their wallet (the movement is posted before the row says so).
-NOT_FOR_ONESELF = """
-    IF EXISTS (
-        SELECT 1 FROM checkout_payment p JOIN checkout_order o ON o.id = p.order_id
-        WHERE p.id = NEW.payment_id AND (
-            (TG_OP = 'INSERT' AND o.user_id = NEW.by_id)
-            OR (TG_OP = 'UPDATE' AND EXISTS (
-                SELECT 1 FROM wallet_movement m
-                WHERE m.key = 'refund:' || NEW.reference || ':failed' AND m.by_id = o.user_id
-            ))
-        )
-    ) THEN
+# The key of the movement that puts a refund's euros into the wallet again, by the refund's reference.
+FAILED_KEY = "refund:%s:failed"
+
+# Nobody decides alone on what comes to their own family (checkout_own_payment, made by a migration): neither to its card, unless a
+# cancellation has just given it to them, nor that it never reached it, which puts it into a wallet.
+NOT_TO_ONES_OWN_CARD = """
+    IF checkout_own_payment(NEW.payment_id, NEW.by_id) THEN
         RAISE EXCEPTION 'checkout_refund: nobody decides on their own card'
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NEW;
 """
+
+# Who says so stands on the movement, which is posted before the row says so.
+NOT_BACK_FROM_ONES_OWN_CARD = """
+    IF EXISTS (
+        SELECT 1 FROM wallet_movement m
+        WHERE m.key = format('FAILED_KEY', NEW.reference) AND checkout_own_payment(NEW.payment_id, m.by_id)
+    ) THEN
+        RAISE EXCEPTION 'checkout_refund: nobody says of their own card that it was not reached'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+""".replace("FAILED_KEY", FAILED_KEY)
 
 
 class RefundQuerySet(models.QuerySet["Refund"]):
@@ -167,14 +173,14 @@ class Refund(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert,
                 condition=pgtrigger.Condition("NEW.cancellation_id IS NULL"),
-                func=NOT_FOR_ONESELF,
+                func=NOT_TO_ONES_OWN_CARD,
             ),
             pgtrigger.Trigger(
                 name="nobody_fails_their_own_refund",
                 when=pgtrigger.Before,
                 operation=pgtrigger.Update,
                 condition=pgtrigger.Condition("OLD.status <> 'failed' AND NEW.status = 'failed'"),
-                func=NOT_FOR_ONESELF,
+                func=NOT_BACK_FROM_ONES_OWN_CARD,
             ),
         ]
 

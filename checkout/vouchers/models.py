@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
-from families.models import Filiation
+from families.own_family import family_of
 from portal.common.db import not_truncated
 from portal.common.money import ZERO, MoneyField
 from services.models import AccessProfile, Activity, Service
@@ -327,7 +327,7 @@ class VoucherUseQuerySet(models.QuerySet["VoucherUse"]):
 
     def of_family(self, user: "User") -> Self:
         """Those of this account and of every other that answers for one of its beneficiaries: the parents of a child."""
-        return self.filter(Q(user=user) | Q(user__in=Filiation.objects.of_family(user).values("user")))
+        return self.filter(user__in=family_of(user))
 
     def live(self) -> Self:
         """Uses that count: of orders that wait or are paid."""

@@ -64,7 +64,12 @@ def who_booked(shop: Shop) -> User:
     return shop.user
 
 
-EVERYBODY = pytest.mark.parametrize("who", [payer, other_parent, who_booked])
+def by_another_child(shop: Shop) -> User:
+    """The other parent of the payer's other child: their credits pay the same child's dates."""
+    return FiliationFactory(beneficiary=FiliationFactory(user=shop.user).beneficiary).user
+
+
+EVERYBODY = pytest.mark.parametrize("who", [payer, other_parent, who_booked, by_another_child])
 
 
 def refused(action: Callable[..., object], **arguments: Any) -> str:
@@ -108,7 +113,7 @@ class TestCancelling:
         cancel_for(ids=self.ids(shop), by=operator, reason="Erreur")
         assert shop.balance == 50 and not Booking.objects.booked().exists()
 
-    @pytest.mark.parametrize("who", [payer, other_parent])
+    @pytest.mark.parametrize("who", [payer, other_parent, by_another_child])
     def test_postgresql_refuses_it_too(self, shop: Shop, who: Callable[[Shop], User]) -> None:
         agent, rows = who(shop), Booking.objects.filter(pk=self.ids(shop)[0])
         self.too_late()
@@ -180,18 +185,22 @@ class TestAbsences:
         colleague = also_staff(FiliationFactory().user, shop)
         assert justify_absence(absence=absence, by=colleague)[0].total == Decimal("7.90")
 
-    @pytest.mark.parametrize("how", ["answers for the child", "has reported it", "has booked"])
+    @pytest.mark.parametrize(
+        "how", ["answers for the child", "has reported it", "has booked", "has a child with who reported and booked"]
+    )
     def test_postgresql_refuses_it_too(self, rule: AbsenceRule, how: str) -> None:
         shop = away(rule, days=2)
         second = other_parent(shop)
         booked = list(Booking.objects.filter(made_by=shop.user).values_list("pk", flat=True))
-        reporter = shop.user if how == "answers for the child" else second
+        reporter = shop.user if how not in ("has reported it", "has booked") else second
         (absence,) = report_absence(
             user=reporter, beneficiary=shop.children[0], ids=booked, kind="illness", by=reporter
         )
-        if how != "answers for the child":
+        if reporter == second:
             Filiation.objects.update(ended_at=timezone.now())
         agent = shop.user if how == "has booked" else second
+        if how.startswith("has a child"):
+            agent = by_another_child(shop)
         rows = Absence.objects.filter(pk=absence.pk)
         guarded(
             "bookings.Absence:nobody_justifies_their_own",

@@ -9,17 +9,20 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import User
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings, cancel_for
 from checkout.models import Payment, Refund
 from checkout.refunds.actions import back_to_wallet, refund_to_card
+from checkout.refunds.models import FAILED_KEY
 from checkout.verification import verify
+from families.models import Filiation
 from portal.common.errors import Refused
 from portal.outbox.calls import make_due
 from tests.admin.test_cancelling import LIST
 from tests.admin.world import client_of
 from tests.checkout.http import text
-from tests.checkout.test_own_family import also_operator, other_parent, payer
+from tests.checkout.test_own_family import also_operator, by_another_child, other_parent, payer
 from tests.factories import FiliationFactory, agent_of
 from tests.guards import guarded
 from tests.regie.test_settlements import paid
@@ -80,32 +83,57 @@ def test_nor_the_other_parents_deposit() -> None:
         back_to_wallet(refund=refund, note="x", by=operator, seen="requested")
 
 
-def test_postgresql_refuses_both_too(by_card: Order) -> None:
+def answers_for_the_child_alone(shop: Shop) -> User:
+    """Who paid answers for the child no longer: of one family by the dates that were paid."""
+    adult = other_parent(shop)
+    Filiation.objects.filter(user=shop.user).update(ended_at=timezone.now())
+    return adult
+
+
+@pytest.mark.parametrize("who", [payer, other_parent, answers_for_the_child_alone, by_another_child])
+def test_postgresql_refuses_both_too(by_card: Order, who: Callable[[Shop], User]) -> None:
     shop = by_card()
     payment, wallet = Payment.objects.get(), ledger.wallet_code(shop.user)
     cancel_bookings(ids=ids()[:1], by=shop.user)
+    adult = who(shop)
 
     def moved(key: str, amount: str) -> int:
         amounts = {wallet: Decimal(amount), "refunding:demo": -Decimal(amount)}
-        return ledger.post(kind=Movement.Kind.REFUND, key=key, label="x", amounts=amounts, by=shop.user)
+        return ledger.post(kind=Movement.Kind.REFUND, key=key, label="x", amounts=amounts, by=adult)
 
     def sent() -> None:
         facts = {"payment": payment, "amount": Decimal("7.90"), "reason": "x", "movement_id": moved("x", "-7.90")}
-        Refund.objects.create(by=shop.user, **facts)
+        Refund.objects.create(by=adult, **facts)
 
-    guarded("checkout.Refund:nobody_refunds_themselves", sent, "their own card", lambda: Refund.objects.exists())
+    guarded(
+        "checkout.Refund:nobody_refunds_themselves",
+        sent,
+        "nobody decides on their own card",
+        lambda: Refund.objects.exists(),
+    )
     refund = refund_to_card(payment=payment, amount=Decimal("7.90"), reason="x", by=agent_of())
 
     def failed() -> None:
-        moved(f"refund:{refund.reference}:failed", "7.90")
+        moved(FAILED_KEY % refund.reference, "7.90")
         Refund.objects.update(status="failed", ended_at=timezone.now())
 
     guarded(
         "checkout.Refund:nobody_fails_their_own_refund",
         failed,
-        "their own card",
+        "nobody says of their own card that it was not reached",
         lambda: Refund.objects.filter(status="failed").exists(),
     )
+
+
+def test_a_stranger_decides_of_both(by_card: Order) -> None:
+    """An agent who is a parent too, of other children: neither the action nor PostgreSQL takes them for family."""
+    shop = by_card()
+    cancel_bookings(ids=ids()[:1], by=shop.user)
+    operator = also_operator(FiliationFactory().user)
+    payment = Payment.objects.get()
+    refund = refund_to_card(payment=payment, amount=Decimal("7.90"), reason="x", by=operator)
+    back_to_wallet(refund=refund, note="x", by=operator, seen="requested")
+    assert shop.balance == Decimal("7.90") and list(verify()) == []
 
 
 def test_one_own_date_takes_the_card_from_the_others_not_without_a_word(by_card: Order) -> None:
