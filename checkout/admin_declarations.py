@@ -1,5 +1,6 @@
 """What a slot declares for the tax certificate, set right for what was ordered too: the layer of services knows of no order."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +10,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
+from django.utils.formats import localize_input
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -17,11 +19,21 @@ from accounts.admin_ask import Done, Question, ask, show
 from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, staff
 from accounts.admin_history import Happening, told
 from checkout.actions import correct_declaration
-from checkout.actions.declarations import Concerned, check_correction, concerned, said_otherwise
+from checkout.actions.declarations import (
+    Concerned,
+    Days,
+    Declared,
+    check_asked,
+    check_found,
+    concerned,
+    last_correction,
+    said_otherwise,
+)
 from checkout.models import DeclarationCorrection
-from checkout.models.declarations import declared_words
+from checkout.models.declarations import declared_words, ordered_on
 from portal.common.errors import Refused
-from portal.common.formats import enumeration, short_date, thousands
+from portal.common.formats import enumeration, thousands
+from portal.common.forms import AmountField
 from services.admin import ActivityAdmin, SlotAdmin
 from services.admin_forms import day_box
 from services.models import Activity, Slot
@@ -29,9 +41,34 @@ from services.models import Activity, Slot
 DECLARED = {"nature", "meal_price"}
 
 
-class CorrectionForm(forms.Form):
-    """Since when, and why."""
+@dataclass(frozen=True)
+class Asked:
+    """A correction as it is asked for."""
 
+    declared: Declared
+    days: Days
+    reason: str
+
+    def typed(self) -> dict[str, str]:
+        """What its boxes held."""
+        nature, meal_price = self.declared
+        typed = {"nature": nature, "since": self.days.since.isoformat(), "reason": self.reason}
+        if meal_price is not None:
+            typed["meal_price"] = localize_input(meal_price)
+        if self.days.until:
+            typed["until"] = self.days.until.isoformat()
+        return typed
+
+
+class CorrectionForm(forms.Form):
+    """What was to be declared, for what was ordered when, and why."""
+
+    nature = forms.ChoiceField(label=gettext_lazy("À déclarer"), choices=Slot.Nature)
+    meal_price = AmountField(
+        label=gettext_lazy("Dont repas"),
+        help_text=gettext_lazy("De «\u00a0Garde et repas\u00a0»\u00a0: la part du repas dans le prix, en ce temps-là."),
+        required=False,
+    )
     since = forms.DateField(
         label=gettext_lazy("Commandé à partir du"),
         help_text=gettext_lazy("Le jour où l’erreur a été déclarée, ou le premier jour où elle a compté."),
@@ -40,6 +77,15 @@ class CorrectionForm(forms.Form):
             "required": gettext_lazy("Choisissez le jour à partir duquel corriger."),
             "invalid": gettext_lazy("Écrivez un jour comme 01/09/2026."),
         },
+    )
+    until = forms.DateField(
+        label=gettext_lazy("jusqu’au (inclus)"),
+        help_text=gettext_lazy(
+            "Vide\u00a0: jusqu’à maintenant. Si le repas a changé de prix depuis l’erreur, la veille de ce changement."
+        ),
+        required=False,
+        widget=day_box(),
+        error_messages={"invalid": gettext_lazy("Écrivez un jour comme 31/08/2026.")},
     )
     reason = forms.CharField(
         label=gettext_lazy("Motif"),
@@ -54,12 +100,16 @@ class CorrectionForm(forms.Form):
         },
     )
 
+    def asked(self) -> Asked:
+        given = self.cleaned_data
+        declared = (given["nature"], given["meal_price"])
+        return Asked(declared, Days(given["since"], given["until"]), given["reason"])
+
 
 class CheckedForm(CorrectionForm):
-    """The same, sent back from the page that showed what it changes, with what the slot declared there."""
+    """The same, sent back from the page that showed what it changes, with the last correction that was known there."""
 
-    nature = forms.ChoiceField(choices=Slot.Nature)
-    meal_price = forms.DecimalField(required=False)
+    last = forms.IntegerField(min_value=0)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -79,7 +129,7 @@ def before_words(before: Any) -> str:
 
 def say_what_stays(table: ScopedAdmin, request: HttpRequest, slot: Slot) -> None:
     """After a change of what the slot declares: what was ordered keeps the old one, and where it is set right."""
-    if slot.nature and said_otherwise(slot).exists():
+    if slot.nature and said_otherwise(slot, (slot.nature, slot.meal_price)).exists():
         words = _(
             "Ce qui est déjà commandé garde ce que «\u00a0%s\u00a0» déclarait alors. Si c’était une erreur\u00a0:"
         )
@@ -129,35 +179,41 @@ class DeclaringSlotAdmin(SlotAdmin):
         ]
 
     def correct_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Since when and why; then what that changes; then it is done. The first two write nothing."""
+        """What was to be declared, for when and why; then what that changes; then it is done. The first two write nothing."""
         slot = self.object_or_404(request, str(pk))
         if not self.has_change_permission(request, slot):
             raise PermissionDenied
-        checked = CheckedForm(request.POST) if "nature" in request.POST else None
+        checked = CheckedForm(request.POST) if "last" in request.POST else None
         if checked is not None and checked.is_valid():
+            asked = checked.asked()
 
-            def correct(*, nature: str, meal_price: Decimal | None, **asked: Any) -> Done:
-                row = correct_declaration(slot=slot, shown=(nature, meal_price), by=staff(request), **asked)
+            def correct(last: int, **_typed: Any) -> Done:
+                row = correct_declaration(
+                    slot=slot,
+                    declared=asked.declared,
+                    days=asked.days,
+                    reason=asked.reason,
+                    last=last,
+                    by=staff(request),
+                )
                 return Done(reverse("admin:checkout_declarationcorrection_change", args=[row.pk]), said_of(row))
 
-            asked = checked.cleaned_data
-            return ask(self, request, self._check(slot, asked, concerned(slot, asked["since"])), checked, correct)
-        form = CorrectionForm(request.POST or None, initial=request.GET.dict())
+            return ask(
+                self, request, self._check(slot, asked, concerned(slot, asked.declared, asked.days)), checked, correct
+            )
+        held = {"nature": slot.nature, "meal_price": slot.meal_price} | request.GET.dict()
+        form = CorrectionForm(request.POST or None, initial=held)
         if form.is_valid():
-            asked = form.cleaned_data
-            found = concerned(slot, asked["since"])
+            asked = form.asked()
             try:
-                check_correction(slot, asked["since"], found)
+                check_asked(slot, asked.declared, asked.days)
+                found = concerned(slot, asked.declared, asked.days)
+                check_found(found.lines)
             except Refused as refusal:
-                form.add_error("since" if refusal.code == "to_come" else None, list(refusal.messages))
+                form.add_error(refusal.code if refusal.code in form.fields else None, list(refusal.messages))
             else:
-                shown = {
-                    **asked,
-                    "since": asked["since"].isoformat(),
-                    "nature": slot.nature,
-                    "meal_price": slot.meal_price,
-                }
-                return show(self, request, self._check(slot, asked, found), CheckedForm(initial=shown))
+                shown = CheckedForm(initial=asked.typed() | {"last": last_correction(slot)})
+                return show(self, request, self._check(slot, asked, found), shown)
         return show(self, request, self._ask(slot), form)
 
     def _ask(self, slot: Slot) -> Question:
@@ -169,8 +225,8 @@ class DeclaringSlotAdmin(SlotAdmin):
             ],
             notes=[
                 _(
-                    "Seulement après une erreur de saisie\u00a0: ce que la prestation déclare maintenant vaudra aussi pour ce qui a été "
-                    "commandé depuis un jour. Si le repas a changé de prix, ne corrigez rien\u00a0: chaque commande garde le sien."
+                    "Seulement après une erreur de saisie\u00a0: écrivez ce que la prestation devait déclarer, et quand ces commandes "
+                    "ont été passées. Si le repas a changé de prix, ne corrigez rien\u00a0: chaque commande garde le sien."
                 ),
             ],
             button=_("Vérifier"),
@@ -179,11 +235,17 @@ class DeclaringSlotAdmin(SlotAdmin):
             cancel_words=_("Ne pas corriger"),
         )
 
-    def _check(self, slot: Slot, asked: dict[str, Any], found: Concerned) -> Question:
-        back = urlencode({"since": asked["since"].isoformat(), "reason": asked["reason"]})
+    def _check(self, slot: Slot, asked: Asked, found: Concerned) -> Question:
         notes = [
             _("Aucun prix ne change, et aucun argent ne bouge\u00a0: seule l’attestation fiscale compte autrement.")
         ]
+        if len(found.before) > 1:
+            notes.append(
+                _(
+                    "Ces commandes ne déclarent pas toutes la même chose. Si l’une de ces déclarations était juste, modifiez les jours "
+                    "pour ne prendre que l’erreur."
+                )
+            )
         if found.certificates:
             notes.append(
                 ngettext(
@@ -200,26 +262,26 @@ class DeclaringSlotAdmin(SlotAdmin):
             title=_("Vérifier la correction"),
             facts=[
                 (_("Prestation"), self.label_for(slot)),
-                (_("Commandé à partir du"), short_date(asked["since"])),
+                (_("Commandé"), ordered_on(asked.days.since, asked.days.until)),
                 (
                     _("À corriger"),
                     _("%(lines)s de %(families)s") % {"lines": lines_of(found.lines), "families": families},
                 ),
                 (_("Avant"), before_words(found.before)),
-                (_("Après"), declared_words(slot.nature, slot.meal_price)),
-                (_("Motif"), asked["reason"]),
+                (_("Après"), declared_words(*asked.declared)),
+                (_("Motif"), asked.reason),
             ],
             notes=notes,
             button=_("Corriger ce qui est déjà commandé"),
-            cancel=f"{self.url('correct', slot.pk)}?{back}",
+            cancel=f"{self.url('correct', slot.pk)}?{urlencode(asked.typed())}",
             cancel_words=_("Modifier"),
         )
 
 
 def said_of(row: DeclarationCorrection) -> str:
-    """« 4 lignes de commande de 1 famille, commandées à partir du 01/09/2026, corrigées : … »."""
-    return _("Corrigé pour ce qui est commandé à partir du %(since)s (%(lines)s)\u00a0: %(now)s.") % {
-        "since": short_date(row.since),
+    """« Corrigé pour ce qui est commandé à partir du 01/09/2026 (4 lignes de commande) : … »."""
+    return _("Corrigé pour ce qui est commandé %(days)s (%(lines)s)\u00a0: %(now)s.") % {
+        "days": row.days,
         "lines": lines_of(row.lines),
         "now": row.now_says,
     }
@@ -228,13 +290,13 @@ def said_of(row: DeclarationCorrection) -> str:
 @admin.register(DeclarationCorrection)
 class DeclarationCorrectionAdmin(ReadOnlyAdmin):
     agents = operators = Right.VIEW
-    list_display = ["what", "since", "now", "lines", "families", "made_at"]
+    list_display = ["what", "ordered", "now", "lines", "families", "made_at"]
     list_select_related = ["slot__activity__service"]
     date_hierarchy = "made_at"
     search_fields = ["slot__name", "slot__activity__name", "slot__activity__service__name", "reason"]
     ordering = ["-pk"]
-    fields = ["what", "since", "was", "now", "lines", "families", "reason", "corrector", "made_at"]
-    readonly_fields = ["what", "was", "now", "corrector"]
+    fields = ["what", "ordered", "was", "now", "lines", "families", "reason", "corrector", "made_at"]
+    readonly_fields = ["what", "ordered", "was", "now", "corrector"]
     signers = ["by"]
 
     def label_for(self, obj: DeclarationCorrection) -> str:
@@ -246,6 +308,10 @@ class DeclarationCorrectionAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("prestation"))
     def what(self, obj: DeclarationCorrection) -> str:
         return f"{obj.slot.activity.service} – {obj.slot.activity} – {obj.slot}"
+
+    @admin.display(description=gettext_lazy("commandé"), ordering="since")
+    def ordered(self, obj: DeclarationCorrection) -> str:
+        return obj.days
 
     @admin.display(description=gettext_lazy("avant"))
     def was(self, obj: DeclarationCorrection) -> str:

@@ -8,12 +8,14 @@ from django.db import transaction
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery, Sum
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from bookings.models import Absence, AbsenceDay, Booking, Ticket
 from checkout import explained
+from checkout.actions.declarations import contradicted
 from checkout.counter.models import Means, TillDeposit
 from checkout.models import PAID, Order, OrderLine, Payment, Refund
 from checkout.overdue import overdue
@@ -21,7 +23,7 @@ from checkout.papers.verification import verify_papers
 from checkout.regie.models import Statement
 from checkout.vouchers.verification import verify as _vouchers
 from portal.common.db import annotated
-from portal.common.formats import euros
+from portal.common.formats import euros, short_date, thousands
 from portal.common.money import ZERO, MoneyField
 from services.models import OpenDay
 from wallet import actions as ledger
@@ -217,6 +219,20 @@ def _tickets() -> Iterator[str]:
         yield _("L’e-billet %s est payé sans commande payée.") % ticket.typed_code
 
 
+def _declarations() -> Iterator[str]:
+    """What was set right says what its correction says."""
+    for row, lines in contradicted():
+        yield ngettext(
+            "%(slot)s\u00a0: %(lines)s ligne de commande ne dit pas ce que dit la correction du %(day)s. Corrigez-la de nouveau.",
+            "%(slot)s\u00a0: %(lines)s lignes de commande ne disent pas ce que dit la correction du %(day)s. Corrigez-les de nouveau.",
+            lines,
+        ) % {
+            "slot": f"{row.slot.activity.service} – {row.slot.activity} – {row.slot}",
+            "lines": thousands(lines),
+            "day": short_date(timezone.localdate(row.made_at)),
+        }
+
+
 PARTS: tuple[tuple[str | Promise, Part], ...] = (
     (gettext_lazy("grand livre"), verify_entries),
     (gettext_lazy("commandes"), _orders),
@@ -235,4 +251,5 @@ PARTS: tuple[tuple[str | Promise, Part], ...] = (
     (gettext_lazy("annulations"), _ended),
     (gettext_lazy("e-billets"), _tickets),
     (gettext_lazy("pièces"), verify_papers),
+    (gettext_lazy("déclarations"), _declarations),
 )

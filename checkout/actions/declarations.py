@@ -1,17 +1,18 @@
 """A declaration that was a mistake is set right for what was ordered with it.
 
 A line keeps what its slot declared when it was ordered, for the meals of the next year are not those of the last. Nothing tells
-a change from a mistake but somebody who says so: what the slot declares now also holds since a day, and why.
+a change from a mistake but somebody who says so: what was to be declared, for what was ordered on which days, and why.
 """
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
@@ -28,6 +29,14 @@ Declared = tuple[str, Decimal | None]
 
 
 @dataclass(frozen=True)
+class Days:
+    """The days (Europe/Paris) of the orders that a correction is about; `until` None: until now."""
+
+    since: dt.date
+    until: dt.date | None = None
+
+
+@dataclass(frozen=True)
 class Concerned:
     """What a correction would rewrite: how many lines of how many families, what they say, and what was issued of them."""
 
@@ -37,8 +46,8 @@ class Concerned:
     certificates: int
 
 
-def said_otherwise(slot: Slot, since: dt.date | None = None) -> QuerySet[OrderLine]:
-    """The lines of this slot, ordered since this day (or ever) and neither cancelled nor given up, that say something else than it."""
+def said_otherwise(slot: Slot, declared: Declared, days: Days | None = None) -> QuerySet[OrderLine]:
+    """The lines of this slot that say something else, ordered on these days (or ever) and neither cancelled nor given up."""
     # Two ways to a slot, of which each slot has one: an OR of both would read every line.
     rows = OrderLine.objects.filter(cancelled_at=None)
     if slot.starts_at is None:
@@ -46,14 +55,35 @@ def said_otherwise(slot: Slot, since: dt.date | None = None) -> QuerySet[OrderLi
     else:
         rows = rows.filter(booking__in=Booking.objects.filter(slot=slot))
     orders = Order.objects.exclude(status=Order.Status.CANCELLED)
-    if since:
-        orders = orders.filter(created_at__gte=dt.datetime.combine(since, dt.time(), tzinfo=PARIS))
-    return rows.filter(order__in=orders).exclude(nature=slot.nature, meal_price=slot.meal_price)
+    if days:
+        start = dt.datetime.combine(days.since, dt.time(), tzinfo=PARIS)
+        orders = orders.filter(created_at__gte=start, created_at__lte=timezone.now())
+    if days and days.until:
+        orders = orders.filter(created_at__lte=dt.datetime.combine(days.until, dt.time.max, tzinfo=PARIS))
+    nature, meal_price = declared
+    return rows.filter(order__in=orders).exclude(nature=nature, meal_price=meal_price)
 
 
-def concerned(slot: Slot, since: dt.date) -> Concerned:
+def last_correction(slot: Slot) -> int:
+    """The key of the last correction of this slot; 0 when there was none."""
+    rows = DeclarationCorrection.objects.filter(slot=slot).order_by("-pk")
+    return rows.values_list("pk", flat=True).first() or 0
+
+
+def contradicted() -> Iterator[tuple[DeclarationCorrection, int]]:
+    """The last correction of each slot of which lines say something else, and how many: they were ordered while it was made."""
+    newer = DeclarationCorrection.objects.filter(slot=OuterRef("slot"), pk__gt=OuterRef("pk"))
+    for row in (
+        DeclarationCorrection.objects.filter(~Exists(newer)).select_related("slot__activity__service").order_by("pk")
+    ):
+        lines = said_otherwise(row.slot, (row.nature, row.meal_price), Days(row.since, row.until))
+        if count := lines.filter(order__created_at__lte=row.made_at).count():
+            yield row, count
+
+
+def concerned(slot: Slot, declared: Declared, days: Days) -> Concerned:
     """What `correct_declaration` would rewrite, in three statements."""
-    lines = said_otherwise(slot, since)
+    lines = said_otherwise(slot, declared, days)
     groups = lines.order_by().values_list("nature", "meal_price").annotate(count=Count("pk")).order_by("-count")
     before = [((nature, meal_price), count) for nature, meal_price, count in groups]
     issued = Document.objects.live().filter(
@@ -70,74 +100,79 @@ def concerned(slot: Slot, since: dt.date) -> Concerned:
 
 @retry_on_deadlock
 @transaction.atomic
-def correct_declaration(*, slot: Slot, since: dt.date, reason: str, shown: Declared, by: User) -> DeclarationCorrection:
-    """What the slot declares now also holds for what was ordered since this day; returns what is kept of it.
+def correct_declaration(
+    *, slot: Slot, declared: Declared, days: Days, reason: str, last: int, by: User
+) -> DeclarationCorrection:
+    """What was to be declared holds for what was ordered on these days; returns what is kept of it.
 
-    `shown`: what the person saw it declare. Locks the slot, so that it declares the same until the end, then its lines by
-    their keys: behind bookings and before vouchers in the order of locks, and nothing else is locked. Certificates that were
-    issued stay as they are; asked for again, they are ended by another paper and issued anew (checkout.papers.yearly).
-    Raises Refused for another commune's slot, without a reason, for a day to come, when the slot declares nothing or something
-    else than was shown, and when no line says anything else.
+    `last`: the slot's last correction that the person saw (`last_correction`). Locks the slot, so that of two corrections one
+    waits for the other, then its lines by their keys: behind bookings and before vouchers in the order of locks, and nothing
+    else is locked. What the slot declares for what is ordered from now on stays. Certificates that were issued stay as they
+    are; asked for again, they are ended by another paper and issued anew (checkout.papers.yearly).
+    Raises Refused for another commune's slot, without a reason, for days to come or that end before they begin, when the slot
+    declares nothing or was corrected by somebody else meanwhile, for a meal's part that does not fit, and when no line says
+    anything else.
     """
     current = Slot.objects.visible_to(by).filter(pk__in=[slot.pk]).select_for_update(no_key=True, of=("self",)).first()
-    _check(current, since, reason.strip(), shown)
-    assert current is not None
-    lines = said_otherwise(current, since).order_by("pk").select_for_update(no_key=True)
-    found = list(lines.values_list("pk", "nature", "meal_price", "order"))
-    if not found:
-        raise _nothing_to_correct()
-    count = OrderLine.objects.filter(pk__in=[row[0] for row in found]).update(
-        nature=current.nature, meal_price=current.meal_price
-    )
-    orders = Order.objects.filter(pk__in={row[3] for row in found})
-    said = Counter((nature, meal_price) for _pk, nature, meal_price, _order in found)
-    return DeclarationCorrection.objects.create(
+    if current is None:
+        raise Refused(_("Cette prestation est d’une autre commune."), code="out_of_scope")
+    if not reason.strip():
+        raise Refused(_("Écrivez le motif de la correction\u00a0: il est gardé avec elle."), code="reason_missing")
+    check_asked(current, declared, days)
+    lines = said_otherwise(current, declared, days).order_by("pk").select_for_update(no_key=True, of=("self",))
+    found = list(lines.values_list("pk", "nature", "meal_price", "order__user"))
+    check_found(len(found))
+    if last_correction(current) != last:
+        raise Refused(
+            _("Quelqu’un vient de corriger cette prestation\u00a0: rien d’autre n’est corrigé. Vérifiez de nouveau."),
+            code="corrected_meanwhile",
+        )
+    nature, meal_price = declared
+    said = Counter((row[1], row[2]) for row in found)
+    # Written before the lines: they become nothing but what a correction says.
+    correction = DeclarationCorrection.objects.create(
         slot=current,
-        since=since,
-        nature=current.nature,
-        meal_price=current.meal_price,
+        since=days.since,
+        until=days.until,
+        nature=nature,
+        meal_price=meal_price,
         before=[
             {"nature": nature, "meal_price": None if price is None else str(price), "lines": lines_of}
             for (nature, price), lines_of in said.most_common()
         ],
-        lines=count,
-        families=orders.aggregate(count=Count("user", distinct=True))["count"],
+        lines=len(found),
+        families=len({row[3] for row in found}),
         reason=reason.strip(),
         by=by,
     )
+    OrderLine.objects.filter(pk__in=[row[0] for row in found]).update(nature=nature, meal_price=meal_price)
+    return correction
 
 
-def check_correction(slot: Slot, since: dt.date, found: Concerned) -> None:
-    """Raises Refused where nothing can be corrected, whatever the reason: what would be refused after one was typed."""
-    _check_slot(slot, since)
-    if not found.lines:
-        raise _nothing_to_correct()
-
-
-def _nothing_to_correct() -> Refused:
-    return Refused(
-        _("Ce qui est commandé depuis ce jour dit déjà la même chose\u00a0: rien n’est à corriger."),
-        code="nothing_to_correct",
-    )
-
-
-def _check_slot(slot: Slot, since: dt.date) -> None:
+def check_asked(slot: Slot, declared: Declared, days: Days) -> None:
+    """Raises Refused for a slot that declares nothing, for what is no declaration and for days that cannot be."""
     if not slot.nature:
         raise Refused(
             _("Cette prestation ne déclare rien\u00a0: déclarez d’abord ce que son prix paie."), code="not_declared"
         )
-    if since > today():
-        raise Refused(_("Choisissez un jour jusqu’à aujourd’hui."), code="to_come")
+    nature, meal_price = declared
+    if nature not in Slot.Nature.values:
+        raise Refused(_("Choisissez ce que la prestation devait déclarer."), code="nature")
+    if nature == Slot.Nature.BOTH and not (meal_price and meal_price > 0):
+        raise Refused(_("Écrivez la part du repas dans le prix de «\u00a0Garde et repas\u00a0»."), code="meal_price")
+    if nature != Slot.Nature.BOTH and meal_price is not None:
+        raise Refused(_("Seule une prestation «\u00a0Garde et repas\u00a0» a une part de repas."), code="meal_price")
+    for code, day in (("since", days.since), ("until", days.until)):
+        if day and day > today():
+            raise Refused(_("Choisissez un jour jusqu’à aujourd’hui."), code=code)
+    if days.until and days.until < days.since:
+        raise Refused(_("Le dernier jour vient avant le premier\u00a0: vérifiez les deux."), code="until")
 
 
-def _check(slot: Slot | None, since: dt.date, reason: str, shown: Declared) -> None:
-    if slot is None:
-        raise Refused(_("Cette prestation est d’une autre commune."), code="out_of_scope")
-    if not reason:
-        raise Refused(_("Écrivez le motif de la correction\u00a0: il est gardé avec elle."), code="reason_missing")
-    _check_slot(slot, since)
-    if (slot.nature, slot.meal_price) != shown:
+def check_found(lines: int) -> None:
+    """Raises Refused when no line is to be corrected."""
+    if not lines:
         raise Refused(
-            _("Quelqu’un vient de changer cette déclaration\u00a0: rien n’est corrigé. Vérifiez de nouveau."),
-            code="declared_otherwise",
+            _("Ce qui est commandé ces jours-là dit déjà la même chose\u00a0: rien n’est à corriger."),
+            code="nothing_to_correct",
         )

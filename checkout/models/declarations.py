@@ -1,17 +1,18 @@
 """Declarations that were a mistake, and whose lines were set right: who, when, since when, why, from what to what."""
 
+import datetime as dt
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
 import pgtrigger
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from portal.common.db import not_truncated
-from portal.common.formats import euros
+from portal.common.formats import euros, short_date
 from portal.common.money import MoneyField
 from services.models import Slot
 
@@ -29,13 +30,22 @@ def declared_words(nature: str, meal_price: Decimal | None) -> str:
     return _("%(nature)s, dont repas %(price)s") % {"nature": label, "price": euros(meal_price)}
 
 
+def ordered_on(since: dt.date, until: dt.date | None) -> str:
+    """« à partir du 05/01/2026 », « du 05/01/2026 au 31/08/2026 » or « le 05/01/2026 »."""
+    if until is None:
+        return _("à partir du %s") % short_date(since)
+    if until == since:
+        return _("le %s") % short_date(since)
+    return _("du %(since)s au %(until)s") % {"since": short_date(since), "until": short_date(until)}
+
+
 class DeclarationCorrectionQuerySet(models.QuerySet["DeclarationCorrection"]):
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(slot__activity__service__commune__in=user.commune_ids)
 
 
 class DeclarationCorrection(models.Model):
-    """What a slot declares also holds for what was ordered before it did: written once, with the lines that it rewrites."""
+    """What a slot was to declare for what was ordered on these days: written once, before the lines that it rewrites."""
 
     slot = models.ForeignKey(
         Slot,
@@ -44,6 +54,8 @@ class DeclarationCorrection(models.Model):
         verbose_name=gettext_lazy("type de prestation"),
     )
     since = models.DateField(gettext_lazy("commandé à partir du"))
+    # None: until it was made.
+    until = models.DateField(gettext_lazy("commandé jusqu’au"), null=True)
     nature = models.CharField(gettext_lazy("pour les impôts"), max_length=6, choices=Slot.Nature)
     meal_price = MoneyField(gettext_lazy("dont repas"), null=True)
     # What these lines said: a list of {"nature", "meal_price", "lines"}.
@@ -70,6 +82,9 @@ class DeclarationCorrection(models.Model):
                 | Q(nature__in=["care", "meal", "other"], meal_price=None),
                 name="declaration_correction_says_what",
             ),
+            models.CheckConstraint(
+                condition=Q(until=None) | Q(until__gte=F("since")), name="declaration_correction_ends_after_it_begins"
+            ),
         ]
         triggers = [
             pgtrigger.Protect(name="declaration_corrections_are_kept", operation=pgtrigger.Update | pgtrigger.Delete),
@@ -78,6 +93,11 @@ class DeclarationCorrection(models.Model):
 
     def __str__(self) -> str:
         return _("%(slot)s\u00a0: %(now)s") % {"slot": self.slot, "now": self.now_says}
+
+    @property
+    def days(self) -> str:
+        """« à partir du 05/01/2026 » or « du 05/01/2026 au 31/08/2026 »."""
+        return ordered_on(self.since, self.until)
 
     @property
     def now_says(self) -> str:

@@ -260,7 +260,8 @@ class OrderLine(models.Model):
         ]
         triggers = [
             pgtrigger.ReadOnly(name="line_is_frozen", exclude=["cancelled_at", "refund", "nature", "meal_price"]),
-            # What was declared by mistake is set right by checkout.actions.declarations, and becomes nothing else.
+            # What was declared by mistake is set right by checkout.actions.declarations: a line becomes nothing but what
+            # the last correction of its slot says, which is kept, and which is of the days on which it was ordered.
             pgtrigger.Trigger(
                 name="line_says_what_is_declared",
                 when=pgtrigger.Before,
@@ -268,13 +269,19 @@ class OrderLine(models.Model):
                 condition=pgtrigger.AnyChange("nature", "meal_price"),
                 func="""
                     IF NOT EXISTS (
-                        SELECT 1 FROM services_slot s
-                        WHERE s.id = coalesce(
-                            (SELECT b.slot_id FROM bookings_booking b WHERE b.id = NEW.booking_id),
-                            (SELECT t.slot_id FROM bookings_ticket t WHERE t.id = NEW.ticket_id)
-                        ) AND s.nature = NEW.nature AND s.meal_price IS NOT DISTINCT FROM NEW.meal_price
+                        SELECT 1 FROM (
+                            SELECT * FROM checkout_declarationcorrection
+                            WHERE slot_id = coalesce(
+                                (SELECT b.slot_id FROM bookings_booking b WHERE b.id = NEW.booking_id),
+                                (SELECT t.slot_id FROM bookings_ticket t WHERE t.id = NEW.ticket_id)
+                            ) ORDER BY id DESC LIMIT 1
+                        ) c JOIN checkout_order o ON o.id = NEW.order_id
+                        WHERE c.nature = NEW.nature AND c.meal_price IS NOT DISTINCT FROM NEW.meal_price
+                            AND o.created_at <= c.made_at
+                            AND (o.created_at AT TIME ZONE 'Europe/Paris')::date
+                                BETWEEN c.since AND coalesce(c.until, 'infinity')
                     ) THEN
-                        RAISE EXCEPTION 'checkout_orderline %: its slot does not declare that', NEW.id
+                        RAISE EXCEPTION 'checkout_orderline %: no correction says that', NEW.id
                             USING ERRCODE = 'integrity_constraint_violation';
                     END IF;
                     RETURN NEW;

@@ -32,6 +32,9 @@ class Content:
     blocks: Sequence[Block] = ()
     address: str = ""
     links: dict[str, Any] = field(default_factory=dict)  # order, movement, first_day, last_day, cancels, reason
+    seen: dict[str, Any] = field(
+        default_factory=dict
+    )  # not printed: what its figures know of, kept to compare with later
 
 
 def facts(rows: Iterable[tuple[str, str]], title: str = "") -> Block:
@@ -92,6 +95,7 @@ def printed(content: Content, regie: Regie, number: str, issued_at: Any) -> dict
         },
         "recipient": recipient(content.user, content.address),
         "blocks": list(content.blocks),
+        **content.seen,
     }
 
 

@@ -232,6 +232,7 @@ def _provider(row: Mapping[str, str]) -> str:
 
 def childcare_certificate(user: User, year: int) -> Content:
     """« Attestation fiscale » of a year: the amount for each child, how it is found, who gave the care."""
+    corrections = corrections_of(user, year)  # before the figures: what they know of more is no harm
     rows = childcare_of(user, year)
     by_child: dict[Beneficiary, Decimal] = defaultdict(lambda: ZERO)
     for row in rows:
@@ -303,6 +304,7 @@ def childcare_certificate(user: User, year: int) -> Content:
         subtitle=_("Année %d") % year,
         blocks=blocks,
         links={"first_day": dt.date(year, 1, 1), "last_day": dt.date(year, 12, 31)},
+        seen={"corrections": corrections},
     )
 
 
@@ -399,7 +401,7 @@ def is_true(paper: Document, now: Content) -> bool:
         return False
     if paper.kind != Kind.CHILDCARE or said == says:
         return True
-    return not (_declared_since(paper, now) or _set_right_since(paper))
+    return not (_declared_since(paper, now) or _set_right_since(paper, now))
 
 
 def _declared_since(paper: Document, now: Content) -> bool:
@@ -412,13 +414,21 @@ def _undeclared(blocks: Iterable[Block]) -> int:
     return sum(cell.endswith(str(UNDECLARED)) for cell in cells)
 
 
-def _set_right_since(paper: Document) -> bool:
-    """Whether a declaration of what it counts was set right after its issue (checkout.actions.declarations)."""
-    assert paper.first_day is not None
-    of_it = _lines_of_care(paper.user, paper.first_day.year).filter(
-        booking__slot=OuterRef("slot"), order__created_at__date__gte=OuterRef("since")
+def corrections_of(user: User, year: int) -> Sequence[int]:
+    """The keys of the corrections (checkout.actions.declarations) of what this person's certificate counts."""
+    of_it = _lines_of_care(user, year).filter(
+        booking__slot=OuterRef("slot"),
+        order__created_at__lte=OuterRef("made_at"),
+        order__created_at__date__range=(OuterRef("since"), Coalesce(OuterRef("until"), today())),
     )
-    return DeclarationCorrection.objects.filter(Exists(of_it), made_at__gt=paper.issued_at).exists()
+    rows = DeclarationCorrection.objects.filter(Exists(of_it)).order_by("pk")
+    return list(rows.values_list("pk", flat=True))
+
+
+def _set_right_since(paper: Document, now: Content) -> bool:
+    """Whether a declaration of what it counts was set right since its figures were read. No clock tells: between its reading
+    and its number it may wait."""
+    return bool(set(now.seen["corrections"]) - set(paper.data.get("corrections", ())))
 
 
 def as_issued(paper: Document, content: Content) -> Content:

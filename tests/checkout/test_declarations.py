@@ -11,20 +11,22 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from checkout.actions import Means, cancel_bookings, correct_declaration
-from checkout.actions.declarations import concerned
+from checkout.actions.declarations import Days, concerned
 from checkout.models import DeclarationCorrection, Order, OrderLine
+from checkout.verification import verify
 from portal.common.errors import Refused
 from portal.common.formats import today
 from services.models import Slot
 from tests.admin.world import client_of, form_values, texts, url
 from tests.checkout.http import text
-from tests.factories import CommuneFactory, UserFactory, agent_of
+from tests.factories import CommuneFactory, SlotFactory, UserFactory, agent_of
 from tests.guards import guarded, off, sql
 from tests.shop import Shop, family, open_shop
 from tests.tickets.kiosk import buy, kiosk
 
 pytestmark = pytest.mark.django_db
-WRONG, RIGHT = Decimal("0.37"), Decimal("3.70")
+WRONG, RIGHT, DEARER = Decimal("0.37"), Decimal("3.70"), Decimal("4.20")
+DAY = dt.timedelta(days=1)
 MEALS = ("both", RIGHT)
 
 
@@ -53,8 +55,20 @@ def agent(shop: Shop) -> User:
 
 
 def correct(shop: Shop, by: User, **other: Any) -> DeclarationCorrection:
-    asked = {"slot": shop.slot, "since": today(), "reason": "Erreur de saisie", "shown": MEALS, "by": by}
+    asked = {
+        "slot": shop.slot,
+        "declared": MEALS,
+        "days": Days(today()),
+        "reason": "Erreur de saisie",
+        "last": 0,
+        "by": by,
+    }
     return correct_declaration(**asked | other)
+
+
+def ordered_earlier(order: Order, days: int) -> None:
+    with off("checkout.Order:order_is_frozen"):
+        Order.objects.filter(pk=order.pk).update(created_at=order.created_at - days * DAY)
 
 
 def said() -> set[tuple[str, Decimal | None]]:
@@ -73,8 +87,7 @@ def test_what_the_slot_declares_holds_for_what_was_ordered(shop: Shop, agent: Us
 
 def test_what_was_ordered_before_cancelled_or_given_up_stays(shop: Shop, agent: User) -> None:
     early, cancelled, given_up = OrderLine.objects.order_by("pk")[:3]
-    with off("checkout.Order:order_is_frozen"):
-        Order.objects.filter(pk=early.order_id).update(created_at=early.order.created_at - dt.timedelta(days=2))
+    ordered_earlier(early.order, days=2)
     cancel_bookings(ids=[given_up.booking_id], by=given_up.order.user)
     assert cancelled.order_id == early.order_id
     assert correct(shop, agent).lines == 1
@@ -82,18 +95,41 @@ def test_what_was_ordered_before_cancelled_or_given_up_stays(shop: Shop, agent: 
 
 
 def test_the_preview_says_what_is_done(shop: Shop, agent: User) -> None:
-    OrderLine.objects.order_by("pk").filter(pk=OrderLine.objects.earliest("pk").pk).update(meal_price=RIGHT)
-    found = concerned(shop.slot, today())
+    cancel_bookings(ids=[OrderLine.objects.earliest("pk").booking_id], by=shop.user)
+    found = concerned(shop.slot, MEALS, Days(today()))
     row = correct(shop, agent)
     assert (found.lines, found.families) == (row.lines, row.families) == (3, 2)
     assert list(found.before) == [(("both", WRONG), 3)]
-    assert concerned(shop.slot, today()).lines == 0
+    assert concerned(shop.slot, MEALS, Days(today())).lines == 0
+
+
+def test_a_mistake_of_last_year_is_set_right_though_meals_cost_more_now(shop: Shop, agent: User) -> None:
+    """0,37 € was typed for 3,70 €; since then the meals cost 4,20 €: what is ordered now keeps that."""
+    early, late = Order.objects.order_by("pk")
+    ordered_earlier(early, days=30)
+    declare(shop.slot, "both", DEARER)
+    with off("checkout.OrderLine:line_says_what_is_declared"):
+        late.lines.update(meal_price=DEARER)
+    shop.slot.refresh_from_db()
+    row = correct(shop, agent, days=Days(today() - 40 * DAY, today() - 20 * DAY))
+    assert (row.lines, row.families) == (2, 1)
+    assert set(early.lines.values_list("meal_price", flat=True)) == {RIGHT}
+    assert set(late.lines.values_list("meal_price", flat=True)) == {DEARER}
+    shop.slot.refresh_from_db()
+    assert shop.slot.meal_price == DEARER
+
+
+def test_a_correction_that_was_itself_wrong_is_taken_back(shop: Shop, agent: User) -> None:
+    first = correct(shop, agent, declared=("both", DEARER))
+    second = correct(shop, agent, last=first.pk)
+    assert said() == {MEALS} and second.before == [{"nature": "both", "meal_price": "4.20", "lines": 4}]
 
 
 def test_a_ticket_too() -> None:
     ticket = buy(kiosk())
     declare(ticket.slot, "other")
-    row = correct_declaration(slot=ticket.slot, since=today(), reason="x", shown=("other", None), by=agent_of())
+    asked = {"declared": ("other", None), "days": Days(today()), "last": 0}
+    row = correct_declaration(slot=ticket.slot, **asked, reason="x", by=agent_of())
     assert row.before == [{"nature": "", "meal_price": None, "lines": 1}] and said() == {("other", None)}
 
 
@@ -101,9 +137,14 @@ def test_a_ticket_too() -> None:
     "other, code",
     [
         ({"reason": " "}, "reason_missing"),
-        ({"since": dt.date.max}, "to_come"),
-        ({"shown": ("both", WRONG)}, "declared_otherwise"),
-        ({"shown": ("care", None)}, "declared_otherwise"),
+        ({"days": Days(dt.date.max)}, "since"),
+        ({"days": Days(dt.date(2026, 1, 1), dt.date.max)}, "until"),
+        ({"days": Days(dt.date(2026, 1, 2), dt.date(2026, 1, 1))}, "until"),
+        ({"last": 1}, "corrected_meanwhile"),
+        ({"declared": ("", None)}, "nature"),
+        ({"declared": ("both", None)}, "meal_price"),
+        ({"declared": ("both", Decimal(0))}, "meal_price"),
+        ({"declared": ("care", RIGHT)}, "meal_price"),
     ],
 )
 def test_what_cannot_be_corrected_says_why(shop: Shop, agent: User, other: dict[str, Any], code: str) -> None:
@@ -115,10 +156,10 @@ def test_what_cannot_be_corrected_says_why(shop: Shop, agent: User, other: dict[
 def test_nothing_declared_and_nothing_to_correct_are_refused(shop: Shop, agent: User) -> None:
     declare(shop.slot, "")
     with pytest.raises(Refused, match="déclarez d’abord"):
-        correct(shop, agent, shown=("", None))
+        correct(shop, agent)
     declare(shop.slot, "both", WRONG)
     with pytest.raises(Refused, match="dit déjà la même chose"):
-        correct(shop, agent, shown=("both", WRONG))
+        correct(shop, agent, declared=("both", WRONG))
 
 
 def test_it_belongs_to_who_may_declare(shop: Shop) -> None:
@@ -130,18 +171,70 @@ def test_it_belongs_to_who_may_declare(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("nature, price", [("both", "0.01"), ("both", "0.37"), ("care", None), ("", None)])
-def test_a_line_becomes_nothing_but_what_its_slot_declares(shop: Shop, nature: str, price: str | None) -> None:
-    line = OrderLine.objects.earliest("pk")
-    OrderLine.objects.filter(pk=line.pk).update(meal_price=RIGHT)  # as it is declared
+def test_a_line_becomes_nothing_but_what_a_correction_says(
+    shop: Shop, agent: User, nature: str, price: str | None
+) -> None:
+    correct(shop, agent)
+    becomes_refused(OrderLine.objects.earliest("pk"), {"nature": nature, "meal_price": price and Decimal(price)})
+
+
+@pytest.mark.parametrize(
+    "correction",
+    [
+        None,  # none at all: what the slot declares is not enough
+        {"since": 1},
+        {"since": -9, "until": -5},
+        {"meal_price": "3.80"},
+        {"other_slot": True},
+        {"corrected_again": "3.80"},
+    ],
+)
+def test_a_line_becomes_what_the_correction_of_its_slot_and_day_says(
+    shop: Shop, agent: User, correction: dict[str, Any] | None
+) -> None:
+    if correction is not None:
+        kept = {"before": [], "lines": 1, "families": 1, "reason": "x", "by": agent, "nature": "both"}
+        until = correction.get("until")
+        row = DeclarationCorrection.objects.create(
+            slot=SlotFactory() if "other_slot" in correction else shop.slot,
+            since=today() + correction.get("since", 0) * DAY,
+            until=until and today() + until * DAY,
+            meal_price=Decimal(correction.get("meal_price", "3.70")),
+            **kept,
+        )
+        if again := correction.get("corrected_again"):
+            DeclarationCorrection.objects.create(slot=row.slot, since=today(), meal_price=Decimal(again), **kept)
+    becomes_refused(OrderLine.objects.earliest("pk"), {"nature": "both", "meal_price": RIGHT})
+
+
+def test_what_is_ordered_after_a_correction_is_not_of_it(shop: Shop, agent: User) -> None:
+    correct(shop, agent)
+    declare(shop.slot, "both", DEARER)
+    late = family(shop.tariff, credit="50", days=shop.days)
+    late.add()
+    late.pay(Means.WALLET, "15.80")
+    becomes_refused(OrderLine.objects.latest("pk"), {"nature": "both", "meal_price": RIGHT})
+
+
+def becomes_refused(line: OrderLine, wrong: dict[str, Any]) -> None:
     sql("SET CONSTRAINTS ALL IMMEDIATE")
-    wrong = {"nature": nature, "meal_price": price and Decimal(price)}
     rows = OrderLine.objects.filter(pk=line.pk)
     guarded(
         "checkout.OrderLine:line_says_what_is_declared",
         lambda: rows.update(**wrong),
-        "does not declare that",
+        "no correction says that",
         lambda: rows.filter(**wrong).exists(),
     )
+
+
+def test_the_nightly_check_sees_a_line_that_contradicts_its_correction(shop: Shop, agent: User) -> None:
+    assert not [line for line in verify() if "correction" in line]
+    correct(shop, agent)
+    assert not [line for line in verify() if "correction" in line]
+    with off("checkout.OrderLine:line_says_what_is_declared"):
+        OrderLine.objects.filter(pk=OrderLine.objects.earliest("pk").pk).update(meal_price=WRONG)
+    (found,) = [line for line in verify() if "correction" in line]
+    assert f"{shop.slot}\u00a0: 1 ligne de commande ne dit pas ce que dit la correction du" in found
 
 
 # --- Its pages ---------------------------------------------------------------------------------------------------------
@@ -157,12 +250,18 @@ def page_of(shop: Shop) -> str:
 
 
 def asked(**other: str) -> dict[str, str]:
-    return {"since": today().isoformat(), "reason": "0,37 € saisi au lieu de 3,70 €", **other}
+    typed = {
+        "nature": "both",
+        "meal_price": "3,70",
+        "since": today().isoformat(),
+        "reason": "0,37 € saisi au lieu de 3,70 €",
+    }
+    return typed | other
 
 
 def hidden(response: Any) -> dict[str, Any]:
     form = response.context["form"]
-    return {field.html_name: field.value() or "" for field in form}
+    return {field.html_name: "" if field.value() is None else field.value() for field in form}
 
 
 def test_asked_shown_and_done(shop: Shop, client: Client) -> None:
@@ -187,9 +286,10 @@ def test_asked_shown_and_done(shop: Shop, client: Client) -> None:
 
 
 def test_what_was_typed_is_kept_on_the_way_back(shop: Shop, client: Client) -> None:
-    shown = client.post(page_of(shop), asked())
+    shown = client.post(page_of(shop), asked(meal_price="4,20"))
     back = client.get(shown.context["question"].cancel).content.decode()
-    assert f'value="{today().isoformat()}"' in back and "0,37 € saisi au lieu de 3,70 €" in back
+    for value in (today().isoformat(), "0,37 € saisi au lieu de 3,70 €", "4,20"):
+        assert f'value="{value}"' in back, value
 
 
 @pytest.mark.parametrize(
@@ -199,17 +299,42 @@ def test_what_was_typed_is_kept_on_the_way_back(shop: Shop, client: Client) -> N
         ({"since": "hier"}, "Écrivez un jour comme"),
         ({"since": "2999-01-01"}, "Choisissez un jour jusqu’à aujourd’hui"),
         ({"reason": ""}, "Écrivez le motif de la correction"),
+        ({"until": "hier"}, "Écrivez un jour comme"),
+        ({"until": "2999-01-01"}, "Choisissez un jour jusqu’à aujourd’hui"),
+        ({"until": "9999-12-31"}, "Choisissez un jour jusqu’à aujourd’hui"),
+        ({"since": "0001-01-01", "until": "0001-01-01"}, "dit déjà la même chose"),
+        ({"until": "2020-01-01"}, "Le dernier jour vient avant le premier"),
+        ({"meal_price": ""}, "Écrivez la part du repas"),
+        ({"meal_price": "trois"}, "Écrivez un montant"),
+        ({"nature": "care"}, "Seule une prestation « Garde et repas » a une part de repas"),
+        ({"nature": ""}, "À déclarer"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_box(shop: Shop, client: Client, other: dict[str, str], says: str) -> None:
     assert says in text(client.post(page_of(shop), asked(**other)))
 
 
-def test_a_declaration_that_changed_meanwhile_is_shown_again(shop: Shop, client: Client) -> None:
+def test_what_somebody_else_corrects_meanwhile_is_shown_again(shop: Shop, client: Client, agent: User) -> None:
     shown = client.post(page_of(shop), asked())
-    declare(shop.slot, "both", Decimal("3.80"))
-    assert "Quelqu’un vient de changer cette déclaration" in text(client.post(page_of(shop), hidden(shown)))
+    correct(shop, agent, declared=("both", DEARER))
+    assert "Quelqu’un vient de corriger cette prestation" in text(client.post(page_of(shop), hidden(shown)))
+    assert said() == {("both", DEARER)}
+
+
+@pytest.mark.parametrize("fault", [{"last": "x"}, {"since": ""}, {"nature": "none"}, {"until": "9999-12-31"}])
+def test_a_checked_form_that_was_changed_on_its_way_writes_nothing(
+    shop: Shop, client: Client, fault: dict[str, str]
+) -> None:
+    shown = client.post(page_of(shop), asked())
+    assert client.post(page_of(shop), hidden(shown) | fault).status_code == 200
     assert said() == {("both", WRONG)}
+
+
+def test_lines_that_say_several_things_are_pointed_out(shop: Shop, client: Client) -> None:
+    assert "toutes la même chose" not in text(client.post(page_of(shop), asked()))
+    with off("checkout.OrderLine:line_says_what_is_declared"):
+        OrderLine.objects.filter(pk=OrderLine.objects.earliest("pk").pk).update(meal_price=DEARER)
+    assert "Ces commandes ne déclarent pas toutes la même chose" in text(client.post(page_of(shop), asked()))
 
 
 def test_another_communes_agent_finds_none(shop: Shop) -> None:

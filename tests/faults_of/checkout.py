@@ -73,8 +73,8 @@ ORDERS: dict[str, list[Fault]] = {
         added(nature="care", meal_price=Decimal("3.70")),
     ],
     "checkout.OrderLine:line_says_what_is_declared": [
-        changed("does not declare that", nature="care"),
-        changed("does not declare that", nature="both", meal_price=Decimal("3.70")),
+        changed("no correction says that", nature="care"),
+        changed("no correction says that", nature="both", meal_price=Decimal("3.70")),
     ],
     "checkout.DeclarationCorrection:declaration_correction_says_why": [added(reason="")],
     "checkout.DeclarationCorrection:declaration_correction_corrects": [added(lines=0), added(families=0)],
@@ -83,6 +83,9 @@ ORDERS: dict[str, list[Fault]] = {
         added(nature="both", meal_price=None),
         added(nature="both", meal_price=Decimal(0)),
         added(nature="care", meal_price=Decimal("3.70")),
+    ],
+    "checkout.DeclarationCorrection:declaration_correction_ends_after_it_begins": [
+        added(since=dt.date(2026, 9, 2), until=dt.date(2026, 9, 1))
     ],
     "checkout.DeclarationCorrection:declaration_corrections_are_kept": [changed(reason="Autre"), deleted()],
     "checkout.Payment:payment_is_positive": [
