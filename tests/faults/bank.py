@@ -149,6 +149,13 @@ def call(address: str, body: bytes | None = None, headers: Mapping[str, str] | N
         return error.code
 
 
+class Patient(ThreadingHTTPServer):
+    """Lets a hundred connections wait for their turn, where Python's own lets five and resets others."""
+
+    request_queue_size = 128
+    daemon_threads = True
+
+
 class Server:
     """An HTTP server of a fake bank on a free port, each request in a thread; `down` and `slow` are its moods."""
 
@@ -169,8 +176,7 @@ class Server:
         self.is_down = False
         self.may_answer = threading.Event()
         self.may_answer.set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Moody)
-        self._server.daemon_threads = True
+        self._server = Patient(("127.0.0.1", 0), Moody)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
