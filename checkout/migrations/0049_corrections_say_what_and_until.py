@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("checkout", "0047_what_a_provider_states"),
+        ("checkout", "0048_own_familys_card"),
         ("services", "0028_nothing_is_no_limit"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
