@@ -69,6 +69,7 @@ class CancellingBookingAdmin(BookingAdmin):
         late = [row for row in rows if row not in given and row.open_day.cancel_until <= now]
         paid = list(OrderLine.objects.filter(booking__in=rows, order__status=Order.Status.PAID, cancelled_at=None))
         own = own_among([row.pk for row in rows], staff(request))
+        another = bool(own and (late or given))
         back = back_to(paid)
         may_card = bool(back["on_card"]) and staff(request).is_operator
         context = {
@@ -77,7 +78,8 @@ class CancellingBookingAdmin(BookingAdmin):
             "in_time": [row for row in rows if row not in given and row not in late],
             "late": late,
             "given": given,
-            "own": own_family(own) if own and (late or given) and not form.errors else "",
+            "another": another,
+            "own": own_family(own) if another and not form.errors else "",
             "own_card": own_card(own) if own and may_card else "",
             "others": len(rows) - len(own),
             **back,

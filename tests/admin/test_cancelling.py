@@ -17,7 +17,7 @@ from portal.outbox.models import Email
 from services.models import OpenDay, Service
 from tests.admin.world import client_of, texts, url
 from tests.checkout.http import text
-from tests.factories import AbsenceRuleFactory, CommuneFactory, OpenDayFactory, agent_of
+from tests.factories import AbsenceRuleFactory, CommuneFactory, FiliationFactory, OpenDayFactory, agent_of
 from tests.shop import Shop, open_shop
 from tests.vouchers.making import order_with, voucher
 
@@ -54,6 +54,17 @@ def test_what_goes_back_is_said_then_a_reason_is_asked_then_it_is_done(shop: Sho
     assert texts(done) == ["2 réservations annulées. 15,80\u00a0€ rendus au porte-monnaie de qui a payé."]
     assert shop.balance == Decimal("42.10") and "Grève" in Email.objects.get(key__startswith="cancellation:").body
     assert texts(client.post(LIST, fields(), follow=True)) == ["Aucune de ces réservations n’est à annuler."]
+
+
+def test_what_another_person_decides_is_not_said_to_be_cancelled(shop: Shop) -> None:
+    staff = agent(shop)
+    FiliationFactory(user=staff, beneficiary=shop.children[0])
+    assert "Ces 2 réservations seront annulées" in text(client_of(staff).post(LIST, fields()))
+    OpenDay.objects.update(cancel_until="2020-01-02T11:00Z")
+    for more in ({}, {"confirm": "1", "reason": "Grève", "override": "on"}):
+        words = text(client_of(staff).post(LIST, fields(**more)))
+        assert "Vous demandez d’annuler ces 2 réservations" in words and "votre propre famille" in words
+    assert Booking.objects.booked().count() == 3
 
 
 def test_past_the_limit_it_is_said_apart_and_done_only_with_the_box(shop: Shop) -> None:
