@@ -239,7 +239,8 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
             form.show_anew()
             return None
         said = _("%(sum)s encaissés pour %(family)s, quittance %(number)s. La famille reçoit un courriel.")
-        facts = {"sum": euros(order.total), "family": family, "number": paper.number}
+        kept = CounterReceipt.objects.get(payment__order=order)
+        facts = {"sum": euros(order.total), "family": family, "number": kept.number}
         self.say(request, messages.SUCCESS, [said % facts])
         return redirect(f"{reverse('admin:checkout_counterreceipt_take')}?usager={family.pk}")
 

@@ -12,7 +12,7 @@ from accounts.models import Address, Commune, Terms, User
 from checkout.actions.completion import complete
 from checkout.actions.payment import order_of_cart
 from checkout.actions.reconciliation import ask_about
-from checkout.counter.models import CounterReceipt, Means, TillDeposit, spelled_in_sql
+from checkout.counter.models import SPELLED, CounterReceipt, Means, TillDeposit
 from checkout.models import Cart, Order, OrderLine, Payment
 from checkout.papers.models import Regie
 from portal.common.db import one_at_a_time, refusing, retry_on_deadlock
@@ -109,11 +109,20 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
     """
     if not by.is_operator:
         raise Refused(_("Seule l’agglomération verse la caisse à la banque. Rien n’a changé."), code="not_yours")
+    number = number.strip()
+    if not number:
+        raise Refused(_("Écrivez le numéro du bordereau de versement."), code="number_missing")
     slip = spelled(number)
     if not slip:
-        raise Refused(_("Écrivez le numéro du bordereau de versement."), code="number_missing")
-    if len(slip) > (most := longest(TillDeposit)):
-        raise Refused(_("Le numéro du bordereau a %d caractères au plus. Rien n’a changé.") % most, code="number_long")
+        raise Refused(
+            _("Le numéro du bordereau contient au moins une lettre ou un chiffre. Rien n’a changé."),
+            code="number_missing",
+        )
+    if longer_than_kept(TillDeposit, number, slip):
+        raise Refused(
+            _("Le numéro du bordereau a %d caractères au plus. Rien n’a changé.") % longest(TillDeposit),
+            code="number_long",
+        )
     one_at_a_time(f"till:{means}")  # the second of two counts what the first has taken out
     held = in_the_till(means)
     if amount != round_cents(amount) or not ZERO < amount <= held:
@@ -135,28 +144,33 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
     edition = 1 + written.count()
     movement = ledger.post(
         kind=Movement.Kind.TILL_DEPOSIT,
-        key=f"till_deposit:{means}:{edition}:{slip}",  # before the number, which may hold anything
-        label=_("Versement de la caisse, bordereau %s") % slip,
+        key=f"till_deposit:{means}:{edition}:{number}",  # before the number, which may hold anything
+        label=_("Versement de la caisse, bordereau %s") % number,
         amounts={ledger.till_code(means): amount, ledger.BANK: -amount},
         by=by,
     )
     return TillDeposit.objects.create(
-        means=means, amount=amount, number=slip, edition=edition, movement_id=movement, by=by
+        means=means, amount=amount, number=number, edition=edition, movement_id=movement, by=by
     )
 
 
 def spelled(number: str) -> str:
-    """The number of a slip or a receipt in one spelling: « q-2026-001 » is Q-2026-001, and is not taken twice."""
+    """What a slip's or a receipt's number is compared by, its letters and digits: « q 2026 001 » is Q2026001, as Q-2026-001."""
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {spelled_in_sql('%s::text')}", [number])
+        cursor.execute(f"SELECT {SPELLED}(%s)", [number])
         return str(cursor.fetchone()[0])
 
 
 def longest(model: type[CounterReceipt | TillDeposit]) -> int:
-    """How many characters its number may have, once it is spelled: capitals may be more than what was typed (« ß », SS)."""
+    """How many characters its number may have."""
     most = model._meta.get_field("number").max_length
     assert most is not None
     return most
+
+
+def longer_than_kept(model: type[CounterReceipt | TillDeposit], number: str, spelling: str) -> bool:
+    """Whether a number is too long as it was typed, or as it is compared: capitals may be more (« ß », SS)."""
+    return max(len(number), len(spelling)) > longest(model)
 
 
 def in_the_till(means: Means) -> Decimal:
@@ -194,7 +208,7 @@ def _take(order: Order, lines: Sequence[OrderLine], paper: Paper, commune: Commu
 
 
 def _checked(user: User, amount: Decimal, paper: Paper, commune: Commune | None, by: User) -> Paper:
-    """The paper with its number in its one spelling, once all of it may be taken."""
+    """The paper with its number as it will be kept, once all of it may be taken."""
     own = by.is_operator or (commune is not None and commune.pk in by.till_communes)
     if not own or not User.objects.visible_to(by).filter(pk=user.pk).exists():
         raise Refused(
@@ -204,12 +218,19 @@ def _checked(user: User, amount: Decimal, paper: Paper, commune: Commune | None,
         raise Refused(own_account(), code="own_account")
     if not user.is_approved:
         raise Refused(_("Le compte %s n’est pas validé. Rien n’a été encaissé.") % of(str(user)), code="not_approved")
-    paper = replace(paper, number=spelled(paper.number))
+    paper = replace(paper, number=paper.number.strip())
     if not paper.number:
         raise Refused(_("Écrivez le numéro de la quittance remise."), code="number_missing")
-    if len(paper.number) > (most := longest(CounterReceipt)):
+    spelling = spelled(paper.number)
+    if not spelling:
         raise Refused(
-            _("Le numéro de la quittance a %d caractères au plus. Rien n’a été encaissé.") % most, code="number_long"
+            _("Le numéro de la quittance contient au moins une lettre ou un chiffre. Rien n’a été encaissé."),
+            code="number_missing",
+        )
+    if longer_than_kept(CounterReceipt, paper.number, spelling):
+        raise Refused(
+            _("Le numéro de la quittance a %d caractères au plus. Rien n’a été encaissé.") % longest(CounterReceipt),
+            code="number_long",
         )
     if paper.means == Means.CHEQUE and not paper.cheque.strip():
         raise Refused(_("Écrivez la banque et le numéro du chèque."), code="cheque_missing")

@@ -6,6 +6,7 @@ import pgtrigger
 from django.conf import settings
 from django.db import models
 from django.db.models import Func
+from django.db.models.lookups import Exact
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
@@ -31,35 +32,29 @@ class Means(models.TextChoices):
         return str(self.label) if self == Means.CESU else str(self.label).lower()
 
 
-# All that a keyboard or a copy may bring between two words: tabs, line ends and other controls, no-break and typographic spaces.
-BLANKS = r"[\u0001-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+"
-# What nobody sees: soft hyphens, joiners, marks of direction and of a file's beginning.
-UNSEEN = r"[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]"
-
-# The one spelling of a receipt's or a slip's number, by PostgreSQL alone: of what is typed, of the rows (those of before stand
-# as they were typed) and in the triggers. Not by its \s nor its capital of « ß », which another locale may change.
-SPELLING = (
-    f"trim(regexp_replace(replace(upper(normalize(regexp_replace(%(expressions)s, '{UNSEEN}', '', 'g'), NFKC)), 'ß', 'SS'), "
-    f"'{BLANKS}', ' ', 'g'))"
-)
+# The one spelling in which the numbers of receipts and slips are compared: letters and digits alone, in capitals, so that
+# « bord 77 », « BORD-77 » and BORD‑77 with the hyphen of a word processor are one. A function of the database (migration
+# 0050), which the index, the triggers and the actions ask; what was typed is what is kept and shown.
+SPELLED = "checkout_number_spelled"
 
 
 def spelling() -> Func:
-    """The column `number` in its one spelling."""
-    return Func("number", template=SPELLING)
+    """The column `number` in the spelling that is compared."""
+    return Func("number", function=SPELLED, output_field=models.TextField())
 
 
-def spelled_in_sql(text: str) -> str:
-    """The same of what stands for a text in a statement: `NEW.number`."""
-    return SPELLING % {"expressions": text}
+def has_letters_or_digits() -> models.Q:
+    """Of « – » nothing would be left to compare."""
+    return ~models.Q(Exact(spelling(), models.Value("", output_field=models.TextField())))
 
 
-# Two that write « q-7 » and « Q-7 » at once come one after the other. Of the very same letters the index speaks.
+# Two that write « q 7 » and « Q-7 » at once come one after the other. Of the very same letters the constraint speaks. Both
+# triggers look at what is written from now on: rows of before that are one number today stand as they are.
 NUMBER_IN_ANY_SPELLING = f"""
-    PERFORM pg_advisory_xact_lock(hashtext('receipt:' || {spelled_in_sql("NEW.number")}));
+    PERFORM pg_advisory_xact_lock(hashtext('receipt:' || {SPELLED}(NEW.number)));
     IF EXISTS (
         SELECT 1 FROM checkout_counterreceipt r
-        WHERE {spelled_in_sql("r.number")} = {spelled_in_sql("NEW.number")} AND r.number <> NEW.number
+        WHERE {SPELLED}(r.number) = {SPELLED}(NEW.number) AND r.number <> NEW.number
           AND r.commune_id IS NOT DISTINCT FROM NEW.commune_id
     ) THEN
         RAISE EXCEPTION 'checkout_counterreceipt: % is taken in another spelling', NEW.number
@@ -72,7 +67,7 @@ SLIP_STANDS_ONCE = f"""
     PERFORM pg_advisory_xact_lock(hashtext('till:' || NEW.means));
     IF EXISTS (
         SELECT 1 FROM checkout_tilldeposit d
-        WHERE d.means = NEW.means AND {spelled_in_sql("d.number")} = {spelled_in_sql("NEW.number")}
+        WHERE d.means = NEW.means AND {SPELLED}(d.number) = {SPELLED}(NEW.number)
           AND NOT EXISTS (SELECT 1 FROM wallet_movement m WHERE m.reverses_id = d.movement_id)
     ) THEN
         RAISE EXCEPTION 'checkout_tilldeposit: slip % stands already', NEW.number
@@ -118,7 +113,7 @@ class TillDepositQuerySet(models.QuerySet["TillDeposit"]):
         return self.filter(movement__reversed_by=None)
 
     def of_slip(self, means: Means, number: str) -> Self:
-        """Those of one slip, its number as `spelled` writes it, however it was typed then."""
+        """Those of one slip, however its number was typed then; `number` is as `spelled` gives it."""
         return self.alias(spelling=spelling()).filter(means=means, spelling=number)
 
     def visible_to(self, user: "User") -> Self:
@@ -157,7 +152,7 @@ class CounterReceipt(models.Model):
         constraints = [
             # Each counter has a receipt book of its own.
             models.UniqueConstraint(fields=["commune", "number"], nulls_distinct=False, name="receipt_number_once"),
-            models.CheckConstraint(condition=~models.Q(number=""), name="counter_receipt_has_a_number"),
+            models.CheckConstraint(condition=has_letters_or_digits(), name="counter_receipt_has_a_number"),
         ]
         indexes = [models.Index(spelling(), name="receipt_number_spelled")]
         triggers = [
@@ -215,7 +210,7 @@ class TillDeposit(models.Model):
         constraints = [
             models.CheckConstraint(condition=models.Q(amount__gt=0), name="till_deposit_is_positive"),
             models.UniqueConstraint(fields=["means", "number", "edition"], name="deposit_slip_once"),
-            models.CheckConstraint(condition=~models.Q(number=""), name="till_deposit_has_a_number"),
+            models.CheckConstraint(condition=has_letters_or_digits(), name="till_deposit_has_a_number"),
         ]
         triggers = [
             pgtrigger.Trigger(

@@ -118,12 +118,14 @@ TILL: dict[str, list[Fault]] = {
     "checkout.CounterReceipt:receipt_number_once": [added(number="W-1", commune=None, payment=late_payment)],
     "checkout.CounterReceipt:receipt_number_in_any_spelling": [
         added("in another spelling", number=number, commune=None, payment=late_payment)
-        for number in ("w-1", "W-1\u00a0", "W\u00ad-\u200b1")
+        for number in ("w-1", "W-1\u00a0", "W\u00ad-\u200b1", "W\u20111", "w1")
     ],
     "checkout.CounterReceipt:nobody_takes_their_own_money": [
         added("for their own account", number="W-2", payment=late_payment, by=parent)
     ],
-    "checkout.CounterReceipt:counter_receipt_has_a_number": [added(number="", payment=late_payment)],
+    "checkout.CounterReceipt:counter_receipt_has_a_number": [
+        added(number=number, payment=late_payment) for number in ("", "\u2013")
+    ],
     "checkout.TillDeposit:till_deposit_is_positive": [
         added(number="B-2", amount=Decimal(0)),
         added(number="B-2", amount=Decimal(-5)),
@@ -131,9 +133,10 @@ TILL: dict[str, list[Fault]] = {
     "checkout.TillDeposit:till_gives_what_it_holds": [
         added("does not hold that much", means="cash", number="B-2", amount=Decimal(100), movement=more_than_there_is)
     ],
-    "checkout.TillDeposit:till_deposit_has_a_number": [added(number="")],
+    "checkout.TillDeposit:till_deposit_has_a_number": [added(number=""), added(number="\u2013")],
     "checkout.TillDeposit:slip_stands_once": [
         added("stands already", number="b-1", movement=movement),
+        added("stands already", number="B\u20111", movement=movement),
         added("stands already", edition=2, movement=movement),
     ],
     # Without the trigger in front two of the same edition would still not be of one slip.
