@@ -118,8 +118,8 @@ class DocumentAdmin(ReadOnlyAdmin):
             if number.isdecimal() and len(number) < 9:
                 return of_year.filter(number=int(number)), False
         alone = search_term.strip()
-        if alone.isdecimal() and len(alone) < 9:  # of any kind and year: who looks sees which
-            return queryset.filter(number=int(alone)), False
+        if alone.isdecimal() and len(alone) < 9:  # of any kind and year, beside the people whom digits name
+            return found | queryset.filter(number=int(alone)), duplicates
         return found, duplicates
 
     def story(self, request: HttpRequest, obj: Document) -> list[Happening]:

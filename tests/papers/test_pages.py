@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts.models import User
 from bookings.models import Booking
 from checkout.actions import Means, cancel_bookings
 from checkout.models import Order, OrderLine
@@ -248,6 +249,17 @@ class TestAdmin:
         for query, found in ((f"R-{year}", [mine.pk]), (number, [mine.pk]), (f"AF-{year}", []), ("999999", [])):
             page = client.get(self.address("changelist"), {"q": query})
             assert [row.pk for row in page.context["cl"].result_list] == found, query
+
+    def test_digits_alone_find_numbers_and_people(self) -> None:
+        numbered = receipt(bought())
+        digits = str(numbered.number)
+        shop = bought()
+        User.objects.filter(pk=shop.user.pk).update(email=f"43{digits}07@poste.example")
+        theirs = receipt(shop)
+        found = client_of(agent_of()).get(self.address("changelist"), {"q": digits}).context["cl"].result_list
+        assert {numbered.pk, theirs.pk} <= {row.pk for row in found} and len(found) == len({row.pk for row in found})
+        found = client_of(agent_of()).get(self.address("changelist"), {"q": f"43{digits}07"}).context["cl"].result_list
+        assert [row.pk for row in found] == [theirs.pk]
 
     def test_it_is_cancelled_with_a_reason(self) -> None:
         paper = receipt(bought())
