@@ -61,7 +61,7 @@ class SettlementAdmin(ReadOnlyAdmin):
     change_list_template = "admin/checkout/settlement/change_list.html"
     change_form_template = "admin/checkout/settlement/change_form.html"
     list_display = ["name", "who", "lines", "gaps", "bank", "imported_at", "imported_by"]
-    signers = ["explained_by"]
+    signers = ["explained_by", "accepted_by"]
     list_select_related = ["imported_by"]
     list_filter = [GapFilter]
     date_hierarchy = "imported_at"
@@ -76,6 +76,11 @@ class SettlementAdmin(ReadOnlyAdmin):
     def story(self, request: HttpRequest, obj: Settlement) -> list[Happening]:
         facts = [
             (obj.imported_at, obj.imported_by_id, _("Fichier importé.")),
+            (
+                obj.imported_at if obj.accepted else None,
+                obj.accepted_by_id,
+                _("Commissions acceptées\u00a0: %s.") % obj.accepted.words,
+            ),
             (obj.explained_at, obj.explained_by_id, _("Écarts expliqués\u00a0: %s") % obj.explanation),
             *((note.at, note.by_id, _("Explication complétée\u00a0: %s") % note.words) for note in obj.notes.all()),
         ]
@@ -94,6 +99,7 @@ class SettlementAdmin(ReadOnlyAdmin):
         context["may_explain"] = may and obj.explained_at is None
         context["may_complete"] = may and obj.explained_at is not None
         context["explainer"] = self.signature(obj, "explained_by")
+        context["accepter"] = self.signature(obj, "accepted_by")
         notes = list(obj.notes.all())
         names = signatures(staff(request), [note.by_id for note in notes])
         context["notes"] = [(note, names[note.by_id]) for note in notes]
@@ -178,7 +184,14 @@ class SettlementAdmin(ReadOnlyAdmin):
         try:
             reading = settlements.read(provider=provider, content=content)
             if request.method == "POST" and seen == reading.sha256:
-                row = settlements.post(provider=provider, name=draft["name"], content=content, by=staff(request))
+                ticked = request.POST.get("commissions") == reading.unusual.token
+                row = settlements.post(
+                    provider=provider,
+                    name=draft["name"],
+                    content=content,
+                    by=staff(request),
+                    accepted=reading.unusual if ticked else None,
+                )
                 request.session.pop(DRAFT)
                 said = _("Importé\u00a0: %s arrivés en banque.") % euros(row.net)
                 if not reading.good:
@@ -188,8 +201,10 @@ class SettlementAdmin(ReadOnlyAdmin):
                 self.say(request, messages.SUCCESS, [said])
                 return redirect(self.url("change", row.pk))
         except Refused as refusal:
-            request.session.pop(DRAFT)
             self.say(request, messages.ERROR, refusal.messages)
+            if refusal.code == "commissions_to_accept":  # the file waits for its tick
+                return redirect(self.url("check"))
+            request.session.pop(DRAFT)
             return redirect(self.url("new"))
         if request.method == "POST":  # another file was chosen since, in another window
             said = _("Un autre fichier a été choisi depuis\u00a0: voici ce qu’il dit. Rien n’a été importé.")

@@ -1,6 +1,8 @@
 """What the régie keeps of its own work: statements to the communes, and what each night's check found."""
 
 import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,11 +13,12 @@ from django.contrib.postgres.fields import DateRangeField, RangeOperators
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from accounts.models import Commune
 from checkout.providers import provider_name
 from portal.common.db import not_truncated
-from portal.common.formats import PARIS, long_date, moment, period_words
+from portal.common.formats import PARIS, euros, long_date, moment, period_words
 from portal.common.money import ZERO, MoneyField
 from wallet.models import Account, Movement
 
@@ -293,6 +296,72 @@ SAYS_EACH_LINE = """
 """
 
 
+# What a provider keeps of a line without anybody wondering: above this, or above the line itself, somebody looks at it first.
+USUAL_PART, USUAL_FIXED = Decimal("0.05"), Decimal("0.50")
+
+
+def is_unusual_fee(gross: Decimal, fee: Decimal) -> bool:
+    """Whether a line's fee (kept, or given back: below zero) is to be looked at; both in euros."""
+    return abs(fee) > min(abs(gross), abs(gross) * USUAL_PART + USUAL_FIXED)
+
+
+@dataclass(frozen=True)
+class Commissions:
+    """The unusual commissions of a file, for which somebody answers: of how many lines, together, and of how much; in euros."""
+
+    lines: int = 0
+    fees: Decimal = ZERO
+    gross: Decimal = ZERO
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]]) -> Self:
+        """Those of these lines (each with its gross and its fee) whose fee is unusual."""
+        found = [row for row in rows if is_unusual_fee(row["gross"], row["fee"])]
+        return cls(
+            len(found), sum((abs(row["fee"]) for row in found), ZERO), sum((abs(row["gross"]) for row in found), ZERO)
+        )
+
+    def __bool__(self) -> bool:
+        return self.lines > 0
+
+    @property
+    def words(self) -> str:
+        """What is accepted: « 0,25 € de commission pour 0,20 €, sur une ligne »."""
+        said = ngettext(
+            "%(fees)s de commission pour %(gross)s, sur une ligne",
+            "%(fees)s de commissions pour %(gross)s, sur %(lines)d lignes",
+            self.lines,
+        )
+        return said % {"fees": euros(self.fees), "gross": euros(self.gross), "lines": self.lines}
+
+    @property
+    def rule(self) -> str:
+        """Why they are shown."""
+        said = _(
+            "La commission dépasse %(part)s\u00a0%% du montant plus %(fixed)s, ou le montant lui-même\u00a0: une virgule oubliée, deux colonnes échangées, ou les frais d’un tout petit règlement."
+        )
+        return str(said) % {"part": f"{USUAL_PART:.0%}".rstrip("%"), "fixed": euros(USUAL_FIXED)}
+
+    @property
+    def token(self) -> str:
+        """What the tick sends back: the very figures that stood beside it."""
+        return f"{self.lines}:{self.fees}:{self.gross}"
+
+
+# The same rule as `is_unusual_fee`: no line of such a commission is posted that nobody has answered for, sum by sum.
+ANSWERS_FOR_FEES = f"""
+    IF (NEW.accepted_lines, NEW.accepted_fees, NEW.accepted_gross) <> (
+        SELECT count(*), coalesce(sum(abs(fee)), 0), coalesce(sum(abs(gross)), 0)
+        FROM jsonb_to_recordset(NEW.matched) AS line(gross numeric, fee numeric)
+        WHERE abs(fee) > least(abs(gross), abs(gross) * {USUAL_PART} + {USUAL_FIXED})
+    ) THEN
+        RAISE EXCEPTION 'checkout_settlement: nobody has accepted these commissions'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""  # noqa: S608  built of constants of the code alone
+
+
 class SettlementQuerySet(models.QuerySet["Settlement"]):
     def to_explain(self) -> Self:
         """Those with lines that did not agree, about which nobody has said why."""
@@ -312,6 +381,21 @@ class Settlement(models.Model):
     differences = models.JSONField(_("différences"))
     # [{line, reference, order, payment, nature, gross, fee}]; files imported before this was kept have none.
     matched = models.JSONField(_("lignes qui concordent"), default=list, db_default=[])
+    # What is unusual of them was accepted when the file was imported, by these figures.
+    accepted_lines = models.PositiveIntegerField(_("lignes de commission acceptées"), default=0, db_default=0)
+    accepted_fees = models.DecimalField(
+        _("commissions acceptées"), max_digits=12, decimal_places=2, default=ZERO, db_default=ZERO
+    )
+    accepted_gross = models.DecimalField(
+        _("brut de ces lignes"), max_digits=12, decimal_places=2, default=ZERO, db_default=ZERO
+    )
+    accepted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        related_name="+",
+        verbose_name=_("commissions acceptées par"),
+    )
     imported_at = models.DateTimeField(_("importé le"), auto_now_add=True)
     imported_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("importé par")
@@ -335,6 +419,10 @@ class Settlement(models.Model):
                 | (Q(explained_at__isnull=False, explained_by__isnull=False) & ~Q(explanation="")),
                 name="explained_settlement_is_signed",
             ),
+            models.CheckConstraint(
+                condition=Q(accepted_lines=0, accepted_by=None) | Q(accepted_lines__gt=0, accepted_by__isnull=False),
+                name="accepted_commissions_are_signed",
+            ),
         ]
         triggers = [
             pgtrigger.Trigger(
@@ -342,6 +430,12 @@ class Settlement(models.Model):
                 when=pgtrigger.Before,
                 operation=pgtrigger.Insert,
                 func=SAYS_EACH_LINE,
+            ),
+            pgtrigger.Trigger(
+                name="unusual_commissions_are_accepted",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert,
+                func=ANSWERS_FOR_FEES,
             ),
             pgtrigger.ReadOnly(name="settlement_is_frozen", exclude=["explained_at", "explained_by", "explanation"]),
             pgtrigger.Protect(
@@ -378,6 +472,11 @@ class Settlement(models.Model):
     def right(self) -> list[dict[str, Any]]:
         """The lines that were posted, their amounts as decimals."""
         return [{**row, "gross": Decimal(row["gross"]), "fee": Decimal(row["fee"])} for row in self.matched]
+
+    @property
+    def accepted(self) -> Commissions:
+        """The unusual commissions that somebody has answered for."""
+        return Commissions(self.accepted_lines, self.accepted_fees, self.accepted_gross)
 
     @property
     def keeps_what_matched(self) -> bool:

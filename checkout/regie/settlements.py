@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 from checkout.models import Payment, Refund
 from checkout.providers import provider_name
-from checkout.regie.models import Settlement, SettlementNote
+from checkout.regie.models import Commissions, Settlement, SettlementNote, is_unusual_fee
 from portal.common.db import one_at_a_time, refusing
 from portal.common.errors import Refused
 from portal.common.formats import sort_key
@@ -91,6 +91,11 @@ class Line:
         }
 
     @property
+    def is_unusual(self) -> bool:
+        """Whether it agrees, and its commission is one that somebody has to look at first."""
+        return not self.problem and is_unusual_fee(self.gross, self.fee)
+
+    @property
     def named(self) -> dict[str, object]:
         """The règlement that a line names, and what it brought here or its refund gave back, in euros, if either is known."""
         if self.payment is None:
@@ -122,6 +127,16 @@ class Reading:
     def shown_right(self) -> list[dict[str, object]]:
         """The lines that will be posted, as a settlement keeps them."""
         return [line.shown for line in self.good]
+
+    @property
+    def shown_unusual(self) -> list[dict[str, object]]:
+        """Those of them whose commission is to be looked at."""
+        return [line.shown for line in self.lines if line.is_unusual]
+
+    @property
+    def unusual(self) -> Commissions:
+        """What is to be accepted before any line of the file is posted."""
+        return Commissions.of(self.shown_right)
 
     @property
     def shown_wrong(self) -> list[dict[str, object]]:
@@ -172,14 +187,24 @@ def read(*, provider: str, content: bytes) -> Reading:
 
 
 @transaction.atomic
-def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
+def post(*, provider: str, name: str, content: bytes, by: User, accepted: Commissions | None = None) -> Settlement:
     """Import a file and post each line that matches: from the provider to the bank, its fee apart.
 
     A line is posted once, whatever file it comes in. A file of which no line matches is kept too, and posts nothing: its
-    differences wait to be explained. Raises Refused as `read` does.
+    differences wait to be explained. `accepted` are the unusual commissions that `by` has seen and answers for. Raises
+    Refused as `read` does, and for commissions that are unusual and not, or no longer, the accepted ones.
     """
     one_at_a_time(f"settlement:{provider}")  # a line of two files at once is posted of one, and told of the other
     reading = read(provider=provider, content=content)
+    unusual = reading.unusual
+    if unusual and accepted != unusual:
+        raise Refused(
+            _(
+                "Des commissions sont à regarder\u00a0: %s. Cochez que vous les acceptez, ou corrigez le fichier. Rien n’a été importé."
+            )
+            % unusual.words,
+            code="commissions_to_accept",
+        )
     with refusing({"file_imported_once": _("Ce fichier a déjà été importé. Rien n’a été changé.")}):
         row = Settlement.objects.create(
             provider=provider,
@@ -190,6 +215,10 @@ def post(*, provider: str, name: str, content: bytes, by: User) -> Settlement:
             lines=len(reading.lines),
             differences=_kept(reading.shown_wrong),
             matched=_kept(reading.shown_right),
+            accepted_lines=unusual.lines,
+            accepted_fees=unusual.fees,
+            accepted_gross=unusual.gross,
+            accepted_by=by if unusual else None,
             imported_by=by,
         )
     for line in reading.good:
@@ -323,8 +352,6 @@ def _line(provider: str, number: int, row: Sequence[str], places: Mapping[str, S
         line.problem = _("ligne décalée\u00a0: elle a plus de cellules que de titres")
     elif not gross:
         line.problem = _("montant illisible")
-    elif fee is not None and abs(fee) > abs(gross):
-        line.problem = _("commission plus élevée que le montant\u00a0: «\u00a0%s\u00a0»") % of_fee[:40]
     elif fee is None:
         line.problem = _("commission illisible\u00a0: «\u00a0%s\u00a0»") % of_fee[:40]
     elif not places[NET]:

@@ -23,6 +23,17 @@ def remittance(place: Town) -> Movement:
 
 EARLIER: dict[str, Any] = {"period": DateRange(dt.date(2019, 1, 1), dt.date(2019, 2, 1), "[)"), "movement": remittance}
 JANUARY: dict[str, Any] = {"first_day": dt.date(2026, 1, 1), "last_day": dt.date(2026, 1, 31)}
+# A rest of twenty cents, of which the provider keeps more.
+ONE_LINE: dict[str, Any] = {
+    "sha256": "1" * 64,
+    "lines": 1,
+    "differences": [],
+    "gross": Decimal("0.20"),
+    "fees": Decimal("0.25"),
+    "matched": [{"line": 3, "gross": "0.20", "fee": "0.25"}],
+    "accepted_lines": 1,
+    "accepted_by": agent,
+}
 
 PAPERS: dict[str, list[Fault]] = {
     "checkout.Regie:regie_keeps_its_code": [changed(code="autre")],
@@ -102,6 +113,12 @@ STATEMENTS: dict[str, list[Fault]] = {
         changed(explanation="Frais"),
         changed(explained_at=now, explained_by=agent),
         changed(explained_at=now, explanation="Frais"),
+    ],
+    "checkout.Settlement:accepted_commissions_are_signed": [added(sha256="1" * 64, accepted_by=agent)],
+    "checkout.Settlement:unusual_commissions_are_accepted": [
+        added("nobody has accepted these", **ONE_LINE),
+        added("nobody has accepted these", **ONE_LINE | {"accepted_fees": Decimal("0.05")}),
+        added("nobody has accepted these", **ONE_LINE | {"accepted_gross": Decimal("0.20")}),
     ],
     "checkout.SettlementNote:settlement_note_says_something": [added(words="")],
     "checkout.SettlementNote:settlement_notes_are_kept": [changed(words="Autre"), deleted()],
