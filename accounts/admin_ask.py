@@ -1,7 +1,7 @@
 """A question before an act of the administration: what it is about, a form, one button (templates/admin/ask.html)."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
@@ -15,15 +15,20 @@ from portal.common.errors import Refused
 
 @dataclass(frozen=True)
 class Question:
-    """What is said around the form: facts by name, sentences on what is at stake, the words of the button and of the way out."""
+    """What is said around the form: facts by name, sentences on what is at stake, the words of the button and of the way out.
+
+    A question that shows more than that has a `template` of its own, which extends the usual one and reads `context` too.
+    """
 
     title: str
     facts: Sequence[tuple[Any, Any]]
-    button: str
+    button: str  # none while there is nothing to do: then there is no form either
     cancel: str  # the address that the way out leads to
     cancel_words: str
     notes: Sequence[str] = ()
     danger: bool = True  # the act is not a harmless one
+    template: str = "admin/ask.html"
+    context: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,4 +56,5 @@ def ask(
 
 def show(table: ScopedAdmin, request: HttpRequest, question: Question, form: forms.Form) -> HttpResponse:
     """The page of a question that its view answers by itself."""
-    return table.page(request, "admin/ask.html", {"question": question, "title": question.title, "form": form})
+    context = {"question": question, "title": question.title, "form": form, **question.context}
+    return table.page(request, question.template, context)

@@ -94,6 +94,8 @@ class AccountAdmin(DecisionAdmin):
     )
     # What the apps above know of an account (its money, its bookings) and families may not import: they add to this.
     stakes: list[Callable[[Sequence[User], User], dict[int, str]]] = []
+    # And panels of a person's page, for who looks at it.
+    panels_above: list[Callable[[User, User], Sequence[dict[str, Any]]]] = []
     reason_field = "decision_reason"
     list_display = ["name", "email", "email_is_verified", "commune", "children", "state", "finished"]
     list_filter = [AccountStateFilter, "commune", StaffFilter]
@@ -236,6 +238,7 @@ class AccountAdmin(DecisionAdmin):
                 "rows": requests,
                 "empty": _("Aucune demande pour vos services."),
             },
+            *(panel for above in self.panels_above for panel in above(obj, staff(request))),
         ]
 
     def get_urls(self) -> list[Any]:

@@ -22,6 +22,7 @@ from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, ScopedForm, T
 from accounts.admin_history import Happening, told
 from checkout.papers.actions import cancel, send
 from checkout.papers.again import issue_again, successor
+from checkout.papers.certifying import certify
 from checkout.papers.models import LETTERS, MOST_TAKEN, Document, InvoiceRun, Kind, Regie, Series
 from checkout.papers.runs import resume
 from checkout.papers.views import download
@@ -94,6 +95,11 @@ class DocumentAdmin(ReadOnlyAdmin):
             path("<int:pk>/fichier/", self.guarded(self.file_view), name="checkout_document_file"),
             path("<int:pk>/annuler/", self.guarded(self.cancel_view), name="checkout_document_cancel"),
             path("<int:pk>/editer-a-nouveau/", self.guarded(self.again_view), name="checkout_document_again"),
+            path(
+                "attester/<int:user>/<slug:slug>/<int:year>/",
+                self.guarded(self.certificate_view),
+                name="checkout_document_certify",
+            ),
             *super().get_urls(),
         ]
 
@@ -202,6 +208,12 @@ class DocumentAdmin(ReadOnlyAdmin):
             danger=False,
         )
         return ask(self, request, question, forms.Form(request.POST or None), issue)
+
+    def certificate_view(self, request: HttpRequest, user: int, slug: str, year: int) -> HttpResponse:
+        """Issues a person's certificate of a year for them, as they would by themselves."""
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        return certify(self, request, user, slug, year)
 
     @admin.action(description=gettext_lazy("Renvoyer par courriel"), permissions=["decide"])
     def send_again(self, request: HttpRequest, queryset: Any) -> None:

@@ -1,4 +1,4 @@
-"""Issuing anew what another paper has ended: the same statement as it is now, under the next number."""
+"""Issuing by an operator: a family's certificate at the counter, or anew what another paper has ended, under the next number."""
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -48,6 +48,22 @@ def issue_again(*, document: Document, by: User) -> Document:
     elif made.issued_by_id:  # a transfer's note is the régie's own, and sent as such
         send(document=made, by=by)
     return made
+
+
+@transaction.atomic
+def issue_for(*, kind: Kind, user: User, year: int, by: User) -> tuple[Document, bool]:
+    """Issue a person's certificate of a year for them and send it; returns it, and whether it is new.
+
+    For who has no computer, or does not find the page: the same paper as they would issue, which says who did. Refused as
+    issue_certificate is. One that stands and is true is returned, and nothing is sent.
+    """
+    lock_year(kind, user.pk, year)  # of two presses the second sees the first's paper
+    before = Document.objects.of(user).order_by("-pk").values_list("pk", flat=True).first() or 0
+    made = issue_certificate(kind=kind, user=user, year=year, by=by)
+    is_new = made.pk > before
+    if is_new and made.kind != Kind.CANCELLATION:
+        send(document=made, by=by)
+    return made, is_new
 
 
 def _issue(document: Document, by: User) -> Document | None:

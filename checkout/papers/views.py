@@ -1,6 +1,7 @@
 """« Mes factures et attestations » : the papers of a person, and those that they may have issued."""
 
 import logging
+from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -65,7 +66,7 @@ def certificate_page(request: HttpRequest, slug: str, year: int) -> HttpResponse
     """The figures of a yearly certificate as it would be printed (GET), and its issue (POST)."""
     user = current_user(request)
     kind = CERTIFICATES.get(slug)
-    if kind is None or not 2000 <= year <= today().year:
+    if kind is None or not is_a_year(year):
         raise Http404
     if request.method == "POST":
         try:
@@ -84,18 +85,26 @@ def certificate_page(request: HttpRequest, slug: str, year: int) -> HttpResponse
             said = _("L’attestation n° %s est éditée.")
         messages.success(request, said % document.reference)
         return redirect("papers")
+    return render(request, "papers/certificate.html", {**preview(kind, user, year), "account_section": "papers"})
+
+
+def is_a_year(year: int) -> bool:
+    """Whether there may be a certificate of this year: not of one to come."""
+    return 2000 <= year <= today().year
+
+
+def preview(kind: Kind, user: User, year: int) -> dict[str, Any]:
+    """What the page of a certificate shows before its issue: the one that stands while it is true, else today's figures."""
     content = certificate(kind, user, year)
     issued = live(kind, user, content.subject)
     stands = issued is not None and is_true(issued, content)
-    context = {
+    return {
         "content": as_issued(issued, content) if issued and stands else content,
         "recipient": issued.data["recipient"] if issued and stands else recipient(user),
         "obstacle": "" if stands else obstacle(content),
         "issued": issued,
         "untrue": issued is not None and not stands,
-        "account_section": "papers",
     }
-    return render(request, "papers/certificate.html", context)
 
 
 @require_safe
