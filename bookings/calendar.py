@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -14,7 +15,7 @@ from bookings.availability import Availability, Had, State
 from bookings.models import Booking
 from bookings.selection import WHOLE_WEEK
 from families.models import Beneficiary
-from portal.common.formats import MONTHS, NBSP, WEEKDAYS, enumeration, long_date, moment, month, of_month
+from portal.common.formats import NBSP, WEEKDAYS, enumeration, long_date, moment, month, of_month
 from services.models import OpenDay
 from services.patterns import Pattern
 
@@ -61,7 +62,8 @@ class Column:
 @dataclass(slots=True)
 class Month:
     """`closed` says which days that would be open are not: (« vacances scolaires », « 23 et 30 »); `until`, of those that
-    can be ticked, up to when: (« lun. 7 et mar. 8 », « jeudi 3 décembre à 10 h »).
+    can be ticked, up to when: (« lun. 7 et mar. 8 », « jeudi 3 décembre à 10 h »). `before` stands for the months before it
+    that have no open day.
     """
 
     title: str
@@ -71,6 +73,7 @@ class Month:
     closed: list[tuple[str, str]] = field(default_factory=list)
     until: list[tuple[str, str]] = field(default_factory=list)
     pick: str = ""
+    before: str = ""
 
 
 @dataclass(slots=True)
@@ -93,16 +96,18 @@ class GridMonth:
     anchor: str
     closed: list[tuple[str, str]] = field(default_factory=list)
     until: list[tuple[str, str]] = field(default_factory=list)
+    before: str = ""
 
 
 @dataclass
 class YearCalendar:
-    """The months from the first open day to the last; `seen` are what the legend has to explain: "choices" (days that can
-    be ticked), "few" places, "late" days, days "held" in the cart, "waits".
+    """The months that have an open day; `seen` are what the legend has to explain: "choices" (days that can be ticked),
+    "few" places, "late" days, days "held" in the cart, "waits". `after` stands for the months after the last of them.
     """
 
     months: Sequence[Month | GridMonth]
     seen: Collection[str] = ()
+    after: str = ""
 
 
 @dataclass
@@ -150,15 +155,16 @@ def initials(beneficiaries: Iterable[Beneficiary]) -> dict[int, str]:
     return found
 
 
-def build(availability: Availability, marks: Marks) -> YearCalendar:
-    """Lay out the open days of an activity by month; `marks.ticked` are dates."""
+def build(availability: Availability, marks: Marks, *, first: dt.date, last: dt.date) -> YearCalendar:
+    """Lay out the open days of an activity by month, from `first` to `last`; `marks.ticked` are dates."""
     days = availability.days
     if not days:
         return YearCalendar([])
     writer = _Writer(availability, marks)
     quick = set(availability.quick_dates)
     months = []
-    for year, number in _months(min(days), max(days)):
+    opened, after = _opened(days, first, last)
+    for year, number, before in opened:
         closed = _Closed(writer.pattern)
         weeks: list[list[Cell | None]] = []
         for week in calendar.Calendar().monthdatescalendar(year, number):
@@ -177,10 +183,11 @@ def build(availability: Availability, marks: Marks) -> YearCalendar:
                 cells.append(cell)
             weeks.append(cells)
         months.append(_month(year, number, weeks, quick, closed.listed, writer.take_until()))
-    return writer.year(months)
+        months[-1].before = before
+    return writer.year(months, after)
 
 
-def build_grid(availability: Availability, marks: Marks) -> YearCalendar:
+def build_grid(availability: Availability, marks: Marks, *, first: dt.date, last: dt.date) -> YearCalendar:
     """Lay out the same days with a column for each person; `marks.ticked` are wishes.
 
     Days that are over are left out, days closed to all are only named under their month.
@@ -192,10 +199,11 @@ def build_grid(availability: Availability, marks: Marks) -> YearCalendar:
     writer = _Writer(availability, marks)
     quick = set(availability.quick_dates)
     months = []
-    for year, number in _months(min(days), max(days)):
+    opened, after = _opened(days, first, last)
+    for year, number, before in opened:
         closed = _Closed(writer.pattern)
         rows: list[Row] = []
-        last = None
+        week_before = None
         for day in range(1, calendar.monthrange(year, number)[1] + 1):
             date = dt.date(year, number, day)
             open_day = days.get(date)
@@ -211,13 +219,14 @@ def build_grid(availability: Availability, marks: Marks) -> YearCalendar:
                     _day_name(date),
                     long_date(date),
                     writer.person_cells(open_day),
-                    starts_week=last not in (None, week),
+                    starts_week=week_before not in (None, week),
                 )
             )
-            last = week
+            week_before = week
         until = writer.take_until()
         months.append(_grid_month(year, number, rows, availability, writer.letters, quick, closed.listed, until))
-    return writer.year(months)
+        months[-1].before = before
+    return writer.year(months, after)
 
 
 def build_past(availability: Availability, first: dt.date, end: dt.date) -> Past | None:
@@ -240,11 +249,34 @@ def build_past(availability: Availability, first: dt.date, end: dt.date) -> Past
     words = ngettext("mois passé", "mois passés", len(months))
     if count:
         words = ngettext("%d jour réservé", "%d jours réservés", count) % count
-    title = months[0].title
-    if len(months) > 1:
-        start = months[0].title.lower() if first.year != last.year else MONTHS[first.month - 1]
-        title = _("De %(first)s à %(last)s") % {"first": start, "last": months[-1].title.lower()}
-    return Past(f"{title}\u00a0: {words}", months)
+    return Past(f"{_span(first, last)}\u00a0: {words}", months)
+
+
+def _opened(days: Iterable[dt.date], first: dt.date, last: dt.date) -> tuple[list[tuple[int, int, str]], str]:
+    """The months with one of these days, each with what is said of those before it that have none; what is said of the last."""
+    known = {(date.year, date.month) for date in days}
+    found = []
+    empty: list[dt.date] = []
+    for year, number in _months(first, last):
+        if (year, number) in known:
+            found.append((year, number, _nothing_in(empty)))
+            empty = []
+        else:
+            empty.append(dt.date(year, number, 1))
+    return found, _nothing_in(empty)
+
+
+def _nothing_in(months: Sequence[dt.date]) -> str:
+    """`De novembre 2026 à janvier 2027 : aucun jour ouvert`; empty when there is no such month."""
+    return _("%s\u00a0: aucun jour ouvert") % _span(months[0], months[-1]) if months else ""
+
+
+def _span(first: dt.date, last: dt.date) -> str:
+    """The months from one to another: `Mars 2027`, `De septembre à octobre 2026`, `D’octobre 2026 à janvier 2027`."""
+    if (first.year, first.month) == (last.year, last.month):
+        return month(first)
+    start = of_month(first, year=first.year != last.year)
+    return _("%(from)s à %(last)s") % {"from": capfirst(start), "last": month(last).lower()}
 
 
 def _months(first: dt.date, last: dt.date) -> Iterable[tuple[int, int]]:
@@ -346,9 +378,9 @@ class _Writer:
         self._soon: dict[str, list[str]] = {}
         self._last: OpenDay | None = None
 
-    def year(self, months: Sequence[Month | GridMonth]) -> YearCalendar:
+    def year(self, months: Sequence[Month | GridMonth], after: str) -> YearCalendar:
         """The months written, with what the legend has to explain."""
-        return YearCalendar(months, self._seen)
+        return YearCalendar(months, self._seen, after)
 
     def take_until(self) -> list[tuple[str, str]]:
         """Up to when the days written since the last time can be booked and cancelled, those of one moment together."""

@@ -311,7 +311,7 @@ class BookingPage:
             lists_url=reverse("waiting_lists"),
             never=self.never,
         )
-        calendar = (build_grid if selection.by_person else build)(availability, marks)
+        calendar = (build_grid if selection.by_person else build)(availability, marks, first=year.first, last=year.last)
         costs = {place: prices.of_place(self.access, place) for place in counted}
         lines = self._lines(prices, availability, costs)
         upcoming = next((row for row in year.days if row.is_open and row.book_until > availability.at), None)

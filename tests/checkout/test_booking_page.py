@@ -189,6 +189,19 @@ class TestTakenDays:
         following = client.get(page(shop), {"annee": school_year(today())[0].year + 1})
         assert "réservé" not in text(following).partition("fermé")[2]
 
+    @pytest.mark.parametrize("view", ["", "grille"])
+    def test_months_without_an_open_day_are_one_line(self, browse: Browse, view: str) -> None:
+        shop = monday_shop(weeks=0, children=1)
+        year = school_year(today())[0].year + 1
+        for date in (dt.date(year, 10, 12), dt.date(year + 1, 2, 8), dt.date(year + 1, 3, 1)):
+            OpenDayFactory(activity=shop.activity, date=date)
+        response = browse(shop).get(page(shop), {"annee": year, "vue": view})
+        words = text(response)
+        assert f"Septembre {year} : aucun jour ouvert Octobre {year}" in words
+        assert f"De novembre {year} à janvier {year + 1} : aucun jour ouvert Février {year + 1}" in words
+        assert f"D’avril à août {year + 1} : aucun jour ouvert" in words
+        assert words.count("aucun jour ouvert") == 3 and response.content.decode().count("<caption><h3>") == 3
+
     def test_up_to_when_each_day_can_be_booked_and_cancelled(self, browse: Browse) -> None:
         shop = monday_shop(weeks=1, children=2)
         moment = dt.datetime.combine(shop.days[0].date - dt.timedelta(days=4), dt.time(10), tzinfo=PARIS)
