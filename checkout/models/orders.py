@@ -91,7 +91,7 @@ class Order(models.Model):
     tickets_back: int
     has_expired: bool
     was_refused: bool
-    credited: Decimal
+    credited: Decimal | None
     in_cart: bool
     captured: Decimal  # read by checkout.verification, as is:
     lines_total: Decimal

@@ -32,9 +32,10 @@ JUST_PAID = dt.timedelta(minutes=30)
 @require_safe
 def orders(request: HttpRequest) -> HttpResponse:
     """The person's orders, newest first."""
-    rows = with_standing(Order.objects.of(current_user(request))).order_by("-created_at")
-    page = Paginator(rows, PAGE_SIZE).get_page(request.GET.get("page"))
-    listed = [(row, timezone.localdate(row.created_at), nature(row), standing(row)) for row in page.object_list]
+    mine = Order.objects.of(current_user(request)).order_by("-created_at")
+    page = Paginator(mine, PAGE_SIZE).get_page(request.GET.get("page"))  # they are counted without their lines
+    rows = with_standing(mine[page.start_index() - 1 : page.end_index()]) if page.paginator.count else []
+    listed = [(row, timezone.localdate(row.created_at), nature(row), standing(row)) for row in rows]
     return render(request, "checkout/orders.html", {"page": page, "listed": listed})
 
 

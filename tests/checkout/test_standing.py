@@ -72,6 +72,12 @@ def read_by(plan: dict[str, Any]) -> int:
     return max(plan["Actual Rows"] * plan["Actual Loops"], *map(read_by, plan.get("Plans", [])), 0)
 
 
+def loops(plan: dict[str, Any], table: str) -> int:
+    """How often a plan has gone to a table."""
+    here = plan["Actual Loops"] if plan.get("Relation Name") == table else 0
+    return here + sum(loops(step, table) for step in plan.get("Plans", []))
+
+
 def listed(browse: Browse, shop: Shop) -> str:
     return text(browse(shop).get(ORDERS))
 
@@ -319,6 +325,19 @@ def test_an_order_that_still_waits_says_where_its_late_money_is(browse: Browse) 
     )
     assert "rien n’a été débité" not in said and "Voir mon porte-monnaie" in said
     assert "21,60 € portés au porte-monnaie" in text(browse(shop).get("/mon-compte/commandes/"))
+
+
+def test_late_money_is_read_once_an_order_and_not_once_a_line(browse: Browse) -> None:
+    shop = open_shop(days=10, children=4, credit="500")
+    order_with(shop, total="316.00")
+    with connection.cursor() as cursor:
+        with CaptureQueriesContext(connection) as asked:
+            browse(shop).get(ORDERS)
+        (page,) = [query["sql"] for query in asked if '"credited"' in query["sql"]]  # they are counted without
+        cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + page)
+        ((found,),) = cursor.fetchall()
+    (plan,) = found if isinstance(found, list) else json.loads(found)
+    assert loops(plan["Plan"], "checkout_payment") <= 3  # its late money, its refusal, and what a planner shares out
 
 
 def test_an_order_of_tickets_is_no_booking(browse: Browse) -> None:
