@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from django.contrib import messages
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST, require_safe
@@ -114,10 +115,12 @@ def filiation_add_self(request: HttpRequest) -> HttpResponse:
     back = page_of_ours(request, request.POST.get("back", ""))
     if not back:
         return redirect("filiations")
-    chosen = request.POST.copy()
-    for name in ("back", "csrfmiddlewaretoken"):
-        chosen.pop(name, None)
-    return redirect(f"{back}?{chosen.urlencode()}" if chosen else back)
+    parts = urlsplit(back)
+    chosen = QueryDict(parts.query, mutable=True)
+    for name, values in request.POST.lists():
+        if name not in {"back", "csrfmiddlewaretoken"}:
+            chosen.setlist(name, values)  # what was chosen since takes the place of what the page came with
+    return redirect(urlunsplit(parts._replace(query=chosen.urlencode())))
 
 
 # --- Second step of signing up ---------------------------------------------------------------------------------------

@@ -431,3 +431,14 @@ def test_buying_for_oneself_too_keeps_what_was_chosen(browse: Browse) -> None:
     ticked = {person.pk for person, checked in after.context["people"] if checked}
     oneself = Filiation.objects.get(user=shop.user, kind="self").beneficiary_id
     assert ticked == {shop.children[1].pk, oneself}
+
+
+@pytest.mark.parametrize(
+    "came_with, leads_to",
+    [("?profile=1", "?profile=1&slot=3"), ("?slot=2&profile=1", "?slot=3&profile=1"), ("#jours", "?slot=3#jours")],
+)
+def test_what_was_chosen_joins_the_query_that_a_page_has(browse: Browse, came_with: str, leads_to: str) -> None:
+    shop = kiosk()
+    address = shop.activity.get_absolute_url()
+    sent = {"back": f"{address}{came_with}", "slot": "3"}
+    assert browse(shop).post("/mon-compte/filiations/moi-meme/", sent)["Location"] == f"{address}{leads_to}"
