@@ -5,15 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 from django import forms
-from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import User
 from portal.common.errors import Refused
 from portal.common.formats import euros, month, today
 from portal.common.forms import AmountField, SummaryOnPage, label_of, offer
-from wallet.models import Movement
+from wallet.models import Movement, Wallet
 from wallet.transfers import Debtor
 from wallet.withdrawals.actions import read_family_iban, read_holder
 
@@ -23,13 +21,11 @@ OF_A_WALLET = [(kind.value, kind.label) for kind in Movement.Kind if kind not in
 MONTHS_LISTED = 24
 
 
-def last_months(date: dt.date, since: dt.date) -> list[dt.date]:
-    """The first days of this month and of those before it back to that of `since`, newest first."""
-    first = date.replace(day=1)
-    found = [first]
-    while len(found) < MONTHS_LISTED and since < first:
-        first = (first - dt.timedelta(days=1)).replace(day=1)
-        found.append(first)
+def last_months(date: dt.date) -> list[dt.date]:
+    """The first days of this month and of those before it, MONTHS_LISTED in all, newest first."""
+    found = [date.replace(day=1)]
+    while len(found) < MONTHS_LISTED:
+        found.append((found[-1] - dt.timedelta(days=1)).replace(day=1))
     return found
 
 
@@ -48,11 +44,13 @@ class MovementFilter(forms.Form):
         error_messages={"invalid_choice": _("Ce mois n’est pas dans la liste : tous les mois sont montrés.")},
     )
 
-    def __init__(self, data: Any, owner: User) -> None:
+    def __init__(self, data: Any, mine: Wallet) -> None:
+        """Of a wallet read `with_months`, only those in which something moved are offered; another one that an address names
+        is still read."""
         super().__init__(data)
-        since = timezone.localdate(owner.created_at)  # nothing moves in a wallet before its owner is there
-        months = [("", _("Tous")), *((f"{first:%Y-%m}", month(first)) for first in last_months(today(), since))]
-        offer(self, "mois", months)
+        moved = {f"{begin:%Y-%m}" for begin in mine.moved_in} | {data.get("mois", "")}
+        named = [(f"{first:%Y-%m}", month(first)) for first in last_months(today())]
+        offer(self, "mois", [("", _("Tous")), *(choice for choice in named if choice[0] in moved)])
 
     def rows(self, entries: Any) -> Any:
         """The entries that pass."""

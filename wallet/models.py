@@ -7,14 +7,16 @@ entries.
 """
 
 import datetime as dt
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Self
 
 import pgtrigger
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
 from django.db.models import Case, OuterRef, Q, Subquery, Sum, When
-from django.db.models.functions import Coalesce, Floor
+from django.db.models.functions import Coalesce, Floor, TruncMonth
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
@@ -90,6 +92,12 @@ class WalletQuerySet(models.QuerySet["Wallet"]):
     def visible_to(self, user: "User") -> Self:
         return self if user.is_operator else self.filter(user__in=type(user).objects.visible_to(user))
 
+    def with_months(self, *, since: dt.date) -> Self:
+        """Each with the months from then on in which something moved in it (`moved_in`); in the same statement."""
+        entries = Entry.objects.filter(account=OuterRef("account")).between(since, None).order_by()
+        months = entries.values_list(TruncMonth("movement__at", tzinfo=PARIS)).distinct()
+        return annotated(self, moved_in=ArraySubquery(months))
+
 
 class Wallet(models.Model):
     """A family's prepaid money (« porte-monnaie »), a liability of the régie."""
@@ -99,6 +107,8 @@ class Wallet(models.Model):
     )
     account = models.OneToOneField(Account, on_delete=models.PROTECT, related_name="wallet", verbose_name=_("compte"))
     balance = MoneyField(_("solde"), default=ZERO, editable=False)
+
+    moved_in: Sequence[dt.datetime] = ()  # read by with_months: when they begin, as clocks in Paris say
 
     objects = WalletQuerySet.as_manager()
 
@@ -226,7 +236,7 @@ class Movement(models.Model):
         ORDER = "order", _("Règlement de commande")
         RESERVE = "reserve", _("Part du porte-monnaie d’une commande")
         RELEASE = "release", _("Part du porte-monnaie rendue")
-        CANCELLATION = "cancellation", _("Annulation de réservation")
+        CANCELLATION = "cancellation", _("Annulation")
         REFUND = "refund", _("Remboursement sur la carte")
         WITHDRAWAL = "withdrawal", _("Remboursement de crédits par virement")
         COUNTER = "counter", _("Encaissement au guichet")

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from schwifty import IBAN
 
+from accounts.models import User
 from accounts.views import current_user
 from checkout.actions import fee_of, start_top_up
 from checkout.forms import TopUpForm
@@ -23,10 +24,10 @@ from checkout.papers.statements import Shown, span, statement
 from checkout.providers import card_providers
 from checkout.suggestion import suggestion
 from checkout.views.providers import leave, may_leave
-from checkout.wallet_forms import MovementFilter, WithdrawalForm
+from checkout.wallet_forms import MovementFilter, WithdrawalForm, last_months
 from portal.common.errors import Refused
 from portal.common.exports import Cell, as_csv
-from portal.common.formats import euros
+from portal.common.formats import euros, today
 from wallet.actions import wallet_of
 from wallet.models import Entry, TopUpPack, Wallet
 from wallet.withdrawals.actions import ask_withdrawal, cancel_withdrawal
@@ -68,8 +69,8 @@ def wallet(request: HttpRequest) -> HttpResponse:
             for text in refusal.messages:
                 messages.error(request, text)
             return redirect(confirm if refusal.code == "changed" else "wallet")
-    mine = wallet_of(current_user(request))
-    chosen = MovementFilter(request.GET, current_user(request))
+    mine = _mine(current_user(request))
+    chosen = MovementFilter(request.GET, mine)
     page = Paginator(chosen.rows(Entry.objects.of_wallet(mine)), PAGE_SIZE).get_page(request.GET.get("page"))
     asked = Withdrawal.objects.of(current_user(request)).first()
     context = {
@@ -88,6 +89,12 @@ def wallet(request: HttpRequest) -> HttpResponse:
         "query": urlencode({name: request.GET[name] for name in chosen.fields if request.GET.get(name)}),
     }
     return render(request, "wallet/wallet.html", context, status=422 if form.errors else 200)
+
+
+def _mine(user: User) -> Wallet:
+    """The person's wallet, with the months to choose from."""
+    rows = Wallet.objects.with_months(since=last_months(today())[-1])
+    return rows.filter(user=user).first() or wallet_of(user)
 
 
 def _told(asked: Withdrawal) -> str:
@@ -109,8 +116,8 @@ def _shown(entries: Sequence[Entry]) -> list[Shown]:
 def movements_file(request: HttpRequest) -> HttpResponse:
     """The movements that the filters show, as a CSV that a spreadsheet opens; of one month between its two balances."""
     heads = [_("Date"), _("Nature"), _("Libellé"), _("Commande"), _("Montant"), _("Solde")]
-    mine = wallet_of(current_user(request))
-    chosen = MovementFilter(request.GET, current_user(request))
+    mine = _mine(current_user(request))
+    chosen = MovementFilter(request.GET, mine)
     shown, is_cut = _chosen(mine, chosen, MOST_IN_A_FILE)
     rows: list[list[Cell]] = [
         [
@@ -134,8 +141,8 @@ def movements_file(request: HttpRequest) -> HttpResponse:
 def movements_pdf(request: HttpRequest) -> HttpResponse:
     """The same on paper, MOST_ON_PAPER at most."""
     user = current_user(request)
-    mine = wallet_of(user)
-    chosen = MovementFilter(request.GET, current_user(request))
+    mine = _mine(user)
+    chosen = MovementFilter(request.GET, mine)
     shown, is_cut = _chosen(mine, chosen, MOST_ON_PAPER)
     notes = []
     if chosen.cleaned_data.get("nature"):

@@ -256,7 +256,9 @@ class TestGivingBack:
         refused("not_booked", cancel_ticket, ticket=ticket, by=shop.user)
         body = Email.objects.get(key=f"ticket:{ticket.pk}:cancelled").body
         assert "Le code du billet ne vaut plus rien" in body and "/mon-compte/porte-monnaie/" in body
-        label = Movement.objects.get(key=f"ticket:{ticket.pk}:cancelled").label
+        movement = Movement.objects.get(key=f"ticket:{ticket.pk}:cancelled")
+        label = movement.label
+        assert movement.get_kind_display() == "Annulation"  # of what, the label says
         assert label == f"Annulation\u00a0: {ticket.activity}, {ticket.slot} ({ticket.beneficiary.first_name})"
 
     def test_used_it_stays(self) -> None:

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from bookings.models import Booking
-from checkout.actions import Means, cancel_bookings
+from checkout.actions import Means, cancel_bookings, change_booking
 from checkout.models import Order
 from checkout.suggestion import suggestion
 from portal.common.formats import PARIS
@@ -125,7 +125,12 @@ def test_a_statement_opens_and_closes_with_the_balance(shop: Shop, browse: Calla
     nothing = paper(mois=f"{empty:%Y-%m}")
     assert f"Période : du {empty:%d/%m/%Y} au " in nothing and "Aucun mouvement" in nothing
     assert "Solde au début : 50,00" in nothing and "Solde à la fin : 50,00" in nothing
-    assert len(client.get(PAGE).context["filter"].fields["mois"].choices) == 4  # the three months, and all of them
+    offered = [value for value, _words in client.get(PAGE).context["filter"].fields["mois"].choices]
+    assert offered == [
+        "",
+        f"{this_month:%Y-%m}",
+        f"{before:%Y-%m}",
+    ]  # of the three months, those in which something moved
     everything = paper()
     assert f"du {before:%d/%m/%Y} au" in everything and "Solde au début : 0,00" in everything
     rows = list(
@@ -241,6 +246,55 @@ class TestSuggestion:
         with_money.balance = Decimal(0)
         found = suggestion(with_money, packs)
         assert found and found.monthly == Decimal("7.90")  # 31,60 € less the 7,90 € of the date given back
+
+    def move(self, shop: Shop, number: int) -> None:
+        """The only booked date becomes another of the shop's days, at the same price."""
+        change_booking(
+            booking=Booking.objects.booked().select_related("open_day__activity", "slot", "beneficiary").get(),
+            slot=shop.slot,
+            date=shop.days[number].date,
+            shown_difference=Decimal(0),
+            by=shop.user,
+        )
+
+    def suggested(self, shop: Shop) -> Decimal | None:
+        """The mean of a month, were the wallet empty."""
+        empty = wallet_of(shop.user)
+        empty.balance = Decimal(0)
+        found = suggestion(empty, list(TopUpPack.objects.all()))
+        return found.monthly if found else None
+
+    def test_a_date_that_was_only_changed_is_not_spent_from_the_wallet(self) -> None:
+        """Paid by card and moved twice: nothing came from the wallet, whoever cancels it in the end."""
+        self.packs()
+        shop = open_shop(days=3)
+        shop.add(days=shop.days[:1])
+        captured(shop.pay(Means.CARD, "7.90").order)
+        for number in (1, 2):
+            self.move(shop, number)
+            assert self.suggested(shop) is None
+        cancel_bookings(ids=[Booking.objects.booked().get().pk], by=shop.user)
+        assert self.suggested(shop) is None
+
+    def test_what_the_wallet_paid_stays_spent_once_when_its_date_is_changed(self) -> None:
+        self.packs()
+        shop = open_shop(days=3, credit="20")
+        shop.add(days=shop.days[:1])
+        shop.pay(Means.WALLET, "7.90")
+        for number in (1, 2):
+            self.move(shop, number)
+            assert self.suggested(shop) == Decimal("2.63")
+        cancel_bookings(ids=[Booking.objects.booked().get().pk], by=shop.user)
+        assert shop.balance == 20 and self.suggested(shop) is None
+
+    def test_an_order_of_long_ago_is_not_spent_again_when_its_date_moves(self) -> None:
+        self.packs()
+        shop = open_shop(days=2, credit="20")
+        shop.add(days=shop.days[:1])
+        shop.pay(Means.WALLET, "7.90")
+        Order.objects.update(paid_at=timezone.now() - dt.timedelta(days=100))
+        self.move(shop, 1)
+        assert self.suggested(shop) is None
 
     def test_old_orders_do_not_count(self) -> None:
         packs = self.packs()
