@@ -79,11 +79,15 @@ class TakingForm(forms.Form):
         help_text=gettext_lazy("Pour un chèque."),
         max_length=80,
         required=False,
+        error_messages={"max_length": gettext_lazy("Écrivez la banque et le numéro en 80 caractères au plus.")},
     )
     number = forms.CharField(
         label=gettext_lazy("Numéro de la quittance remise"),
         max_length=30,
-        error_messages={"required": gettext_lazy("Écrivez le numéro de la quittance remise.")},
+        error_messages={
+            "required": gettext_lazy("Écrivez le numéro de la quittance remise."),
+            "max_length": gettext_lazy("Le numéro de la quittance a 30 caractères au plus. Rien n’a changé."),
+        },
     )
     counter = forms.ModelChoiceField(
         label=gettext_lazy("Guichet"), queryset=Commune.objects.none(), required=False, empty_label=_("Agglomération")
@@ -354,7 +358,10 @@ class CountForm(forms.Form):
         help_text=gettext_lazy("Par exemple\u00a0: quittance Q-12, 100 tapés au lieu de 10."),
         max_length=160,
         widget=forms.TextInput(attrs={"size": 60}),
-        error_messages={"required": gettext_lazy("Écrivez le motif.")},
+        error_messages={
+            "required": gettext_lazy("Écrivez le motif."),
+            "max_length": gettext_lazy("Écrivez le motif en 160 caractères au plus."),
+        },
     )
 
     def __init__(self, *args: Any, booked: Mapping[str, Decimal], **kwargs: Any) -> None:

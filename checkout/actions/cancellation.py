@@ -28,7 +28,9 @@ from portal.outbox.actions import queue_email
 from wallet import actions as ledger
 from wallet.models import Movement
 
-FEW_PEOPLE = 3  # named in the label of a movement; more are counted
+# Named in the label of a movement; more are counted.
+FEW_PEOPLE = 3
+FEW_ACTIVITIES = 2
 
 
 @dataclass(frozen=True)
@@ -238,12 +240,19 @@ def _post(
 def _named(booked: Sequence[Booking]) -> str:
     """`Restauration scolaire, mardi 8 décembre 2026 et 2 autres dates (Louane et Théo)`: a date is one, whoever comes.
 
-    With its year: the ledger is read for years, and a booking may be for the next.
+    With its year: the ledger is read for years, and a booking may be for the next. FEW_ACTIVITIES are named: what came
+    back is of all of them.
     """
-    what = f"{booked[0].open_day.activity}, {long_date(booked[0].date)}"
-    others = len({row.open_day.activity_id for row in booked}) - 1
+    activities: dict[int, list[Booking]] = {}
+    for row in booked:
+        activities.setdefault(row.open_day.activity_id, []).append(row)
+    named = [str(rows[0].open_day.activity) for rows in activities.values()]
+    if len(named) > FEW_ACTIVITIES:
+        others = len(named) - 1
+        named = [named[0], ngettext("%d autre activité", "%d autres activités", others) % others]
     more = len({row.date for row in booked}) - 1
     people = {row.beneficiary_id: row.beneficiary.first_name for row in booked}
-    what += ngettext(" et %d autre date", " et %d autres dates", more) % more if more else ""
-    what += ngettext(" (et %d autre activité)", " (et %d autres activités)", others) % others if others else ""
-    return f"{what} ({enumeration(people.values()) if len(people) <= FEW_PEOPLE else _('%d personnes') % len(people)})"
+    when = long_date(booked[0].date)
+    when += ngettext(" et %d autre date", " et %d autres dates", more) % more if more else ""
+    who = enumeration(people.values()) if len(people) <= FEW_PEOPLE else _("%d personnes") % len(people)
+    return f"{enumeration(named)}, {when} ({who})"

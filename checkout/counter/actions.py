@@ -130,7 +130,7 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
             _(
                 "La caisse contient %(held)s en %(means)s : le versement va de 0,01\u00a0€ à cette somme. Rien n’a changé."
             )
-            % {"held": euros(held), "means": means.label.lower()},
+            % {"held": euros(held), "means": means.inside},
             code="too_much",
         )
     written = TillDeposit.objects.of_slip(means, slip)

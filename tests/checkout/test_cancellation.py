@@ -17,7 +17,7 @@ from portal.common.formats import day, enumeration, long_date
 from portal.outbox.models import Email
 from services.models import Activity, OpenDay
 from tests.checkout.test_closures import decided, paid_shop
-from tests.factories import CommuneFactory, FiliationFactory, agent_of
+from tests.factories import CommuneFactory, FiliationFactory, OpenDayFactory, TariffFactory, agent_of
 from tests.shop import Shop, family, open_shop
 from wallet.actions import revenue_code
 from wallet.models import Account, Movement
@@ -51,6 +51,24 @@ def test_twice_is_once(shop: Shop) -> None:
     with pytest.raises(Refused) as refusal:
         cancel_bookings(ids=ids(shop)[:1], by=shop.user)
     assert refusal.value.code == "not_booked" and shop.balance == Decimal("26.30")
+
+
+@pytest.mark.parametrize("others, says", [(1, "et Piscine, "), (2, "et 2 autres activités, ")])
+def test_its_movement_names_of_which_activities_in_one_parenthesis(shop: Shop, others: int, says: str) -> None:
+    for number in range(others):
+        tariff = TariffFactory(
+            slot__activity__service=shop.activity.service,
+            slot__activity__name=("Piscine", "Danse")[number],
+            profile=shop.tariff.profile,
+        )
+        day = OpenDayFactory(activity=tariff.slot.activity, date=shop.days[-1].date + dt.timedelta(days=1 + number))
+        other = Shop(tariff, shop.user, shop.children, shop.subscription, [day])
+        other.add()
+        other.pay(Means.WALLET, tariff.price)
+    cancel_bookings(ids=ids(shop), by=shop.user)
+    label = Movement.objects.latest("pk").label
+    when = f"{long_date(shop.days[0].date)} et {3 + others} autres dates"
+    assert label == f"Annulation\u00a0: {shop.activity} {says}{when} ({shop.children[0].first_name})"
 
 
 def test_past_the_deadline_nothing_is_cancelled(shop: Shop) -> None:

@@ -205,6 +205,8 @@ class TestDeposits:
         for means, amount in ((Means.CASH, "30.01"), (Means.CASH, "0"), (Means.CHEQUE, "1"), (Means.CASH, "0.001")):
             refused("too_much", deposit_till, means=means, amount=Decimal(amount), number="B-1", by=operator)
         refused("number_missing", deposit_till, means=Means.CASH, amount=Decimal(1), number=" ", by=operator)
+        said = refused("too_much", deposit_till, means=Means.CESU, amount=Decimal(1), number="B-1", by=operator)
+        assert "en CESU préfinancé" in said
         agent = cashier_of(shop.activity.service.commune)
         refused("not_yours", deposit_till, means=Means.CASH, amount=Decimal(1), number="B-1", by=agent)
 
@@ -437,6 +439,8 @@ class TestPages:
             ({"amount": "1e9"}, "en chiffres"),
             ({"amount": "99999999999"}, "Le montant va de 0,01"),
             ({"number": ""}, "numéro de la quittance"),
+            ({"number": "9" * 200}, "Le numéro de la quittance a 30 caractères au plus."),
+            ({"cheque": "9" * 200}, "en 80 caractères au plus"),
             ({"means": ""}, "Choisissez espèces"),
             ({"what": "cart"}, ""),
         ],
