@@ -1,6 +1,7 @@
 """Vouchers in the administration: the agglomération writes all, a mairie those that it bears; their uses, and batches."""
 
 import csv
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -93,8 +94,20 @@ FROZEN = ["code", "percent", "amount", "commune", "user"]
 
 
 class VoucherForm(ScopedForm):
-    """A code may be typed in small letters; a mairie bears what it gives."""
+    """A code may be typed in small letters; a mairie bears what it gives. Whose a personal one is can also be written as the
+    address of the account: without JavaScript the box to choose from stays empty."""
 
+    holder_email = forms.CharField(
+        label=gettext_lazy("ou l’adresse e-mail de son compte"),
+        max_length=254,
+        required=False,
+        help_text=gettext_lazy(
+            "Au lieu de choisir la personne ci-dessus. Rien dans l’un ni dans l’autre\u00a0: toute personne qui connaît le code."
+        ),
+        widget=forms.TextInput(attrs={"size": 40, "autocomplete": "off", "inputmode": "email"}),
+        error_messages={"max_length": gettext_lazy("Une adresse e-mail a 254 caractères au plus.")},
+    )
+    by: User  # who writes it
     for_operator = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -120,6 +133,34 @@ class VoucherForm(ScopedForm):
         if commune is None and not self.for_operator:
             raise ValidationError(_("Choisissez la commune qui supporte la remise."), code="required")
         return commune
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if (address := data.get("holder_email", "")) and "user" in self.fields:
+            people, missing = accounts_of(address, self.by)
+            if missing:
+                self.add_error("holder_email", without_account(missing, self.by))
+            elif len(people) > 1 or data.get("user") not in {None, people[0]}:
+                self.add_error(
+                    "holder_email",
+                    _("Un bon personnel est d’une seule personne\u00a0: choisissez-la, ou écrivez son adresse."),
+                )
+            else:
+                data["user"] = people[0]
+        return data
+
+
+def accounts_of(addresses: str, by: User) -> tuple[list[User], list[str]]:
+    """The accounts that these addresses (apart by spaces, commas or lines) belong to, within somebody's reach; and which have none."""
+    wanted = list(dict.fromkeys(addresses.lower().replace(",", " ").replace(";", " ").split()))
+    people = {row.email.lower(): row for row in visible_rows(User.objects.filter(email__in=wanted), by)}
+    return [people[each] for each in wanted if each in people], [each for each in wanted if each not in people]
+
+
+def without_account(addresses: Sequence[str], by: User) -> str:
+    """What is said of addresses without an account that this person may reach."""
+    said = _("Sans compte\u00a0: %s.") if by.is_operator else _("Sans compte, ou pas de votre commune\u00a0: %s.")
+    return said % enumeration(addresses)
 
 
 class ScopeForm(ScopedForm):
@@ -243,20 +284,13 @@ class BatchForm(forms.Form):
             self.add_error("batch", _("Un lot porte déjà ce nom."))
         if "count" in self.errors:
             return data
-        wanted = list(dict.fromkeys(data.get("emails", "").lower().replace(",", " ").replace(";", " ").split()))
-        if bool(wanted) == bool(data.get("count")):
+        people, missing = accounts_of(data.get("emails", ""), self.by)
+        if bool(people or missing) == bool(data.get("count")):
             self.add_error("count", _("Écrivez un nombre de bons, ou des adresses\u00a0: l’un des deux."))
             return data
-        people = {row.email.lower(): row for row in visible_rows(User.objects.filter(email__in=wanted), self.by)}
-        missing = [address for address in wanted if address not in people]
         if missing:
-            said = (
-                _("Sans compte\u00a0: %s.")
-                if self.by.is_operator
-                else _("Sans compte, ou pas de votre commune\u00a0: %s.")
-            )
-            self.add_error("emails", said % enumeration(missing))
-        data["people"] = [people[address] for address in wanted if address in people]
+            self.add_error("emails", without_account(missing, self.by))
+        data["people"] = people
         return data
 
 
@@ -284,7 +318,7 @@ class VoucherAdmin(ScopedAdmin):
     ordering = ["-created_at", "-pk"]
     constraint_messages = SENTENCES
     fieldsets = [
-        (None, {"fields": ["code", "label", ("percent", "amount"), "commune", "user", "is_active"]}),
+        (None, {"fields": ["code", "label", ("percent", "amount"), "commune", "user", "holder_email", "is_active"]}),
         (
             gettext_lazy("Quand"),
             {"fields": [("valid_from", "valid_until"), ("days_from", "days_until")]},
@@ -300,7 +334,7 @@ class VoucherAdmin(ScopedAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form = super().get_form(request, obj, change=change, **kwargs)
-        form.for_operator = staff(request).is_operator
+        form.for_operator, form.by = staff(request).is_operator, staff(request)
         return form
 
     def get_readonly_fields(self, request: HttpRequest, obj: Voucher | None = None) -> list[str]:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from accounts.models import User
+from checkout.vouchers.models import Voucher
 from families.models import Enrolment, IncomeQuotient
 from services.models import OpenDay, Tariff, TariffGrid
 from tests.admin.world import Town, client_of, shared_rows, url
@@ -201,6 +202,23 @@ def test_deciding_without_javascript(browser: Browser, live_server: Any, rosiere
         "refused",
         "La cantine est complète.",
     )
+    context.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_personal_voucher_without_javascript(browser: Browser, live_server: Any, rosieres: Town, width: int) -> None:
+    context = browser.new_context(java_script_enabled=False, locale="fr-FR", viewport={"width": width, "height": 900})
+    page = sign_in(context, live_server, rosieres.agent)
+    page.goto(f"{live_server.url}{url('checkout.voucher', 'add')}")
+    page.locator("#id_code").fill("coup-de-pouce")
+    page.locator("#id_label").fill("Coup de pouce")
+    page.locator("#id_amount").fill("5,00")
+    page.locator("#id_commune").select_option(label=str(rosieres.commune))
+    page.get_by_label("l’adresse e-mail de son compte").fill(rosieres.parent.email)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Enregistrer", exact=True).click()
+    expect(page.locator(".messagelist .success")).to_contain_text("COUP-DE-POUCE")
+    assert Voucher.objects.get(code="COUP-DE-POUCE").user == rosieres.parent
     context.close()
 
 

@@ -16,7 +16,7 @@ from tests.vouchers.making import order_with, voucher
 pytestmark = pytest.mark.django_db
 
 
-def add(user: User, **changes: Any) -> Any:
+def add(user: User, /, **changes: Any) -> Any:
     client = client_of(user)
     page = client.get(url("checkout.voucher", "add"))
     values = (
@@ -47,6 +47,26 @@ def test_its_scope_stays_within_the_commune(rosieres: Town, aiguilhe: Town, oper
     assert not Voucher.objects.filter(code__in=["DEUX", "TROIS"]).exists()
     add(operator, code="quatre", commune="", **{name: other})
     assert Voucher.objects.get(code="QUATRE").commune is None
+
+
+def test_a_personal_one_by_the_address_of_the_account(rosieres: Town, aiguilhe: Town, operator: User) -> None:
+    """Without JavaScript the box of people is empty."""
+    add(operator, commune="", holder_email=f" {rosieres.parent.email.upper()} ")
+    assert Voucher.objects.get(code="NOEL-26").user == rosieres.parent
+    add(rosieres.agent, code="deux", commune=rosieres.commune.pk, holder_email=rosieres.parent.email)
+    assert Voucher.objects.get(code="DEUX").user == rosieres.parent
+    both = f"{rosieres.parent.email}, {aiguilhe.parent.email}"
+    for user, changes, says in (
+        (operator, {"holder_email": "personne@exemple.fr"}, "Sans compte\u00a0: personne@exemple.fr."),
+        (operator, {"holder_email": both}, "d’une seule personne"),
+        (operator, {"holder_email": aiguilhe.parent.email, "user": rosieres.parent.pk}, "d’une seule personne"),
+        (rosieres.agent, {"holder_email": aiguilhe.parent.email}, "pas de votre commune"),
+    ):
+        asked = {"code": "trois", "commune": rosieres.commune.pk, **changes}
+        assert says in add(user, **asked).content.decode()
+    assert not Voucher.objects.filter(code="TROIS").exists()
+    page = client_of(operator).get(url("checkout.voucher", "change", Voucher.objects.get(code="DEUX").pk))
+    assert "holder_email" not in page.content.decode()  # whose it is stays
 
 
 @pytest.mark.parametrize(
