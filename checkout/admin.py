@@ -18,6 +18,7 @@ import checkout.admin_cancelling
 import checkout.admin_closures
 import checkout.admin_counter
 import checkout.admin_declarations
+import checkout.admin_events
 import checkout.admin_means
 import checkout.admin_refunds
 import checkout.papers.admin
@@ -32,7 +33,7 @@ from accounts.admin_base import ReadOnlyAdmin, ReadOnlyInline, Right, Todo, staf
 from accounts.admin_history import Happening, told
 from checkout.actions.reconciliation import ask_provider
 from checkout.given_back import GivenBack
-from checkout.models import Order, OrderLine, Payment, ProviderEvent, Refund
+from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.providers import provider as find_provider
 from checkout.refunds.actions import left_of
 from checkout.vouchers.models import VoucherUse
@@ -377,16 +378,3 @@ class PaymentAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("montant"), ordering="amount")
     def sum(self, obj: Payment) -> str:
         return euros(obj.amount)
-
-
-@admin.register(ProviderEvent)
-class ProviderEventAdmin(ReadOnlyAdmin):
-    list_display = ["received_at", "provider", "source", "outcome", "note"]
-    list_filter = ["outcome"]
-    date_hierarchy = "received_at"
-    search_fields = ["payment__reference", "raw"]
-    ordering = ["-received_at", "-pk"]
-    fields = ["received_at", "provider", "source", "payment", "outcome", "note", "raw"]
-
-    def story(self, request: HttpRequest, obj: ProviderEvent) -> list[Happening]:
-        return told(staff(request), [(obj.received_at, None, _("Message reçu et gardé tel quel."))])

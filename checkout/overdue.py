@@ -1,6 +1,5 @@
 """What should have happened by itself and has not: tasks write a row that fails down and go on; here it is told."""
 
-import datetime as dt
 from collections.abc import Iterator
 
 from django.db.models import Count, Exists, Min, OuterRef, Q
@@ -12,9 +11,6 @@ from bookings.closures.models import Closure
 from checkout.models import FORGET_AFTER, GIVE_UP_AFTER, Order, Payment, ProviderEvent
 from portal.common.formats import euros, moment
 from portal.common.rows import LATE_AFTER
-
-# A message that nobody could read says of no payment, so that nothing that comes later settles it.
-UNREAD_IS_TOLD_FOR = dt.timedelta(days=7)
 
 
 def overdue() -> Iterator[str]:
@@ -64,14 +60,36 @@ def overdue() -> Iterator[str]:
             "date": moment(event.received_at),
             "amount": euros(event.payment.amount),
         }
-    unread = ProviderEvent.objects.unread().filter(received_at__range=(late - UNREAD_IS_TOLD_FOR, late))
-    by_provider = unread.order_by("provider").values_list("provider").annotate(Count("pk"), Min("received_at"))
+    unread = ProviderEvent.objects.unread().filter(received_at__lt=late)
+    for event in unread.filter(payment__isnull=False).order_by("received_at", "pk").select_related("payment__order"):
+        if event.payment is None or event.payment.pk in answered:
+            continue
+        answered.add(event.payment.pk)
+        yield _(
+            "Commande %(number)s\u00a0: le prestataire (%(provider)s) a parlé le %(date)s du règlement de %(amount)s, et n’a pas pu être"
+            " interrogé sur ce qu’il en dit\u00a0; la carte est peut-être débitée sans que la plateforme le sache. Sous"
+            " «\u00a0Règlements\u00a0», sur sa page, pressez «\u00a0Demander au prestataire\u00a0»\u00a0; s’il ne répond toujours pas, cherchez"
+            " le règlement chez lui, puis marquez son message comme vu sous «\u00a0Messages des prestataires\u00a0»."
+        ) % {
+            "number": event.payment.order.number,
+            "provider": event.provider,
+            "date": moment(event.received_at),
+            "amount": euros(event.payment.amount),
+        }
+    by_provider = (
+        unread.filter(payment=None)
+        .order_by("provider")
+        .values_list("provider")
+        .annotate(Count("pk"), Min("received_at"))
+    )
     for provider, count, first in by_provider:
         yield ngettext(
             "Prestataire %(provider)s\u00a0: %(count)d message reçu le %(date)s n’a pas pu être lu. Un règlement ou un remboursement"
-            " a peut-être abouti sans que la plateforme le sache. Prévenez l’exploitation.",
+            " a peut-être abouti sans que la plateforme le sache. Prévenez l’exploitation, regardez chez le prestataire, puis marquez-le comme"
+            " vu sous «\u00a0Messages des prestataires\u00a0».",
             "Prestataire %(provider)s\u00a0: %(count)d messages reçus depuis le %(date)s n’ont pas pu être lus. Un règlement ou un"
-            " remboursement a peut-être abouti sans que la plateforme le sache. Prévenez l’exploitation.",
+            " remboursement a peut-être abouti sans que la plateforme le sache. Prévenez l’exploitation, regardez chez le prestataire, puis"
+            " marquez-les comme vus sous «\u00a0Messages des prestataires\u00a0».",
             count,
         ) % {"provider": provider, "count": count, "date": moment(first)}
     payments = Payment.objects.awaiting_provider().filter(~Q(pk__in=answered), created_at__lt=late - GIVE_UP_AFTER)

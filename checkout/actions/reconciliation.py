@@ -48,7 +48,7 @@ def ask_provider(payment: Payment) -> bool | None:
     event = ProviderEvent.objects.create(
         provider=payment.provider,
         payment=payment,
-        source="query",
+        source=ProviderEvent.QUERY,
         raw=json.dumps({"outcome": message.outcome, "amount": str(message.amount)}),
     )
     try:

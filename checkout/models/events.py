@@ -3,6 +3,7 @@
 from typing import Self
 
 import pgtrigger
+from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
@@ -30,8 +31,27 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
         return self.filter(captured | failed, outcome=ProviderEvent.Outcome.RECEIVED, payment__isnull=False)
 
     def unread(self) -> Self:
-        """Those of which nobody knows what they state: a mistake of ours kept them from being read."""
-        return self.filter(outcome=ProviderEvent.Outcome.RECEIVED, note__startswith=ProviderEvent.UNREAD)
+        """Those of which nobody knows what they state, and no operator has seen: a mistake of ours kept them from being read, or
+        their provider could not be asked what they mean.
+
+        Settled once it is said again in the same words, and understood. What a provider could not be asked about is of a
+        payment, and settled by its money in our books or by its end, as the provider answered it to a question asked since:
+        what else it says by itself may be older.
+        """
+        settled = [ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED]
+        later = ProviderEvent.objects.filter(pk__gt=OuterRef("pk"))
+        understood = later.filter(
+            provider=OuterRef("provider"), source=OuterRef("source"), raw=OuterRef("raw")
+        ).exclude(outcome=ProviderEvent.Outcome.RECEIVED)
+        answered = later.filter(payment=OuterRef("payment"), source=ProviderEvent.QUERY, outcome__in=settled)
+        ended = Q(payment__status__in=["captured", "credited"]) | Exists(answered)
+        unasked = Q(note__startswith=ProviderEvent.UNASKED, payment__isnull=False) & ~ended
+        return self.filter(
+            Q(note__startswith=ProviderEvent.UNREAD) | unasked,
+            ~Exists(understood),
+            outcome=ProviderEvent.Outcome.RECEIVED,
+            seen_at=None,
+        )
 
 
 class ProviderEvent(models.Model):
@@ -44,7 +64,9 @@ class ProviderEvent(models.Model):
         REJECTED = "rejected", _("Rejeté")
 
     NOTIFICATION = "notification"
+    QUERY = "query"  # our question's answer
     UNREAD = "unread:"  # how the note begins of what we failed to read
+    UNASKED = "unreachable:"  # and of what its provider could not be asked the meaning of
 
     REFUND_FAILED = "refund_failed"
 
@@ -58,6 +80,12 @@ class ProviderEvent(models.Model):
     outcome = models.CharField(_("suite"), max_length=10, choices=Outcome, default=Outcome.RECEIVED)
     note = models.CharField(_("remarque"), max_length=200, blank=True)
     received_at = models.DateTimeField(_("reçu le"), auto_now_add=True)
+    # That an operator has looked at what could not be read, and what came of it: it is told no more.
+    seen_at = models.DateTimeField(_("vu le"), null=True, editable=False)
+    seen_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, editable=False, related_name="+"
+    )
+    seen_note = models.CharField(_("ce qui a été fait"), max_length=200, blank=True, default="", db_default="")
 
     objects = ProviderEventQuerySet.as_manager()
 
@@ -68,7 +96,22 @@ class ProviderEvent(models.Model):
         indexes = [
             models.Index(fields=["provider", "-received_at"], condition=Q(source="notification"), name="event_notified")
         ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(seen_at=None, seen_by=None, seen_note="")
+                | Q(seen_at__isnull=False, seen_by__isnull=False, outcome="received") & ~Q(seen_note=""),
+                name="seen_event_says_by_whom_and_why",
+            )
+        ]
         triggers = [
+            pgtrigger.Protect(
+                name="seen_event_stays_so",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Condition(
+                    "OLD.seen_at IS NOT NULL AND (OLD.seen_at, OLD.seen_by_id, OLD.seen_note)"
+                    " IS DISTINCT FROM (NEW.seen_at, NEW.seen_by_id, NEW.seen_note)"
+                ),
+            ),
             pgtrigger.ReadOnly(name="event_is_kept_raw", fields=["provider", "source", "raw", "received_at"]),
             pgtrigger.Protect(name="events_are_kept", operation=pgtrigger.Delete),
             not_truncated("events_are_not_emptied"),

@@ -325,6 +325,12 @@ PAGE_LIVES = dt.timedelta(minutes=75)
 
 
 class PaymentQuerySet(models.QuerySet["Payment"]):
+    def named(self, reference: str, *, provider: str) -> "Payment | None":
+        """The payment of a provider that has this reference, ours or the provider's own; None for none."""
+        if not reference:
+            return None
+        return self.filter(Q(reference=reference) | Q(provider_reference=reference), provider=provider).first()
+
     def awaiting_provider(self) -> Self:
         """Payments whose end only the provider knows."""
         return self.filter(status=Payment.Status.STARTED)

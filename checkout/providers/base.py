@@ -204,6 +204,11 @@ class Provider(ABC):
     def read(self, arrival: Arrival) -> Message | RefundFailed:
         """Verify a notification (or a signed return) and say what it states. Raises Forged, Ignored, Unreachable."""
 
+    def about(self, arrival: Arrival) -> str:
+        """The reference, ours or the provider's own, of the payment that a message names which `read` could not ask about;
+        empty: none. Nobody has verified it: it says whose end to look for, and no end."""
+        return ""
+
     @abstractmethod
     def query(self, known: Known) -> Message:
         """Ask how a payment stands. Raises Unreachable or Forged."""

@@ -190,6 +190,9 @@ class PayboxProvider(Provider):
             self._check_money(message, fields.get("autorisation", ""))
         return message
 
+    def about(self, arrival: Arrival) -> str:
+        return arrival.fields.get("reference", "")
+
     def query(self, known: Known) -> Message:
         found = self._find(known.reference, known.amount)
         if found is not None:

@@ -118,7 +118,7 @@ class PayfipProvider(Provider):
         return Departure(f"{self.page}?idop={quote(idop)}", provider_reference=idop)
 
     def read(self, arrival: Arrival) -> Message:
-        idop = {name.lower(): value for name, value in arrival.fields.items()}.get("idop", "")
+        idop = _idop(arrival)
         if not IDOP.fullmatch(idop):
             raise Forged("no idOp")
         try:
@@ -128,6 +128,9 @@ class PayfipProvider(Provider):
                 raise Forged(str(fault)) from fault
             # Nothing to apply yet, and no reference to apply it to: it says it again, and we ask.
             raise Unreachable(str(fault)) from fault
+
+    def about(self, arrival: Arrival) -> str:
+        return _idop(arrival)
 
     def query(self, known: Known) -> Message:
         if not known.provider_reference:
@@ -200,6 +203,11 @@ class PayfipProvider(Provider):
         if answer is None or not response.ok:
             raise Unreachable(f"no answer to {operation} (HTTP {response.status_code})")
         return _texts(answer)
+
+
+def _idop(arrival: Arrival) -> str:
+    """The idOp that a notification names, as it came; empty: none."""
+    return {name.lower(): value for name, value in arrival.fields.items()}.get("idop", "")
 
 
 def _envelope(operation: str, values: Mapping[str, str]) -> bytes:

@@ -182,9 +182,10 @@ def _receive(request: HttpRequest, slug: str, source: str) -> tuple[Payment | No
         event.note = f"{error}"[:200]
         event.save(update_fields=["note"])
         return None, True
-    except Unreachable as error:  # it will be said again, or is asked for
-        event.note = f"unreachable: {error}"[:200]
-        event.save(update_fields=["note"])
+    except Unreachable as error:  # it will be said again, or is asked for; else told by the nightly check
+        event.note = f"{ProviderEvent.UNASKED} {error}"[:200]
+        event.payment = Payment.objects.named(provider.about(arrival), provider=slug)
+        event.save(update_fields=["note", "payment"])
         raise
     except Exception as error:  # a mistake of ours: told by the nightly check (checkout.overdue)
         event.note = f"{ProviderEvent.UNREAD} {type(error).__name__}"[:200]

@@ -14,6 +14,7 @@ from django.utils import timezone
 from checkout import tasks
 from checkout.actions import Means, abandon_order, apply_message, completion, pay
 from checkout.actions.completion import end_payment
+from checkout.actions.events import mark_seen
 from checkout.actions.payment import close_forgotten
 from checkout.models import FORGET_AFTER, GIVE_UP_AFTER, PAGE_LIVES, Order, OrderLine, Payment, ProviderEvent
 from checkout.overdue import overdue
@@ -173,7 +174,9 @@ class TestWhatCannotBeApplied:
         wait(GIVE_UP_AFTER)
         assert ask_again() == 1 and Order.objects.get().status == "paid" and list(overdue()) == []
 
-    def test_a_message_that_nobody_could_read_is_told_for_a_week(self, broken: pytest.MonkeyPatch) -> None:
+    def test_a_message_that_nobody_could_read_is_told_until_somebody_has_seen_it(
+        self, broken: pytest.MonkeyPatch
+    ) -> None:
         def fails(*_args: object) -> None:
             raise ZeroDivisionError
 
@@ -186,7 +189,26 @@ class TestWhatCannotBeApplied:
         (said,) = overdue()
         assert said.startswith("Prestataire demo\u00a0: 2 messages reçus depuis le ")
         with pgtrigger.ignore("checkout.ProviderEvent:event_is_kept_raw"):
-            ProviderEvent.objects.update(received_at=F("received_at") - dt.timedelta(days=7))
+            ProviderEvent.objects.update(received_at=F("received_at") - dt.timedelta(days=30))
+        (later,) = overdue()
+        assert (
+            later.startswith("Prestataire demo\u00a0: 2 messages reçus depuis le ") and "marquez-les comme vus" in later
+        )
+        ids = list(ProviderEvent.objects.values_list("pk", flat=True))
+        assert mark_seen(ids=ids, note="Refusé, vu chez la banque", by=agent_of()) == 2
+        assert list(overdue()) == []
+
+    def test_a_message_that_is_read_the_second_time_is_told_no_more(self, broken: pytest.MonkeyPatch) -> None:
+        def fails(*_args: object) -> None:
+            raise ZeroDivisionError
+
+        address = reverse("payment_notification", args=["demo"])
+        with broken.context() as unread:
+            unread.setattr(DemoProvider, "read", fails)
+            Client(raise_request_exception=False).post(address, {"x": "1"})
+        self.an_hour_passes()
+        assert len(list(overdue())) == 1
+        assert Client().post(address, {"x": "1"}).status_code == 400  # of nobody, as it is read now
         assert list(overdue()) == []
 
 

@@ -5,6 +5,7 @@ unknown or an already refunded order; a browser that never comes back; a bank th
 each is in `scene.ends_right`.
 """
 
+import datetime as dt
 import itertools
 from unittest import mock
 
@@ -14,12 +15,14 @@ from django.utils import timezone
 
 from bookings.models import Booking
 from checkout.actions import Means, abandon_order, cancel_bookings, payment, reconciliation, start_top_up
+from checkout.actions.events import mark_seen
 from checkout.counter.actions import Paper, take_payment
 from checkout.counter.models import Means as Counter
-from checkout.models import Order, Payment, ProviderEvent
+from checkout.models import GIVE_UP_AFTER, Order, Payment, ProviderEvent
+from checkout.overdue import overdue
 from checkout.providers import payfip
 from checkout.providers import provider as find_provider
-from checkout.tasks import reconcile_payments
+from checkout.tasks import ASK_FOR, ask_again, reconcile_payments
 from checkout.views import providers
 from portal.common.errors import Refused
 from services.models import OpenDay
@@ -34,6 +37,7 @@ from tests.faults.scene import (
     choose_card,
     deposit_at_the_bank,
     leave,
+    let_time_pass,
     outcomes,
     paid_once,
     reconcile,
@@ -484,3 +488,75 @@ class TestNeverLeft:
         assert scene.status == ("started", "pending") and scene.shop.balance == 0
         assert abandon_order(user=scene.shop.user, order=scene.order)
         assert scene.status == ("abandoned", "cancelled") and scene.shop.balance == 12
+
+
+class TestSpokenOfWhileNobodyAnswers:
+    """A message says of itself little: what it means is asked for, and nobody answers (PayFiP; Paybox of a capture)."""
+
+    both = pytest.mark.parametrize("bank", ["payfip", "paybox"], indirect=True)
+
+    def told_once(self, bank: Bank) -> Scene:
+        """The card is debited, the bank says so once, and cannot be asked."""
+        scene = at_the_bank(bank)
+        bank.pay(scene.payment)
+        scene.payment.refresh_from_db()
+        with bank.down():
+            assert scene.tell() == 503
+        assert list(overdue()) == []  # it may be said again any moment
+        let_time_pass(dt.timedelta(minutes=61))
+        return scene
+
+    @both
+    def test_it_is_told_until_the_bank_states_an_end(self, bank: Bank) -> None:
+        scene = self.told_once(bank)
+        with bank.down():
+            for span in (GIVE_UP_AFTER, ASK_FOR):
+                (said,) = overdue()
+                assert said.startswith(f"Commande {scene.order.number}\u00a0: ") and "Demander au prestataire" in said
+                let_time_pass(span)
+                reconcile_payments()
+                ask_again()
+        assert Payment.objects.get().status == "abandoned" and len(list(overdue())) == 1
+        assert reconciliation.ask_provider(Payment.objects.get())  # what the sentence tells to press
+        assert list(overdue()) == [] and Payment.objects.get().status == "captured"
+
+    @both
+    def test_said_again_it_is_told_no_more(self, bank: Bank) -> None:
+        scene = self.told_once(bank)
+        assert scene.tell() == 200 and paid_once(scene) and list(overdue()) == []
+
+    @pytest.mark.parametrize("bank", ["payfip"], indirect=True)
+    def test_nor_when_it_was_a_refusal(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        bank.refuse(scene.payment)
+        with bank.down():
+            assert scene.tell() == 503
+        let_time_pass(dt.timedelta(minutes=61))
+        assert len(list(overdue())) == 1
+        assert scene.tell() == 200 and list(overdue()) == []
+
+    @pytest.mark.parametrize("bank", ["paybox"], indirect=True)
+    def test_a_late_copy_of_the_first_cards_refusal_settles_nothing(self, bank: Bank) -> None:
+        scene = at_the_bank(bank)
+        refused, _given_up, captured = bank.history(scene.payment)
+        assert bank.deliver(refused) == 200
+        with bank.down():
+            assert bank.deliver(captured) == 503
+        assert bank.deliver(refused) == 200
+        let_time_pass(dt.timedelta(minutes=61))
+        assert len(list(overdue())) == 1
+
+    @both
+    def test_an_operator_who_has_seen_it_reads_of_it_no_more(self, bank: Bank) -> None:
+        self.told_once(bank)
+        event = ProviderEvent.objects.get()
+        mark_seen(ids=[event.pk], note="Vu chez la banque", by=agent_of())
+        assert list(overdue()) == []
+
+    @pytest.mark.parametrize("bank", ["payfip"], indirect=True)
+    def test_what_names_no_payment_of_ours_is_told_to_nobody(self, bank: Bank) -> None:
+        at_the_bank(bank)
+        with bank.down():
+            assert bank.deliver(bank.of_nobody()) == 503
+        let_time_pass(dt.timedelta(minutes=61))
+        assert list(overdue()) == []

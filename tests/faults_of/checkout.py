@@ -29,6 +29,8 @@ def late_payment(place: Town) -> object:
     return Payment.objects.create(order=order, provider="demo", amount=5, status="credited", ended_at=timezone.now())
 
 
+SEEN = {"seen_at": now, "seen_by": lambda place: place.agent, "seen_note": "Vu"}
+
 CARTS: dict[str, list[Fault]] = {
     "checkout.Cart:one_live_cart_per_user": [
         added(user=lambda place: place.rows["checkout.cart"].user, hold=free_hold),
@@ -106,6 +108,16 @@ ORDERS: dict[str, list[Fault]] = {
     ],
     "checkout.Refund:refund_is_positive": [added(amount=Decimal(0)), added(amount=Decimal(-1))],
     "checkout.Refund:ended_refund_is_dated": [changed(status="done"), changed(ended_at=now)],
+    "checkout.ProviderEvent:seen_event_says_by_whom_and_why": [
+        changed(seen_at=now),
+        changed(seen_at=now, seen_by=lambda place: place.agent),
+        changed(seen_note="Vu"),
+        changed(seen_at=now, seen_by=lambda place: place.agent, seen_note="Vu", outcome="applied"),
+    ],
+    "checkout.ProviderEvent:seen_event_stays_so": [
+        changed(after=SEEN, seen_note="Autre"),
+        changed(after=SEEN, seen_at=None, seen_by=None, seen_note=""),
+    ],
     "checkout.ProviderCheck:who_answers_is_configured": [added(configured=False, answers=True)],
 }
 
