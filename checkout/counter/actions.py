@@ -155,7 +155,7 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
 
 
 def spelled(number: str) -> str:
-    """What a slip's or a receipt's number is compared by, its letters and digits: « q 2026 001 » is Q2026001, as Q-2026-001."""
+    """What a slip's or a receipt's number is compared by: « q 2026 001 » is Q2026-001, as Q-2026-001; 1/23 is not 12/3."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {SPELLED}(%s)", [number])
         return str(cursor.fetchone()[0])

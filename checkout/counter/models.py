@@ -32,9 +32,10 @@ class Means(models.TextChoices):
         return str(self.label) if self == Means.CESU else str(self.label).lower()
 
 
-# The one spelling in which the numbers of receipts and slips are compared: letters and digits alone, in capitals, so that
-# « bord 77 », « BORD-77 » and BORD‑77 with the hyphen of a word processor are one. A function of the database (migration
-# 0050), which the index, the triggers and the actions ask; what was typed is what is kept and shown.
+# The one spelling in which the numbers of receipts and slips are compared: letters and groups of digits, in capitals, so that
+# « bord 77 », « BORD77 » and BORD‑77 with the hyphen of a word processor are one, while 1/23 and 12/3 of two receipt books
+# are two. A function of the database (migration 0050), which the index, the triggers and the actions ask; what was typed is
+# what is kept and shown.
 SPELLED = "checkout_number_spelled"
 
 

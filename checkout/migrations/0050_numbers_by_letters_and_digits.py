@@ -1,4 +1,4 @@
-"""Numbers of receipts and slips are compared by their letters and digits alone, in one function of the database.
+"""Numbers of receipts and slips are compared by their letters and groups of digits, in one function of the database.
 
 No row changes, and rows of before may collide (« BORD-77 » and « BORD 77 » were two): all of them stay as they were typed.
 That is why nothing unique is built of the function: the index is an ordinary one, the triggers look at what is inserted from
@@ -14,10 +14,18 @@ from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations, models
 
 # Its body is parsed here and now: neither a search path nor a dump that is restored changes what it means. « ß » has a
-# capital in some locales only.
-FUNCTION = """
+# capital in some locales only. What nobody sees goes first: soft hyphens, joiners, marks of direction, variants of a sign.
+# Then all that is no letter and no digit separates, and counts between two digits alone: 1-23 is no other 12-3, nor 123.
+UNSEEN = r"[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]"
+FUNCTION = f"""
     CREATE FUNCTION checkout_number_spelled(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN regexp_replace(replace(upper(normalize($1, NFKC)), 'ß', 'SS'), '[^[:alnum:]]+', '', 'g')
+    RETURN regexp_replace(
+        regexp_replace(
+            regexp_replace(replace(upper(normalize($1, NFKC)), 'ß', 'SS'), '{UNSEEN}', '', 'g'),
+            '[^[:alnum:]]+', '-', 'g'
+        ),
+        '(?<![0-9])-|-(?![0-9])', '', 'g'
+    )
 """
 
 

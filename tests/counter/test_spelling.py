@@ -66,6 +66,20 @@ def test_a_number_is_the_same_with_any_hyphen_or_none(user: User, operator: User
     take_top_up(paper=paper("BORD-7"), **taken)  # another number, nearly
 
 
+@pytest.mark.parametrize(
+    "typed", ["Q 2026 001", "q2026-001", "Q\u20112026/001", "Q-20\u200b26-001", "(Q) 2026.001", "Q-2026\u00ad-001"]
+)
+def test_its_digits_stand_in_groups(user: User, operator: User, typed: str) -> None:
+    assert counter.spelled(typed) == counter.spelled("Q-2026-001") == "Q2026-001"
+
+
+def test_two_receipt_books_have_numbers_of_their_own(user: User, operator: User) -> None:
+    """The third of book 12 is not the twenty-third of book 1."""
+    for number in ("12/3", "1/23", "123", "2026-1-12", "2026-11-2"):
+        take_top_up(user=user, amount=Decimal(9), paper=paper(number), commune=None, by=operator)
+    assert wallet_of(user).balance == 45
+
+
 def test_what_was_typed_is_said_when_it_is_kept(user: User, operator: User) -> None:
     data = {"what": "top_up", "amount": "30,00", "means": "cash", "number": " q 2026 033 "}
     client, address = client_of(operator), reverse("admin:checkout_counterreceipt_take")
