@@ -24,7 +24,7 @@ from bookings.waiting import offers
 from bookings.waiting.models import WaitingListEntry
 from families.limits import Limits
 from families.models import Beneficiary
-from portal.common.errors import Refused
+from portal.common.errors import Refused, within
 from portal.common.formats import dated, enumeration, moment
 from services.models import Activity, OpenDay, Slot
 
@@ -299,7 +299,7 @@ def cancel_by_staff(*, ids: Collection[int], by: User, reason: str, override: bo
     Refused without a reason, for bookings that this member of staff may not reach and, without `override`, with those
     that are late.
     """
-    reason = reason.strip()
+    reason = within(reason, 200)
     if not reason:
         raise Refused(_("Écrivez le motif de l’annulation : les familles le liront."), code="reason_missing")
     wanted = set(ids)

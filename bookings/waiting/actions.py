@@ -21,7 +21,7 @@ from bookings.waiting import offers
 from bookings.waiting.models import WaitingListEntry
 from families.models import Beneficiary
 from portal.common.db import refusing, retry_on_deadlock
-from portal.common.errors import Refused
+from portal.common.errors import Refused, within
 from portal.common.formats import dated
 from portal.outbox.actions import queue_email
 from services.actions import check_offer
@@ -126,7 +126,7 @@ def end_lists(
     *, days: Collection[int], reason: str, by: User | None, offered_to: Iterable[int] | None = None
 ) -> list[WaitingListEntry]:
     """The same for a caller that tells the families itself, among other things; returns the entries that ended."""
-    reason = reason.strip()
+    reason = within(reason, 200)
     if not reason:
         raise Refused(_("Écrivez pourquoi la liste se ferme : les familles le liront."), code="reason_missing")
     lock_days(days)
@@ -135,7 +135,7 @@ def end_lists(
         live = live.offered().filter(beneficiary__in=offered_to)
     rows = list(live.select_related("user", "beneficiary", "slot", "open_day__activity__service").order_by("pk"))
     if rows:
-        offers.end(rows, Status.WITHDRAWN, by=by, reason=reason[:200])
+        offers.end(rows, Status.WITHDRAWN, by=by, reason=reason)
     return rows
 
 
@@ -146,7 +146,7 @@ def move(*, entry: WaitingListEntry, position: int, reason: str, by: User) -> No
     Only staff of the activity's commune, and only with a reason, which stays with the entry and in its history. Raises
     Refused otherwise, and when the entry no longer waits.
     """
-    reason = reason.strip()
+    reason = within(reason, 200)
     if not reason:
         raise Refused(_("Écrivez le motif : il reste dans l’historique de la liste."), code="reason_missing")
     if not WaitingListEntry.objects.visible_to(by).filter(pk=entry.pk).exists() or not by.is_staff:
@@ -172,7 +172,7 @@ def move(*, entry: WaitingListEntry, position: int, reason: str, by: User) -> No
     if sum(place < before for place in others) == position - 1:
         raise Refused(_("C’est déjà son rang : la liste n’a pas changé."), code="same_position")
     WaitingListEntry.objects.waiting().filter(party=entry.party, open_day=entry.open_day_id).update(
-        priority=after[0], rank=after[1], moved_at=timezone.now(), moved_by=by, moved_reason=reason[:200]
+        priority=after[0], rank=after[1], moved_at=timezone.now(), moved_by=by, moved_reason=reason
     )
 
 

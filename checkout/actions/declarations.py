@@ -20,7 +20,7 @@ from bookings.models import Booking, Ticket
 from checkout.models import DeclarationCorrection, Document, Order, OrderLine
 from checkout.papers.models import Kind
 from portal.common.db import retry_on_deadlock
-from portal.common.errors import Refused
+from portal.common.errors import Refused, within
 from portal.common.formats import PARIS, today
 from services.models import Slot
 
@@ -116,7 +116,8 @@ def correct_declaration(
     current = Slot.objects.visible_to(by).filter(pk__in=[slot.pk]).select_for_update(no_key=True, of=("self",)).first()
     if current is None:
         raise Refused(_("Cette prestation est d’une autre commune."), code="out_of_scope")
-    if not reason.strip():
+    reason = within(reason, 200)
+    if not reason:
         raise Refused(_("Écrivez le motif de la correction\u00a0: il est gardé avec elle."), code="reason_missing")
     check_asked(current, declared, days)
     lines = said_otherwise(current, declared, days).order_by("pk").select_for_update(no_key=True, of=("self",))
@@ -142,7 +143,7 @@ def correct_declaration(
         ],
         lines=len(found),
         families=len({row[3] for row in found}),
-        reason=reason.strip(),
+        reason=reason,
         by=by,
     )
     OrderLine.objects.filter(pk__in=[row[0] for row in found]).update(nature=nature, meal_price=meal_price)

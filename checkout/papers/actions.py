@@ -18,7 +18,7 @@ from accounts.models import User
 from checkout.papers.content import Content, cancellation, printed
 from checkout.papers.models import Document, Kind, Regie, Series, reference
 from checkout.papers.paper import print_paper
-from portal.common.errors import Refused
+from portal.common.errors import Refused, within
 from portal.outbox.actions import queue_email
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def cancel(*, document: Document, reason: str, by: User | None) -> Document:
 
     Raises Refused without a reason, for a paper that is ended already, and for one that ends another.
     """
-    reason = " ".join(reason.split())
+    reason = within(" ".join(reason.split()), 200)
     if not reason:
         raise Refused(_("Écrivez le motif : il est imprimé sur la pièce d’annulation. Rien n’a changé."), code="reason")
     if document.kind == Kind.CANCELLATION:
@@ -102,7 +102,7 @@ def cancel(*, document: Document, reason: str, by: User | None) -> Document:
         raise Refused(
             _("Cette pièce est déjà annulée par la pièce n° %s. Rien n’a changé.") % ending.reference, code="cancelled"
         )
-    return issue(content=cancellation(document, reason[:200]), by=by)
+    return issue(content=cancellation(document, reason), by=by)
 
 
 def send(*, document: Document, by: User) -> None:

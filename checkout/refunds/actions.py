@@ -23,8 +23,8 @@ from checkout.providers.base import Impossible, RefundFailed, Unreachable
 from checkout.refunds.models import FAILED_KEY, Refund
 from families.own_family import of_own_family
 from portal.common.db import annotated
-from portal.common.errors import Refused
-from portal.common.formats import euros, shortened
+from portal.common.errors import Refused, within
+from portal.common.formats import euros
 from portal.common.money import ZERO, MoneyField, round_cents
 from portal.outbox.actions import queue_email
 from portal.outbox.calls import Later, handles, queue_call
@@ -118,7 +118,8 @@ def refund_to_card(
     back, when the wallet holds too little, and to who would send it to their own family without a cancellation that had the
     right to. Then nothing has changed.
     """
-    if not reason.strip():
+    reason = within(reason, 200)
+    if not reason:
         raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
     locked = Payment.objects.select_related("order__user").select_for_update(of=("self",)).get(pk=payment.pk)
     if cancellation is None:
@@ -143,9 +144,7 @@ def refund_to_card(
             code="too_much",
         )
     payer = locked.order.user
-    refund = Refund(
-        payment=locked, amount=amount, reason=shortened(reason.strip(), 200), by=by, cancellation_id=cancellation
-    )
+    refund = Refund(payment=locked, amount=amount, reason=reason, by=by, cancellation_id=cancellation)
     refund.reference = reference or refund.reference
     refund.movement_id = ledger.post(
         kind=Movement.Kind.REFUND,

@@ -17,7 +17,7 @@ from checkout.models import Payment, Refund
 from checkout.providers import provider_name
 from checkout.regie.models import Commissions, Settlement, SettlementNote, is_unusual_fee
 from portal.common.db import one_at_a_time, refusing
-from portal.common.errors import Refused
+from portal.common.errors import Refused, within
 from portal.common.formats import sort_key
 from portal.common.money import ZERO, read_amount
 from wallet import actions as ledger
@@ -246,9 +246,9 @@ def _kept(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
 def explain(*, settlement: Settlement, words: str, by: User) -> None:
     """Say what the lines that did not agree were about; they are no open difference any more.
 
-    Raises Refused without words, when every line agreed, and when it was said before.
+    Raises Refused without words or with too many, when every line agreed, and when it was said before.
     """
-    words = words.strip()[:300]
+    words = within(words, 300)
     if not words:
         raise Refused(_("Écrivez d’où viennent les écarts. Rien n’a été changé."), code="reason_missing")
     row = _locked(settlement)
@@ -267,9 +267,9 @@ def explain(*, settlement: Settlement, words: str, by: User) -> None:
 def complete(*, settlement: Settlement, words: str, by: User) -> None:
     """Add to an explanation; what was said before stays as it was.
 
-    Raises Refused without words, before there is an explanation, and for what it says already (the second of two clicks).
+    Raises Refused without words or with too many, before there is an explanation, and for what it says already (the second of two clicks).
     """
-    words = words.strip()[:300]
+    words = within(words, 300)
     if not words:
         raise Refused(_("Écrivez ce que vous ajoutez à l’explication. Rien n’a été changé."), code="reason_missing")
     row = _locked(settlement)

@@ -15,7 +15,7 @@ from accounts.models import Commune, User
 from checkout.papers.models import Regie
 from checkout.regie.models import Statement
 from portal.common.db import one_at_a_time
-from portal.common.errors import Refused
+from portal.common.errors import Refused, within
 from portal.common.formats import long_date, today
 from portal.common.money import ZERO, round_cents
 from wallet import actions as ledger
@@ -214,9 +214,9 @@ def issue(*, codes: Collection[str], until: dt.date, by: User) -> list[Statement
 def cancel(*, statement: Statement, reason: str, by: User) -> None:
     """Take back a statement by the mirror image of its movement; its period is owed again.
 
-    Raises Refused without a reason, for one that is cancelled or paid, and unless it is its commune's newest.
+    Raises Refused without a reason or for one that is too long, for one that is cancelled or paid, and unless it is its commune's newest.
     """
-    reason = reason.strip()[:160]
+    reason = within(reason, 160)
     if not reason:
         raise Refused(_("Écrivez le motif\u00a0: la commune le lira. Rien n’a été annulé."), code="reason_missing")
     one_at_a_time("statements")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from django.core.exceptions import BadRequest
+from django.utils.translation import gettext as _
 
 
 class Refused(Exception):
@@ -19,6 +20,18 @@ class Refused(Exception):
 
     def __str__(self) -> str:
         return " ".join(self.messages)
+
+
+def within(text: str, most: int) -> str:
+    """What somebody wrote, without the blanks around it. Raises Refused above `most` characters: nothing is cut unsaid."""
+    text = text.strip()
+    if len(text) > most:
+        raise Refused(
+            _("Votre texte a %(count)d caractères, et %(most)d au plus\u00a0: raccourcissez-le. Rien n’a changé.")
+            % {"count": len(text), "most": most},
+            code="too_long",
+        )
+    return text
 
 
 class NulSent(BadRequest):

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from portal.common.db import one_at_a_time, refusing
-from portal.common.errors import Refused
+from portal.common.errors import Refused, within
 from portal.common.formats import PARIS, euros, today
 from portal.common.money import ZERO, round_cents
 from portal.outbox.actions import queue_email
@@ -73,7 +73,7 @@ def _proposed_once(
     reference: UUID, *, kind: str, amount: Decimal, reason: str, by: User, **of: Wallet | Account
 ) -> Correction:
     """The proposal of a page, whose button may be pressed twice; refused when it asks for something else than before."""
-    asked = {"kind": kind, "amount": amount, "reason": _shortened(reason), "proposed_by": by, **of}
+    asked = {"kind": kind, "amount": amount, "reason": reason, "proposed_by": by, **of}
     # Of two presses at once the second waits for the first at the constraint, and finds its proposal.
     made, _is_new = Correction.objects.get_or_create(reference=reference, defaults=asked)
     if any(getattr(made, name) != value for name, value in asked.items()):
@@ -305,7 +305,7 @@ def refuse(*, correction: Correction, note: str, by: User) -> None:
     if not note.strip():
         raise Refused(_("Écrivez pourquoi. Rien n’a été changé."), code="reason_missing")
     row = _to_decide(correction, by)
-    _decide(row, Correction.Status.REFUSED, by, note=note.strip()[:160])
+    _decide(row, Correction.Status.REFUSED, by, note=within(note, 160))
 
 
 @transaction.atomic
@@ -420,8 +420,4 @@ def _checked(reason: str, by: User) -> str:
         )
     if not reason.strip():
         raise Refused(_("Écrivez le motif. Rien n’a été proposé."), code="reason_missing")
-    return _shortened(reason)
-
-
-def _shortened(reason: str) -> str:
-    return reason.strip()[:160]
+    return within(reason, 160)

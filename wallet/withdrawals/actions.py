@@ -14,7 +14,7 @@ from schwifty.exceptions import SchwiftyException
 
 from accounts.models import User
 from portal.common.db import refusing
-from portal.common.errors import Refused
+from portal.common.errors import Refused, within
 from portal.common.formats import euros, long_date, today
 from portal.common.money import ZERO, round_cents
 from portal.outbox.actions import queue_email
@@ -140,7 +140,7 @@ def refuse_withdrawal(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
     _check_decider(row, by)
     if row.status not in {Withdrawal.Status.REQUESTED, Withdrawal.Status.APPROVED}:
         raise _too_late(row)
-    row.decided_at, row.decided_by, row.reason = timezone.now(), by, reason.strip()[:300]
+    row.decided_at, row.decided_by, row.reason = timezone.now(), by, within(reason, 300)
     _end(row, Withdrawal.Status.REFUSED)
     _move(row, "back", _("Demande de remboursement refusée : %s") % row.reason, by=by)
     queue_email(
@@ -212,7 +212,7 @@ def cancel_order(*, order: TransferOrder, reason: str, by: User) -> None:
     Raises Refused without a reason, for an order that was carried out or cancelled, and when the bank has already sent a
     transfer of it back: then it has the others too.
     """
-    reason = reason.strip()[:160]
+    reason = within(reason, 160)
     if not reason:
         raise Refused(_("Écrivez pourquoi cet ordre est annulé. Rien n’a changé."), code="reason_missing")
     locked = _open_order(order)
@@ -253,7 +253,7 @@ def mark_returned(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
     row = _locked(withdrawal)
     check_returnable(row)
     was_paid = row.status == Withdrawal.Status.PAID
-    row.status, row.ended_at, row.reason = Withdrawal.Status.RETURNED, timezone.now(), reason.strip()[:300]
+    row.status, row.ended_at, row.reason = Withdrawal.Status.RETURNED, timezone.now(), within(reason, 300)
     row.save(update_fields=["status", "ended_at", "reason"])
     _move(
         row,
