@@ -88,6 +88,15 @@ def _of_month(first: dt.date) -> Shown:
     return chosen, accounts_in(closings.totals_of(first, last, opening=closings.opening_of(Closing.Kind.MONTH)))
 
 
+def _said_of_the_whole(total: Decimal, newest: Verification | None) -> str:
+    """What the sum of all accounts means beside the newest check: zero alone does not say that each of them is right."""
+    if total:
+        return _("Devrait être zéro\u00a0: lancez le contrôle.")
+    if newest is None:
+        return _("Pas encore contrôlé\u00a0: la somme est nulle, aucun contrôle n’a eu lieu.")
+    return _("À regarder\u00a0: voir le dernier contrôle.") if newest.count else _("Juste.")
+
+
 @admin.register(Closing)
 class ClosingAdmin(ReadOnlyAdmin):
     """For the agglomération, which answers for the till."""
@@ -207,12 +216,22 @@ class ClosingAdmin(ReadOnlyAdmin):
 
     def closing_file(self, request: HttpRequest, pk: int, kind: str) -> HttpResponse:
         closing: Closing = self.object_or_404(request, str(pk))
-        heads = [_("Compte"), _("Code"), _("Solde avant"), _("Débit"), _("Crédit"), _("Solde après")]
-        rows: list[list[Cell]] = [
-            [row["name"], row["code"], row["opening"], row["debit"], row["credit"], row["closing"]]
-            for row in closing.accounts
+        heads = [_("Compte"), _("Code"), _("Solde avant"), _("Débit"), _("Crédit"), _("Solde après"),
+                 _("Du"), _("Au"), _("Arrêté le"), _("Par")]  # fmt: skip
+        # On each line: of several closings put together, a line still says which it is of.
+        of_it: list[Cell] = [
+            closing.first_day,
+            closing.last_day,
+            timezone.localdate(closing.closed_at),
+            str(closing.closed_by or ""),
         ]
-        return self._file(kind, f"arrete-{closing.first_day}-{closing.last_day}", heads, rows)
+        amounts = ("opening", "debit", "credit", "closing")
+        rows: list[list[Cell]] = [
+            [row["name"], row["code"], *(row[name] for name in amounts)] for row in closing.accounts
+        ]
+        rows.append([_("Total"), "", *(sum((row[name] for row in closing.accounts), ZERO) for name in amounts)])
+        name = f"arrete-{closing.first_day}-{closing.last_day}"
+        return self._file(kind, name, heads, [[*row, *of_it] for row in rows])
 
     # -- Journal and balances --
 
@@ -258,21 +277,28 @@ class ClosingAdmin(ReadOnlyAdmin):
     def balances_view(self, request: HttpRequest) -> HttpResponse:
         """What every account holds now, and what that means."""
         rows = journal.balances()
+        total, newest = sum((row.total for row in rows), ZERO), Verification.objects.order_by("-pk").first()
         context = {
             "title": _("Soldes des comptes"),
             "rows": rows,
-            "total": sum((row.total for row in rows), ZERO),
-            "newest": Verification.objects.order_by("-pk").first(),
+            "total": total,
+            "newest": newest,
+            "whole": _said_of_the_whole(total, newest),
         }
         return self.page(request, "admin/wallet/closing/balances.html", context)
 
     def balances_file(self, request: HttpRequest, kind: str) -> HttpResponse:
-        heads = [_("Compte"), _("Code"), _("Solde"), _("Ce que cela veut dire")]
+        heads = [_("Compte"), _("Code"), _("Solde"), _("Ce que cela veut dire"), _("Au"), _("Préparé par")]
+        balances = journal.balances()
+        total = sum((row.total for row in balances), ZERO)
+        newest = Verification.objects.order_by("-pk").first()
         rows: list[list[Cell]] = [
             [row.name, row.account.code if row.account else Account.Kind.WALLET.value, row.total, row.meaning]
-            for row in journal.balances()
+            for row in balances
         ]
-        return self._file(kind, f"soldes-{today()}", heads, rows)
+        rows.append([_("Total"), "", total, _said_of_the_whole(total, newest)])
+        of_it: list[Cell] = [today(), str(staff(request))]
+        return self._file(kind, f"soldes-{today()}", heads, [[*row, *of_it] for row in rows])
 
     def _file(self, kind: str, name: str, heads: list[str], rows: list[list[Cell]]) -> HttpResponse:
         if kind not in FORMATS:

@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import io
+import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
@@ -14,6 +15,9 @@ Cell = str | int | Decimal | dt.date | dt.time | None
 # Written as the format's rules want it, in American: each reader sees the separators of their own language.
 EUROS = '#,##0.00"\u00a0€"'
 NOT_IN_A_SHEETS_NAME = str.maketrans(dict.fromkeys("[]:*?/\\'", "-"))
+
+LONGEST_SHEETS_NAME = 31
+DATE = re.compile(r"(?<!\d)\d{4}-\d\d(?:-\d\d)?(?!\d)")
 
 # A text that begins so is computed by a spreadsheet: a name typed by anybody must not be.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -34,7 +38,7 @@ def as_xlsx(name: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> 
     book = xlsxwriter.Workbook(
         file, {"in_memory": True, "strings_to_formulas": False, "strings_to_urls": False, "strings_to_numbers": False}
     )
-    sheet = book.add_worksheet(name.translate(NOT_IN_A_SHEETS_NAME)[:31])
+    sheet = book.add_worksheet(_sheet_name(name))
     bold, money = book.add_format({"bold": True}), book.add_format({"num_format": EUROS})
     day, hour = book.add_format({"num_format": "dd/mm/yyyy"}), book.add_format({"num_format": "hh:mm:ss"})
     widths = [len(head) for head in heads]
@@ -59,6 +63,14 @@ def as_xlsx(name: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> 
     book.close()
     kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     return _download(f"{name}.xlsx", kind, file.getvalue())
+
+
+def _sheet_name(name: str) -> str:
+    """The file's name as far as a sheet's may go: a date that does not fit is left out, half of one says another day."""
+    end = LONGEST_SHEETS_NAME
+    if cut := next((date for date in DATE.finditer(name) if date.start() < end < date.end()), None):
+        end = cut.start()
+    return name.translate(NOT_IN_A_SHEETS_NAME)[:end].rstrip("- ")
 
 
 FORMATS = {"csv": as_csv, "xlsx": as_xlsx}

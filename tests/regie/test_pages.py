@@ -17,6 +17,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from checkout.regie.models import Verification
+from checkout.tasks import verify_ledger
+from portal.common.errors import Refused, within
 from portal.common.exports import as_csv, as_xlsx
 from portal.common.formats import month, of, today
 from tests.admin.world import client_of
@@ -94,6 +96,9 @@ def test_the_chart_takes_closed_days_as_they_were_kept(client: Client) -> None:
 
 def test_the_balances_sum_to_zero(client: Client) -> None:
     bought()
+    answer = client.get(page("balances"))
+    assert "Juste." not in answer.content.decode() and "aucun contrôle n’a eu lieu" in answer.content.decode()
+    verify_ledger()
     answer = client.get(page("balances"))
     assert answer.context["total"] == 0
     rows = {row.name: row.total for row in answer.context["rows"]}
@@ -255,6 +260,9 @@ def test_the_files_read_back(client: Client, name: str) -> None:
         assert Decimal(str(sheet.cell(len(rows), column + 1).value)) == debits
         assert isinstance(sheet.cell(2, 2).value, dt.time) and sheet.cell(2, 2).number_format == "hh:mm:ss"
         assert f"{sheet.cell(2, 2).value:%H:%M:%S}" == rows[1][1]
+    else:
+        assert rows[-1][:3] == ["Total", "", "0,00"] and "aucun contrôle" in rows[-1][3]
+        assert {row[4] for row in rows[1:]} == {f"{today():%d/%m/%Y}"} and all(row[5] for row in rows[1:])
 
 
 def test_a_closing_is_taken_along(client: Client) -> None:
@@ -263,7 +271,27 @@ def test_a_closing_is_taken_along(client: Client) -> None:
     closing = Closing.objects.get()
     text = client.get(page("file", closing.pk, "csv")).content.decode("utf-8-sig")
     assert "Caisse : espèces;till:cash;0,00;12,00;0,00;" in text and "-12,00" in text
+    rows = list(csv.reader(io.StringIO(text), delimiter=";"))
+    assert rows[-1][:6] == ["Total", "", "0,00", "12,00", "12,00", "0,00"]
+    of_it = [f"{days_ago(2):%d/%m/%Y}"] * 2 + [f"{today():%d/%m/%Y}", str(closing.closed_by)]
+    assert rows[0][6:] == ["Du", "Au", "Arrêté le", "Par"] and all(row[6:] == of_it for row in rows[1:])
     assert client.get(page("file", closing.pk + 1, "csv")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "name, sheet",
+    [
+        ("releve-REV-2026-000001-2026-10-31", "releve-REV-2026-000001"),
+        ("releve-REV-2026-000001-2026-10-31-annule", "releve-REV-2026-000001"),
+        ("arrete-2026-10-01-2026-10-31", "arrete-2026-10-01-2026-10-31"),
+        ("journal-2026-11-22", "journal-2026-11-22"),
+        ("x" * 40, "x" * 31),
+        ("x" * 21 + "2026-10-31", "x" * 21 + "2026-10-31"),
+        ("x" * 22 + "2026-10-31", "x" * 22),
+    ],
+)
+def test_no_sheet_is_named_by_a_piece_of_a_date(name: str, sheet: str) -> None:
+    assert openpyxl.load_workbook(io.BytesIO(as_xlsx(name, ["a"], [["b"]]).content)).sheetnames == [sheet]
 
 
 @pytest.mark.parametrize("evil", ["=1+1", "+33", "-2", "@SUM(A1)", "\t=1", "\r=1", "＝1"])
@@ -309,3 +337,11 @@ def test_a_closing_says_its_dates_as_people_do() -> None:
     table: Any = admin.site._registry[Closing]
     assert table.since(closing) == table.until(closing) == "mardi 1er septembre 2026"
     assert table.when(closing) == "mercredi 2 septembre 2026 à 6\u00a0h\u00a025"
+
+
+@pytest.mark.parametrize("most", [160, 300])
+def test_what_is_too_long_is_refused_and_never_cut(most: int) -> None:
+    assert within(f"  {'x' * most}\n", most) == "x" * most
+    with pytest.raises(Refused, match=rf"{most + 1} caractères, et {most} au plus.*Rien n’a changé") as refusal:
+        within("x" * (most + 1), most)
+    assert refusal.value.code == "too_long"
