@@ -2,14 +2,15 @@
 
 import datetime as dt
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Sum, Value
-from django.db.models.functions import Concat
+from django.db.models import Count, Exists, OuterRef, Q, Sum, Value
+from django.db.models.functions import Concat, Trim
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import path, reverse
@@ -19,11 +20,13 @@ from django.utils.translation import gettext_lazy
 
 from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
+from accounts.models import User
 from checkout.counter.models import Means
 from checkout.models import Order, Payment
 from checkout.regie import verifications
 from checkout.regie.models import Verification
 from checkout.tasks import verify_ledger
+from portal.common.db import annotated
 from portal.common.errors import Refused
 from portal.common.formats import euros, moment, thousands
 from portal.common.money import ZERO
@@ -35,16 +38,23 @@ from wallet.words import account_name, meaning
 UNSETTLED_AFTER = dt.timedelta(days=7)
 COUNTER = [means.value for means in Means]  # what the till took goes to the bank by « Verser la caisse »
 
-# What the sentences of a check name: an order's number, a movement's key in the table, its idempotency key in brackets.
+# What the sentences of a check name: an order's number, a movement's key in the table, its idempotency key in brackets, an
+# account by its code (which its name is shown for), a wallet by whose it is.
 NAMED = re.compile(
-    r"(?P<order>\b[Cc]ommande \d{4}-\d{6,18}\b)|(?P<movement>\bMouvement \d{1,18}\b)|\((?P<key>[a-z_]+:[^\s()]+)\)"
+    r"(?P<order>\b[Cc]ommande \d{4}-\d{6,18}\b)|(?P<movement>\bMouvement \d{1,18}\b)"
+    r"|(?:Recettes|Remises|Encaissements à recevoir) \((?P<kept>[a-z_]+:[^\s()]+)\)"
+    r"|\((?P<key>[a-z_]+:[^\s()]+)\)|(?<=\b[Cc]ompte )(?P<account>[a-z_]+(?::[\w-]+)?)(?= :|\u00a0:|,|\.)"
+    r"|^Porte-monnaie (?:de |d’)(?P<owner>[^:]+?)(?= :|\u00a0:)"
 )
 
 Pieces = list[tuple[str, str]]  # text, and where it leads
 
 
 def led(sentences: Sequence[str]) -> list[Pieces]:
-    """The sentences of a check cut into pieces, of which orders and movements lead to their pages; three statements at most."""
+    """The sentences of a check cut into pieces, of which orders, movements, accounts and wallets lead to their pages.
+
+    Five statements at most, however many sentences.
+    """
     named = [match for sentence in sentences for match in NAMED.finditer(sentence)]
     numbers = {_last_word(match) for match in named if match["order"]}
     ids = {int(_last_word(match)) for match in named if match["movement"]}
@@ -54,10 +64,21 @@ def led(sentences: Sequence[str]) -> list[Pieces]:
     movements = set(Movement.objects.filter(pk__in=ids).values_list("pk", flat=True)) if ids else set()
     by_key = dict(Movement.objects.filter(key__in=keys).values_list("key", "pk")) if keys else {}
 
+    accounts = _accounts({match["kept"] or match["account"] for match in named} - {None})
+    wallets = _wallets({match["owner"] for match in named if match["owner"]})
+
+    def piece(match: re.Match[str]) -> tuple[str, str]:
+        code = match["kept"] or match["account"]
+        if code in accounts:
+            return accounts[code]
+        return match[0], "" if code else address(match)
+
     def address(match: re.Match[str]) -> str:
         if match["order"]:
             pk = orders.get(_last_word(match))
             return reverse("admin:checkout_order_change", args=[pk]) if pk else ""
+        if match["owner"]:
+            return wallets.get(match["owner"], "")
         pk = by_key.get(match["key"]) if match["key"] else int(_last_word(match))
         known = match["key"] is not None or pk in movements
         return reverse("admin:wallet_movement_change", args=[pk]) if pk and known else ""
@@ -66,10 +87,39 @@ def led(sentences: Sequence[str]) -> list[Pieces]:
     for sentence in sentences:
         pieces, end = [], 0
         for match in NAMED.finditer(sentence):
-            pieces += [(sentence[end : match.start()], ""), (match[0], address(match))]
+            pieces += [(sentence[end : match.start()], ""), piece(match)]
             end = match.end()
         found.append([*pieces, (sentence[end:], "")])
     return found
+
+
+def _accounts(codes: set[str]) -> dict[str, tuple[str, str]]:
+    """What people call the accounts of these codes, and where their entries are read. The wallets are one line of closings."""
+    if not codes:
+        return {}
+    found = {}
+    if Account.Kind.WALLET.value in codes:
+        found[Account.Kind.WALLET.value] = (_("Porte-monnaie des familles"), reverse("admin:wallet_wallet_changelist"))
+    for row in Account.objects.filter(code__in=codes).select_related("commune", "wallet__user"):
+        # One that has lost its wallet is known by its code alone.
+        lost = row.kind == Account.Kind.WALLET and not hasattr(row, "wallet")
+        found[row.code] = (row.code if lost else account_name(row), entries_of(row.pk))
+    return found
+
+
+def _wallets(owners: set[str]) -> dict[str, str]:
+    """Where the wallets of these people are read: of those whose name nobody shares."""
+    if not owners:
+        return {}
+    named = annotated(User.objects.all(), full=Trim(Concat("first_name", Value(" "), "last_name")))
+    rows = list(named.filter(Q(full__in=owners) | Q(email__in=owners), wallet__isnull=False).select_related("wallet"))
+    times = Counter(str(row) for row in rows)
+    return {str(row): entries_of(row.wallet.account_id) for row in rows if times[str(row)] == 1}
+
+
+def entries_of(account: int) -> str:
+    """The address of an account's entries."""
+    return f"{reverse('admin:wallet_entry_changelist')}?compte={account}"
 
 
 def _told(row: Verification) -> dict[str, list[Pieces]]:
@@ -202,7 +252,6 @@ def sections() -> list[dict[str, Any]]:
         Account.Kind.TILL,
     ]
     moving = Account.objects.filter(kind__in=kinds).select_related("commune").with_totals().order_by("code")
-    entries = reverse("admin:wallet_entry_changelist")
     payments = reverse("admin:checkout_payment_changelist")
     waiting = Payment.objects.awaiting_provider().aggregate(count=Count("pk"), sum=Sum("amount"))
     reserved = Payment.objects.filter(status=Payment.Status.RESERVED).aggregate(count=Count("pk"), sum=Sum("amount"))
@@ -218,7 +267,7 @@ def sections() -> list[dict[str, Any]]:
         {
             "title": _("Argent en chemin"),
             "rows": [
-                (account_name(account), euros(account.total), f"{entries}?compte={account.pk}",
+                (account_name(account), euros(account.total), entries_of(account.pk),
                  meaning(account.kind, account.total))
                 for account in moving
                 if account.total

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.admin import site
 from django.test import Client
 from django.urls import reverse
 
@@ -362,3 +363,15 @@ def test_what_is_not_there_leads_back_to_its_own_list(rosieres: Town, operator: 
     for stranger in (client_of(rosieres.parent), Client()):
         answer = stranger.get("/admin/rien/", follow=True)
         assert not any(way in words_of(answer) for way in ("Revenir à «", "Revenir à l’administration"))
+
+
+def test_a_month_or_a_day_without_its_year_is_a_list_like_another() -> None:
+    """By hand in an address: no month of a table's own dates ends in an error page, and the 99th one holds nothing."""
+    client = client_of(agent_of())
+    tables = [admin for admin in site._registry.values() if admin.date_hierarchy]
+    assert len(tables) > 15
+    for table in tables:
+        address = reverse(f"admin:{table.opts.app_label}_{table.opts.model_name}_changelist")
+        for part in ("month=99", "day=99"):
+            page = client.get(f"{address}?{table.date_hierarchy}__{part}")
+            assert page.status_code == 200 and not page.context["cl"].result_count, (address, part)

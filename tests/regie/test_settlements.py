@@ -1,6 +1,5 @@
 """A provider's file: read whatever its form, matched line by line, posted once, its differences told."""
 
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -24,9 +23,7 @@ from tests.checkout.http import text
 from tests.checkout.town import Bank
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import guarded
-from tests.papers.reading import plain
 from wallet import actions as ledger
-from wallet.corrections.actions import approve, propose_for_account
 from wallet.models import Account, Movement
 
 pytestmark = pytest.mark.django_db
@@ -205,94 +202,6 @@ def test_a_charge_that_brings_more_than_its_gross_is_told() -> None:
     content = f"reference,gross,fee,net\n{payment.reference},10.00,-0.25,10.25\n".encode()
     row = settlements.post(provider="stripe", name="a.csv", content=content, by=agent_of())
     assert row.wrong[0]["problem"] == "net plus élevé que le brut" and row.net == 0
-
-
-@pytest.mark.parametrize(
-    "amount, columns, fee",
-    [
-        ("9.80", "commission\n{},9.80,12.00", "12.00"),
-        ("9.80", "commission,net\n{},9.80,12.00,-2.20", "12.00"),
-        ("50", "commission\n{},50.00,50", "50.00"),  # a comma forgotten: 0,50
-        ("50", "commission\n{},50.00,3.01", "3.01"),
-        ("0.20", "commission,net\n{},0.20,0.25,-0.05", "0.25"),  # a rest by card beside the wallet
-    ],
-)
-def test_an_unusual_commission_is_posted_once_somebody_accepts_it(amount: str, columns: str, fee: str) -> None:
-    payment = paid(amount)
-    text = f"reference,montant,{columns.format(payment.reference)}\nX,1.00\n"
-    meant = Commissions(1, Decimal(fee), Decimal(amount))
-    for accepted in (None, Commissions(), replace(meant, fees=meant.fees + 1), replace(meant, lines=2)):
-        with pytest.raises(Refused, match=r"commissions sont à regarder.*Rien n’a été importé") as refusal:
-            post(text, accepted=accepted)
-        assert refusal.value.code == "commissions_to_accept" and not Settlement.objects.exists()
-    assert not Movement.objects.filter(kind="settlement").exists()
-    row = post(text, accepted=meant)
-    assert (row.accepted, row.accepted_by) == (meant, row.imported_by)
-    assert balances()["bank_fees"] == -meant.fees and balances().get("bank", 0) == meant.fees - meant.gross
-    assert list(verify()) == []
-
-
-def test_a_usual_commission_asks_nothing() -> None:
-    lines = {
-        paid("50").reference: "50.00,3.00",
-        paid("0.60").reference: "0.60,0.53",
-        paid("0.20").reference: "0.20,0.20",
-    }
-    row = post("reference,montant,commission\n" + "".join(f"{key},{rest}\n" for key, rest in lines.items()))
-    assert (row.fees, row.accepted, row.accepted_by) == (Decimal("3.73"), Commissions(), None)
-
-
-def test_the_tick_names_the_commissions_and_the_file_waits_for_it() -> None:
-    small, large, refund = paid("0.20"), paid("50"), refunded(paid(), "4", 8)
-    lines = f"{small.reference};0,20;0,25\n{large.reference};50,00;50\n{refund.reference};-4,00;3,00\n"
-    operator = agent_of()
-    client, check = client_of(operator), reverse("admin:checkout_settlement_check")
-    file = SimpleUploadedFile("remise.csv", f"reference;montant;commission\n{lines}".encode())
-    client.post(reverse(PAGE), {"prestataire": "demo", "fichier": file})
-    page = client.get(check)
-    said, words = text(page), "53,25 € de commissions pour 54,20 €, sur 3 lignes"
-    assert f"J’accepte {words}" in said and "Commissions à regarder" in said and "plus 0,50 €" in said
-    assert "dépasse 5 % du montant" in said and "Toutes les lignes concordent" not in said
-    seen = {"empreinte": page.context["reading"].sha256}
-    for tick in ({}, {"commissions": ""}, {"commissions": "1:0.25:0.20"}):
-        back = client.post(check, seen | tick, follow=True)
-        assert f"à regarder : {words}. Cochez" in text(back) and "J’accepte" in text(back)
-    assert not Settlement.objects.exists()
-    client.post(check, seen | {"commissions": page.context["reading"].unusual.token})
-    row = Settlement.objects.get()
-    assert row.accepted_by == operator
-    kept = text(client.get(reverse("admin:checkout_settlement_change", args=[row.pk])))
-    assert "Commissions acceptées par" in kept and f"à l’import : {words}." in kept
-    assert words in text(client.get(reverse("admin:checkout_settlement_history", args=[row.pk])))
-
-
-def test_one_commission_is_told_as_one() -> None:
-    assert plain(Commissions(1, Decimal("0.25"), Decimal("0.20")).words) == (
-        "0,25 € de commission pour 0,20 €, sur une ligne"
-    )
-
-
-def test_a_commission_that_a_file_gave_wrongly_is_set_right_by_two() -> None:
-    """4,00 € kept by the file, 0,40 € in truth: the bank has 3,60 € more, and its fees are as much less."""
-    payment, operator, other = paid(), agent_of(), agent_of()
-    seen = Commissions(1, Decimal(4), Decimal(10))
-    post(f"reference,montant,commission\n{payment.reference},10.00,4.00\n", accepted=seen)
-    for code, amount, words in (
-        ("bank", "3.60", "La régie a reçu, ou recevra, 3,60 € de plus que le compte ne le dit."),
-        (
-            "bank_fees",
-            "-3.60",
-            "Les prestataires ont retenu 3,60 € de moins que le compte ne le dit. Il dit maintenant 4,00 €",
-        ),
-    ):
-        account = Account.objects.get(code=code)
-        row = propose_for_account(account=account, amount=Decimal(amount), reason="Commission de 0,40", by=operator)
-        said = text(client_of(other).get(reverse("admin:wallet_correction_change", args=[row.pk])))
-        assert words in said
-        approve(correction=row, by=other)
-    found = balances()
-    assert (found["bank"], found["bank_fees"], found["adjustment"]) == (Decimal("-9.60"), Decimal("-0.40"), 0)
-    assert list(verify()) == []
 
 
 def test_a_file_without_a_line_that_agrees_is_kept_and_waits() -> None:
@@ -612,3 +521,18 @@ def test_a_line_that_does_not_agree_stands_beside_what_it_names() -> None:
     assert [(line["order"], line["payment"], line["ours"]) for line in shifted.wrong] == [(number, payment.pk, 5)] * 2
     again = post(f"reference;montant\n{payment.reference};5,00\n{payment.reference};5,00\n")
     assert [(line["problem"], line["ours"]) for line in again.wrong] == [("en double dans ce fichier", 5)]
+
+
+def test_a_long_explanation_is_refused_and_none_is_cut() -> None:
+    row = post("reference;montant\nX;1\n")
+    client = client_of(agent_of())
+
+    def sent(name: str, field: str, words: str) -> str:
+        address = reverse(f"admin:checkout_settlement_{name}", args=[row.pk])
+        return text(client.post(address, {field: words}, follow=True))
+
+    assert "301 caractères, et 300 au plus" in sent("explain", "explication", "x" * 301)
+    assert Settlement.objects.to_explain().exists()
+    assert "Écarts expliqués" in sent("explain", "explication", "x" * 300)
+    assert "301 caractères, et 300 au plus" in sent("complete", "complement", "y" * 301)
+    assert not SettlementNote.objects.exists()

@@ -32,7 +32,7 @@ from tests.checkout.test_tasks import forgotten
 from tests.factories import CommuneFactory, UserFactory, agent_of
 from tests.guards import bought, guarded, sql
 from wallet import actions as ledger
-from wallet.models import Checkpoint, Movement, Wallet
+from wallet.models import Account, Checkpoint, Movement, Wallet
 
 pytestmark = pytest.mark.django_db
 
@@ -131,6 +131,47 @@ def test_orders_and_movements_of_a_difference_lead_to_their_pages() -> None:
         text = client.get(address).content.decode()
         assert text.count(f'href="{to_order}"') == text.count(f'href="{to_movement}"') == 2
         assert "Essai &lt;b&gt;" in text
+
+
+def test_accounts_of_a_difference_are_named_in_words_and_lead_to_their_entries() -> None:
+    commune, owner = CommuneFactory(name="Rosières"), UserFactory(first_name="Élodie", last_name="Roche")
+    twins = [UserFactory(first_name="Jean", last_name="Petit") for _index in range(2)]
+    wallets = [ledger.wallet_of(user) for user in (owner, *twins)]
+    revenue, other = (
+        Account.objects.get_or_create(code=code, defaults=facts)[0]
+        for code, facts in (
+            (ledger.revenue_code(commune.pk), {"kind": "revenue", "commune": commune}),
+            ("adjustment", {"kind": "adjustment"}),
+        )
+    )
+    lost = Account.objects.create(code="wallet:0", kind="wallet")
+    differences = {
+        f"Recettes ({revenue.code}) : 5,00 € d’après les relevés, au grand livre 7,00 €.": (
+            "Recettes de Rosières : 5,00 € d’après les relevés, au grand livre 7,00 €.", [revenue],
+        ),
+        "Régularisation (correction:7), compte adjustment\u00a0: 1,00 € convenus à deux.": (
+            "Régularisation (correction:7), compte Régularisations\u00a0: 1,00 € convenus à deux.", [other],
+        ),
+        "Arrêté du 1 au 2, compte wallet : 1,00 € gardés.": (
+            "Arrêté du 1 au 2, compte Porte-monnaie des familles : 1,00 € gardés.", [],
+        ),
+        f"Compte {wallets[0].account.code} : solde intermédiaire 1,00 €.": (
+            "Compte Porte-monnaie d’Élodie Roche : solde intermédiaire 1,00 €.", [wallets[0].account],
+        ),
+        "Compte wallet:0 : son porte-monnaie manque.": ("Compte wallet:0 : son porte-monnaie manque.", [lost]),
+        "Porte-monnaie d’Élodie Roche\u00a0: 1,00 €.": ("Porte-monnaie d’Élodie Roche\u00a0: 1,00 €.", [wallets[0].account]),
+        "Porte-monnaie de Jean Petit : solde 1,00 €.": ("Porte-monnaie de Jean Petit : solde 1,00 €.", []),
+        "Recettes (revenue:0) : 1,00 €.": ("Recettes (revenue:0) : 1,00 €.", []),
+        "Compte de dépôt de fonds : 1,00 €.": ("Compte de dépôt de fonds : 1,00 €.", []),
+    }  # fmt: skip
+    entries, families = reverse("admin:wallet_entry_changelist"), reverse("admin:wallet_wallet_changelist")
+    with CaptureQueriesContext(connection) as queries:
+        found = admin_verifications.led([*differences, *differences])
+    assert len(queries) <= 3
+    for pieces, (words, accounts) in zip(found, differences.values(), strict=False):
+        assert "".join(text for text, _address in pieces) == words
+        leads = [address for _text, address in pieces if address and address != families]
+        assert leads == [f"{entries}?compte={account.pk}" for account in accounts], words
 
 
 def test_what_an_older_check_found_is_not_the_answer_to_the_new_one() -> None:
