@@ -16,13 +16,14 @@ from bookings.models import Booking
 from bookings.own_family import own_bookings
 from checkout.models import Order, OrderLine, Regie
 from checkout.refunds.actions import card_shares, lock_cards, refund_to_card
+from checkout.refunds.models import LONGEST_REASON
 from checkout.summary import booking_groups
 from checkout.vouchers import settling
 from checkout.vouchers.words import NO_FATES, Fates
 from families.own_family import family_of
 from portal.common.db import refusing, retry_on_deadlock
 from portal.common.errors import Refused
-from portal.common.formats import dated, enumeration, long_date
+from portal.common.formats import dated, enumeration, long_date, shortened
 from portal.common.money import ZERO
 from portal.outbox.actions import queue_email
 from wallet import actions as ledger
@@ -215,8 +216,10 @@ def give_back(
 def send_to_cards(lines: Sequence[OrderLine], reason: str, by: User, movement: int | None) -> Decimal:
     """Send what cards have paid for these lines on to the cards; returns how many euros.
 
-    `movement`, by its key, is that of the cancellation, which gave them to the wallet; none where nothing was paid.
+    `movement`, by its key, is that of the cancellation, which gave them to the wallet; none where nothing was paid. `reason` is
+    made of names, which may be long: nobody has typed it, so it is shortened.
     """
+    reason = shortened(reason, LONGEST_REASON)
     shares = card_shares(lines)
     for share in shares:
         refund_to_card(payment=share.payment, amount=share.amount, reason=reason, by=by, cancellation=movement)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from checkout.papers.content import Content, cancellation, printed
-from checkout.papers.models import Document, Kind, Regie, Series, reference
+from checkout.papers.models import LONGEST_REASON, Document, Kind, Regie, Series, reference
 from checkout.papers.paper import print_paper
 from portal.common.errors import Refused, within
 from portal.outbox.actions import queue_email
@@ -92,7 +92,7 @@ def cancel(*, document: Document, reason: str, by: User | None) -> Document:
 
     Raises Refused without a reason, for a paper that is ended already, and for one that ends another.
     """
-    reason = within(" ".join(reason.split()), 200)
+    reason = within(" ".join(reason.split()), LONGEST_REASON)
     if not reason:
         raise Refused(_("Écrivez le motif : il est imprimé sur la pièce d’annulation. Rien n’a changé."), code="reason")
     if document.kind == Kind.CANCELLATION:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 MOST_FEE = 5  # euros
 MOST_PERCENT = 10
 MOST_TAKEN = 10000  # euros
+
+LONGEST_REASON = 200  # why a paper ends
 # A bank overseas has a BIC of its territory's own, and accounts whose IBAN is of FR.
 FRENCH = "BL|GF|GP|MF|MQ|NC|PF|PM|RE|TF|WF|YT"
 
@@ -399,7 +401,7 @@ class Document(models.Model):
     cancels = models.OneToOneField(
         "self", on_delete=models.PROTECT, null=True, related_name="cancelled_by", verbose_name=_("annule")
     )
-    reason = models.CharField(_("motif"), max_length=200, blank=True, default="")
+    reason = models.CharField(_("motif"), max_length=LONGEST_REASON, blank=True, default="")
 
     is_cancelled: bool  # read by with_state
 

@@ -13,12 +13,12 @@ from accounts.models import User
 from checkout.models import Order, OrderLine, Payment, Refund
 from checkout.papers.actions import cancel, issue, live
 from checkout.papers.content import Block, Content, facts, means, price_times, table, text, total
-from checkout.papers.models import Document, Kind
+from checkout.papers.models import LONGEST_REASON, Document, Kind
 from checkout.summary import Group, Share, order_groups
 from checkout.vouchers.models import VoucherUse
 from checkout.vouchers.reading import uses_of
 from checkout.vouchers.words import Fates
-from portal.common.formats import euros, long_date
+from portal.common.formats import euros, long_date, shortened
 from portal.common.money import ZERO
 from wallet.models import Account, Entry, Movement
 
@@ -94,7 +94,8 @@ def end_card_note(*, refund: Refund) -> Document | None:
     note = live(Kind.REFUND, user, f"movement:{movement.pk}")
     if note is None or (refund.cancellation and refund.ended_at and note.issued_at >= refund.ended_at):
         return None
-    ending = cancel(document=note, reason=(_("Renvoyé par la banque : %s") % refund.note)[:200], by=None)
+    reason = shortened(_("Renvoyé par la banque : %s") % refund.note, LONGEST_REASON)
+    ending = cancel(document=note, reason=reason, by=None)
     return issue_refund_note(movement=movement) if refund.cancellation else ending
 
 

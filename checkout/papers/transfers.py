@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 
 from checkout.papers.actions import cancel, issue, live
 from checkout.papers.content import Content, facts, text, total
-from checkout.papers.models import Document, Kind
+from checkout.papers.models import LONGEST_REASON, Document, Kind
 from portal.common.db import annotated
-from portal.common.formats import long_date
+from portal.common.formats import long_date, shortened
 from portal.outbox.actions import queue_email
 from wallet.models import Movement
 from wallet.withdrawals.models import Withdrawal
@@ -79,7 +79,7 @@ def issue_transfer_note(*, withdrawal: Withdrawal) -> Document | None:
 def end_transfer_note(*, withdrawal: Withdrawal) -> Document | None:
     """The paper that ends the note of a transfer that came back, for the bank's reason; None when no note stands."""
     note = live(Kind.REFUND, withdrawal.user, f"movement:{_movement(withdrawal).pk}")
-    return cancel(document=note, reason=withdrawal.reason, by=None) if note else None
+    return cancel(document=note, reason=shortened(withdrawal.reason, LONGEST_REASON), by=None) if note else None
 
 
 def transfer_of(movement: Movement) -> Withdrawal | None:

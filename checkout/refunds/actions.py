@@ -20,7 +20,7 @@ from checkout.actions.reconciliation import known
 from checkout.models import OrderLine, Payment, ProviderEvent, Regie
 from checkout.providers import provider as find_provider
 from checkout.providers.base import Impossible, RefundFailed, Unreachable
-from checkout.refunds.models import FAILED_KEY, Refund
+from checkout.refunds.models import FAILED_KEY, LONGEST_REASON, Refund
 from families.own_family import of_own_family
 from portal.common.db import annotated
 from portal.common.errors import Refused, within
@@ -118,7 +118,7 @@ def refund_to_card(
     back, when the wallet holds too little, and to who would send it to their own family without a cancellation that had the
     right to. Then nothing has changed.
     """
-    reason = within(reason, 200)
+    reason = within(reason, LONGEST_REASON)
     if not reason:
         raise Refused(_("Écrivez le motif : la personne le lira dans ses mouvements."), code="reason_missing")
     locked = Payment.objects.select_related("order__user").select_for_update(of=("self",)).get(pk=payment.pk)

@@ -41,6 +41,7 @@ WITHIN_ITS_CANCELLATION = """
 """
 
 
+LONGEST_REASON = 200
 # The key of the movement that puts a refund's euros into the wallet again, by the refund's reference.
 FAILED_KEY = "refund:%s:failed"
 
@@ -97,7 +98,7 @@ class Refund(models.Model):
         _("référence"), max_length=20, unique=True, default=new_refund_reference, editable=False
     )
     amount = MoneyField(_("montant"))
-    reason = models.CharField(_("motif"), max_length=200)
+    reason = models.CharField(_("motif"), max_length=LONGEST_REASON)
     status = models.CharField(_("statut"), max_length=10, choices=Status, default=Status.REQUESTED)
     movement = models.OneToOneField(Movement, on_delete=models.PROTECT, related_name="+", verbose_name=_("mouvement"))
     # The movement that put these euros into the wallet a moment before, whose note tells of both: none for what is sent

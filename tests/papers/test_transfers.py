@@ -100,6 +100,16 @@ def test_what_comes_back_ends_it(asked: Withdrawal, parent: User, operator: User
     assert issue_transfer_note(withdrawal=asked) is None
 
 
+def test_a_long_reason_fits_the_paper_that_ends_it(asked: Withdrawal, operator: User) -> None:
+    """300 characters are kept of why a transfer came back, 200 of why a paper ends."""
+    carried_out(asked, operator)
+    tasks.issue_papers()
+    actions.mark_returned(withdrawal=asked, reason=("Compte clôturé " * 20).strip(), by=operator)
+    assert tasks.issue_papers() == 1
+    reason = Document.objects.get(kind=Kind.CANCELLATION).reason
+    assert reason.startswith("Compte clôturé") and " … " in reason and len(reason) <= 200
+
+
 def test_a_transfer_that_is_refused_has_none(asked: Withdrawal, operator: User) -> None:
     actions.refuse_withdrawal(withdrawal=asked, reason="Compte inconnu", by=operator)
     assert tasks.issue_papers() == 0 and not Document.objects.exists()

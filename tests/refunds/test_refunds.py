@@ -54,6 +54,17 @@ def test_a_cancellation_goes_back_to_the_card(by_card: Order) -> None:
     assert euros_of("refunding:demo") == 0 and euros_of("clearing:demo") == Decimal("-15.80")
 
 
+def test_names_that_are_long_keep_nothing_from_the_card(by_card: Order) -> None:
+    """What is said of a cancellation is made of names: whoever cancels has typed none of it."""
+    shop = by_card()
+    Activity.objects.update(name=("Accueil de loisirs sans hébergement du mercredi " * 3)[:120])
+    shop.children[0].first_name = ("Jean-Baptiste-Emmanuel-Marie " * 3)[:80]
+    shop.children[0].save()
+    cancel_bookings(ids=ids(shop, 2), by=shop.user, to_card=True)
+    refund = Refund.objects.get()
+    assert refund.amount == Decimal("15.80") and " … " in refund.reason and len(refund.reason) <= 200
+
+
 def test_only_the_cards_part_goes_to_the_card(by_card: Order) -> None:
     """31,60 €: 10 € from the wallet, 21,60 € by card. All four dates come back: the card gets no more than it gave."""
     shop = by_card(Means.BOTH, credit="10")
