@@ -9,13 +9,14 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import path, reverse
 from django.utils.formats import localize_input
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin_ask import Done, Question, ask, show
+from accounts.admin_ask import Question, show
 from accounts.admin_base import ReadOnlyAdmin, Right, ScopedAdmin, staff
 from accounts.admin_history import Happening, told
 from checkout.actions import correct_declaration
@@ -26,7 +27,6 @@ from checkout.actions.declarations import (
     check_asked,
     check_found,
     concerned,
-    last_correction,
     said_otherwise,
 )
 from checkout.models import DeclarationCorrection
@@ -107,9 +107,9 @@ class CorrectionForm(forms.Form):
 
 
 class CheckedForm(CorrectionForm):
-    """The same, sent back from the page that showed what it changes, with the last correction that was known there."""
+    """The same, sent back from the page that showed what it changes, with the lines that it showed."""
 
-    last = forms.IntegerField(min_value=0)
+    shown = forms.CharField()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -183,38 +183,41 @@ class DeclaringSlotAdmin(SlotAdmin):
         slot = self.object_or_404(request, str(pk))
         if not self.has_change_permission(request, slot):
             raise PermissionDenied
-        checked = CheckedForm(request.POST) if "last" in request.POST else None
+        checked = CheckedForm(request.POST) if "shown" in request.POST else None
         if checked is not None and checked.is_valid():
             asked = checked.asked()
-
-            def correct(last: int, **_typed: Any) -> Done:
+            try:
                 row = correct_declaration(
                     slot=slot,
                     declared=asked.declared,
                     days=asked.days,
                     reason=asked.reason,
-                    last=last,
+                    shown=checked.cleaned_data["shown"],
                     by=staff(request),
                 )
-                return Done(reverse("admin:checkout_declarationcorrection_change", args=[row.pk]), said_of(row))
-
-            return ask(
-                self, request, self._check(slot, asked, concerned(slot, asked.declared, asked.days)), checked, correct
-            )
+            except Refused as refusal:  # and the lines are shown as they are now
+                self.say(request, messages.ERROR, refusal.messages)
+                return self._shown(request, slot, asked)
+            self.say(request, messages.SUCCESS, [said_of(row)])
+            return redirect("admin:checkout_declarationcorrection_change", row.pk)
         held = {"nature": slot.nature, "meal_price": slot.meal_price} | request.GET.dict()
         form = CorrectionForm(request.POST or None, initial=held)
         if form.is_valid():
             asked = form.asked()
             try:
                 check_asked(slot, asked.declared, asked.days)
-                found = concerned(slot, asked.declared, asked.days)
-                check_found(found.lines)
+                check_found(concerned(slot, asked.declared, asked.days).lines)
             except Refused as refusal:
                 form.add_error(refusal.code if refusal.code in form.fields else None, list(refusal.messages))
             else:
-                shown = CheckedForm(initial=asked.typed() | {"last": last_correction(slot)})
-                return show(self, request, self._check(slot, asked, found), shown)
+                return self._shown(request, slot, asked)
         return show(self, request, self._ask(slot), form)
+
+    def _shown(self, request: HttpRequest, slot: Slot, asked: Asked) -> HttpResponse:
+        """What a correction would change now."""
+        found = concerned(slot, asked.declared, asked.days)
+        form = CheckedForm(initial=asked.typed() | {"shown": found.token})
+        return show(self, request, self._check(slot, asked, found), form)
 
     def _ask(self, slot: Slot) -> Question:
         return Question(

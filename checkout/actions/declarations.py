@@ -6,12 +6,12 @@ a change from a mistake but somebody who says so: what was to be declared, for w
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -36,14 +36,35 @@ class Days:
     until: dt.date | None = None
 
 
+Groups = Iterable[tuple[Declared, int]]  # what lines say, and how many say it
+
+
 @dataclass(frozen=True)
 class Concerned:
     """What a correction would rewrite: how many lines of how many families, what they say, and what was issued of them."""
 
     lines: int
     families: int
-    before: Sequence[tuple[Declared, int]]  # what they say, and how many lines do; the most first
+    before: Sequence[tuple[Declared, int]]  # the most first
     certificates: int
+
+    @property
+    def token(self) -> str:
+        """What the button sends back: the very lines that stood beside it."""
+        return _token(self.before)
+
+
+def _token(groups: Groups) -> str:
+    return ";".join(sorted(f"{nature}:{meal_price}:{count}" for (nature, meal_price), count in groups))
+
+
+def _ordered(days: Days, upto: dt.datetime) -> Q:
+    """The lines of orders of these days, until a moment."""
+    start = dt.datetime.combine(days.since, dt.time(), tzinfo=PARIS)
+    found = Q(order__created_at__gte=start, order__created_at__lte=upto)
+    if days.until:
+        found &= Q(order__created_at__lte=dt.datetime.combine(days.until, dt.time.max, tzinfo=PARIS))
+    return found
 
 
 def said_otherwise(slot: Slot, declared: Declared, days: Days | None = None) -> QuerySet[OrderLine]:
@@ -54,31 +75,24 @@ def said_otherwise(slot: Slot, declared: Declared, days: Days | None = None) -> 
         rows = rows.filter(ticket__in=Ticket.objects.filter(slot=slot))
     else:
         rows = rows.filter(booking__in=Booking.objects.filter(slot=slot))
-    orders = Order.objects.exclude(status=Order.Status.CANCELLED)
     if days:
-        start = dt.datetime.combine(days.since, dt.time(), tzinfo=PARIS)
-        orders = orders.filter(created_at__gte=start, created_at__lte=timezone.now())
-    if days and days.until:
-        orders = orders.filter(created_at__lte=dt.datetime.combine(days.until, dt.time.max, tzinfo=PARIS))
+        rows = rows.filter(_ordered(days, timezone.now()))
     nature, meal_price = declared
-    return rows.filter(order__in=orders).exclude(nature=nature, meal_price=meal_price)
-
-
-def last_correction(slot: Slot) -> int:
-    """The key of the last correction of this slot; 0 when there was none."""
-    rows = DeclarationCorrection.objects.filter(slot=slot).order_by("-pk")
-    return rows.values_list("pk", flat=True).first() or 0
+    kept = Order.objects.exclude(status=Order.Status.CANCELLED)
+    return rows.filter(order__in=kept).exclude(nature=nature, meal_price=meal_price)
 
 
 def contradicted() -> Iterator[tuple[DeclarationCorrection, int]]:
-    """The last correction of each slot of which lines say something else, and how many: they were ordered while it was made."""
-    newer = DeclarationCorrection.objects.filter(slot=OuterRef("slot"), pk__gt=OuterRef("pk"))
-    for row in (
-        DeclarationCorrection.objects.filter(~Exists(newer)).select_related("slot__activity__service").order_by("pk")
-    ):
-        lines = said_otherwise(row.slot, (row.nature, row.meal_price), Days(row.since, row.until))
-        if count := lines.filter(order__created_at__lte=row.made_at).count():
+    """The corrections of which lines say something else, and how many: each line is judged by the last one of its day."""
+    later: dict[int, Q] = {}  # by slot: what the corrections that came after are about
+    for row in DeclarationCorrection.objects.select_related("slot__activity__service").order_by("-pk"):
+        of_it = _ordered(Days(row.since, row.until), row.made_at)
+        lines = said_otherwise(row.slot, (row.nature, row.meal_price)).filter(of_it)
+        if row.slot_id in later:
+            lines = lines.exclude(later[row.slot_id])
+        if count := lines.count():
             yield row, count
+        later[row.slot_id] = later.get(row.slot_id, Q()) | of_it
 
 
 def concerned(slot: Slot, declared: Declared, days: Days) -> Concerned:
@@ -101,17 +115,17 @@ def concerned(slot: Slot, declared: Declared, days: Days) -> Concerned:
 @retry_on_deadlock
 @transaction.atomic
 def correct_declaration(
-    *, slot: Slot, declared: Declared, days: Days, reason: str, last: int, by: User
+    *, slot: Slot, declared: Declared, days: Days, reason: str, shown: str, by: User
 ) -> DeclarationCorrection:
     """What was to be declared holds for what was ordered on these days; returns what is kept of it.
 
-    `last`: the slot's last correction that the person saw (`last_correction`). Locks the slot, so that of two corrections one
+    `shown`: the lines that the person saw, as `Concerned.token` writes them. Locks the slot, so that of two corrections one
     waits for the other, then its lines by their keys: behind bookings and before vouchers in the order of locks, and nothing
     else is locked. What the slot declares for what is ordered from now on stays. Certificates that were issued stay as they
     are; asked for again, they are ended by another paper and issued anew (checkout.papers.yearly).
     Raises Refused for another commune's slot, without a reason, for days to come or that end before they begin, when the slot
-    declares nothing or was corrected by somebody else meanwhile, for a meal's part that does not fit, and when no line says
-    anything else.
+    declares nothing, for a meal's part that does not fit, when no line says anything else, and when these are other lines than
+    were shown: somebody has ordered or corrected meanwhile.
     """
     current = Slot.objects.visible_to(by).filter(pk__in=[slot.pk]).select_for_update(no_key=True, of=("self",)).first()
     if current is None:
@@ -123,13 +137,13 @@ def correct_declaration(
     lines = said_otherwise(current, declared, days).order_by("pk").select_for_update(no_key=True, of=("self",))
     found = list(lines.values_list("pk", "nature", "meal_price", "order__user"))
     check_found(len(found))
-    if last_correction(current) != last:
+    said = Counter((row[1], row[2]) for row in found)
+    if _token(said.items()) != shown:
         raise Refused(
-            _("Quelqu’un vient de corriger cette prestation\u00a0: rien d’autre n’est corrigé. Vérifiez de nouveau."),
-            code="corrected_meanwhile",
+            _("Ce qui est commandé a changé depuis votre vérification\u00a0: rien n’est corrigé. Vérifiez de nouveau."),
+            code="changed_meanwhile",
         )
     nature, meal_price = declared
-    said = Counter((row[1], row[2]) for row in found)
     # Written before the lines: they become nothing but what a correction says.
     correction = DeclarationCorrection.objects.create(
         slot=current,

@@ -428,7 +428,11 @@ def corrections_of(user: User, year: int) -> Sequence[int]:
 def _set_right_since(paper: Document, now: Content) -> bool:
     """Whether a declaration of what it counts was set right since its figures were read. No clock tells: between its reading
     and its number it may wait."""
-    return bool(set(now.seen["corrections"]) - set(paper.data.get("corrections", ())))
+    known = paper.data.get("corrections")
+    if known is None:  # issued before certificates kept them
+        made = DeclarationCorrection.objects.filter(pk__in=now.seen["corrections"], made_at__gt=paper.issued_at)
+        return made.exists()
+    return bool(set(now.seen["corrections"]) - set(known))
 
 
 def as_issued(paper: Document, content: Content) -> Content:

@@ -1,5 +1,6 @@
 """A declaration that was a mistake, set right for what was ordered with it: the rules, what is kept, and its pages."""
 
+import contextlib
 import datetime as dt
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from checkout.actions import Means, cancel_bookings, correct_declaration
-from checkout.actions.declarations import Days, concerned
+from checkout.actions.declarations import Days, Declared, check_asked, concerned
 from checkout.models import DeclarationCorrection, Order, OrderLine
 from checkout.verification import verify
 from portal.common.errors import Refused
@@ -27,6 +28,7 @@ from tests.tickets.kiosk import buy, kiosk
 pytestmark = pytest.mark.django_db
 WRONG, RIGHT, DEARER = Decimal("0.37"), Decimal("3.70"), Decimal("4.20")
 DAY = dt.timedelta(days=1)
+CHANGED = "Ce qui est commandé a changé depuis votre vérification"
 MEALS = ("both", RIGHT)
 
 
@@ -60,10 +62,19 @@ def correct(shop: Shop, by: User, **other: Any) -> DeclarationCorrection:
         "declared": MEALS,
         "days": Days(today()),
         "reason": "Erreur de saisie",
-        "last": 0,
         "by": by,
-    }
-    return correct_declaration(**asked | other)
+    } | other
+    if "shown" not in asked:
+        asked["shown"] = shown_of(asked["slot"], asked["declared"], asked["days"])
+    return correct_declaration(**asked)
+
+
+def shown_of(slot: Slot, declared: Declared, days: Days) -> str:
+    """What the check page says of it; nothing where it says nothing."""
+    with contextlib.suppress(Refused):
+        check_asked(slot, declared, days)
+        return concerned(slot, declared, days).token
+    return ""
 
 
 def ordered_earlier(order: Order, days: int) -> None:
@@ -77,7 +88,7 @@ def said() -> set[tuple[str, Decimal | None]]:
 
 def test_what_the_slot_declares_holds_for_what_was_ordered(shop: Shop, agent: User) -> None:
     with CaptureQueriesContext(connection) as queries:
-        row = correct(shop, agent)
+        row = correct(shop, agent, shown="both:0.37:4")
     assert said() == {MEALS}
     assert (row.lines, row.families, row.since, row.by) == (4, 2, today(), agent)
     assert row.before == [{"nature": "both", "meal_price": "0.37", "lines": 4}]
@@ -120,16 +131,16 @@ def test_a_mistake_of_last_year_is_set_right_though_meals_cost_more_now(shop: Sh
 
 
 def test_a_correction_that_was_itself_wrong_is_taken_back(shop: Shop, agent: User) -> None:
-    first = correct(shop, agent, declared=("both", DEARER))
-    second = correct(shop, agent, last=first.pk)
+    correct(shop, agent, declared=("both", DEARER))
+    second = correct(shop, agent)
     assert said() == {MEALS} and second.before == [{"nature": "both", "meal_price": "4.20", "lines": 4}]
 
 
 def test_a_ticket_too() -> None:
     ticket = buy(kiosk())
     declare(ticket.slot, "other")
-    asked = {"declared": ("other", None), "days": Days(today()), "last": 0}
-    row = correct_declaration(slot=ticket.slot, **asked, reason="x", by=agent_of())
+    asked = {"slot": ticket.slot, "declared": ("other", None), "days": Days(today())}
+    row = correct_declaration(**asked, shown=shown_of(**asked), reason="x", by=agent_of())
     assert row.before == [{"nature": "", "meal_price": None, "lines": 1}] and said() == {("other", None)}
 
 
@@ -140,7 +151,8 @@ def test_a_ticket_too() -> None:
         ({"days": Days(dt.date.max)}, "since"),
         ({"days": Days(dt.date(2026, 1, 1), dt.date.max)}, "until"),
         ({"days": Days(dt.date(2026, 1, 2), dt.date(2026, 1, 1))}, "until"),
-        ({"last": 1}, "corrected_meanwhile"),
+        ({"shown": "both:0.37:3"}, "changed_meanwhile"),
+        ({"shown": ""}, "changed_meanwhile"),
         ({"declared": ("", None)}, "nature"),
         ({"declared": ("both", None)}, "meal_price"),
         ({"declared": ("both", Decimal(0))}, "meal_price"),
@@ -225,6 +237,17 @@ def becomes_refused(line: OrderLine, wrong: dict[str, Any]) -> None:
         "no correction says that",
         lambda: rows.filter(**wrong).exists(),
     )
+
+
+def test_the_nightly_check_judges_each_line_by_the_last_correction_of_its_day(shop: Shop, agent: User) -> None:
+    early = Order.objects.earliest("pk")
+    ordered_earlier(early, days=30)
+    correct(shop, agent, days=Days(today() - 40 * DAY))
+    with off("checkout.OrderLine:line_says_what_is_declared"):
+        OrderLine.objects.filter(pk=early.lines.earliest("pk").pk).update(meal_price=WRONG)
+    correct(shop, agent, declared=("both", DEARER))  # of today alone: two lines of another family say it now
+    (found,) = [line for line in verify() if "correction" in line]
+    assert "1 ligne de commande" in found
 
 
 def test_the_nightly_check_sees_a_line_that_contradicts_its_correction(shop: Shop, agent: User) -> None:
@@ -317,11 +340,26 @@ def test_what_is_wrong_is_said_at_its_box(shop: Shop, client: Client, other: dic
 def test_what_somebody_else_corrects_meanwhile_is_shown_again(shop: Shop, client: Client, agent: User) -> None:
     shown = client.post(page_of(shop), asked())
     correct(shop, agent, declared=("both", DEARER))
-    assert "Quelqu’un vient de corriger cette prestation" in text(client.post(page_of(shop), hidden(shown)))
-    assert said() == {("both", DEARER)}
+    again = client.post(page_of(shop), hidden(shown))
+    assert CHANGED in text(again) and said() == {("both", DEARER)}
+    client.post(page_of(shop), hidden(again))  # the button of the page that shows what is now
+    assert said() == {MEALS}
 
 
-@pytest.mark.parametrize("fault", [{"last": "x"}, {"since": ""}, {"nature": "none"}, {"until": "9999-12-31"}])
+def test_what_is_ordered_after_the_check_is_not_rewritten_unseen(shop: Shop, client: Client) -> None:
+    """The page stands open while the commune declares the meals of the next year, rightly, and another family orders."""
+    declare(shop.slot, "both", WRONG)
+    shown = client.post(page_of(shop), asked())
+    declare(shop.slot, "both", DEARER)
+    late = family(shop.tariff, credit="50", days=shop.days)
+    late.add()
+    late.pay(Means.WALLET, "15.80")
+    again = text(client.post(page_of(shop), hidden(shown)))
+    assert CHANGED in again and "6 lignes de commande de 3 familles" in again
+    assert said() == {("both", WRONG), ("both", DEARER)}
+
+
+@pytest.mark.parametrize("fault", [{"shown": "x"}, {"since": ""}, {"nature": "none"}, {"until": "9999-12-31"}])
 def test_a_checked_form_that_was_changed_on_its_way_writes_nothing(
     shop: Shop, client: Client, fault: dict[str, str]
 ) -> None:

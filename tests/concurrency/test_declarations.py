@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from checkout.actions import declarations
 from checkout.actions.declarations import Days, correct_declaration
 from checkout.models import DeclarationCorrection, OrderLine
 from checkout.papers import yearly
@@ -27,15 +28,13 @@ def mistyped(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def set_right(meal_price: str = "3.70") -> DeclarationCorrection:
-    declared = ("both", Decimal(meal_price))
-    return correct_declaration(
-        slot=Slot.objects.get(), declared=declared, days=Days(today()), reason="Erreur", last=0, by=agent_of()
-    )
+    asked = {"slot": Slot.objects.get(), "declared": ("both", Decimal(meal_price)), "days": Days(today())}
+    return correct_declaration(**asked, shown="both:0.37:2", reason="Erreur", by=agent_of())
 
 
 def test_of_two_corrections_at_once_the_second_is_refused(mistyped: dict[str, Any]) -> None:
     outcomes = race([lambda: set_right("3.70"), lambda: set_right("4.20")])
-    assert codes(outcomes) == {"DeclarationCorrection": 1, "corrected_meanwhile": 1}
+    assert codes(outcomes) == {"DeclarationCorrection": 1, "changed_meanwhile": 1}
     kept = DeclarationCorrection.objects.get()
     assert set(OrderLine.objects.values_list("meal_price", flat=True)) == {kept.meal_price}
 
@@ -43,13 +42,8 @@ def test_of_two_corrections_at_once_the_second_is_refused(mistyped: dict[str, An
 def test_without_the_lock_of_the_slot_the_second_overwrites_what_it_never_saw(
     mistyped: dict[str, Any], no_locks: None, meet: Any
 ) -> None:
-    from checkout.actions import declarations
-
-    meet(declarations, "last_correction", 2)
-    assert codes(race([lambda: set_right("3.70"), lambda: set_right("4.20")])) != {
-        "DeclarationCorrection": 1,
-        "corrected_meanwhile": 1,
-    }
+    meet(declarations, "check_found", 2)
+    assert codes(race([lambda: set_right("3.70"), lambda: set_right("4.20")])) == {"DeclarationCorrection": 2}
 
 
 def test_a_correction_while_a_certificate_waits_for_its_number_is_not_lost(

@@ -11,7 +11,7 @@ from django.db import connection
 from accounts.models import Commune, User
 from bookings.models import Booking
 from checkout.actions import Means, add_to_cart, cancel_bookings, correct_declaration
-from checkout.actions.declarations import Days
+from checkout.actions.declarations import Days, concerned
 from checkout.models import DeclarationCorrection, OrderLine
 from checkout.papers import views, yearly
 from checkout.papers.actions import cancel
@@ -151,9 +151,8 @@ def set_right(**values: Any) -> None:
     Slot.objects.update(**values)
     slot = Slot.objects.get()
     declared = (slot.nature, slot.meal_price)
-    correct_declaration(
-        slot=slot, declared=declared, days=Days(today()), reason="0,37 € saisi au lieu de 3,70 €", last=0, by=agent_of()
-    )
+    asked = {"slot": slot, "declared": declared, "days": Days(today())}
+    correct_declaration(**asked, shown=concerned(**asked).token, reason="0,37 € saisi au lieu de 3,70 €", by=agent_of())
 
 
 def test_a_mistake_is_set_right_before_any_certificate(mistyped: dict[str, Any]) -> None:
@@ -195,6 +194,24 @@ def test_a_correction_of_something_else_ends_none(mistyped: dict[str, Any]) -> N
     DeclarationCorrection.objects.create(slot=SlotFactory(), since=today(), **kept)
     DeclarationCorrection.objects.create(slot=OrderLine.objects.all()[0].booking.slot, since=today() + DAY, **kept)
     assert issue_certificate(**mistyped) == early
+
+
+@pytest.mark.parametrize("of_before", [True, False])
+def test_a_correction_of_before_its_issue_ends_none(asked: dict[str, Any], of_before: bool) -> None:
+    """Certificates of before kept no list of the corrections that they knew: those made until their issue."""
+    Slot.objects.update(meal_price=Decimal("3.80"))
+    set_right()
+    with off(
+        "checkout.OrderLine:line_says_what_is_declared"
+    ):  # half of its lines were written before they said anything
+        OrderLine.objects.filter(pk=OrderLine.objects.earliest("pk").pk).update(nature="", meal_price=None)
+    paper = issue_certificate(**asked)
+    if of_before:
+        data = {key: value for key, value in paper.data.items() if key != "corrections"}
+        with off("checkout.Document:documents_are_frozen"):
+            Document.objects.filter(pk=paper.pk).update(data=data)
+    Slot.objects.update(meal_price=Decimal("4.20"))  # the meals of the next year
+    assert issue_certificate(**asked) == paper
 
 
 @pytest.mark.parametrize("nature, amount", [("care", "12.90"), ("other", "7.90")])
