@@ -206,7 +206,7 @@ class DeclaringSlotAdmin(SlotAdmin):
             asked = form.asked()
             try:
                 check_asked(slot, asked.declared, asked.days)
-                check_found(concerned(slot, asked.declared, asked.days).lines)
+                check_found(concerned(slot, asked.declared, asked.days).dearest, asked.declared)
             except Refused as refusal:
                 form.add_error(refusal.code if refusal.code in form.fields else None, list(refusal.messages))
             else:

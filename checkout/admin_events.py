@@ -8,7 +8,8 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import path
+from django.urls import path, reverse
+from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -18,9 +19,15 @@ from accounts.admin_base import ReadOnlyAdmin, Right, Todo, staff
 from accounts.admin_history import Happening, told
 from checkout.actions.events import mark_seen
 from checkout.models import ProviderEvent
+from checkout.providers import provider_name
 from portal.common.formats import enumeration, moment
 
 MOST = 200  # messages seen at once
+SOURCES = {
+    ProviderEvent.NOTIFICATION: gettext_lazy("message du prestataire"),
+    ProviderEvent.QUERY: gettext_lazy("réponse à notre question"),
+    "return": gettext_lazy("retour de l’usager"),
+}
 
 
 class UnreadFilter(admin.SimpleListFilter):
@@ -58,14 +65,29 @@ class SeenForm(forms.Form):
 class ProviderEventAdmin(ReadOnlyAdmin):
     operators = Right.VIEW | Right.DECIDE
     change_form_template = "admin/checkout/providerevent/change_form.html"
-    list_display = ["received_at", "provider", "source", "outcome", "note", "seen_at"]
+    list_display = ["received_at", "who", "how", "outcome", "note", "seen_at"]
     list_filter = [UnreadFilter, "outcome"]
     date_hierarchy = "received_at"
     search_fields = ["payment__reference", "raw"]
     ordering = ["-received_at", "-pk"]
     actions = ["see_selected"]
-    fields = ["received_at", "provider", "source", "payment", "outcome", "note", "raw", "seen_at", "seen_note"]
-    readonly_fields = ["seen_at"]
+    fields = ["received_at", "who", "how", "about", "outcome", "note", "raw", "seen_at", "seen_note"]
+    readonly_fields = ["who", "how", "about", "seen_at"]
+
+    @admin.display(description=gettext_lazy("prestataire"), ordering="provider")
+    def who(self, obj: ProviderEvent) -> str:
+        return provider_name(obj.provider)
+
+    @admin.display(description=gettext_lazy("origine"), ordering="source")
+    def how(self, obj: ProviderEvent) -> str:
+        return str(SOURCES.get(obj.source, obj.source))
+
+    @admin.display(description=gettext_lazy("règlement"))
+    def about(self, obj: ProviderEvent) -> str:
+        if obj.payment is None:
+            return "–"
+        address = reverse("admin:checkout_payment_change", args=[obj.payment.pk])
+        return format_html('<a href="{}">{}</a>', address, obj.payment)
 
     def has_decide_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.may(request, Right.DECIDE, obj)
@@ -120,7 +142,7 @@ class ProviderEventAdmin(ReadOnlyAdmin):
         question = Question(
             title=ngettext("Marquer le message comme vu", "Marquer les messages comme vus", len(rows)),
             facts=[
-                (_("Prestataire"), enumeration(sorted({row.provider for row in rows}))),
+                (_("Prestataire"), enumeration(sorted({provider_name(row.provider) for row in rows}))),
                 (_("Reçu"), enumeration([moment(row.received_at) for row in rows[:3]])),
                 (ngettext("Message", "Messages", len(rows)), str(len(rows))),
             ],

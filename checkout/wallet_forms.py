@@ -105,14 +105,20 @@ class WithdrawalForm(SummaryOnPage, forms.Form):
         help_text=_("Comme sur votre relevé d’identité bancaire."),
         max_length=70,
         widget=forms.TextInput(attrs={"autocomplete": "name"}),
-        error_messages={"required": _("Écrivez le nom du titulaire du compte.")},
+        error_messages={
+            "required": _("Écrivez le nom du titulaire du compte."),
+            "max_length": _("Écrivez le nom du titulaire en 70 caractères au plus, comme la banque le connaît."),
+        },
     )
     iban = forms.CharField(
         label=_("IBAN"),
         help_text=_("27 caractères en France, par exemple FR76 3000 6000 0112 3456 7890 189."),
         max_length=60,
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autocapitalize": "characters"}),
-        error_messages={"required": _("Écrivez l’IBAN de votre compte bancaire.")},
+        error_messages={
+            "required": _("Écrivez l’IBAN de votre compte bancaire."),
+            "max_length": _("Cet IBAN est trop long\u00a0: il a 27 caractères en France."),
+        },
     )
 
     def __init__(self, data: Any = None, *, balance: Decimal, debtor: Debtor, **options: Any) -> None:

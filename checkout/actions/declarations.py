@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -21,7 +21,7 @@ from checkout.models import DeclarationCorrection, Document, Order, OrderLine
 from checkout.papers.models import Kind
 from portal.common.db import retry_on_deadlock
 from portal.common.errors import Refused, within
-from portal.common.formats import PARIS, today
+from portal.common.formats import PARIS, euros, today
 from services.models import Slot
 
 # What a slot declares: its nature, and the meal's part of « Garde et repas ».
@@ -47,6 +47,7 @@ class Concerned:
     families: int
     before: Sequence[tuple[Declared, int]]  # the most first
     certificates: int
+    dearest: Decimal | None  # the highest price of these lines, in euros; None without any
 
     @property
     def token(self) -> str:
@@ -104,11 +105,12 @@ def concerned(slot: Slot, declared: Declared, days: Days) -> Concerned:
         Exists(lines.filter(order__user=OuterRef("user"), date__range=(OuterRef("first_day"), OuterRef("last_day")))),
         kind=Kind.CHILDCARE,
     )
+    sums = lines.aggregate(families=Count("order__user", distinct=True), dearest=Max("unit_price"))
     return Concerned(
         lines=sum(count for _declared, count in before),
-        families=lines.aggregate(count=Count("order__user", distinct=True))["count"],
         before=before,
         certificates=issued.count(),
+        **sums,
     )
 
 
@@ -124,7 +126,7 @@ def correct_declaration(
     else is locked. What the slot declares for what is ordered from now on stays. Certificates that were issued stay as they
     are; asked for again, they are ended by another paper and issued anew (checkout.papers.yearly).
     Raises Refused for another commune's slot, without a reason, for days to come or that end before they begin, when the slot
-    declares nothing, for a meal's part that does not fit, when no line says anything else, and when these are other lines than
+    declares nothing, for a meal's part that does not fit or is above every price of these lines, when no line says anything else, and when these are other lines than
     were shown: somebody has ordered or corrected meanwhile.
     """
     current = Slot.objects.visible_to(by).filter(pk__in=[slot.pk]).select_for_update(no_key=True, of=("self",)).first()
@@ -135,8 +137,8 @@ def correct_declaration(
         raise Refused(_("Écrivez le motif de la correction\u00a0: il est gardé avec elle."), code="reason_missing")
     check_asked(current, declared, days)
     lines = said_otherwise(current, declared, days).order_by("pk").select_for_update(no_key=True, of=("self",))
-    found = list(lines.values_list("pk", "nature", "meal_price", "order__user"))
-    check_found(len(found))
+    found = list(lines.values_list("pk", "nature", "meal_price", "order__user", "unit_price"))
+    check_found(max((row[4] for row in found), default=None), declared)
     said = Counter((row[1], row[2]) for row in found)
     if _token(said.items()) != shown:
         raise Refused(
@@ -180,14 +182,25 @@ def check_asked(slot: Slot, declared: Declared, days: Days) -> None:
     for code, day in (("since", days.since), ("until", days.until)):
         if day and day > today():
             raise Refused(_("Choisissez un jour jusqu’à aujourd’hui."), code=code)
+        if day and day.year < 2000:
+            raise Refused(_("Vérifiez l’année\u00a0: elle s’écrit avec quatre chiffres, par exemple 2026."), code=code)
     if days.until and days.until < days.since:
         raise Refused(_("Le dernier jour vient avant le premier\u00a0: vérifiez les deux."), code="until")
 
 
-def check_found(lines: int) -> None:
-    """Raises Refused when no line is to be corrected."""
-    if not lines:
+def check_found(dearest: Decimal | None, declared: Declared) -> None:
+    """Raises Refused when no line is to be corrected, and for a meal's part above the `dearest` of their prices, in euros."""
+    if dearest is None:
         raise Refused(
             _("Ce qui est commandé ces jours-là dit déjà la même chose\u00a0: rien n’est à corriger."),
             code="nothing_to_correct",
+        )
+    _nature, meal_price = declared
+    if meal_price is not None and meal_price > dearest:
+        raise Refused(
+            _(
+                "La part du repas (%(meal)s) dépasse le prix le plus haut de ces commandes (%(price)s)\u00a0: vérifiez-la."
+            )
+            % {"meal": euros(meal_price), "price": euros(dearest)},
+            code="meal_price",
         )

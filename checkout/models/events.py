@@ -8,7 +8,9 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext_lazy as _
 
+from checkout.providers import provider_name
 from portal.common.db import not_truncated
+from portal.common.formats import moment
 
 
 class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
@@ -118,4 +120,4 @@ class ProviderEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.provider} {self.received_at:%d/%m/%Y %H:%M:%S}"
+        return f"{provider_name(self.provider)}, {moment(self.received_at)}"

@@ -24,7 +24,7 @@ from checkout.refunds.models import FAILED_KEY, LONGEST_REASON, Refund
 from families.own_family import of_own_family
 from portal.common.db import annotated
 from portal.common.errors import Refused, within
-from portal.common.formats import euros
+from portal.common.formats import euros, of
 from portal.common.money import ZERO, MoneyField, round_cents
 from portal.outbox.actions import queue_email
 from portal.outbox.calls import Later, handles, queue_call
@@ -146,14 +146,23 @@ def refund_to_card(
     payer = locked.order.user
     refund = Refund(payment=locked, amount=amount, reason=reason, by=by, cancellation_id=cancellation)
     refund.reference = reference or refund.reference
-    refund.movement_id = ledger.post(
-        kind=Movement.Kind.REFUND,
-        key=f"refund:{refund.reference}",
-        label=_("Rendu à la carte, commande %(number)s : %(reason)s")
-        % {"number": locked.order.number, "reason": refund.reason},
-        amounts={ledger.wallet_code(payer): -amount, ledger.refunding_code(locked.provider): amount},
-        by=by,
-    )
+    try:
+        refund.movement_id = ledger.post(
+            kind=Movement.Kind.REFUND,
+            key=f"refund:{refund.reference}",
+            label=_("Rendu à la carte, commande %(number)s : %(reason)s")
+            % {"number": locked.order.number, "reason": refund.reason},
+            amounts={ledger.wallet_code(payer): -amount, ledger.refunding_code(locked.provider): amount},
+            by=by,
+        )
+    except Refused as refusal:
+        if by == payer or refusal.code != "wallet_is_not_overdrawn":
+            raise
+        raise Refused(
+            _("Le porte-monnaie %s contient moins que cette somme\u00a0: il a servi depuis. Rien n’a été rendu.")
+            % of(str(payer)),
+            code=refusal.code,
+        ) from refusal
     refund.save(force_insert=True)
     queue_call(key=f"refund:{refund.reference}", name=CALL, payload={"refund": refund.pk})
     return refund

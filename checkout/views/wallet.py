@@ -73,6 +73,7 @@ def wallet(request: HttpRequest) -> HttpResponse:
     chosen = MovementFilter(request.GET, mine)
     page = Paginator(chosen.rows(Entry.objects.of_wallet(mine)), PAGE_SIZE).get_page(request.GET.get("page"))
     asked = Withdrawal.objects.of(current_user(request)).first()
+    running = asked is not None and asked.is_running
     context = {
         "wallet": mine,
         "packs": packs,
@@ -82,10 +83,11 @@ def wallet(request: HttpRequest) -> HttpResponse:
         "filter": chosen,
         "movements": _shown(list(page.object_list)),
         "cards": card_providers(),
-        "suggestion": suggestion(mine, packs),
+        # Not to who has just asked for the money back.
+        "suggestion": None if running else suggestion(mine, packs),
         "withdrawal": asked,
         "withdrawal_status": _told(asked) if asked else "",
-        "running": asked is not None and asked.is_running,
+        "running": running,
         "query": urlencode({name: request.GET[name] for name in chosen.fields if request.GET.get(name)}),
     }
     return render(request, "wallet/wallet.html", context, status=422 if form.errors else 200)

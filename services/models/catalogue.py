@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Self
 import pghistory
 import pgtrigger
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Count, F, Max, Q
+from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Commune
-from portal.common.formats import PARIS, hour, of
+from portal.common.formats import PARIS, euros, hour, of
 from portal.common.money import MoneyField
 from services.formulas import validity
 from services.models.absences import AbsenceRule
@@ -503,6 +505,24 @@ class Slot(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raises ValidationError for a meal's part above every price that the slot has had: a comma was forgotten."""
+        super().clean()
+        if self.pk is None or not self.meal_price:
+            return
+        prices = self.tariffs.aggregate(
+            dearest=Max(Coalesce("price", "ceiling")), unbounded=Count("pk", filter=Q(price=None, ceiling=None))
+        )
+        dearest = prices["dearest"]
+        if dearest is not None and not prices["unbounded"] and self.meal_price > dearest:
+            raise ValidationError(
+                _(
+                    "La part du repas (%(meal)s) dépasse le prix le plus haut de cette prestation (%(price)s) : vérifiez-la."
+                ),
+                code="meal_above_price",
+                params={"meal": euros(self.meal_price), "price": euros(dearest)},
+            )
 
     @property
     def hours(self) -> str:

@@ -10,6 +10,7 @@ from portal.common.errors import Refused
 from tests.admin.world import client_of
 from tests.checkout.http import text
 from tests.factories import CommuneFactory, agent_of
+from tests.guards import off
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/checkout/providerevent/"
@@ -73,3 +74,16 @@ def test_who_may_and_what(operator: User) -> None:
     seeing = f"{reverse('admin:checkout_providerevent_see')}?id={event.pk}"
     assert client_of(agent).get(seeing).status_code in {403, 404}
     assert client_of(operator).get(f"{seeing}&id=²&id=9999999999999999999999").status_code == 302
+
+
+def test_a_message_is_named_in_words_and_at_paris_time(operator: User) -> None:
+    event, client = unread(), client_of(operator)
+    with off("checkout.ProviderEvent:event_is_kept_raw"):
+        ProviderEvent.objects.update(received_at="2026-07-06T10:05:00Z")
+    event.refresh_from_db()
+    words = text(client.get(reverse("admin:checkout_providerevent_change", args=[event.pk])))
+    assert str(event) == "Carte bancaire (banque de démonstration), lundi 6 juillet à 12\u00a0h\u00a005"
+    assert str(event).replace("\u00a0", " ") in words
+    assert "message du prestataire" in words and "notification" not in words and "Payment" not in words
+    listed = text(client.get(LIST))
+    assert "banque de démonstration" in listed and "message du prestataire" in listed

@@ -157,6 +157,8 @@ def test_a_ticket_too() -> None:
         ({"declared": ("both", None)}, "meal_price"),
         ({"declared": ("both", Decimal(0))}, "meal_price"),
         ({"declared": ("care", RIGHT)}, "meal_price"),
+        ({"declared": ("both", Decimal("7.91"))}, "meal_price"),
+        ({"days": Days(dt.date.min)}, "since"),
     ],
 )
 def test_what_cannot_be_corrected_says_why(shop: Shop, agent: User, other: dict[str, Any], code: str) -> None:
@@ -325,7 +327,9 @@ def test_what_was_typed_is_kept_on_the_way_back(shop: Shop, client: Client) -> N
         ({"until": "hier"}, "Écrivez un jour comme"),
         ({"until": "2999-01-01"}, "Choisissez un jour jusqu’à aujourd’hui"),
         ({"until": "9999-12-31"}, "Choisissez un jour jusqu’à aujourd’hui"),
-        ({"since": "0001-01-01", "until": "0001-01-01"}, "dit déjà la même chose"),
+        ({"since": "0001-01-01", "until": "0001-01-01"}, "Vérifiez l’année"),
+        ({"since": "2000-01-01", "until": "2000-01-02"}, "dit déjà la même chose"),
+        ({"meal_price": "37"}, "La part du repas (37,00 €) dépasse le prix le plus haut de ces commandes (7,90 €)"),
         ({"until": "2020-01-01"}, "Le dernier jour vient avant le premier"),
         ({"meal_price": ""}, "Écrivez la part du repas"),
         ({"meal_price": "trois"}, "Écrivez un montant"),
@@ -390,6 +394,21 @@ def test_whoever_changes_a_declaration_is_led_there(shop: Shop, client: Client, 
     assert any(f'href="{page_of(shop)}"' in message for message in texts(done)), texts(done)
     quiet = client.post(address, {**form_values(client.get(address))}, follow=True)
     assert not any("corrigez aussi" in message for message in texts(quiet))
+
+
+@pytest.mark.parametrize("table", ["services.slot", "services.activity"])
+def test_a_meal_that_costs_more_than_the_whole_is_refused(shop: Shop, client: Client, table: str) -> None:
+    row = shop.slot if table == "services.slot" else shop.activity
+    address = url(table, "change", row.pk)
+    values = form_values(client.get(address))
+    (box,) = [name for name in values if name.endswith("meal_price") and values[name]]
+    words = text(client.post(address, {**values, box: "37"}))
+    assert "La part du repas (37,00 €) dépasse le prix le plus haut de cette prestation (7,90 €)" in words
+    shop.slot.refresh_from_db()
+    assert shop.slot.meal_price == RIGHT
+    client.post(address, {**values, box: "7,90"})  # all of it is the meal
+    shop.slot.refresh_from_db()
+    assert shop.slot.meal_price == Decimal("7.90")
 
 
 def test_nothing_is_offered_where_nothing_is_declared(shop: Shop, client: Client) -> None:

@@ -212,6 +212,7 @@ class TestByHand:
         with pytest.raises(Refused) as refusal:
             refund_to_card(payment=Payment.objects.get(), amount=Decimal("1"), reason="x", by=agent_of())
         assert refusal.value.code == "wallet_is_not_overdrawn" and shop.balance == 0
+        assert "Votre" not in str(refusal.value) and f"Le porte-monnaie de {shop.user}" in str(refusal.value)
         assert not Refund.objects.exists() and not Call.objects.exists()
 
     def test_not_without_a_reason(self, by_card: Order) -> None:

@@ -26,6 +26,8 @@ from tests.papers.reading import read
 from tests.shop import Shop, open_shop
 from wallet.actions import wallet_of
 from wallet.models import Movement, TopUpPack
+from wallet.transfers import Debtor
+from wallet.withdrawals.actions import ask_withdrawal
 
 pytestmark = pytest.mark.django_db
 PAGE = "/mon-compte/porte-monnaie/"
@@ -195,6 +197,19 @@ class TestSuggestion:
         shop.pay(Means.WALLET, "31.60")
         words = text(browse(shop).get(PAGE))
         assert "Votre porte-monnaie est vide" in words and "bientôt vide" not in words
+
+    def test_not_to_who_has_just_asked_for_the_rest_back(self, browse: Callable[[Shop], Client]) -> None:
+        self.packs()
+        shop = open_shop(credit="32")
+        shop.add()
+        shop.pay(Means.WALLET, "31.60")
+        client = browse(shop)
+        assert "sera bientôt vide" in text(client.get(PAGE))
+        debtor = Debtor("Régie du Velay", "DE89370400440532013000")
+        iban = "FR7630006000011234567890189"
+        ask_withdrawal(user=shop.user, amount=shop.balance, holder=str(shop.user), iban=iban, debtor=debtor)
+        words = text(client.get(PAGE))
+        assert "0,40 €" in words and "par mois" not in words
 
     def test_not_while_it_holds_enough_nor_for_who_spends_nothing(self) -> None:
         packs = self.packs()
