@@ -198,6 +198,7 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
         if chosen and family is None:
             raise Http404
         words = request.GET.get("q", "").strip()
+        own = own_account(family, by) if family else None
         context = {
             "title": _("Encaisser au guichet"),
             "words": words,
@@ -205,9 +206,9 @@ class CounterReceiptAdmin(ReadOnlyAdmin):
             "most": FOUND,
             "family": family,
             "form": None,
-            "own": own_account() if family == by else "",
+            "own": " ".join(own.messages) if own else "",
         }
-        if family is not None and family != by:
+        if family is not None and own is None:
             cart = CartSummary.of(family)
             total = cart.total if cart and not cart.is_late else None
             form = TakingForm(request.POST or None, cart=total, by=by)

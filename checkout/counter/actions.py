@@ -15,6 +15,7 @@ from checkout.actions.reconciliation import ask_about
 from checkout.counter.models import SPELLED, CounterReceipt, Means, TillDeposit
 from checkout.models import Cart, Order, OrderLine, Payment
 from checkout.papers.models import Regie
+from families.own_family import is_of_family
 from portal.common.db import one_at_a_time, refusing, retry_on_deadlock
 from portal.common.errors import Refused
 from portal.common.formats import euros, of
@@ -39,8 +40,8 @@ class Paper:
 def take_top_up(*, user: User, amount: Decimal, paper: Paper, commune: Commune | None, by: User) -> Order:
     """Put `amount` euros taken at a counter (of a commune, None: the agglomération's) into a family's wallet, without fee.
 
-    Raises Refused for a counter that is not the agent's, the agent's own account, a number that was used, an amount that may
-    not be taken.
+    Raises Refused for a counter that is not the agent's, an account of the agent's own family, a number that was used, an
+    amount that may not be taken.
     """
     paper = _checked(user, amount, paper, commune, by)
     with refusing(_sentences()):
@@ -94,9 +95,19 @@ def out_of_bounds(regie: Regie | None = None) -> str:
     return _("Le montant va de 0,01\u00a0€ à %s, au centime près. Rien n’a été encaissé.") % euros(most)
 
 
-def own_account() -> str:
-    """What an agent is told who would take money for themselves."""
-    return _("C’est votre propre compte\u00a0: une autre personne du service s’en charge. Rien n’a été encaissé.")
+def own_account(user: User, by: User) -> Refused | None:
+    """What an agent is told who would take money for themselves or for an account of their family; None for all others."""
+    if user.pk == by.pk:
+        return Refused(
+            _("C’est votre propre compte\u00a0: une autre personne du service s’en charge. Rien n’a été encaissé."),
+            code="own_account",
+        )
+    if is_of_family(user, by):
+        return Refused(
+            _("C’est votre propre famille\u00a0: une autre personne du service s’en charge. Rien n’a été encaissé."),
+            code="own_family",
+        )
+    return None
 
 
 @transaction.atomic
@@ -214,8 +225,8 @@ def _checked(user: User, amount: Decimal, paper: Paper, commune: Commune | None,
         raise Refused(
             _("Vous n’encaissez pas à ce guichet, ou pas pour cette famille. Rien n’a été encaissé."), code="not_yours"
         )
-    if user.pk == by.pk:
-        raise Refused(own_account(), code="own_account")
+    if refusal := own_account(user, by):
+        raise refusal
     if not user.is_approved:
         raise Refused(_("Le compte %s n’est pas validé. Rien n’a été encaissé.") % of(str(user)), code="not_approved")
     paper = replace(paper, number=paper.number.strip())

@@ -90,13 +90,13 @@ WITHIN_THE_TILL = """
 """
 
 
-# Whoever writes the receipt is not who is credited.
+# Whoever writes the receipt is not who is credited, nor of their family.
 NOT_FOR_ONESELF = """
     IF EXISTS (
         SELECT 1 FROM checkout_payment p JOIN checkout_order o ON o.id = p.order_id
-        WHERE p.id = NEW.payment_id AND o.user_id = NEW.by_id
+        WHERE p.id = NEW.payment_id AND families_own_family(NEW.by_id, o.user_id)
     ) THEN
-        RAISE EXCEPTION 'checkout_counterreceipt: nobody takes money for their own account'
+        RAISE EXCEPTION 'checkout_counterreceipt: nobody takes money for their own account or family'
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NEW;

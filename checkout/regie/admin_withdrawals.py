@@ -35,6 +35,7 @@ from wallet.withdrawals.actions import (
     mark_paid,
     mark_returned,
     orders_of,
+    own_request,
     refuse_withdrawal,
 )
 from wallet.withdrawals.models import TransferOrder, Withdrawal
@@ -100,8 +101,8 @@ class WithdrawalAdmin(DecisionAdmin):
         ) % {"name": of(name), "count": count}
 
     def obstacle(self, obj: Withdrawal, by: User, *, refusing: bool) -> Refused | None:
-        if obj.user_id == by.pk:
-            return Refused(_("C’est votre propre demande\u00a0: un autre agent de l’agglomération la décide."))
+        if own := own_request(obj, by):
+            return own
         open_to = {Withdrawal.Status.REQUESTED} | ({Withdrawal.Status.APPROVED} if refusing else set())
         return None if obj.status in open_to else Refused("")
 
@@ -145,7 +146,7 @@ class WithdrawalAdmin(DecisionAdmin):
         if not self.may(request, Right.DECIDE, found):
             raise PermissionDenied
         try:
-            check_returnable(found)
+            check_returnable(found, by=staff(request))
         except Refused as refusal:  # nothing is typed for nothing
             self.say(request, messages.ERROR, refusal.messages)
             return redirect(self.url("change", pk))

@@ -233,6 +233,16 @@ class TestCounter:
         assert ANOTHER in said and "Rien n’a été encaissé." in said
         assert shop.balance == 0 and not Order.objects.exists()
 
+    @pytest.mark.parametrize("who", [other_parent, by_another_child])
+    def test_nor_that_of_their_family(self, shop: Shop, who: Callable[[Shop], User]) -> None:
+        shop.add()
+        operator = also_operator(who(shop))
+        data = {"user": shop.user, "paper": Paper(AtCounter.CASH, "Q-1"), "commune": None, "by": operator}
+        said = refused(take_top_up, amount=Decimal(90), **data)
+        assert f"votre propre famille : {ANOTHER}. Rien n’a été encaissé." in said.replace("\u00a0", " ")
+        assert refused(take_payment, shown_total=Decimal("31.60"), **data) == said
+        assert shop.balance == 0 and not Order.objects.exists()
+
     def test_no_one_has_their_own_cart_paid(self, shop: Shop) -> None:
         shop.add()
         operator = also_operator(shop.user)
@@ -240,22 +250,25 @@ class TestCounter:
         refused(take_payment, shown_total=Decimal("31.60"), **data)
         assert not Booking.objects.booked().exists() and not Order.objects.exists()
 
-    def test_postgresql_refuses_it_too(self, shop: Shop) -> None:
+    @pytest.mark.parametrize("who", [payer, other_parent, by_another_child])
+    def test_postgresql_refuses_it_too(self, shop: Shop, who: Callable[[Shop], User]) -> None:
+        agent = who(shop)
         order = Order.objects.create(user=shop.user, kind="top_up", total=Decimal(5))
         payment = Payment.objects.create(
             order=order, provider="demo", amount=Decimal(5), status="credited", ended_at=timezone.now()
         )
         guarded(
             "checkout.CounterReceipt:nobody_takes_their_own_money",
-            lambda: CounterReceipt.objects.create(payment=payment, number="Q-1", by=shop.user),
-            "nobody takes money for their own account",
+            lambda: CounterReceipt.objects.create(payment=payment, number="Q-1", by=agent),
+            "nobody takes money for their own account or family",
             CounterReceipt.objects.exists,
         )
 
-    def test_the_page_says_it_and_shows_no_form(self, shop: Shop) -> None:
+    @pytest.mark.parametrize("who", [payer, other_parent])
+    def test_the_page_says_it_and_shows_no_form(self, shop: Shop, who: Callable[[Shop], User]) -> None:
         shop.add()
         address = f"{url('checkout.counterreceipt', 'changelist')}encaisser/?usager={shop.user.pk}"
-        client = client_of(also_operator(shop.user))
+        client = client_of(also_operator(who(shop)))
         page = client.get(address)
         assert ANOTHER in text(page) and 'name="number"' not in page.content.decode()
         sent = {"what": "top_up", "amount": "5,00", "means": "cash", "number": "Q-1"}

@@ -14,8 +14,9 @@ from django.apps import apps
 from django.db import models
 from django.utils import timezone
 
+from accounts.models import User
 from tests.admin.world import Town
-from tests.factories import UserFactory
+from tests.factories import FiliationFactory, UserFactory, agent_of
 from tests.guards import sql
 from wallet import actions as ledger
 from wallet.models import Movement
@@ -120,6 +121,13 @@ def agent(place: Town) -> object:
 
 def parent(place: Town) -> object:
     return place.parent
+
+
+def other_parent(place: Town) -> User:
+    """Who answers for a child of the place's parent, and works there."""
+    other = agent_of()
+    FiliationFactory(user=other, beneficiary=FiliationFactory(user=place.parent).beneficiary)
+    return other
 
 
 def somebody(_place: Town) -> object:

@@ -8,7 +8,7 @@ from django.utils import timezone
 from bookings.models import Hold
 from checkout.models import Order, Payment
 from tests.admin.world import Town
-from tests.faults_of import Fault, added, changed, deleted, movement, now, parent, posted, the
+from tests.faults_of import Fault, added, changed, deleted, movement, now, other_parent, parent, posted, the
 from wallet.models import Movement
 
 
@@ -133,7 +133,7 @@ TILL: dict[str, list[Fault]] = {
         for number in ("w-1", "W-1\u00a0", "W\u00ad-\u200b1", "W\u20111", "w1")
     ],
     "checkout.CounterReceipt:nobody_takes_their_own_money": [
-        added("for their own account", number="W-2", payment=late_payment, by=parent)
+        added("for their own account", number="W-2", payment=late_payment, by=by) for by in (parent, other_parent)
     ],
     "checkout.CounterReceipt:counter_receipt_has_a_number": [
         added(number=number, payment=late_payment) for number in ("", "\u2013")

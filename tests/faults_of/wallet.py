@@ -9,6 +9,7 @@ from typing import Any
 from django.db.models import Sum
 from django.utils import timezone
 
+from accounts.models import User
 from tests.admin.world import Town
 from tests.factories import UserFactory, agent_of
 from tests.faults_of import (
@@ -21,7 +22,9 @@ from tests.faults_of import (
     made,
     movement,
     now,
+    other_parent,
     parent,
+    row_of,
     somebody,
     the,
     written,
@@ -29,6 +32,7 @@ from tests.faults_of import (
 from wallet import actions as ledger
 from wallet.corrections.models import Correction
 from wallet.models import Account, Entry, Movement, Wallet
+from wallet.withdrawals.models import Withdrawal
 
 ADJUSTMENT = Account(code="adjustment", kind="adjustment")
 FEES, TILL = Account(code="fees", kind="fees"), Account(code="till:cash", kind="till")
@@ -280,6 +284,18 @@ CLOSINGS: dict[str, list[Fault]] = {
     ],
 }
 
+
+def said_returned(place: Town, *, by: User) -> None:
+    """The place's request was at the bank; who says that it came back posts what gives it back, in small coin."""
+    rows = Withdrawal.objects.filter(pk=row_of(place, "wallet.Withdrawal").pk)
+    sent = {"order": the("wallet.TransferOrder")(place), "decided_at": timezone.now(), "decided_by": place.agent}
+    for status in ("approved", "sent"):
+        rows.update(status=status, **(sent if status == "sent" else sent | {"order": None}))
+    key, amounts = f"withdrawal:{rows.get().pk}:back", {"fees": Decimal(1), "till:cash": Decimal(-1)}
+    ledger.post(kind=Movement.Kind.COUNTER, key=key, label="x", amounts=amounts, by=by)
+    rows.update(status="returned", ended_at=timezone.now())
+
+
 TRANSFERS: dict[str, list[Fault]] = {
     "wallet.TransferOrder:transfer_order_carries_money": [added(total=Decimal(0)), added(count=0)],
     "wallet.TransferOrder:paid_transfer_order_is_signed": [added(paid_at=now), added(paid_by=agent)],
@@ -300,6 +316,16 @@ TRANSFERS: dict[str, list[Fault]] = {
     ],
     "wallet.Withdrawal:withdrawal_is_decided_by_another": [
         changed(status="approved", decided_at=now, decided_by=parent)
+    ],
+    "wallet.Withdrawal:withdrawal_is_decided_outside_its_family": [
+        changed("on a request of their own family", status="approved", decided_at=now, decided_by=other_parent)
+    ],
+    "wallet.Withdrawal:withdrawal_is_returned_by_another": [
+        written(
+            lambda place: said_returned(place, by=other_parent(place)),
+            lambda _place: Withdrawal.objects.filter(status="returned").exists(),
+            "of their own family that a transfer came back",
+        )
     ],
     "wallet.Withdrawal:ended_withdrawal_is_dated": [changed(status="cancelled"), changed(ended_at=now)],
     "wallet.Withdrawal:sent_withdrawal_has_its_order": [

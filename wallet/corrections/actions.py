@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from families.own_family import family_of, is_of_family
 from portal.common.db import one_at_a_time, refusing
 from portal.common.errors import Refused, within
 from portal.common.formats import PARIS, euros, today
@@ -31,7 +32,7 @@ def propose(*, user: User, amount: Decimal, reason: str, by: User, reference: UU
 
     `reference` is that of the page that asks: sent twice, the second call returns the first's proposal, or is refused
     when it asks for something else. Raises Refused without a reason or an amount, for more than the wallet holds, for a
-    credit of one's own wallet, and unless `by` works for the agglomération.
+    credit of a wallet of one's own family, and unless `by` works for the agglomération.
     """
     reference = reference or uuid4()
     if not Correction.objects.filter(reference=reference).exists():
@@ -91,8 +92,8 @@ def check(*, user: User, amount: Decimal, reason: str, by: User) -> str:
     reason = _checked(reason, by)
     if not amount:
         raise Refused(_("Écrivez un montant différent de zéro. Rien n’a été proposé."), code="amount_missing")
-    if amount > 0 and user.pk == by.pk:
-        raise _own()
+    if amount > 0 and is_of_family(user, by):
+        raise _own(themselves=user.pk == by.pk)
     balance = balance_of(user)
     if balance + amount < 0:
         raise _too_little(balance, _("Rien n’a été proposé."))
@@ -122,7 +123,7 @@ def check_reversal(*, movement: Movement, by: User) -> None:
     """What `propose_reversal` would refuse of a movement, said before a reason is typed.
 
     Raises Refused for a movement of an order or a payment, one that was reversed, one whose reversal is proposed, and
-    one whose reversal would credit one's own wallet.
+    one whose reversal would credit a wallet of one's own family.
     """
     if movement.kind not in REVERSIBLE:
         raise Refused(
@@ -139,8 +140,7 @@ def check_reversal(*, movement: Movement, by: User) -> None:
             _("Une correction de caisse se reprend en comptant de nouveau la caisse. Rien n’a été proposé."),
             code="not_reversible",
         )
-    if _takes_from(movement, by):
-        raise _own()
+    _check_not_own(movement, by)
     if Correction.objects.filter(reverses=movement, status=Correction.Status.PROPOSED).exists():
         raise Refused(_already_proposed(), code="reversal_proposed_once")
 
@@ -260,14 +260,16 @@ def propose_expiry(*, wallets: Collection[int], by: User) -> list[Correction]:
 def approve(*, correction: Correction, by: User) -> Movement:
     """Post a proposal; the wallet's owner is written to. Returns the movement.
 
-    Raises Refused to whoever proposed it or is credited, when it is decided, when the wallet holds too little, and when
+    Raises Refused to whoever proposed it or is of the family that it credits, when it is decided, when the wallet holds too little, and when
     credits that were to be prescribed have moved.
     """
     row = _to_decide(correction, by)
     if row.account is not None and row.kind == Correction.Kind.TILL:
         _check_till(row.account, row.amount or ZERO)
-    if (row.wallet and row.wallet.user_id == by.pk and (row.amount or ZERO) > 0) or _takes_from(row.reverses, by):
-        raise _own()
+    if row.wallet and (row.amount or ZERO) > 0 and is_of_family(row.wallet.user, by):
+        raise _own(themselves=row.wallet.user_id == by.pk)
+    if row.reverses is not None:
+        _check_not_own(row.reverses, by)
     amounts = _amounts(row)
     kind = Movement.Kind.EXPIRY if row.kind == Correction.Kind.EXPIRY else Movement.Kind.ADJUSTMENT
     _decide(row, Correction.Status.APPROVED, by)
@@ -344,23 +346,32 @@ def _check_till(till: Account, difference: Decimal) -> None:
         )
 
 
-def _takes_from(movement: Movement | None, user: User) -> bool:
-    """Whether a movement took from somebody's wallet what its reversal would give back."""
-    if movement is None:
-        return False
-    return Entry.objects.filter(movement=movement, account__wallet__user=user, amount__lt=0).exists()
+def _check_not_own(movement: Movement, by: User) -> None:
+    """Raises Refused for a movement that took from a wallet of one's own family what its reversal would give back."""
+    taken = Entry.objects.filter(movement=movement, amount__lt=0, account__wallet__user__in=family_of(by))
+    owners = set(taken.values_list("account__wallet__user", flat=True))
+    if owners:
+        raise _own(themselves=by.pk in owners)
 
 
 def _already_proposed() -> str:
     return _("La contre-passation de ce mouvement est déjà proposée. Rien n’a été changé.")
 
 
-def _own() -> Refused:
+def _own(*, themselves: bool) -> Refused:
+    """What is said to whose wallet it is; otherwise to whose family's."""
+    if themselves:
+        return Refused(
+            _(
+                "C’est votre propre porte-monnaie\u00a0: une autre personne de l’agglomération s’en charge. Rien n’a été changé."
+            ),
+            code="own_wallet",
+        )
     return Refused(
         _(
-            "C’est votre propre porte-monnaie\u00a0: une autre personne de l’agglomération s’en charge. Rien n’a été changé."
+            "C’est un porte-monnaie de votre propre famille\u00a0: une autre personne de l’agglomération s’en charge. Rien n’a été changé."
         ),
-        code="own_wallet",
+        code="own_family",
     )
 
 

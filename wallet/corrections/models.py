@@ -18,18 +18,21 @@ from wallet.models import CORRECTION, Account, Movement, Wallet
 OUTSIDE = (Account.Kind.CLEARING, Account.Kind.BANK, Account.Kind.BANK_FEES)
 OUTSIDE_IN_SQL = ", ".join(f"'{kind}'" for kind in OUTSIDE)
 
-# Nobody gives credits to themselves: not as the one who proposes, nor as the one who agrees. A reversal gives back what its
-# movement took.
+# Nobody gives credits to themselves or to their family: not as the one who proposes, nor as the one who agrees. A reversal
+# gives back what its movement took.
 IN_NOBODYS_OWN_FAVOUR = """
     IF EXISTS (
-        SELECT 1 FROM wallet_wallet w
-        WHERE w.user_id = CASE WHEN TG_OP = 'INSERT' THEN NEW.proposed_by_id ELSE NEW.decided_by_id END
-          AND (w.id = NEW.wallet_id AND NEW.amount > 0 OR EXISTS (
-              SELECT 1 FROM wallet_entry e
-              WHERE e.movement_id = NEW.reverses_id AND e.account_id = w.account_id AND e.amount < 0
-          ))
+        SELECT 1 FROM (
+            SELECT user_id FROM wallet_wallet WHERE id = NEW.wallet_id AND NEW.amount > 0
+            UNION ALL
+            SELECT w.user_id FROM wallet_entry e JOIN wallet_wallet w ON w.account_id = e.account_id
+            WHERE e.movement_id = NEW.reverses_id AND e.amount < 0
+        ) credited
+        WHERE families_own_family(
+            CASE WHEN TG_OP = 'INSERT' THEN NEW.proposed_by_id ELSE NEW.decided_by_id END, credited.user_id
+        )
     ) THEN
-        RAISE EXCEPTION 'wallet_correction: nobody credits their own wallet'
+        RAISE EXCEPTION 'wallet_correction: nobody credits their own wallet or their family''s'
             USING ERRCODE = 'integrity_constraint_violation';
     END IF;
     RETURN NEW;

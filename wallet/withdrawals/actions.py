@@ -13,6 +13,7 @@ from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
 
 from accounts.models import User
+from families.own_family import is_of_family
 from portal.common.db import refusing
 from portal.common.errors import Refused, within
 from portal.common.formats import euros, long_date, today
@@ -113,7 +114,11 @@ def cancel_withdrawal(*, withdrawal: Withdrawal, by: User) -> None:
 
 @transaction.atomic
 def approve_withdrawal(*, withdrawal: Withdrawal, by: User) -> None:
-    """Grant a request: the next transfer order carries it. Raises Refused for one's own, and when it no longer waits."""
+    """Grant a request: the next transfer order carries it.
+
+    Raises Refused for one of one's own
+    family, and when it no longer waits.
+    """
     row = _locked(withdrawal)
     _check_decider(row, by)
     if row.status != Withdrawal.Status.REQUESTED:
@@ -132,7 +137,7 @@ def approve_withdrawal(*, withdrawal: Withdrawal, by: User) -> None:
 def refuse_withdrawal(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
     """Refuse a request, also a granted one that no order carries yet; the euros are in the wallet again.
 
-    Raises Refused without a reason, for one's own request, and when it has left for the bank or ended.
+    Raises Refused without a reason, for a request of one's own family, and when it has left for the bank or ended.
     """
     if not reason.strip():
         raise Refused(_("Écrivez le motif du refus : la personne le lira dans son courriel."), code="reason_missing")
@@ -245,16 +250,16 @@ def orders_of(withdrawal: Withdrawal) -> QuerySet[TransferOrder]:
 def mark_returned(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
     """The bank has sent a transfer back (closed account): its euros are in the wallet again and the owner is told.
 
-    Raises Refused without a reason, for a request that no bank has, and before the day of its order: until then the file may
-    still be on its way there, and what is given back could be paid as well. Such an order is cancelled as a whole.
+    Raises Refused without a reason, for a request of one's own family, for one that no bank has, and before the day of its
+    order: until then the file may still be on its way there, and what is given back could be paid as well. Such an order is
+    cancelled as a whole.
     """
     if not reason.strip():
         raise Refused(_("Écrivez le motif donné par la banque : la personne le lira."), code="reason_missing")
     row = _locked(withdrawal)
-    check_returnable(row)
+    check_returnable(row, by=by)
     was_paid = row.status == Withdrawal.Status.PAID
     row.status, row.ended_at, row.reason = Withdrawal.Status.RETURNED, timezone.now(), within(reason, 300)
-    row.save(update_fields=["status", "ended_at", "reason"])
     _move(
         row,
         "back",
@@ -262,6 +267,8 @@ def mark_returned(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
         by=by,
         other=ledger.BANK if was_paid else ledger.TRANSFERS,
     )
+    # After the movement, which tells PostgreSQL who says so.
+    row.save(update_fields=["status", "ended_at", "reason"])
     queue_email(
         key=f"withdrawal:{row.pk}:returned",
         to=row.user.email,
@@ -270,8 +277,9 @@ def mark_returned(*, withdrawal: Withdrawal, reason: str, by: User) -> None:
     )
 
 
-def check_returnable(row: Withdrawal) -> None:
-    """Raises Refused when the bank cannot have sent this transfer back: it has it not, or not yet."""
+def check_returnable(row: Withdrawal, *, by: User) -> None:
+    """Raises Refused for one's own family, and when the bank cannot have sent this transfer back: it has it not, or not yet."""
+    _check_decider(row, by)
     if row.status not in {Withdrawal.Status.SENT, Withdrawal.Status.PAID}:
         raise _too_late(row)
     if row.order is not None and row.order.execution_date > today():
@@ -299,10 +307,22 @@ def _locked(withdrawal: Withdrawal) -> Withdrawal:
 
 
 def _check_decider(row: Withdrawal, by: User) -> None:
+    if own := own_request(row, by):
+        raise own
+
+
+def own_request(row: Withdrawal, by: User) -> Refused | None:
+    """What an agent is told of a request of theirs or of their family, which another decides; None for all others."""
     if row.user_id == by.pk:
-        raise Refused(
-            _("C’est votre propre demande : un autre agent de l’agglomération la décide."), code="own_request"
+        return Refused(
+            _("C’est votre propre demande\u00a0: un autre agent de l’agglomération la décide."), code="own_request"
         )
+    if is_of_family(row.user, by):
+        return Refused(
+            _("C’est une demande de votre propre famille\u00a0: un autre agent de l’agglomération la décide."),
+            code="own_family",
+        )
+    return None
 
 
 def _too_late(row: Withdrawal) -> Refused:

@@ -42,6 +42,31 @@ DATE_A_BANK_CAN_KEEP = """
 """
 
 
+# Each decision is looked at once, when it is written: those of before let their requests go on. Of one's own request the
+# constraint speaks.
+DECIDED_OUTSIDE_THE_FAMILY = """
+    IF NEW.decided_by_id <> NEW.user_id
+        AND (TG_OP = 'INSERT' OR NEW.decided_by_id IS DISTINCT FROM OLD.decided_by_id
+            OR NEW.decided_at IS DISTINCT FROM OLD.decided_at)
+        AND families_own_family(NEW.decided_by_id, NEW.user_id) THEN
+        RAISE EXCEPTION 'wallet_withdrawal: nobody decides on a request of their own family'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+# Who says that it came back is whose movement gives it back, which is posted by then.
+RETURNED_BY_ANOTHER = """
+    IF EXISTS (
+        SELECT 1 FROM wallet_movement m
+        WHERE m.key = format('withdrawal:%s:back', NEW.id) AND families_own_family(m.by_id, NEW.user_id)
+    ) THEN
+        RAISE EXCEPTION 'wallet_withdrawal: nobody says of their own family that a transfer came back'
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+"""
+
+
 class TransferOrder(models.Model):
     """A file of SEPA credit transfers (pain.001) for the régie's bank; paid once the bank has carried it out.
 
@@ -246,6 +271,19 @@ class Withdrawal(models.Model):
                     END IF;
                     RETURN NEW;
                 """,
+            ),
+            pgtrigger.Trigger(
+                name="withdrawal_is_decided_outside_its_family",
+                when=pgtrigger.Before,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("decided_by_id", "decided_at"),
+                func=DECIDED_OUTSIDE_THE_FAMILY,
+            ),
+            pgtrigger.Trigger(
+                name="withdrawal_is_returned_by_another",
+                when=pgtrigger.Before,
+                operation=pgtrigger.UpdateOf("status"),
+                condition=pgtrigger.Condition("OLD.status <> 'returned' AND NEW.status = 'returned'"),
+                func=RETURNED_BY_ANOTHER,
             ),
             pgtrigger.ReadOnly(
                 name="withdrawal_is_frozen", fields=["user", "amount", "holder", "iban", "requested_at"]
