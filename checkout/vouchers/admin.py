@@ -140,6 +140,8 @@ class VoucherForm(ScopedForm):
             people, missing = accounts_of(address, self.by)
             if missing:
                 self.add_error("holder_email", without_account(missing, self.by))
+            elif not people:  # a comma alone
+                self.add_error("holder_email", _("Écrivez une adresse e-mail."))
             elif len(people) > 1 or data.get("user") not in {None, people[0]}:
                 self.add_error(
                     "holder_email",

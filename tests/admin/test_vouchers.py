@@ -95,6 +95,13 @@ def test_what_cannot_be_is_said(rosieres: Town, operator: User, changes: dict[st
     assert words in add(operator, **changes).content.decode().replace("&#x27;", "’")
 
 
+@pytest.mark.parametrize("address", [",", ";", " , ; "])
+def test_a_separator_alone_is_no_address(operator: User, address: str) -> None:
+    response = add(operator, commune="", holder_email=address)
+    assert response.status_code == 200 and "Écrivez une adresse e-mail." in response.content.decode()
+    assert not Voucher.objects.exists()
+
+
 def test_the_list_says_whose_a_voucher_is_and_of_which_lot(operator: User) -> None:
     voucher("PERSO", user=UserFactory(first_name="Odette", last_name="Vialle"), batch="Rentrée des aînés")
     page = client_of(operator).get(url("checkout.voucher", "changelist")).content.decode()
