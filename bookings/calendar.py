@@ -252,9 +252,9 @@ def build_past(availability: Availability, first: dt.date, end: dt.date) -> Past
     return Past(f"{_span(first, last)}\u00a0: {words}", months)
 
 
-def _opened(days: Iterable[dt.date], first: dt.date, last: dt.date) -> tuple[list[tuple[int, int, str]], str]:
-    """The months with one of these days, each with what is said of those before it that have none; what is said of the last."""
-    known = {(date.year, date.month) for date in days}
+def _opened(days: Mapping[dt.date, OpenDay], first: dt.date, last: dt.date) -> tuple[list[tuple[int, int, str]], str]:
+    """The months with a day that is open, each with what is said of those before it that have none; what is said of the last."""
+    known = {(date.year, date.month) for date, day in days.items() if day.is_open}
     found = []
     empty: list[dt.date] = []
     for year, number in _months(first, last):

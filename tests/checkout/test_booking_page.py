@@ -202,6 +202,19 @@ class TestTakenDays:
         assert f"D’avril à août {year + 1} : aucun jour ouvert" in words
         assert words.count("aucun jour ouvert") == 3 and response.content.decode().count("<caption><h3>") == 3
 
+    @pytest.mark.parametrize("view", ["", "grille"])
+    def test_a_month_of_closed_days_alone_has_no_open_day(self, browse: Browse, view: str) -> None:
+        shop = monday_shop(weeks=0, children=1)
+        year = school_year(today())[0].year + 1
+        for date in (dt.date(year, 10, 12), dt.date(year + 1, 2, 8)):
+            OpenDayFactory(activity=shop.activity, date=date)
+        for number in range(1, 29):
+            date = dt.date(year, 12, number)
+            OpenDayFactory(activity=shop.activity, date=date, is_open=False, closed_reason="Fermé")
+        response = browse(shop).get(page(shop), {"annee": year, "vue": view})
+        assert f"De novembre {year} à janvier {year + 1} : aucun jour ouvert Février {year + 1}" in text(response)
+        assert response.content.decode().count("<caption><h3>") == 2
+
     def test_up_to_when_each_day_can_be_booked_and_cancelled(self, browse: Browse) -> None:
         shop = monday_shop(weeks=1, children=2)
         moment = dt.datetime.combine(shop.days[0].date - dt.timedelta(days=4), dt.time(10), tzinfo=PARIS)
