@@ -315,11 +315,9 @@ class Commissions:
 
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]]) -> Self:
-        """Those of these lines (each with its gross and its fee) whose fee is unusual."""
-        found = [row for row in rows if is_unusual_fee(row["gross"], row["fee"])]
-        return cls(
-            len(found), sum((abs(row["fee"]) for row in found), ZERO), sum((abs(row["gross"]) for row in found), ZERO)
-        )
+        """What the unusual lines of a file come to, each with its gross and its fee."""
+        sums = [(abs(row["fee"]), abs(row["gross"])) for row in rows]
+        return cls(len(sums), sum((fee for fee, _gross in sums), ZERO), sum((gross for _fee, gross in sums), ZERO))
 
     def __bool__(self) -> bool:
         return self.lines > 0

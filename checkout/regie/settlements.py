@@ -91,11 +91,6 @@ class Line:
         }
 
     @property
-    def is_unusual(self) -> bool:
-        """Whether it agrees, and its commission is one that somebody has to look at first."""
-        return not self.problem and is_unusual_fee(self.gross, self.fee)
-
-    @property
     def named(self) -> dict[str, object]:
         """The règlement that a line names, and what it brought here or its refund gave back, in euros, if either is known."""
         if self.payment is None:
@@ -131,12 +126,12 @@ class Reading:
     @property
     def shown_unusual(self) -> list[dict[str, object]]:
         """Those of them whose commission is to be looked at."""
-        return [line.shown for line in self.lines if line.is_unusual]
+        return [line.shown for line in self.good if is_unusual_fee(line.gross, line.fee)]
 
     @property
     def unusual(self) -> Commissions:
         """What is to be accepted before any line of the file is posted."""
-        return Commissions.of(self.shown_right)
+        return Commissions.of(self.shown_unusual)
 
     @property
     def shown_wrong(self) -> list[dict[str, object]]:
