@@ -30,7 +30,7 @@ from checkout.counter.actions import (
     take_payment,
     take_top_up,
 )
-from checkout.counter.models import CounterReceipt, Means, TillDeposit
+from checkout.counter.models import CounterReceipt, Means, TillDeposit, numbered
 from checkout.forms import keys
 from checkout.models import Order
 from checkout.summary import CartSummary
@@ -146,8 +146,18 @@ class CashierFilter(ScopedRelatedFilter):
         return [(row.pk, str(row)) for row in User.objects.filter(pk__in=takers)]
 
 
+class NumberedAdmin(ReadOnlyAdmin):
+    """Found by a number however it was typed, as it is compared when it is written."""
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        found, _twice = super().get_search_results(request, queryset, search_term)
+        if not search_term.strip():
+            return found, False
+        return queryset.filter(Q(pk__in=found.order_by().values("pk")) | numbered(search_term)), False
+
+
 @admin.register(CounterReceipt)
-class CounterReceiptAdmin(ReadOnlyAdmin):
+class CounterReceiptAdmin(NumberedAdmin):
     """For the agglomération, and the agents whom it has named for a counter (« mandataires »)."""
 
     agents = operators = Right.VIEW | Right.DECIDE
@@ -378,7 +388,7 @@ class CountForm(forms.Form):
 
 
 @admin.register(TillDeposit)
-class TillDepositAdmin(ReadOnlyAdmin):
+class TillDepositAdmin(NumberedAdmin):
     """The way of cash, cheques and CESU from the till to the bank."""
 
     operators = Right.VIEW | Right.DECIDE

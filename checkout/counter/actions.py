@@ -1,5 +1,7 @@
 """Taking money at a counter: into a wallet, or for what a family has in its cart. The receipt's number comes with it."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -25,6 +27,10 @@ from wallet.models import Account, Movement
 
 # Public accountants take no more in cash (code général des impôts, article 1680).
 CASH_LIMIT = Decimal("300.00")
+
+# What the spelling of a number leaves out (checkout.counter.models.SPELLED): soft hyphens, joiners, marks of direction,
+# variants of a sign.
+UNSEEN = re.compile(r"[\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufe00-\ufe0f\ufeff]")
 
 
 @dataclass(frozen=True)
@@ -120,20 +126,13 @@ def deposit_till(*, means: Means, amount: Decimal, number: str, by: User) -> Til
     """
     if not by.is_operator:
         raise Refused(_("Seule l’agglomération verse la caisse à la banque. Rien n’a changé."), code="not_yours")
-    number = number.strip()
-    if not number:
-        raise Refused(_("Écrivez le numéro du bordereau de versement."), code="number_missing")
-    slip = spelled(number)
-    if not slip:
-        raise Refused(
-            _("Le numéro du bordereau contient au moins une lettre ou un chiffre. Rien n’a changé."),
-            code="number_missing",
-        )
-    if longer_than_kept(TillDeposit, number, slip):
-        raise Refused(
-            _("Le numéro du bordereau a %d caractères au plus. Rien n’a changé.") % longest(TillDeposit),
-            code="number_long",
-        )
+    number, slip = _number(
+        number,
+        TillDeposit,
+        missing=_("Écrivez le numéro du bordereau de versement."),
+        name=_("Le numéro du bordereau"),
+        outcome=_("Rien n’a changé."),
+    )
     one_at_a_time(f"till:{means}")  # the second of two counts what the first has taken out
     held = in_the_till(means)
     if amount != round_cents(amount) or not ZERO < amount <= held:
@@ -172,16 +171,40 @@ def spelled(number: str) -> str:
         return str(cursor.fetchone()[0])
 
 
-def longest(model: type[CounterReceipt | TillDeposit]) -> int:
-    """How many characters its number may have."""
+def legible(number: str) -> str:
+    """A number as it was typed, in one line of which all is seen: what is kept and shown is what is compared.
+
+    What nobody sees is gone, marks of direction too (they show other digits than they keep); blanks and line ends are one
+    space.
+    """
+    seen = UNSEEN.sub("", number)
+    blanks = {char for char in seen if unicodedata.category(char) in {"Cc", "Cf", "Zs", "Zl", "Zp"}}
+    return " ".join("".join(" " if char in blanks else char for char in seen).split())
+
+
+def _number(
+    typed: str, model: type[CounterReceipt | TillDeposit], *, missing: str, name: str, outcome: str
+) -> tuple[str, str]:
+    """A number as it is kept, and as it is compared.
+
+    Raises Refused for none (`missing` says so), for nothing to compare, and for more characters than the model keeps, as
+    typed or as compared: capitals may be more (« ß », SS). `name` is what it numbers, `outcome` what has not happened.
+    """
+    number = legible(typed)
+    if not number:
+        raise Refused(missing, code="number_missing")
+    compared = spelled(number)
+    if not compared:
+        facts = {"name": name, "outcome": outcome}
+        raise Refused(
+            _("%(name)s contient au moins une lettre ou un chiffre. %(outcome)s") % facts, code="number_missing"
+        )
     most = model._meta.get_field("number").max_length
     assert most is not None
-    return most
-
-
-def longer_than_kept(model: type[CounterReceipt | TillDeposit], number: str, spelling: str) -> bool:
-    """Whether a number is too long as it was typed, or as it is compared: capitals may be more (« ß », SS)."""
-    return max(len(number), len(spelling)) > longest(model)
+    if max(len(number), len(compared)) > most:
+        facts = {"name": name, "outcome": outcome, "most": str(most)}
+        raise Refused(_("%(name)s a %(most)s caractères au plus. %(outcome)s") % facts, code="number_long")
+    return number, compared
 
 
 def in_the_till(means: Means) -> Decimal:
@@ -229,20 +252,14 @@ def _checked(user: User, amount: Decimal, paper: Paper, commune: Commune | None,
         raise refusal
     if not user.is_approved:
         raise Refused(_("Le compte %s n’est pas validé. Rien n’a été encaissé.") % of(str(user)), code="not_approved")
-    paper = replace(paper, number=paper.number.strip())
-    if not paper.number:
-        raise Refused(_("Écrivez le numéro de la quittance remise."), code="number_missing")
-    spelling = spelled(paper.number)
-    if not spelling:
-        raise Refused(
-            _("Le numéro de la quittance contient au moins une lettre ou un chiffre. Rien n’a été encaissé."),
-            code="number_missing",
-        )
-    if longer_than_kept(CounterReceipt, paper.number, spelling):
-        raise Refused(
-            _("Le numéro de la quittance a %d caractères au plus. Rien n’a été encaissé.") % longest(CounterReceipt),
-            code="number_long",
-        )
+    number, _compared = _number(
+        paper.number,
+        CounterReceipt,
+        missing=_("Écrivez le numéro de la quittance remise."),
+        name=_("Le numéro de la quittance"),
+        outcome=_("Rien n’a été encaissé."),
+    )
+    paper = replace(paper, number=number)
     if paper.means == Means.CHEQUE and not paper.cheque.strip():
         raise Refused(_("Écrivez la banque et le numéro du chèque."), code="cheque_missing")
     if paper.means != Means.CHEQUE and paper.cheque.strip():

@@ -34,14 +34,19 @@ class Means(models.TextChoices):
 
 # The one spelling in which the numbers of receipts and slips are compared: letters and groups of digits, in capitals, so that
 # « bord 77 », « BORD77 » and BORD‑77 with the hyphen of a word processor are one, while 1/23 and 12/3 of two receipt books
-# are two. A function of the database (migration 0050), which the index, the triggers and the actions ask; what was typed is
-# what is kept and shown.
+# are two. A function of the database (migration 0050), which the index, the triggers and the actions ask; what was typed, as
+# far as it is seen, is what is kept and shown.
 SPELLED = "checkout_number_spelled"
 
 
-def spelling() -> Func:
-    """The column `number` in the spelling that is compared."""
-    return Func("number", function=SPELLED, output_field=models.TextField())
+def spelling(number: str | models.Value = "number") -> Func:
+    """The column `number`, or what somebody has typed (a Value), in the spelling that is compared."""
+    return Func(number, function=SPELLED, output_field=models.TextField())
+
+
+def numbered(typed: str) -> models.Q:
+    """Those of this number, however theirs and this one were typed."""
+    return models.Q(Exact(spelling(), spelling(models.Value(typed))))
 
 
 def has_letters_or_digits() -> models.Q:
