@@ -5,12 +5,17 @@ from typing import Self
 import pgtrigger
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import MD5
 from django.utils.translation import gettext_lazy as _
 
 from checkout.providers import provider_name
 from portal.common.db import not_truncated
 from portal.common.formats import moment
+
+_UNREAD, _UNASKED = "unread:", "unreachable:"
+# What may have to be looked at, as its index says it too: however many messages are kept, no other is read for it.
+_WAITING = Q(Q(note__startswith=_UNREAD) | Q(note__startswith=_UNASKED), outcome="received", seen_at=None)
 
 
 class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
@@ -36,24 +41,19 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
         """Those of which nobody knows what they state, and no operator has seen: a mistake of ours kept them from being read, or
         their provider could not be asked what they mean.
 
-        Settled once it is said again in the same words, and understood. What a provider could not be asked about is of a
-        payment, and settled by its money in our books or by its end, as the provider answered it to a question asked since:
-        what else it says by itself may be older.
+        Settled once it is said again in the same words, and understood. What a provider could not be asked about is settled
+        by its payment's money in our books or by its end, as the provider answered it to a question asked since: what else it
+        says by itself may be older. Of no payment that we know (of none, before migration 0052), it is settled by an operator.
         """
         settled = [ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED]
         later = ProviderEvent.objects.filter(pk__gt=OuterRef("pk"))
-        understood = later.filter(
-            provider=OuterRef("provider"), source=OuterRef("source"), raw=OuterRef("raw")
-        ).exclude(outcome=ProviderEvent.Outcome.RECEIVED)
+        # Its words are found by their digest, never by going through all that came later: the keys' own index is left alone.
+        alike = ProviderEvent.objects.alias(digest=MD5("raw"), after=F("pk") + 0)
+        same = alike.filter(digest=MD5(OuterRef("raw")), raw=OuterRef("raw"), after__gt=OuterRef("pk"))
+        understood = same.filter(provider=OuterRef("provider"), source=OuterRef("source")).exclude(outcome="received")
         answered = later.filter(payment=OuterRef("payment"), source=ProviderEvent.QUERY, outcome__in=settled)
         ended = Q(payment__status__in=["captured", "credited"]) | Exists(answered)
-        unasked = Q(note__startswith=ProviderEvent.UNASKED, payment__isnull=False) & ~ended
-        return self.filter(
-            Q(note__startswith=ProviderEvent.UNREAD) | unasked,
-            ~Exists(understood),
-            outcome=ProviderEvent.Outcome.RECEIVED,
-            seen_at=None,
-        )
+        return self.filter(_WAITING, Q(note__startswith=_UNREAD) | ~ended, ~Exists(understood))
 
 
 class ProviderEvent(models.Model):
@@ -67,8 +67,8 @@ class ProviderEvent(models.Model):
 
     NOTIFICATION = "notification"
     QUERY = "query"  # our question's answer
-    UNREAD = "unread:"  # how the note begins of what we failed to read
-    UNASKED = "unreachable:"  # and of what its provider could not be asked the meaning of
+    UNREAD = _UNREAD  # how the note begins of what we failed to read
+    UNASKED = _UNASKED  # and of what its provider could not be asked the meaning of
 
     REFUND_FAILED = "refund_failed"
 
@@ -96,7 +96,11 @@ class ProviderEvent(models.Model):
         verbose_name_plural = _("messages des prestataires")
         ordering = ["-received_at"]
         indexes = [
-            models.Index(fields=["provider", "-received_at"], condition=Q(source="notification"), name="event_notified")
+            models.Index(
+                fields=["provider", "-received_at"], condition=Q(source="notification"), name="event_notified"
+            ),
+            models.Index(fields=["received_at"], condition=_WAITING, name="event_waiting"),
+            models.Index(MD5("raw"), "id", condition=~Q(outcome="received"), name="event_understood"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -1,11 +1,20 @@
 """Messages of providers that nobody could read: operators look at them, and say what came of it."""
 
+import datetime as dt
+import json
+from typing import Any
+
+import pgtrigger
 import pytest
+from django.db import connection
+from django.db.models import QuerySet
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import User
 from checkout.actions.events import mark_seen
 from checkout.models import ProviderEvent
+from checkout.overdue import overdue
 from portal.common.errors import Refused
 from tests.admin.world import client_of
 from tests.checkout.http import text
@@ -87,3 +96,46 @@ def test_a_message_is_named_in_words_and_at_paris_time(operator: User) -> None:
     assert "message du prestataire" in words and "notification" not in words and "Payment" not in words
     listed = text(client.get(LIST))
     assert "banque de démonstration" in listed and "message du prestataire" in listed
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_a_provider_could_not_be_asked_about_is_told_without_a_payment_too(operator: User, number: int) -> None:
+    """Rows of before migration 0052 name none: told once by provider, until somebody has seen them."""
+    about = {"provider": "demo", "source": "notification", "note": "unreachable: timeout"}
+    rows = [ProviderEvent.objects.create(raw=f"reference={row}", **about) for row in range(number)]
+    assert list(overdue()) == []
+    with pgtrigger.ignore("checkout.ProviderEvent:event_is_kept_raw"):
+        ProviderEvent.objects.update(received_at=timezone.now() - dt.timedelta(hours=2))
+    (told,) = overdue()
+    assert "Prestataire demo" in told and f"{number} message" in told
+    mark_seen(ids=[row.pk for row in rows], note="Refusés chez la banque", by=operator)
+    assert list(overdue()) == []
+
+
+def rows_read(plan: dict[str, Any]) -> int:
+    """How many rows the steps of a plan have looked at, those that they left out too."""
+    here = sum(plan.get(key, 0) for key in ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck"))
+    return int(here * plan["Actual Loops"] + sum(map(rows_read, plan.get("Plans", []))))
+
+
+@pytest.mark.parametrize("waiting", [0, 20])
+def test_what_is_settled_is_not_read_again(waiting: int) -> None:
+    """However many messages are kept, the page of the agglomération and the night read those that may wait."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            INSERT INTO checkout_providerevent (provider, source, raw, stated, outcome, note, received_at)
+            SELECT 'demo', 'notification', repeat(md5(n::text), 30), 'captured',
+                CASE WHEN n <= %s THEN 'received' WHEN n %% 2 = 0 THEN 'applied' ELSE 'repeated' END,
+                CASE WHEN n <= %s THEN 'unread: X' ELSE '' END, now() - n * interval '1 minute'
+            FROM generate_series(1, 8000) n
+            """,
+            [waiting, waiting],
+        )
+        cursor.execute("ANALYZE checkout_providerevent")
+    late = timezone.now() + dt.timedelta(hours=1)
+    events: QuerySet[ProviderEvent] = ProviderEvent.objects.unread()
+    assert events.count() == waiting
+    for asked in (events, events.filter(received_at__lt=late), events.filter(received_at__lt=late, payment=None)):
+        (plan,) = json.loads(asked.explain(format="json", analyze=True))
+        assert rows_read(plan["Plan"]) < 12 * waiting + 12, plan
