@@ -15,7 +15,11 @@ class Migration(migrations.Migration):
             model_name="providerevent",
             index=models.Index(
                 condition=models.Q(
-                    models.Q(("note__startswith", "unread:"), ("note__startswith", "unreachable:"), _connector="OR"),
+                    models.Q(
+                        ("note__startswith", "unread:"),
+                        models.Q(("note__startswith", "unreachable:"), ("payment__isnull", False)),
+                        _connector="OR",
+                    ),
                     ("outcome", "received"),
                     ("seen_at", None),
                 ),

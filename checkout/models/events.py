@@ -14,8 +14,11 @@ from portal.common.db import not_truncated
 from portal.common.formats import moment
 
 _UNREAD, _UNASKED = "unread:", "unreachable:"
-# What may have to be looked at, as its index says it too: however many messages are kept, no other is read for it.
-_WAITING = Q(Q(note__startswith=_UNREAD) | Q(note__startswith=_UNASKED), outcome="received", seen_at=None)
+# What may have to be looked at, as its index says it too: however many messages are kept, no other is read for it. What names
+# no payment of ours, and could not be asked about, is anybody's: whoever knows the address could write to operators with it.
+_WAITING = Q(
+    Q(note__startswith=_UNREAD) | Q(note__startswith=_UNASKED, payment__isnull=False), outcome="received", seen_at=None
+)
 
 
 class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
@@ -41,9 +44,9 @@ class ProviderEventQuerySet(models.QuerySet["ProviderEvent"]):
         """Those of which nobody knows what they state, and no operator has seen: a mistake of ours kept them from being read, or
         their provider could not be asked what they mean.
 
-        Settled once it is said again in the same words, and understood. What a provider could not be asked about is settled
-        by its payment's money in our books or by its end, as the provider answered it to a question asked since: what else it
-        says by itself may be older. Of no payment that we know (of none, before migration 0052), it is settled by an operator.
+        Settled once it is said again in the same words, and understood. What a provider could not be asked about is of a
+        payment, and settled by its money in our books or by its end, as the provider answered it to a question asked since:
+        what else it says by itself may be older.
         """
         settled = [ProviderEvent.Outcome.APPLIED, ProviderEvent.Outcome.REPEATED]
         later = ProviderEvent.objects.filter(pk__gt=OuterRef("pk"))

@@ -4,7 +4,6 @@ import datetime as dt
 import json
 from typing import Any
 
-import pgtrigger
 import pytest
 from django.db import connection
 from django.db.models import QuerySet
@@ -14,7 +13,6 @@ from django.utils import timezone
 from accounts.models import User
 from checkout.actions.events import mark_seen
 from checkout.models import ProviderEvent
-from checkout.overdue import overdue
 from portal.common.errors import Refused
 from tests.admin.world import client_of
 from tests.checkout.http import text
@@ -96,20 +94,6 @@ def test_a_message_is_named_in_words_and_at_paris_time(operator: User) -> None:
     assert "message du prestataire" in words and "notification" not in words and "Payment" not in words
     listed = text(client.get(LIST))
     assert "banque de démonstration" in listed and "message du prestataire" in listed
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_what_a_provider_could_not_be_asked_about_is_told_without_a_payment_too(operator: User, number: int) -> None:
-    """Rows of before migration 0052 name none: told once by provider, until somebody has seen them."""
-    about = {"provider": "demo", "source": "notification", "note": "unreachable: timeout"}
-    rows = [ProviderEvent.objects.create(raw=f"reference={row}", **about) for row in range(number)]
-    assert list(overdue()) == []
-    with pgtrigger.ignore("checkout.ProviderEvent:event_is_kept_raw"):
-        ProviderEvent.objects.update(received_at=timezone.now() - dt.timedelta(hours=2))
-    (told,) = overdue()
-    assert "Prestataire demo" in told and f"{number} message" in told
-    mark_seen(ids=[row.pk for row in rows], note="Refusés chez la banque", by=operator)
-    assert list(overdue()) == []
 
 
 def rows_read(plan: dict[str, Any]) -> int:

@@ -116,8 +116,7 @@ def cancel_withdrawal(*, withdrawal: Withdrawal, by: User) -> None:
 def approve_withdrawal(*, withdrawal: Withdrawal, by: User) -> None:
     """Grant a request: the next transfer order carries it.
 
-    Raises Refused for one of one's own
-    family, and when it no longer waits.
+    Raises Refused for one of one's own family, and when it no longer waits.
     """
     row = _locked(withdrawal)
     _check_decider(row, by)
