@@ -159,7 +159,7 @@ def refund_to_card(
         if by == payer or refusal.code != "wallet_is_not_overdrawn":
             raise
         raise Refused(
-            _("Le porte-monnaie %s contient moins que cette somme\u00a0: il a servi depuis. Rien n’a été rendu.")
+            _("Le porte-monnaie %s ne contient pas assez\u00a0: il a servi depuis. Rien n’a été rendu.")
             % of(str(payer)),
             code=refusal.code,
         ) from refusal
